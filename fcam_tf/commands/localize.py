@@ -1,0 +1,203 @@
+"""``fcam localize``: what is in photos, and where."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import app, flags
+
+from fcam_tf.commands.command import Command
+from fcam_tf.commands.quiet import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from fcam_tf.predict import Job, Localizer, Settings
+
+# Here too so that help and a misspelt name need no TensorFlow; a test holds them to the truth.
+MODELS = (
+    *("efficientnetlite_b0", "resnet50", "vgg16", "inceptionv3"),
+    *("densenet121", "efficientnetv2_b0", "mobilenet_v3_large"),
+)
+METHODS = (
+    *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
+    *("scorecam", "sscam", "iscam"),
+)
+_ANSWERS = 20  # photos; the answers for more are in the file only
+
+_DETAILS = """\
+PHOTO is a file, a folder (searched recursively) or a quoted glob. For each photo the output folder
+gets NAME_overlay.png (the heat map over the photo, box, label and score), NAME_heatmap.png and one
+line in results.jsonl: file, label, label_name, score, box [x0, y0, x1, y1] (inclusive, in the
+pixels of the photo as displayed; null where nothing was found), threshold, width, height.
+
+What is done already is skipped. A photo that cannot be read is reported, the others go on.
+Exit status: 0 all went well, 1 some photo failed, 2 wrong usage, 130 interrupted.
+
+Examples:
+  fcam localize cat.jpg
+  fcam localize holiday/ 'more/**/*.png' --out found --heatmap npy
+  fcam localize dogs/ --label beagle --method gradcam --threshold 0.2"""
+
+
+def _define(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "model",
+        "efficientnetlite_b0",
+        "`NAME` of a pretrained model, or a classifier saved as .keras",
+        flag_values=values,
+    )
+    flags.DEFINE_enum("method", "layercam", METHODS, "how the heat map is made", flag_values=values)
+    flags.DEFINE_string("out", "fcam-output", "output `FOLDER`", flag_values=values)
+    flags.DEFINE_string(
+        "label",
+        None,
+        "class to localise: `INDEX|NAME`; by default the predicted class of each photo",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "top", 1, "list the `K` most probable classes in results.jsonl", 1, flag_values=values
+    )
+    flags.DEFINE_string(
+        "threshold",
+        "otsu",
+        "`otsu|0..1`: what counts as object, relative to the heat map's maximum",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "heatmap",
+        "png",
+        ("png", "npy", "none"),
+        "heat map file: PNG of 16 bits, float32 array, or none",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "batch_size", 8, "`N` photos for one call of the model", 1, flag_values=values
+    )
+    flags.DEFINE_boolean("overwrite", False, "make again what is done", flag_values=values)
+
+
+def _run(values: flags.FlagValues, photos: list[str]) -> int:
+    if not photos:
+        raise app.UsageError("name at least one photo, folder or glob")
+    _check_model(values.model)
+    if Path(values.out).exists() and not Path(values.out).is_dir():
+        raise app.UsageError(f"--out {values.out} is not a folder")
+    # Imported here: NumPy, scikit-image and matplotlib would slow help down.
+    from fcam_tf import predict  # noqa: PLC0415
+
+    notes = _console(stderr=True)
+    with _usage_errors():
+        settings = predict.Settings(
+            values.model,
+            values.method,
+            predict.check_threshold(values.threshold),
+            values.label,
+            values.top,
+            values.heatmap,
+        )
+    try:
+        with _usage_errors(predict.SettingsChangedError):
+            job = predict.Job(
+                photos, values.out, settings, overwrite=values.overwrite, console=notes
+            )
+        with job:
+            if job.todo:
+                notes.print(f"Loading {settings.model} ...")
+                job.run(_localizer(settings), values.batch_size)
+    except predict.FolderBusyError as error:
+        notes.print(f"fcam: {error}")
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"fcam: cannot write to {values.out}: {where}{error.strerror}", file=sys.stderr)
+        print(
+            "fcam: what is finished is kept; the same command goes on from there", file=sys.stderr
+        )
+        return 1
+    _report(job, Path(values.out), notes)
+    return 1 if job.failures else 0
+
+
+def _check_model(name: str) -> None:
+    if name.endswith(".keras"):
+        if not Path(name).is_file():
+            raise app.UsageError(f"--model {name}: there is no such file")
+    elif name not in MODELS:
+        close = difflib.get_close_matches(name, MODELS)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(MODELS)}"
+        raise app.UsageError(f"--model {name!r} is not known; {hint} Or give a .keras file.")
+
+
+def _localizer(settings: Settings) -> Localizer:
+    """Load the model, and check what only the model can tell."""
+    with quiet_tensorflow():
+        import keras  # noqa: PLC0415
+
+        from fcam_tf import models, predict  # noqa: PLC0415
+
+        with _usage_errors():
+            if settings.model.endswith(".keras"):
+                classifier = keras.saving.load_model(settings.model)
+            else:
+                classifier = models.Classifier(settings.model)
+        localizer = predict.Localizer(classifier, settings.method, settings.threshold)
+    if settings.label is not None:
+        with _usage_errors():
+            predict.find_label(settings.label, localizer.class_names, localizer.num_classes)
+    return localizer
+
+
+@contextlib.contextmanager
+def _usage_errors(kind: type[Exception] = ValueError) -> Iterator[None]:
+    try:
+        yield
+    except kind as error:
+        raise app.UsageError(str(error)) from None
+
+
+def _report(job: Job, out: Path, notes: Console) -> None:
+    """Tell what came out: the answers for a few photos, the counts for any number."""
+    if len(job.sources) <= _ANSWERS:
+        from fcam_tf.predict import read_results  # noqa: PLC0415
+
+        files = {str(source.path) for source in job.sources}
+        answers = _console()
+        for record in read_results(out):
+            if record["file"] in files:
+                answers.print(_answer(record, out))
+    counts = [f"{job.localized} localised"]
+    counts += [f"{job.skipped} done before"] if job.skipped else []
+    counts += [f"{len(job.failures)} failed"] if job.failures else []
+    notes.print(f"{', '.join(counts)}; results in {out / 'results.jsonl'}")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return a console that prints lines as they are, of any length."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def _answer(record: dict[str, Any], out: Path) -> str:
+    file = os.path.relpath(record["file"])
+    file = record["file"] if file.startswith("..") else file
+    label = record["label_name"] or f"class {record['label']}"
+    where = f"box {record['box']}" if record["box"] else "nowhere in particular"
+    line = f"{file}: {label} {record['score']:.0%}, {where} -> {out / record['overlay']}"
+    return line.encode("utf-8", "backslashreplace").decode()
+
+
+COMMAND = Command(
+    usage="PHOTO... [flags]",
+    summary="what is in photos, and where: label, heat map, box and a picture",
+    details=_DETAILS,
+    define=_define,
+    run=_run,
+)

@@ -1,0 +1,51 @@
+"""Keeping TensorFlow's remarks on its own start from the user's terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Information (I0000), what announces it, the rest of its only two-line message, and the error that
+# every machine without a GPU driver gets. Warnings and other errors pass.
+_NOISE = re.compile(
+    rb"I\d{4} |WARNING: All log messages before absl::InitializeLog|To enable the following instr"
+    rb"|E\d{4} .*failed call to cuInit: .*\(303\)"
+)
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Hold back what is written to stderr inside, and then let all but the noise through.
+
+    TensorFlow's C++ side writes past `sys.stderr`, and its first messages disregard
+    ``TF_CPP_MIN_LOG_LEVEL``, so the file descriptor itself is turned aside. After an exception
+    everything is let through. Nothing happens where ``TF_CPP_MIN_LOG_LEVEL`` is set: then the user
+    wants to see it.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # for what comes later: no information
+    sys.stderr.flush()
+    noise: re.Pattern[bytes] | None = None
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+            noise = _NOISE
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            held.seek(0)
+            for line in held:
+                if noise is None or not noise.match(line):
+                    os.write(2, line)

@@ -1,0 +1,174 @@
+"""Reading one photo from disk, whatever its format, size or damage."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VIEW_SIDE = 1280  # pixels on the longer side of what is kept to draw on
+
+# Of what must be decoded at once: where Pillow itself refuses, about 0.7 GB.
+MAX_PIXELS = 178_956_970
+
+# What cameras, phones and the web make. Others that Pillow opens start programs of their own (EPS)
+# or are no photos. HEIF is there once the user has registered pillow-heif.
+FORMATS = (
+    *("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF"),
+    "WEBP",
+)
+_REDUCIBLE = {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}
+_TURNS = {  # what makes each EXIF orientation upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_open_lock = threading.Lock()
+
+
+class PhotoError(Exception):
+    """A photo cannot be read; the message says why in one line, without the file's name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A photo in the two sizes that localisation needs, both upright and RGB.
+
+    Attributes:
+        pixels: (S, S, 3) uint8, the whole photo resized straight to the model's input with
+            antialiased bilinear interpolation, its aspect ratio not kept: the protocol of the WSOL
+            benchmark.
+        view: (h, w, 3) uint8, the photo to draw on, its aspect ratio kept, the longer side at most
+            `VIEW_SIDE` pixels.
+        width: width of the photo as displayed, in its own pixels.
+        height: height of the photo as displayed, in its own pixels.
+    """
+
+    pixels: np.ndarray
+    view: np.ndarray
+    width: int
+    height: int
+
+
+def read_photo(path: Path, input_size: int) -> Photo:
+    """Read a photo as a viewer would show it.
+
+    An EXIF orientation is applied: width, height and every box are in the frame as displayed.
+    Transparency is laid on white. 16-bit grey is scaled by its full range, 32-bit and floating
+    point grey from its own minimum to its maximum. Of an animation or a multi-page file the first
+    frame is taken. Colour profiles are not applied. A JPEG of twice `VIEW_SIDE` or more is decoded
+    at a half, a quarter or an eighth of its size, so memory stays bounded.
+
+    Args:
+        path: the file.
+        input_size: side ``S`` of the square that the model takes, in pixels.
+
+    Returns:
+        The photo.
+
+    Raises:
+        PhotoError: the file is missing, empty, damaged, no photo, or above `MAX_PIXELS`.
+    """
+    try:
+        _check(path)
+        with _open(path) as image:
+            return _read(image, input_size)
+    except PhotoError:
+        raise
+    except UnidentifiedImageError:
+        raise PhotoError(
+            "this is not a photo in a format that can be read (JPEG, PNG, WebP, TIFF, ...)"
+        ) from None
+    except MemoryError:
+        raise PhotoError("there is not enough memory to decode it") from None
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise PhotoError(f"it cannot be read: {reason or type(error).__name__}") from error
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise PhotoError("there is no such file")
+    if not path.is_file():
+        raise PhotoError("this is not a regular file")
+    if path.stat().st_size == 0:
+        raise PhotoError("the file is empty")
+
+
+def _open(path: Path) -> Image.Image:
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    # Pillow's limit looks at the stored size, `_read` at what has to be decoded.
+    with _open_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _read(image: Image.Image, input_size: int) -> Photo:
+    stored = image.size
+    image.draft(None, (VIEW_SIDE, VIEW_SIDE))
+    drafted = image.size != stored
+    # A progressive JPEG holds the coefficients of the full size, whatever size comes out.
+    decoded = stored if "progressive" in image.info else image.size
+    if decoded[0] * decoded[1] > MAX_PIXELS:
+        raise PhotoError(
+            f"its {stored[0]} x {stored[1]} pixels are above the {MAX_PIXELS / 1e6:.0f} million "
+            "that are decoded at once; make it smaller first"
+        )
+    image.load()
+    width, height = stored if drafted else image.size
+    rgb = _rgb(_reduced(image))
+    orientation = _orientation(image)
+    if orientation in _TURNS:
+        rgb = rgb.transpose(_TURNS[orientation])
+    if orientation in range(5, 9):  # a quarter turn, mirrored or not
+        width, height = height, width
+    view = rgb.copy()
+    view.thumbnail((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
+    pixels = rgb.resize((input_size, input_size), Image.Resampling.BILINEAR)
+    return Photo(np.asarray(pixels), np.asarray(view), width, height)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Average whole blocks of a huge image, leaving at least twice what is resized from it."""
+    factors = tuple(max(1, side // (2 * VIEW_SIDE)) for side in image.size)
+    return image.reduce(factors) if factors != (1, 1) and image.mode in _REDUCIBLE else image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in {"I", "F"}:
+        image = Image.fromarray(_stretched(np.asarray(image)))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    white.alpha_composite(rgba)
+    return white.convert("RGB")
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+    low, high = values.min(), values.max()
+    return np.uint8(255 * ((values - low) / max(high - low, np.finfo(np.float32).tiny)))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF must not cost the photo
+        return 1

@@ -1,0 +1,23 @@
+"""From images to labels, heat maps, masks and boxes."""
+
+from fcam_tf.predict.files import Job as Job
+from fcam_tf.predict.files import Summary as Summary
+from fcam_tf.predict.files import localize_files as localize_files
+from fcam_tf.predict.labels import find_label as find_label
+from fcam_tf.predict.localization import NO_BOX as NO_BOX
+from fcam_tf.predict.localization import Localization as Localization
+from fcam_tf.predict.localization import check_threshold as check_threshold
+from fcam_tf.predict.localization import scale_box as scale_box
+from fcam_tf.predict.results import FolderBusyError as FolderBusyError
+from fcam_tf.predict.results import Settings as Settings
+from fcam_tf.predict.results import SettingsChangedError as SettingsChangedError
+from fcam_tf.predict.results import read_results as read_results
+from fcam_tf.predict.sources import Failure as Failure
+
+
+def __getattr__(name: str) -> object:
+    if name == "Localizer":  # imports TensorFlow
+        from fcam_tf.predict.localizer import Localizer  # noqa: PLC0415
+
+        return Localizer
+    raise AttributeError(f"module 'fcam_tf.predict' has no attribute {name!r}")

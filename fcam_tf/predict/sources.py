@@ -1,0 +1,142 @@
+"""Which photos a user means, and what their outputs are called."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import itertools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+OVERLAY_SUFFIX = "_overlay.png"
+HEATMAP_SUFFIXES = {"png": "_heatmap.png", "npy": "_heatmap.npy", "none": ""}
+
+# What is taken from a folder; a file that is named itself may have any name.
+_EXTENSIONS = {
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
+    *(".tga", ".tif", ".tiff", ".webp"),
+}
+_NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One photo to localise.
+
+    Attributes:
+        path: the file, absolute.
+        name: what its outputs are called, relative to the output folder, without a suffix. A photo
+            found in a folder keeps its place below that folder.
+    """
+
+    path: Path
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A photo that could not be localised.
+
+    Attributes:
+        file: the photo, or what the user typed where it stands for none.
+        reason: why, in one line.
+    """
+
+    file: str
+    reason: str
+
+
+def find_photos(
+    arguments: Iterable[str | os.PathLike[str]], out: Path
+) -> tuple[list[Source], list[Failure]]:
+    """List the photos that files, folders and globs stand for.
+
+    Folders are searched recursively for files with a photo's extension; hidden ones and earlier
+    outputs are left out. Globs know ``**``. A photo that is named twice is listed once.
+
+    Args:
+        arguments: what the user typed.
+        out: the output folder.
+
+    Returns:
+        The photos in the order of the arguments, those of a folder or glob sorted; and what stands
+        for no photo.
+    """
+    out = _absolute(out)
+    photos: dict[Path, Source] = {}
+    failures: list[Failure] = []
+    for argument in map(os.fspath, arguments):
+        path = Path(argument)
+        if path.is_dir():
+            root, found = path, _in_folder(path, failures)
+            reason = "there is no photo in this folder"
+        elif glob.has_magic(argument) and not os.path.lexists(argument):
+            root, found = _before_magic(path), _matching(argument)
+            reason = "no photo matches"
+        else:
+            root, found = path.parent, [path]
+            reason = ""
+        if reason:
+            found = [p for p in found if p.is_file() and not _is_output(p, out)]
+            if not found:
+                failures.append(Failure(argument, reason))
+        for photo in found:
+            absolute = _absolute(photo)
+            source = Source(absolute, _safe_name(Path(os.path.relpath(photo, root))))
+            photos.setdefault(absolute, source)
+    return list(photos.values()), failures
+
+
+def unused_name(name: str, taken: Collection[str]) -> str:
+    """Return a name, numbered if others have it: "cat", "cat-2", "cat-3".
+
+    Args:
+        name: the name wanted.
+        taken: the names in use, case-folded, for some file systems do not tell case apart.
+    """
+    numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(candidate for candidate in numbered if candidate.casefold() not in taken)
+
+
+def _in_folder(folder: Path, failures: list[Failure]) -> list[Path]:
+    def unreadable(error: OSError) -> None:
+        failures.append(Failure(str(error.filename), str(error.strerror)))
+
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [Path(parent, name) for name in files if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in _EXTENSIONS]
+    return sorted(found)
+
+
+def _matching(pattern: str) -> list[Path]:
+    return [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+
+
+def _before_magic(pattern: Path) -> Path:
+    plain = itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts)
+    return Path(*plain)
+
+
+def _absolute(path: Path) -> Path:
+    """Make absolute; unlike with `Path.resolve`, links keep their own names."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _is_output(path: Path, out: Path) -> bool:
+    suffixes = (OVERLAY_SUFFIX, *filter(None, HEATMAP_SUFFIXES.values()))
+    return path.name.endswith(suffixes) and out in _absolute(path).parents
+
+
+def _safe_name(relative: Path) -> str:
+    # Cut in bytes; what is no UTF-8 (a letter cut in half, an ancient name) falls away.
+    parts = [
+        os.fsencode(part)[:_NAME_BYTES].decode("utf-8", "ignore")
+        for part in relative.with_suffix("").parts
+    ]
+    return "/".join(part or "photo" for part in parts)
