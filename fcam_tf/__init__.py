@@ -1,0 +1,21 @@
+"""Full-resolution class activation maps (F-CAM) for Keras 3 and TensorFlow."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Loaded on first use, because each of them imports TensorFlow.
+_SUBPACKAGES = ("cams", "models", "predict", "visualize")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"fcam_tf.{name}")
+    raise AttributeError(f"module 'fcam_tf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_SUBPACKAGES])

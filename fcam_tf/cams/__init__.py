@@ -1,0 +1,57 @@
+"""Class activation maps of any Keras classifier: batched, in one forward pass where possible."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from fcam_tf.cams.activation import ClassActivationMap as ClassActivationMap
+from fcam_tf.cams.base import CAM as CAM
+from fcam_tf.cams.base import normalize as normalize
+from fcam_tf.cams.gradient import GradCAM as GradCAM
+from fcam_tf.cams.gradient import GradCAMPlusPlus as GradCAMPlusPlus
+from fcam_tf.cams.gradient import LayerCAM as LayerCAM
+from fcam_tf.cams.gradient import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
+from fcam_tf.cams.gradient import XGradCAM as XGradCAM
+from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
+from fcam_tf.cams.score import ScoreCAM as ScoreCAM
+from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
+
+METHODS: Mapping[str, type[CAM]] = {
+    method.name: method
+    for method in (
+        ClassActivationMap,
+        GradCAM,
+        GradCAMPlusPlus,
+        SmoothGradCAMPlusPlus,
+        XGradCAM,
+        LayerCAM,
+        ScoreCAM,
+        SmoothedScoreCAM,
+        IntegratedScoreCAM,
+    )
+}
+
+
+def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM:
+    """Return a CAM method ready to explain ``model``.
+
+    Args:
+        name: one of `METHODS`.
+        model: any functional or sequential Keras classifier.
+        layer: the map to weigh; see `CAM`.
+        **options: further arguments of the method.
+
+    Raises:
+        ValueError: no such method; the message gives the nearest names.
+    """
+    if name not in METHODS:
+        near = difflib.get_close_matches(str(name), METHODS, n=2)
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(
+            f"`method` is unknown: {name!r}. {hint}The methods are {', '.join(METHODS)}."
+        )
+    return METHODS[name](model, layer, **options)

@@ -1,0 +1,138 @@
+"""What all CAM methods share: from images and labels to normalised maps."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from fcam_tf.cams import autodiff
+from fcam_tf.cams.split import SplitClassifier
+
+
+def normalize(maps: Any) -> Any:
+    """Stretch each map to [0, 1] (min-max at its own, low resolution).
+
+    Args:
+        maps: (B, h, w).
+
+    Returns:
+        (B, h, w) float32. A constant map, or one that holds NaN or infinity, gives zeros.
+    """
+    maps = ops.cast(maps, "float32")
+    low = ops.min(maps, axis=(1, 2), keepdims=True)
+    span = ops.max(maps, axis=(1, 2), keepdims=True) - low
+    usable = ops.isfinite(span) & (span > 0)
+    return ops.where(usable, (maps - low) / ops.where(usable, span, 1.0), 0.0)
+
+
+def weighted_sum(weights: Any, activations: Any) -> Any:
+    """Sum weights * activations over channels, (B, h, w); channels without a number are left out.
+
+    Dead channels have undefined weights in several methods (0 / 0).
+    """
+    product = weights * activations
+    return ops.sum(ops.where(ops.isfinite(product), product, 0.0), axis=-1)
+
+
+class CAM(abc.ABC):
+    """A class activation map of a Keras classifier.
+
+    Args:
+        model: any functional or sequential Keras classifier, also with models nested in it, that
+            gives one tensor (B, classes) of logits or probabilities.
+        layer: the map to weigh: a layer, its name, or a level ("P4") of our own models. None
+            takes the last map before the head.
+
+    Raises:
+        TypeError: ``model`` is a subclassed model without a functional graph.
+        ValueError: no such layer, or the method cannot explain this model.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, model: keras.Model, layer: Any = None) -> None:
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                "class activation maps need channels_last images. Received: "
+                f"keras.config.image_data_format()={keras.config.image_data_format()!r}."
+            )
+        layers = layer if isinstance(layer, (list, tuple)) else [layer]
+        self.split = SplitClassifier(model, [tap for tap in layers if tap is not None])
+        self._compiled = autodiff.compiled(self._normalized)
+
+    @abc.abstractmethod
+    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        """Return the maps before normalisation, (B, h, w), and the logits (B, classes).
+
+        Args:
+            images: (B, H, W, channels).
+            labels: (B,) int32; negative for the predicted class.
+        """
+
+    def __call__(self, images: Any, labels: Any = None) -> Any:
+        """Compute the maps of a batch.
+
+        Args:
+            images: (B, H, W, channels) in the range that the model takes; uint8 or float.
+            labels: (B,) int, the classes to explain; one int for all; None for the predicted ones.
+
+        Returns:
+            (B, h, w) float32 in [0, 1] at the resolution of the tapped map.
+
+        Raises:
+            ValueError: wrong rank or number of channels, or a label that is no class.
+        """
+        return self.maps_and_logits(images, labels)[0]
+
+    def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+        """Compute the maps as a call does, and the logits (B, classes) of the same forward pass."""
+        images = self._check_images(images)
+        return self._compiled(images, self._check_labels(labels, len(images)))
+
+    def full_size(self, images: Any, labels: Any = None) -> Any:
+        """Compute the maps and scale them to the images, (B, H, W): bilinear, half-pixel."""
+        images = self._check_images(images)
+        maps = self(images, labels)[..., None]
+        return ops.image.resize(maps, images.shape[1:3], interpolation="bilinear")[..., 0]
+
+    def _normalized(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        maps, logits = self.raw_maps(images, labels)
+        return normalize(maps), logits
+
+    def _check_images(self, images: Any) -> Any:
+        expected = tuple(self.split.inputs[0].shape)
+        images = ops.convert_to_tensor(images)
+        fits = len(images.shape) == 4 and all(
+            want in (None, have) for want, have in zip(expected, images.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"`images` must have the shape (batch, *{expected[1:]}). Received: shape "
+                f"{tuple(images.shape)}. One image goes in as images[None]."
+            )
+        return ops.cast(images, self.split.inputs[0].dtype)
+
+    def _check_labels(self, labels: Any, batch: int) -> Any:
+        if labels is None:
+            return ops.full((batch,), -1, dtype="int32")
+        if isinstance(labels, (int, np.integer, Sequence, np.ndarray)) or hasattr(labels, "numpy"):
+            values = np.asarray(labels)
+            if values.ndim == 0:
+                values = np.full(batch, values)
+            if values.shape != (batch,) or not np.issubdtype(values.dtype, np.integer):
+                raise ValueError(
+                    f"`labels` must be {batch} class numbers, one for each image. Received: shape "
+                    f"{values.shape}, {values.dtype}."
+                )
+            wrong = values[(values < 0) | (values >= self.split.num_classes)]
+            if wrong.size:
+                raise ValueError(
+                    f"`labels` must lie in [0, {self.split.num_classes}). Received: {wrong[0]}."
+                )
+            labels = values
+        return ops.cast(ops.convert_to_tensor(labels), "int32")

@@ -1,0 +1,190 @@
+"""CAM methods that weigh the maps by gradients of the class logit."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar, Literal
+
+import keras
+from keras import ops
+
+from fcam_tf.cams.base import CAM, normalize, weighted_sum
+
+_SPACE = (1, 2)
+
+
+class GradientCAM(CAM):
+    """``M = ReLU(sum_k weight_k A_k)``; each method brings its own weights."""
+
+    @abc.abstractmethod
+    def weights(self, activations: Any, gradients: Any) -> Any:
+        """Weigh the channels, or each cell of them.
+
+        Args:
+            activations: A, (B, h, w, C).
+            gradients: g = dY/dA, (B, h, w, C), or (B, 1, 1, C) where it is the same everywhere.
+
+        Returns:
+            (B, 1, 1, C) or (B, h, w, C); a common factor of all channels does not matter.
+        """
+
+    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        evidence = self.split(images, labels)
+        activations, gradients = evidence.activations[0], evidence.gradients[0]
+        weights = self.weights(activations, gradients)
+        return ops.relu(weighted_sum(weights, activations)), evidence.logits
+
+
+class GradCAM(GradientCAM):
+    """Grad-CAM (Selvaraju et al., ICCV 2017): weight_k = mean over cells of g_k."""
+
+    name = "gradcam"
+
+    def weights(self, activations: Any, gradients: Any) -> Any:  # noqa: ARG002
+        return ops.mean(gradients, axis=_SPACE, keepdims=True)
+
+
+class GradCAMPlusPlus(GradientCAM):
+    """Grad-CAM++ (Chattopadhyay et al., WACV 2018).
+
+    Args:
+        model: see `CAM`.
+        layer: see `CAM`.
+        formula: "tables" (the default) is what the F-CAM tables were measured with: their code
+            loses the division by 2 g^2 + g^3 sum(A), which leaves weight_k = mean of g^2 ReLU(g).
+            It localises better and is needed to compare with the published numbers. "published"
+            is the formula of the Grad-CAM++ paper, with alpha = g^2 / (2 g^2 + g^3 sum(A)).
+
+    Raises:
+        ValueError: unknown ``formula``.
+    """
+
+    name = "gradcampp"
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: Any = None,
+        *,
+        formula: Literal["tables", "published"] = "tables",
+    ) -> None:
+        super().__init__(model, layer)
+        if formula not in ("tables", "published"):
+            raise ValueError(f"`formula` must be 'tables' or 'published'. Received: {formula!r}.")
+        self.formula = formula
+
+    def weights(self, activations: Any, gradients: Any) -> Any:
+        if self.formula == "published":
+            # alpha = g^2 / (2 g^2 + g^3 sum(A)) with g^2 cancelled: where g is 0, ReLU(g) is too.
+            total = ops.sum(activations, axis=_SPACE, keepdims=True)
+            return ops.mean(ops.relu(gradients) / (2.0 + gradients * total), _SPACE, keepdims=True)
+        # g^3 of a mean over 28 x 28 cells underflows; a common factor does not matter.
+        largest = ops.max(ops.abs(gradients), axis=(1, 2, 3), keepdims=True)
+        g = gradients / ops.where(largest > 0, largest, 1.0)
+        return ops.mean(ops.square(g) * ops.relu(g), axis=_SPACE, keepdims=True)
+
+
+class SmoothGradCAMPlusPlus(CAM):
+    """Smooth Grad-CAM++ (Omeiza et al., 2019), as the F-CAM tables were measured.
+
+    Gradients are averaged over noisy copies of the image in g^2 and g^3; sum(A) is that of the
+    clean image, the last copy gives A and ReLU(g). The noise is drawn anew at each call.
+
+    Args:
+        model: see `CAM`.
+        layer: see `CAM`.
+        samples: number of noisy copies.
+        noise_level: standard deviation of the noise, as a share of the image's own range. The
+            default is the tables' 0.3 after ImageNet normalisation (0.3 * 0.226) and holds for
+            models that take [0, 255], [0, 1] or [-1, 1].
+        seed: seed of the noise.
+
+    Raises:
+        ValueError: ``samples`` below 1 or a negative ``noise_level``.
+    """
+
+    name = "smoothgradcampp"
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: Any = None,
+        *,
+        samples: int = 4,
+        noise_level: float = 0.068,
+        seed: int | None = None,
+    ) -> None:
+        if samples < 1 or noise_level < 0:
+            raise ValueError(
+                "`samples` must be at least 1 and `noise_level` not negative. Received: "
+                f"samples={samples}, noise_level={noise_level}."
+            )
+        super().__init__(model, layer)
+        self.samples = samples
+        self.noise_level = noise_level
+        self._seeds = keras.random.SeedGenerator(seed)
+
+    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        clean = self.split(images, labels)
+        axes = (1, 2, 3)
+        span = ops.max(images, axes, keepdims=True) - ops.min(images, axes, keepdims=True)
+        squares = cubes = 0.0
+        # Under a linear head all copies have the same gradient, so only the last one is run.
+        runs = self.samples if self.split.kernel is None else 1
+        for _ in range(runs):
+            noise = keras.random.normal(ops.shape(images), seed=self._seeds)
+            noisy = self.split(images + self.noise_level * span * noise, clean.labels)
+            squares += ops.square(noisy.gradients[0]) / runs
+            cubes += noisy.gradients[0] ** 3 / runs
+        total = ops.sum(clean.activations[0], axis=_SPACE, keepdims=True)
+        alpha = squares / (2.0 * squares + cubes * total)
+        weights = alpha * ops.relu(noisy.gradients[0])
+        weights = ops.mean(ops.where(squares > 0, weights, 0.0), axis=_SPACE, keepdims=True)
+        return ops.relu(weighted_sum(weights, noisy.activations[0])), clean.logits
+
+
+class XGradCAM(GradientCAM):
+    """XGrad-CAM (Fu et al., BMVC 2020): weight_k = sum(g_k A_k) / sum(A_k) over cells.
+
+    Where g is the same in all cells (a linear head) this is Grad-CAM without the dead channels.
+    """
+
+    name = "xgradcam"
+
+    def weights(self, activations: Any, gradients: Any) -> Any:
+        total = ops.sum(activations, axis=_SPACE, keepdims=True)
+        alive = total != 0
+        weights = ops.sum(gradients * activations, axis=_SPACE, keepdims=True)
+        return ops.where(alive, weights / ops.where(alive, total, 1.0), 0.0)
+
+
+class LayerCAM(GradientCAM):
+    """LayerCAM (Jiang et al., TIP 2021): each cell weighed by ReLU of its own gradient.
+
+    Several layers are fused as in the paper: each map becomes tanh(2 M / max M), is scaled to
+    the finest of them, and the largest value of each cell is kept.
+
+    Args:
+        model: see `CAM`.
+        layer: see `CAM`; a list fuses several, for instance ``["P4", "P5"]``.
+    """
+
+    name = "layercam"
+    gain: ClassVar[float] = 2.0
+
+    def weights(self, activations: Any, gradients: Any) -> Any:  # noqa: ARG002
+        return ops.relu(gradients)
+
+    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        if len(self.split.taps) == 1:
+            return super().raw_maps(images, labels)
+        evidence = self.split(images, labels)
+        sizes = [ops.shape(a)[1:3] for a in evidence.activations]
+        size = tuple(ops.max(ops.stack([s[axis] for s in sizes])) for axis in (0, 1))
+        fused = 0.0
+        for activations, gradients in zip(evidence.activations, evidence.gradients, strict=True):
+            maps = ops.relu(weighted_sum(self.weights(activations, gradients), activations))
+            maps = ops.tanh(self.gain * normalize(maps))[..., None]
+            maps = ops.image.resize(maps, size, interpolation="bilinear")[..., 0]
+            fused = ops.maximum(fused, maps)
+        return fused, evidence.logits

@@ -1,0 +1,222 @@
+"""Cutting a classifier in two: the maps that a CAM weighs, and the head that turns them to logits.
+
+Any functional or sequential Keras classifier is taken; nested models are inlined. Where the head is
+global average pooling and one dense layer, the gradient of a logit by the maps is known without
+running anything: a row of the dense kernel over the number of cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from fcam_tf.cams import autodiff
+from fcam_tf.models import graph
+
+L = keras.layers
+_GLOBAL_POOLING = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
+_PROBABILITIES = ("softmax", "sigmoid")
+_INPUT_SCALING = (L.Rescaling, L.Normalization)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a CAM is made of.
+
+    Attributes:
+        activations: the tapped maps, each (B, h, w, C) float32.
+        gradients: of the chosen logit by each of them; (B, 1, 1, C) where they are the same
+            everywhere, else (B, h, w, C), float32.
+        logits: (B, classes) float32, before any softmax.
+        labels: (B,) int32, the classes that were explained.
+    """
+
+    activations: list[Any]
+    gradients: list[Any]
+    logits: Any
+    labels: Any
+
+
+class SplitClassifier:
+    """A classifier cut at one or more taps.
+
+    Args:
+        model: a functional or sequential classifier that gives one tensor (B, classes), logits or
+            probabilities.
+        taps: what to cut at: layer names, layers, or levels ("P4") of our own models. Empty for
+            the last map before the head.
+
+    Attributes:
+        kernel: dense kernel (C, classes) where the head is pooling and one dense layer, else None.
+        num_classes: number of classes.
+
+    Raises:
+        TypeError: ``model`` has no functional graph.
+        ValueError: a tap is unknown or no map, or the outputs are not one row of class scores.
+    """
+
+    def __init__(self, model: keras.Model, taps: Sequence[Any] = ()) -> None:
+        flat = graph.flatten(model)
+        if len(flat.outputs) != 1 or len(flat.outputs[0].shape) != 2:
+            raise ValueError(
+                "`model` must give one tensor (batch, classes). Received outputs of shapes "
+                f"{[tuple(x.shape) for x in flat.outputs]}. Choose one with "
+                "keras.Model(model.inputs, output)."
+            )
+        self._steps = graph.steps(flat)
+        self._maker = {id(x): step for step in self._steps for x in step.outputs}
+        self.inputs = flat.inputs
+        self.num_classes = flat.outputs[0].shape[-1]
+        self.taps = [self._find(tap, model) for tap in taps] or [self._last_map()]
+        self._dense, before_logits = self._before_probabilities(flat.outputs[0])
+        self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
+
+        images = flat.inputs[0]
+        # The head alone is differentiated, unless something leads around the tap.
+        try:
+            self._head = keras.Function(self.taps[0], before_logits) if len(taps) < 2 else None
+        except ValueError:
+            self._head = None
+        self._features = keras.Function(images, self.taps)
+        self._whole = keras.Function(images, [*self.taps, before_logits])
+        self.scaled = self._scaled_images()
+        self._from_scaled = keras.Function(self.scaled, before_logits)
+        self._to_scaled = keras.Function(images, self.scaled) if self.scaled is not images else None
+
+    def __call__(self, images: Any, labels: Any) -> Evidence:
+        """Run the model once and differentiate by the taps.
+
+        Args:
+            images: (B, H, W, channels).
+            labels: (B,) int32; negative for the predicted class.
+        """
+        if self.kernel is not None:
+            activations = [ops.cast(self._features(images)[0], "float32")]
+            logits = self._logits(self._head(activations[0]))
+            labels = self._choose(labels, logits)
+            weights = ops.take(ops.cast(self.kernel, "float32"), labels, axis=1)  # (C, B)
+            cells = ops.cast(ops.prod(ops.shape(activations[0])[1:3]), "float32")
+            gradients = [ops.transpose(weights)[:, None, None, :] / cells]
+            return Evidence(activations, gradients, logits, labels)
+
+        watched = None if self._head is None else self._features(images)
+
+        def score() -> tuple[list[Any], Any, Any]:
+            if watched is None:
+                *maps, before = self._whole(images)
+            else:
+                maps, before = watched, self._head(watched[0])
+            logits = self._logits(before)
+            chosen = self._choose(labels, logits)
+            # Scaled by the number of cells: a float16 gradient would vanish in the mean.
+            scale = ops.cast(ops.prod(ops.shape(maps[-1])[1:3]), "float32")
+            picked = ops.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
+            return maps, picked * scale, (logits, chosen, scale)
+
+        maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, watched)
+        return Evidence(
+            [ops.cast(a, "float32") for a in maps],
+            [ops.cast(g, "float32") / scale for g in gradients],
+            logits,
+            chosen,
+        )
+
+    def activations(self, images: Any) -> list[Any]:
+        """Return the tapped maps, each (B, h, w, C) float32."""
+        return [ops.cast(a, "float32") for a in self._features(images)]
+
+    def scale(self, images: Any) -> Any:
+        """Return the images as the first layer with weights sees them."""
+        return ops.cast(images if self._to_scaled is None else self._to_scaled(images), "float32")
+
+    def logits_of_scaled(self, scaled: Any) -> Any:
+        """Return the logits (B, classes) of images that went through `scale`, changed or not."""
+        return self._logits(self._from_scaled(scaled))
+
+    def _logits(self, before: Any) -> Any:
+        before = ops.cast(before, "float32")
+        if self._dense is None:
+            return before
+        logits = ops.matmul(before, ops.cast(self._dense.kernel, "float32"))
+        return logits if self._dense.bias is None else logits + self._dense.bias
+
+    @staticmethod
+    def _choose(labels: Any, logits: Any) -> Any:
+        return ops.where(labels < 0, ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
+
+    def _find(self, tap: Any, model: keras.Model) -> Any:
+        levels = getattr(model, "taps", {})
+        if isinstance(tap, str) and tap in levels:
+            return levels[tap]
+        name = getattr(tap, "name", tap)
+        for step in self._steps:
+            if step.operation.name == name:
+                if len(step.outputs[0].shape) != 4:
+                    raise ValueError(
+                        f"`layer` must name a map (batch, height, width, channels). {name!r} gives "
+                        f"{tuple(step.outputs[0].shape)}."
+                    )
+                return step.outputs[0]
+        maps = [s.operation.name for s in self._steps if len(s.outputs[0].shape) == 4]
+        raise ValueError(
+            f"`layer` is not in the model: {name!r}. The last of its maps are "
+            f"{', '.join([*levels, *maps[-8:]])}."
+        )
+
+    def _last_map(self) -> Any:
+        for step in reversed(self._steps):
+            shape = tuple(step.outputs[0].shape)
+            is_map = len(shape) == 4 and shape[1:3] != (1, 1)
+            if is_map and not isinstance(step.operation, _GLOBAL_POOLING):
+                return step.outputs[0]
+        raise ValueError(
+            "`model` has no map (batch, height, width, channels) to explain. Class activation "
+            "maps need a convolutional classifier."
+        )
+
+    def _before_probabilities(self, output: Any) -> tuple[Any, Any]:
+        """Return the last dense layer and its input, or None and the scores before any softmax."""
+        step = self._maker[id(output)]
+        operation = step.operation
+        activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
+        probabilities = isinstance(operation, L.Softmax) or activation in _PROBABILITIES
+        if isinstance(operation, L.Dense):
+            if activation in ("linear", *_PROBABILITIES):
+                return operation, step.inputs[0]
+        elif probabilities or type(operation).__name__.lower() in _PROBABILITIES:
+            return self._before_probabilities(step.inputs[0])
+        return None, output
+
+    def _is_linear(self, before_logits: Any) -> bool:
+        """Tell whether global average pooling alone stands between the tap and the dense layer."""
+        if self._dense is None or len(self.taps) > 1:
+            return False
+        x = before_logits
+        pooled = False
+        while x is not self.taps[0]:
+            step = self._maker.get(id(x))
+            if step is None or len(step.inputs) != 1:
+                return False
+            pooling = isinstance(step.operation, L.GlobalAveragePooling2D)
+            if not pooling and not isinstance(step.operation, (L.Dropout, L.Flatten)):
+                return False
+            if isinstance(step.operation, L.Flatten) and tuple(step.inputs[0].shape)[1:3] != (1, 1):
+                return False
+            pooled = pooled or pooling
+            x = step.inputs[0]
+        return pooled
+
+    def _scaled_images(self) -> Any:
+        x = self.inputs[0]
+        while True:
+            users = [step for step in self._steps if any(i is x for i in step.inputs)]
+            if len(users) != 1 or len(users[0].inputs) != 1:
+                return x
+            operation = users[0].operation
+            if not isinstance(operation, _INPUT_SCALING) and type(operation).__name__ != "Flip":
+                return x
+            x = users[0].outputs[0]

@@ -1,0 +1,272 @@
+"""The backbones: one table of specifications, and how one is built and loaded.
+
+Only this module imports keras_cv. Its aliases (``ResNet50Backbone``) need the network even to be
+built, so the configurations stand here and the base classes are used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from fcam_tf.models import graph, weights
+from fcam_tf.models.inceptionv3 import inceptionv3
+from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT, Preprocessing
+from fcam_tf.models.vgg16 import vgg16
+
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+OUTPUT_STRIDES = (8, 16, 32)
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneSpec:
+    """Everything that distinguishes one backbone from another.
+
+    Attributes:
+        name: the name users type.
+        build: maps preprocessed images and an output stride to the taps ``{"P1": ..., "P5": ...}``,
+            P1 at half the resolution, P5 the top.
+        preprocessing: what the pretrained weights expect.
+        source: where ``weights="imagenet"`` come from.
+        output_stride: the default; 8 for the paper's backbones.
+        licence: licence of the pretrained weights.
+        fast_learners: prefixes of layers that train at ten times the learning rate with the head
+            (F-CAM, section 4).
+    """
+
+    name: str
+    build: Callable[[Any, int], dict[str, Any]]
+    preprocessing: Preprocessing
+    source: weights.Source
+    output_stride: int = 8
+    licence: str = "Apache-2.0"
+    fast_learners: tuple[str, ...] = ()
+
+
+def _limit_strides(strides: list[int], stem: int, output_stride: int) -> list[int]:
+    """Set strides to 1 from where their product would pass ``output_stride``."""
+    limited = []
+    product = stem
+    for stride in strides:
+        limited.append(stride if product * stride <= output_stride else 1)
+        product *= limited[-1]
+    return limited
+
+
+def _same_padding(copy: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Turn keras-cv's explicit padding before strided convolutions into ``padding="same"``.
+
+    The two agree on even sizes. On odd ones keras-cv, which does not know the size when it builds
+    for any, pads one side only and shifts the features.
+    """
+
+    def replace(operation: Any) -> Any:
+        if isinstance(operation, keras.layers.ZeroPadding2D):
+            return lambda x: x
+        layer = copy(operation)
+        if isinstance(layer, _CONVOLUTIONS) and max(layer.strides) > 1:
+            layer.padding = "same"
+        return layer
+
+    return replace
+
+
+def _keras_cv(
+    class_name: str,
+    config: Mapping[str, Any],
+    taps: tuple[str, ...],
+    *,
+    stem: int = 2,
+    pools: Mapping[int, tuple[str, ...]] | None = None,
+) -> Callable[[Any, int], dict[str, Any]]:
+    """Return the build function of a keras-cv family.
+
+    Args:
+        class_name: base class in ``keras_cv.models``.
+        config: its arguments.
+        taps: layers whose outputs are P1 to P4.
+        stem: stride before the first stage.
+        pools: pooling layers to drop for an output stride, for families that take no strides.
+    """
+
+    def build(images: Any, output_stride: int) -> dict[str, Any]:
+        import keras_cv  # noqa: PLC0415 - slow, and not needed by every backbone
+
+        arguments = dict(config)
+        for key in ("stackwise_strides", "stackwise_stride"):
+            if key in arguments:
+                arguments[key] = _limit_strides(arguments[key], stem, output_stride)
+        stock = getattr(keras_cv.models, class_name)(include_rescaling=False, **arguments)
+        dropped = (pools or {}).get(output_stride, ())
+        copy = _same_padding(graph.copy_layers())
+        outputs = {}
+
+        def replace(operation: Any) -> Any:
+            if operation.name in dropped:
+                return lambda x: x
+            layer = copy(operation)
+
+            def call(*args: Any, **kwargs: Any) -> Any:
+                outputs[operation.name] = layer(*args, **kwargs)
+                return outputs[operation.name]
+
+            return call
+
+        top = graph.replay(stock, images, replace)
+        return {f"P{i + 1}": outputs[name] for i, name in enumerate(taps)} | {"P5": top}
+
+    return build
+
+
+def _preset(class_name: str, handle: str) -> weights.Source:
+    """Return the source of a keras-cv preset: a Kaggle handle, or a local preset folder."""
+
+    def fetch(path: str | None) -> keras.Model:
+        import keras_cv  # noqa: PLC0415
+
+        return getattr(keras_cv.models, class_name).from_preset(path or handle)
+
+    return weights.Source(handle, "keras-cv preset folder", fetch, weights.by_position)
+
+
+_RESNET50 = {
+    "stackwise_filters": [64, 128, 256, 512],
+    "stackwise_blocks": [3, 4, 6, 3],
+    "stackwise_strides": [1, 2, 2, 2],
+}
+_RESNET50_TAPS = (
+    "conv1_relu",
+    *(f"v2_stack_{i}_block{n}_out" for i, n in enumerate((3, 4, 6))),
+)
+_EFFICIENTNETLITE_B0 = {
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+    "stackwise_kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
+    "stackwise_num_repeats": [1, 2, 2, 3, 3, 4, 1],
+    "stackwise_input_filters": [32, 16, 24, 40, 80, 112, 192],
+    "stackwise_output_filters": [16, 24, 40, 80, 112, 192, 320],
+    "stackwise_expansion_ratios": [1, 6, 6, 6, 6, 6, 6],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2, 1],
+}
+_EFFICIENTNETV2_B0 = {
+    "width_coefficient": 1.0,
+    "depth_coefficient": 1.0,
+    "stackwise_kernel_sizes": [3] * 6,
+    "stackwise_num_repeats": [1, 2, 2, 3, 5, 8],
+    "stackwise_input_filters": [32, 16, 32, 48, 96, 112],
+    "stackwise_output_filters": [16, 32, 48, 96, 112, 192],
+    "stackwise_expansion_ratios": [1, 4, 4, 4, 6, 6],
+    "stackwise_squeeze_and_excite_ratios": [0, 0, 0, 0.25, 0.25, 0.25],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2],
+    "stackwise_conv_types": ["fused"] * 3 + ["unfused"] * 3,
+}
+_MOBILENET_V3_LARGE = {
+    "stackwise_expansion": [1, 4, 3, 3, 3, 3, 6, 2.5, 2.3, 2.3, 6, 6, 6, 6, 6],
+    "stackwise_filters": [16, 24, 24, 40, 40, 40, 80, 80, 80, 80, 112, 112, 160, 160, 160],
+    "stackwise_kernel_size": [3, 3, 3, 5, 5, 5, 3, 3, 3, 3, 3, 3, 5, 5, 5],
+    "stackwise_stride": [1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1],
+    "stackwise_se_ratio": [None] * 3 + [0.25] * 3 + [None] * 4 + [0.25] * 5,
+    "stackwise_activation": ["relu"] * 6 + ["hard_swish"] * 9,
+}
+
+_SPECS = (
+    BackboneSpec(
+        "resnet50",
+        _keras_cv("ResNetBackbone", _RESNET50, _RESNET50_TAPS, stem=4),
+        UNIT,
+        _preset("ResNetBackbone", "kaggle://keras/resnetv1/keras/resnet50_imagenet/2"),
+        fast_learners=("v2_stack_3",),
+    ),
+    BackboneSpec(
+        "vgg16",
+        vgg16,
+        CAFFE,
+        weights.applications("VGG16", weights.by_name),
+        licence="CC-BY-4.0",
+        fast_learners=("conv6",),
+    ),
+    BackboneSpec(
+        "inceptionv3",
+        inceptionv3,
+        SYMMETRIC,
+        weights.applications("InceptionV3", weights.by_order),
+        fast_learners=("spg_a3",),
+    ),
+    BackboneSpec(
+        "efficientnetlite_b0",
+        _keras_cv(
+            "EfficientNetLiteBackbone",
+            _EFFICIENTNETLITE_B0,
+            ("block1a_project_bn", "block2b_add", "block3b_add", "block5c_add"),
+        ),
+        LITE,
+        weights.EFFICIENTNET_LITE0,
+        output_stride=32,
+    ),
+    BackboneSpec(
+        "resnet50_v2",
+        _keras_cv("ResNetV2Backbone", _RESNET50, ("conv1_conv", *_RESNET50_TAPS[1:]), stem=4),
+        UNIT,
+        _preset("ResNetV2Backbone", "kaggle://keras/resnetv2/keras/resnet50_v2_imagenet/2"),
+        fast_learners=("v2_stack_3",),
+    ),
+    BackboneSpec(
+        "densenet121",
+        _keras_cv(
+            "DenseNetBackbone",
+            {"stackwise_num_repeats": [6, 12, 24, 16]},
+            ("conv1_relu", *(f"conv{i}_block_{n}_concat" for i, n in ((2, 5), (3, 11), (4, 23)))),
+            pools={8: ("pool3_pool", "pool4_pool"), 16: ("pool4_pool",)},
+        ),
+        UNIT,
+        _preset("DenseNetBackbone", "kaggle://keras/densenet/keras/densenet121_imagenet/2"),
+    ),
+    BackboneSpec(
+        "efficientnetv2_b0",
+        _keras_cv(
+            "EfficientNetV2Backbone",
+            _EFFICIENTNETV2_B0,
+            ("block1a_", "block2b_", "block3b_", "block5e_"),
+        ),
+        UNIT,
+        _preset(
+            "EfficientNetV2Backbone",
+            "kaggle://keras/efficientnetv2/keras/efficientnetv2_b0_imagenet/2",
+        ),
+        output_stride=16,
+    ),
+    BackboneSpec(
+        "mobilenet_v3_large",
+        _keras_cv(
+            "MobileNetV3Backbone",
+            _MOBILENET_V3_LARGE,
+            tuple(f"expanded_conv{i}_Add" for i in ("", "_2", "_5", "_11")),
+        ),
+        UNIT,
+        _preset(
+            "MobileNetV3Backbone", "kaggle://keras/mobilenetv3/keras/mobilenet_v3_large_imagenet/2"
+        ),
+        output_stride=16,
+    ),
+)
+
+BACKBONES: Mapping[str, BackboneSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def get(name: str) -> BackboneSpec:
+    """Return the specification of a backbone.
+
+    Raises:
+        ValueError: no backbone has this name; the message gives the nearest ones.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    near = difflib.get_close_matches(str(name), BACKBONES, n=2)
+    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise ValueError(
+        f"`backbone` is unknown: {name!r}. {hint}The backbones are {', '.join(BACKBONES)}."
+    )

@@ -1,0 +1,137 @@
+"""The classifier whose evidence the maps show: backbone, global average pooling, linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import keras
+
+from fcam_tf.models import backbones
+from fcam_tf.models.weights import HEAD
+
+_SAVED = ".weights.h5"
+
+
+def _imagenet_class_names() -> list[str]:
+    text = resources.files("fcam_tf.models").joinpath("imagenet_class_names.txt").read_text("utf-8")
+    return text.splitlines()
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class Classifier(keras.Model):
+    """An image classifier as one flat functional graph (F-CAM's "WGAP" head).
+
+    Input: raw RGB (B, H, W, 3) in [0, 255], any H and W, uint8 or float; what the pretrained
+    weights expect is part of the graph. Output: logits (B, num_classes), float32 also under mixed
+    precision. The model is compiled with SGD and softmax cross-entropy, so ``fit`` works at once.
+
+    Args:
+        backbone: a name in `fcam_tf.models.BACKBONES`.
+        num_classes: number of classes; None keeps the 1000 ImageNet classes of the pretrained
+            head, which only efficientnetlite_b0 has.
+        output_stride: 8, 16 or 32 input pixels for one cell of the top map, or None for the
+            backbone's default. Strides are removed without dilation, as the paper does; weights
+            fit at every output stride.
+        weights: "imagenet", a local copy of the source's files, a ``.weights.h5`` file that
+            ``save_weights`` of the same model wrote, or None.
+        class_names: names in the order of the labels; ImageNet's with its head.
+        frozen: names of layers that do not train (what a saved model remembers).
+        name: name of the model.
+
+    Attributes:
+        taps: symbolic maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
+        class_names: tuple of str, or None.
+        input_size: recommended size of the evaluated image, in pixels.
+
+    Raises:
+        ValueError: unknown backbone, impossible ``output_stride`` or ``num_classes``, or as many
+            names as classes are not given.
+        WeightsUnavailableError: the pretrained weights cannot be fetched or read.
+    """
+
+    input_size = 224
+
+    def __init__(
+        self,
+        backbone: str,
+        num_classes: int | None = None,
+        *,
+        output_stride: int | None = None,
+        weights: str | None = "imagenet",
+        class_names: Sequence[str] | None = None,
+        frozen: Sequence[str] = (),
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        spec = backbones.get(backbone)
+        output_stride = spec.output_stride if output_stride is None else output_stride
+        if output_stride not in backbones.OUTPUT_STRIDES:
+            raise ValueError(f"`output_stride` must be 8, 16 or 32. Received: {output_stride!r}.")
+        pretrained_head = num_classes is None and weights is not None and spec.source.has_head
+        if pretrained_head:
+            num_classes = 1000
+            class_names = _imagenet_class_names() if class_names is None else class_names
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(
+                f"`num_classes` must be a positive integer. Received: {num_classes!r}. None stands "
+                f"for a pretrained head, and {backbone!r} with weights={weights!r} has none."
+            )
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(
+                f"`class_names` must hold one name for each of the {num_classes} classes. "
+                f"Received: {len(class_names)} names."
+            )
+
+        images = keras.Input((None, None, 3), name="images")
+        taps = spec.build(spec.preprocessing(images), output_stride)
+        x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(taps["P5"])
+        logits = keras.layers.Dense(num_classes, dtype="float32", name=HEAD)(x)
+        super().__init__(images, logits, name=name or f"{backbone}_classifier", **kwargs)
+
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.output_stride = output_stride
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.taps = taps
+        if weights is not None and str(weights).endswith(_SAVED):
+            self.load_weights(weights)
+        elif weights is not None:
+            spec.source.load(self, None if weights == "imagenet" else str(weights), backbone)
+        for layer_name in frozen:
+            self.get_layer(layer_name).trainable = False
+        self.compile(
+            keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            ["accuracy"],
+        )
+
+    def freeze(self, head: bool = True) -> None:
+        """Stop training: batch statistics and dropout stay in inference mode in ``fit`` too.
+
+        Frozen layers stay frozen through saving, loading and cloning. Call before ``compile``, or
+        compile again.
+
+        Args:
+            head: also freeze the linear head; False leaves it to be trained on fixed features.
+        """
+        for layer in self.layers:
+            if head or layer.name != HEAD:
+                layer.trainable = False
+
+    def unfreeze(self) -> None:
+        """Make every layer trainable again."""
+        self.trainable = True
+
+    def get_config(self) -> dict[str, Any]:
+        # Weights are restored by whoever loads, so building must not fetch any.
+        return {
+            "backbone": self.backbone,
+            "num_classes": self.num_classes,
+            "output_stride": self.output_stride,
+            "weights": None,
+            "class_names": self.class_names,
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+            "name": self.name,
+        }

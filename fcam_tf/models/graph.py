@@ -1,0 +1,133 @@
+"""Replaying a functional graph on new inputs: how models are composed flat and taken apart.
+
+Keras draws a model that is called as a layer as one opaque node, and then nothing inside it can be
+tapped. Replaying its operations one by one on new tensors gives one flat graph instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from fcam_tf.models.layers import FreezableDropout
+
+
+def as_functional(model: keras.Model) -> Any:
+    """Return the functional graph behind ``model``, or None when it has none.
+
+    Args:
+        model: any Keras model or layer.
+
+    Returns:
+        The ``Functional`` model (``model`` itself, or the graph of a built ``Sequential``), or None
+        for a subclassed model, an unbuilt ``Sequential`` and plain layers.
+    """
+    if isinstance(model, keras.Sequential):
+        return getattr(model, "_functional", None)
+    return model if hasattr(model, "_run_through_graph") else None
+
+
+def replay(
+    model: keras.Model,
+    inputs: Any,
+    replace: Callable[[Any], Callable[..., Any]] = lambda operation: operation,
+) -> Any:
+    """Run every operation of a functional model on ``inputs``, nested models inlined.
+
+    Args:
+        model: a functional or built sequential model.
+        inputs: one symbolic tensor, or a list of them, in the order of ``model.inputs``.
+        replace: maps each operation of the graph to the callable that takes its place. The
+            default reuses the layers, so that weights are shared.
+
+    Returns:
+        The outputs of the graph, in the structure that ``model`` returns.
+
+    Raises:
+        TypeError: ``model`` has no functional graph.
+    """
+    graph = as_functional(model)
+    if graph is None:
+        raise TypeError(
+            f"`model` must be a functional or built sequential model. Received: {model!r}. "
+            "Rebuild it with keras.Model(inputs, outputs), or call a Sequential once on data."
+        )
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if as_functional(operation) is not None:
+            return replay(operation, args[0], replace)
+        return replace(operation)(*args, **kwargs)
+
+    return graph._run_through_graph(inputs, operation_fn=lambda o: o, call_fn=call)  # noqa: SLF001
+
+
+def flatten(model: keras.Model) -> keras.Model:
+    """Return ``model`` as one flat functional graph that shares its layers and weights.
+
+    Args:
+        model: a functional or built sequential model, possibly with models nested inside it.
+
+    Returns:
+        A functional model with the same inputs and outputs in which no layer is itself a model;
+        the graph of ``model`` itself if it is flat already.
+
+    Raises:
+        TypeError: ``model`` has no functional graph.
+    """
+    graph = as_functional(model)
+    if graph is not None and not any(as_functional(layer) for layer in graph.layers):
+        return graph
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
+    return keras.Model(inputs, replay(model, inputs))
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One operation of a graph, with the symbolic tensors that it takes and gives."""
+
+    operation: Any
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+def steps(model: keras.Model) -> list[Step]:
+    """List the operations of a flat functional model in the order in which they run."""
+    nodes_by_depth = model._nodes_by_depth  # noqa: SLF001 - Keras names no public way
+    return [
+        Step(node.operation, node.input_tensors, node.outputs)
+        for depth in sorted(nodes_by_depth, reverse=True)
+        for node in nodes_by_depth[depth]
+        if not node.is_input
+    ]
+
+
+def copy_layers() -> Callable[[Any], Callable[..., Any]]:
+    """Return a ``replace`` function for `replay` that copies layers, with stable names.
+
+    Layers that Keras named by counting (``multiply_34``) are counted anew, so that a model gets
+    the same names each time it is built. Weights are not copied. Dropout becomes
+    `FreezableDropout`.
+    """
+    copies: dict[int, Any] = {}
+    counts: dict[str, int] = {}
+
+    def replace(operation: Any) -> Any:
+        if not isinstance(operation, keras.layers.Layer):
+            return operation
+        if id(operation) not in copies:
+            cls = type(operation)
+            if cls is keras.layers.Dropout:
+                cls = FreezableDropout
+            config = operation.get_config()
+            stem, _, digits = operation.name.rpartition("_")
+            stem = stem if digits.isdigit() else operation.name
+            if stem.replace("_", "") == type(operation).__name__.lower():
+                counts[stem] = counts.get(stem, -1) + 1
+                config["name"] = f"{stem}{counts[stem]}"  # "_0" could meet the name of an operation
+            copies[id(operation)] = cls.from_config(config)
+        return copies[id(operation)]
+
+    return replace

