@@ -133,7 +133,7 @@ def _help(name: str, command: Command, values: flags.FlagValues) -> str:
         choices = getattr(flag.parser, "enum_values", None)
         value = "|".join(choices) if choices else quoted[1] if quoted else ""
         default = "" if flag.default in (None, False) else f" (default: {flag.default})"
-        text = flag.help.replace("`", "") + default
+        text = flag.help.split(">: ")[-1].replace("`", "") + default  # absl puts choices before
         lines.append(f"  --{_dashed(flag.name)} {value}".rstrip())
         lines += textwrap.wrap(text, columns, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)

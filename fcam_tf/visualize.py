@@ -65,7 +65,7 @@ def overlay(
             max(round(left + (x1 + 1) * scale_x) - 1, round(left + x0 * scale_x)),
             max(round(top + (y1 + 1) * scale_y) - 1, round(top + y0 * scale_y)),
         ]
-        _rectangle(draw, edges, max(3, max(image.size) // 240))
+        _rectangle(draw, canvas.size, edges, max(3, max(image.size) // 240))
         anchor = (edges[0], edges[1])
     ending = "" if score is None else f" {score:.0%}"
     if label or ending:
@@ -101,12 +101,17 @@ def _blend(photo: np.ndarray, heatmap: np.ndarray) -> Image.Image:
     return Image.fromarray(np.uint8(blended))
 
 
-def _rectangle(draw: ImageDraw.ImageDraw, edges: list[int], line: int) -> None:
-    """Draw a light line with a dark one on either side, inside the edges."""
-    for inset, colour, width in ((0, _HALO, line + 2), (1, _LINE, line)):
-        x0, y0, x1, y1 = edges[0] + inset, edges[1] + inset, edges[2] - inset, edges[3] - inset
-        if x0 <= x1 and y0 <= y1:
-            draw.rectangle((x0, y0, x1, y1), outline=colour, width=width)
+def _rectangle(
+    draw: ImageDraw.ImageDraw, canvas: tuple[int, int], edges: list[int], line: int
+) -> None:
+    """Draw a light line between two dark ones: inside the edges, around them if it would hide."""
+    x0, y0, x1, y1 = edges
+    if min(x1 - x0, y1 - y0) < 6 * line:
+        around = line + 3
+        x0, y0 = max(0, x0 - around), max(0, y0 - around)
+        x1, y1 = min(canvas[0] - 1, x1 + around), min(canvas[1] - 1, y1 + around)
+    draw.rectangle((x0, y0, x1, y1), outline=_HALO, width=line + 2)
+    draw.rectangle((x0 + 1, y0 + 1, x1 - 1, y1 - 1), outline=_LINE, width=line)
 
 
 def _plate(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
     from fcam_tf.predict import Job, Localizer, Settings
 
 # Here too so that help and a misspelt name need no TensorFlow; a test holds them to the truth.
-MODELS = (
-    *("efficientnetlite_b0", "resnet50", "vgg16", "inceptionv3"),
-    *("densenet121", "efficientnetv2_b0", "mobilenet_v3_large"),
-)
+MODELS = ("efficientnetlite_b0",)
 METHODS = (
     *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
     *("scorecam", "sscam", "iscam"),
@@ -50,7 +46,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "model",
         "efficientnetlite_b0",
-        "`NAME` of a pretrained model, or a classifier saved as .keras",
+        "`NAME|FILE` of a pretrained classifier, or of one saved as .keras",
         flag_values=values,
     )
     flags.DEFINE_enum("method", "layercam", METHODS, "how the heat map is made", flag_values=values)
@@ -58,7 +54,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "label",
         None,
-        "class to localise: `INDEX|NAME`; by default the predicted class of each photo",
+        "`INDEX|NAME` of the class to localise (default: the predicted one of each photo)",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -67,7 +63,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "threshold",
         "otsu",
-        "`otsu|0..1`: what counts as object, relative to the heat map's maximum",
+        "what counts as object: `otsu|0..1`, a fraction of the heat map's maximum",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -116,10 +112,8 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"fcam: cannot write to {values.out}: {where}{error.strerror}", file=sys.stderr)
-        print(
-            "fcam: what is finished is kept; the same command goes on from there", file=sys.stderr
-        )
+        notes.print(f"fcam: cannot write to {values.out}: {where}{error.strerror}")
+        notes.print("fcam: what is finished is kept; the same command goes on from there")
         return 1
     _report(job, Path(values.out), notes)
     return 1 if job.failures else 0
@@ -130,9 +124,10 @@ def _check_model(name: str) -> None:
         if not Path(name).is_file():
             raise app.UsageError(f"--model {name}: there is no such file")
     elif name not in MODELS:
-        close = difflib.get_close_matches(name, MODELS)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(MODELS)}"
-        raise app.UsageError(f"--model {name!r} is not known; {hint} Or give a .keras file.")
+        raise app.UsageError(
+            f"--model {name!r} is no pretrained classifier; there is {', '.join(MODELS)}, or give "
+            "one that was saved as .keras"
+        )
 
 
 def _localizer(settings: Settings) -> Localizer:
@@ -159,7 +154,7 @@ def _usage_errors(kind: type[Exception] = ValueError) -> Iterator[None]:
     try:
         yield
     except kind as error:
-        raise app.UsageError(str(error)) from None
+        raise app.UsageError(re.sub("`([a-z]+)`", r"--\1", str(error))) from None
 
 
 def _report(job: Job, out: Path, notes: Console) -> None:
@@ -186,12 +181,12 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def _answer(record: dict[str, Any], out: Path) -> str:
-    file = os.path.relpath(record["file"])
-    file = record["file"] if file.startswith("..") else file
+    from fcam_tf.predict import displayed  # noqa: PLC0415
+
     label = record["label_name"] or f"class {record['label']}"
     where = f"box {record['box']}" if record["box"] else "nowhere in particular"
-    line = f"{file}: {label} {record['score']:.0%}, {where} -> {out / record['overlay']}"
-    return line.encode("utf-8", "backslashreplace").decode()
+    file, overlay = displayed(record["file"]), displayed(str(out / record["overlay"]))
+    return f"{file}: {label} {record['score']:.0%}, {where} -> {overlay}"
 
 
 COMMAND = Command(

@@ -25,27 +25,24 @@ def quiet_tensorflow() -> Iterator[None]:
     """Hold back what is written to stderr inside, and then let all but the noise through.
 
     TensorFlow's C++ side writes past `sys.stderr`, and its first messages disregard
-    ``TF_CPP_MIN_LOG_LEVEL``, so the file descriptor itself is turned aside. After an exception
-    everything is let through. Nothing happens where ``TF_CPP_MIN_LOG_LEVEL`` is set: then the user
-    wants to see it.
+    ``TF_CPP_MIN_LOG_LEVEL``, so the file descriptor itself is turned aside. Nothing happens where
+    ``TF_CPP_MIN_LOG_LEVEL`` is set: then the user has chosen what to see.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # for what comes later: no information
     sys.stderr.flush()
-    noise: re.Pattern[bytes] | None = None
     with tempfile.TemporaryFile() as held:
         terminal = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:
             yield
-            noise = _NOISE
         finally:
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
             held.seek(0)
             for line in held:
-                if noise is None or not noise.match(line):
+                if not _NOISE.match(line):
                     os.write(2, line)

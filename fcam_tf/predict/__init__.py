@@ -13,6 +13,7 @@ from fcam_tf.predict.results import Settings as Settings
 from fcam_tf.predict.results import SettingsChangedError as SettingsChangedError
 from fcam_tf.predict.results import read_results as read_results
 from fcam_tf.predict.sources import Failure as Failure
+from fcam_tf.predict.sources import displayed as displayed
 
 
 def __getattr__(name: str) -> object:

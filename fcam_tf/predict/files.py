@@ -16,7 +16,14 @@ from fcam_tf.predict.labels import find_label
 from fcam_tf.predict.outputs import Outputs
 from fcam_tf.predict.pipeline import localize_stream
 from fcam_tf.predict.results import ResultsFile, Settings
-from fcam_tf.predict.sources import HEATMAP_SUFFIXES, Failure, Source, find_photos, unused_name
+from fcam_tf.predict.sources import (
+    HEATMAP_SUFFIXES,
+    Failure,
+    Source,
+    displayed,
+    find_photos,
+    unused_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -217,6 +224,5 @@ class Job:
 
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)
-        file = failure.file.encode("utf-8", "backslashreplace").decode()
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{file}: {failure.reason}")
-        self._console.print(f"fcam: {line}", markup=False, highlight=False, soft_wrap=True)
+        line = f"fcam: {displayed(failure.file)}: {failure.reason}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True, emoji=False)

@@ -49,7 +49,8 @@ class Localizer:
         self.threshold = check_threshold(threshold)
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
         self.num_classes: int = classifier.output_shape[-1]
-        self.input_size: int = getattr(classifier, "input_size", _INPUT_SIZE)
+        fixed = classifier.input_shape[1]
+        self.input_size: int = fixed or getattr(classifier, "input_size", _INPUT_SIZE)
         self._cam = cams.get(method, classifier)
 
     def __call__(self, images: Any, labels: Any = None) -> Localization:

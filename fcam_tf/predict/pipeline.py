@@ -63,12 +63,10 @@ def localize_stream(
 
     def read(source: Source) -> _Read | Failure:
         try:
-            modified = source.path.stat().st_mtime
+            modified = source.path.stat().st_mtime if source.path.exists() else 0.0
             return _Read(source, modified, read_photo(source.path, localizer.input_size))
         except PhotoError as error:
             return Failure(str(source.path), str(error))
-        except OSError as error:
-            return Failure(str(source.path), str(error.strerror))
 
     def write(item: _Localized | Failure) -> dict[str, Any] | Failure:
         if isinstance(item, Failure):

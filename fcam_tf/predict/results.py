@@ -171,7 +171,7 @@ def read_results(folder: Path) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(record, dict) and _OURS <= record.keys():
+            if isinstance(record, dict) and record.keys() >= _OURS:
                 yield record
 
 

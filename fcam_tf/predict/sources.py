@@ -91,6 +91,14 @@ def find_photos(
     return list(photos.values()), failures
 
 
+def displayed(file: str) -> str:
+    """Return a file's name as one printable line, relative where it is below this folder."""
+    relative = os.path.relpath(file)
+    name = file if relative.startswith("..") else relative
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
 def unused_name(name: str, taken: Collection[str]) -> str:
     """Return a name, numbered if others have it: "cat", "cat-2", "cat-3".
 
