@@ -136,8 +136,9 @@ def _read(image: Image.Image, input_size: int) -> Photo:
         rgb = rgb.transpose(_TURNS[orientation])
     if orientation in range(5, 9):  # a quarter turn, mirrored or not
         width, height = height, width
-    view = rgb.copy()
-    view.thumbnail((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
+    scale = min(1, VIEW_SIDE / max(width, height))
+    view_size = max(1, round(width * scale)), max(1, round(height * scale))
+    view = rgb.resize(view_size, Image.Resampling.BILINEAR)
     pixels = rgb.resize((input_size, input_size), Image.Resampling.BILINEAR)
     return Photo(np.asarray(pixels), np.asarray(view), width, height)
 

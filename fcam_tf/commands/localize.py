@@ -170,7 +170,8 @@ def _report(job: Job, out: Path, notes: Console) -> None:
     counts = [f"{job.localized} localised"]
     counts += [f"{job.skipped} done before"] if job.skipped else []
     counts += [f"{len(job.failures)} failed"] if job.failures else []
-    notes.print(f"{', '.join(counts)}; results in {out / 'results.jsonl'}")
+    where = f"; results in {out / 'results.jsonl'}" if job.localized or job.skipped else ""
+    notes.print(f"{', '.join(counts)}{where}")
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -37,17 +37,21 @@ def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes
             f"`label` must be an index in 0..{num_classes - 1}, for this model has no class names. "
             f"Received: {text!r}"
         )
+    aliases: dict[str, str] = {}
     labels: dict[str, set[int]] = {}
     for label, name in enumerate(class_names):
-        for alias in (name, *name.split(",")):
-            labels.setdefault(alias.strip().casefold(), set()).add(label)
-    found = sorted(labels.get(text.casefold(), ()))
+        labels.setdefault(name.casefold(), set()).add(label)
+        for alias in map(str.strip, name.split(",")):
+            labels.setdefault(alias.casefold(), set()).add(label)
+            aliases[alias.casefold()] = alias
+    key = text.casefold()
+    found = sorted(labels.get(key, ()))
     if len(found) == 1:
         return found[0]
     if found:
         choices = "; ".join(f"{label} ({class_names[label]})" for label in found)
         raise ValueError(f"`label` {text!r} fits several classes, give an index: {choices}")
-    close = difflib.get_close_matches(text.casefold(), labels, n=3)
-    close = close or [name for name in labels if text.casefold() in name][:3]
-    hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
-    raise ValueError(f"`label` {text!r} is no class of this model.{hint}")
+    close = [alias for alias in aliases if key in alias.split()]
+    close = close or difflib.get_close_matches(key, aliases)
+    hint = f"; did you mean {', '.join(repr(aliases[a]) for a in close[:5])}?" if close else ""
+    raise ValueError(f"`label` {text!r} is no class of this model{hint}")

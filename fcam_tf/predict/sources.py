@@ -78,12 +78,12 @@ def find_photos(
             root, found = _before_magic(path), _matching(argument)
             reason = "no photo matches"
         else:
-            root, found = path.parent, [path]
-            reason = ""
-        if reason:
+            root, found = path.parent, [path] if os.path.lexists(path) else []
+            reason = "there is no such file"
+        if found != [path]:  # a file that is named itself is taken as it is
             found = [p for p in found if p.is_file() and not _is_output(p, out)]
-            if not found:
-                failures.append(Failure(argument, reason))
+        if not found:
+            failures.append(Failure(argument, reason))
         for photo in found:
             absolute = _absolute(photo)
             source = Source(absolute, _safe_name(Path(os.path.relpath(photo, root))))

@@ -1,0 +1,275 @@
+import os
+import struct
+import subprocess
+import sys
+import textwrap
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fcam_tf import photos
+from fcam_tf.photos import PhotoError, read_photo
+
+RED, GREEN, BLUE, WHITE = (200, 30, 20), (20, 180, 40), (30, 60, 220), (255, 255, 255)
+
+
+def quarters(size=(60, 40)):
+    """A picture whose four quarters are red, green / blue, white."""
+    image = Image.new("RGB", (2, 2))
+    for position, colour in zip(
+        [(0, 0), (1, 0), (0, 1), (1, 1)], [RED, GREEN, BLUE, WHITE], strict=True
+    ):
+        image.putpixel(position, colour)
+    return image.resize(size, Image.Resampling.NEAREST)
+
+
+def corners(pixels):
+    """The colours in the middle of the four quarters."""
+    h, w = pixels.shape[:2]
+    return [pixels[y, x] for y in (h // 4, 3 * h // 4) for x in (w // 4, 3 * w // 4)]
+
+
+def close(have, want, tolerance=6):
+    return np.abs(np.asarray(have, int) - np.asarray(want, int)).max() <= tolerance
+
+
+def read(tmp_path, image, name="photo.png", size=32, **options):
+    path = tmp_path / name
+    image.save(path, **options)
+    return read_photo(path, size)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.tif", "a.ppm", "a.tga"])
+def test_formats(tmp_path, name):
+    photo = read(tmp_path, quarters(), name, **({"quality": 95} if name[2] in "jw" else {}))
+    assert (photo.width, photo.height) == (60, 40)
+    assert photo.view.shape == (40, 60, 3)
+    assert photo.pixels.shape == (32, 32, 3)
+    assert photo.pixels.dtype == photo.view.dtype == np.uint8
+    assert close(corners(photo.view), [RED, GREEN, BLUE, WHITE], 12)
+    assert close(corners(photo.pixels), [RED, GREEN, BLUE, WHITE], 12)
+
+
+def test_pixels_are_pillows_antialiased_bilinear_of_the_whole_photo(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
+    photo = read(tmp_path, Image.fromarray(noise), size=224)
+    expected = Image.fromarray(noise).resize((224, 224), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(photo.pixels, expected)
+    np.testing.assert_array_equal(photo.view, noise)
+
+
+def test_a_name_without_the_right_suffix_and_with_odd_letters(tmp_path):
+    photo = read(tmp_path, quarters(), "größe 猫 \n\t.dat", format="PNG")
+    assert close(corners(photo.view), [RED, GREEN, BLUE, WHITE])
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr"])
+def test_modes(tmp_path, mode):
+    name = {"YCbCr": "a.jpg", "CMYK": "a.tif"}.get(mode, "a.png")
+    image = quarters().convert(mode)
+    photo = read(tmp_path, image, name)
+    assert close(corners(photo.view), corners(np.asarray(image.convert("RGB"))), 12)
+
+
+def test_cmyk_jpeg(tmp_path):
+    photo = read(tmp_path, quarters().convert("CMYK"), "a.jpg", quality=95)
+    assert close(corners(photo.view), [RED, GREEN, BLUE, WHITE], 12)
+
+
+def test_16_bit_grey_by_its_full_range(tmp_path):
+    values = np.array([[0, 0x4000], [0x8000, 0xFFFF]], np.uint16).repeat(20, 0).repeat(20, 1)
+    photo = read(tmp_path, Image.fromarray(values))
+    assert [int(c[0]) for c in corners(photo.view)] == [0, 0x40, 0x80, 0xFF]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([[-1.0, 0.0], [1.0, np.nan]], [0, 127, 255, 127]), ([[7.0, 7.0], [7.0, 7.0]], [0, 0, 0, 0])],
+)
+def test_floating_point_from_minimum_to_maximum(tmp_path, values, expected):
+    image = Image.fromarray(np.array(values, np.float32).repeat(9, 0).repeat(9, 1))
+    photo = read(tmp_path, image, "a.tif")
+    assert [int(c[0]) for c in corners(photo.view)] == expected
+
+
+def test_transparency_lies_on_white(tmp_path):
+    image = quarters().convert("RGBA")
+    alpha = np.full((40, 60), 255, np.uint8)
+    alpha[:20, :30] = 0  # red vanishes
+    alpha[:20, 30:] = 128  # green half
+    image.putalpha(Image.fromarray(alpha))
+    half = [(c * 128 + 255 * 127) // 255 for c in GREEN]
+    photo = read(tmp_path, image)
+    assert close(corners(photo.view), [WHITE, half, BLUE, WHITE], 2)
+
+
+def test_transparent_palette_colour_lies_on_white(tmp_path):
+    image = quarters().quantize(4)
+    red = image.getpixel((0, 0))
+    for transparency in (red, bytes(0 if i == red else 255 for i in range(4))):
+        photo = read(tmp_path, image, transparency=transparency)
+        assert close(corners(photo.view), [WHITE, GREEN, BLUE, WHITE])
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation, name):
+    upright = quarters((60, 40))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transpose that the viewer will undo
+    stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95} if name in {"a.jpg", "a.webp"} else {}
+    photo = read(tmp_path, stored, name, exif=exif, **options)
+    assert (photo.width, photo.height) == (60, 40)
+    assert photo.view.shape == (40, 60, 3)
+    assert close(corners(photo.view), [RED, GREEN, BLUE, WHITE], 12)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_cost_the_photo(tmp_path):
+    photo = read(tmp_path, quarters(), "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\xff" + b"\xee" * 30)
+    assert (photo.width, photo.height) == (60, 40)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_first_frame_of_many(tmp_path, name):
+    frames = [Image.new("RGB", (20, 10), colour) for colour in (BLUE, RED)]
+    options = {"lossless": True} if name == "a.webp" else {}
+    photo = read(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **options)
+    assert close(photo.view, BLUE)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5000, 2), (3, 4000), (2561, 1281)])
+def test_extreme_sizes(tmp_path, size):
+    photo = read(tmp_path, Image.new("RGB", size, RED))
+    assert (photo.width, photo.height) == size
+    assert max(photo.view.shape) == min(max(*size, 3), photos.VIEW_SIDE)
+    assert close(photo.pixels, RED)
+
+
+def test_large_jpeg_is_decoded_small_and_keeps_its_size(tmp_path):
+    image = quarters((6000, 4000))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = read(tmp_path, image.transpose(Image.Transpose.ROTATE_90), "a.jpg", exif=exif)
+    assert (photo.width, photo.height) == (6000, 4000)
+    assert photo.view.shape == (853, 1280, 3)
+    assert close(corners(photo.view), [RED, GREEN, BLUE, WHITE])
+    assert close(corners(photo.pixels), [RED, GREEN, BLUE, WHITE])
+
+
+def test_large_png_is_averaged_and_keeps_its_size(tmp_path):
+    photo = read(tmp_path, quarters((6001, 4001)), compress_level=1)
+    assert (photo.width, photo.height) == (6001, 4001)
+    assert photo.view.shape == (853, 1280, 3)
+    assert close(corners(photo.pixels), [RED, GREEN, BLUE, WHITE])
+
+
+def bomb(path, side):
+    """A PNG of a few hundred bytes that claims ``side`` x ``side`` pixels."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    data = zlib.compress(b"\0" * 1000)
+    end = chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + end)
+
+
+def test_decompression_bomb_is_refused_before_decoding(tmp_path):
+    bomb(tmp_path / "bomb.png", 50_000)
+    limit = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(PhotoError, match=r"50000 x 50000 pixels are above the 179 million"):
+        read_photo(tmp_path / "bomb.png", 32)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_progressive_jpeg_is_judged_by_its_full_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos, "MAX_PIXELS", 4_000_000)
+    image = Image.new("RGB", (2600, 2600), RED)
+    assert read(tmp_path, image, "baseline.jpg").width == 2600
+    with pytest.raises(PhotoError, match="2600 x 2600"):
+        read(tmp_path, image, "progressive.jpg", progressive=True)
+
+
+def test_memory_of_a_100_megapixel_jpeg_is_bounded(tmp_path):
+    path = tmp_path / "huge.jpg"
+    Image.new("L", (10_000, 10_000), 90).save(path)
+    script = textwrap.dedent(
+        f"""
+        import pathlib, resource
+        from fcam_tf.photos import read_photo
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        photo = read_photo(pathlib.Path({str(path)!r}), 224)
+        assert (photo.width, photo.height) == (10_000, 10_000)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        """
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script]
+    grown = int(subprocess.check_output(command, env=environment))  # noqa: S603
+    assert grown < 60_000  # kB; decoded in full it would be 100 MB, and 400 MB as RGB
+
+
+def test_missing(tmp_path):
+    with pytest.raises(PhotoError, match="there is no such file"):
+        read_photo(tmp_path / "none.jpg", 32)
+
+
+def test_empty(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(PhotoError, match="the file is empty"):
+        read_photo(tmp_path / "empty.jpg", 32)
+
+
+def test_folder(tmp_path):
+    with pytest.raises(PhotoError, match="not a regular file"):
+        read_photo(tmp_path, 32)
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+)
+def test_no_photo(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(PhotoError, match="not a photo in a format that can be read"):
+        read_photo(tmp_path / "a.jpg", 32)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.webp", "a.tif", "a.bmp"])
+def test_truncated(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    path = tmp_path / name
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(PhotoError) as caught:
+        read_photo(path, 32)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's remarks on damaged metadata
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"]),
+    spots=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=20),
+)
+def test_damage_is_a_photo_error_or_nothing(tmp_path_factory, name, spots):
+    path = tmp_path_factory.getbasetemp() / f"damaged.{name.lower()}"
+    quarters().save(path, name)
+    data = bytearray(path.read_bytes())
+    for place, value in spots:
+        data[place % len(data)] = value
+    path.write_bytes(data)
+    try:
+        photo = read_photo(path, 16)
+    except PhotoError:
+        return
+    assert photo.pixels.shape == (16, 16, 3)

@@ -1,0 +1,277 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcam_tf.predict import SettingsChangedError, localize_files, read_results
+
+FIRE, SEA = (200, 40, 0), (0, 40, 200)
+
+
+def paint(path, colour=FIRE, size=(40, 30), spot=(10, 6, 29, 17), **options):
+    """A black photo with one bright box; ``spot`` is inclusive."""
+    image = Image.new("RGB", size)
+    image.paste(colour, (spot[0], spot[1], spot[2] + 1, spot[3] + 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+def lines(out):
+    return [json.loads(line) for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
+
+
+def files_in(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def test_a_photo_and_its_outputs(tmp_path, out, fake_localizer):
+    # 16 divides 480 and 320: the spot ends on the model's pixels, and Otsu finds just it.
+    photo = paint(tmp_path / "a.png", size=(480, 320), spot=(90, 60, 299, 219))
+    summary = localize_files(fake_localizer(), photo, out)
+    assert (summary.localized, summary.skipped, summary.failures) == (1, 0, ())
+    (record,) = lines(out)
+    score, threshold = record.pop("score"), record.pop("threshold")
+    assert 0.5 < score < 1
+    assert 0 < threshold < 1
+    assert record == {
+        "file": str(photo),
+        "label": 1,
+        "label_name": "fire",
+        "box": [90, 60, 299, 219],
+        "width": 480,
+        "height": 320,
+        "overlay": "a_overlay.png",
+        "heatmap": "a_heatmap.png",
+        "modified": photo.stat().st_mtime,
+    }
+    assert files_in(out) == ["a_heatmap.png", "a_overlay.png", "results.jsonl", "settings.json"]
+    with Image.open(out / "a_heatmap.png") as heatmap:
+        assert heatmap.size == (480, 320)
+        values = np.asarray(heatmap)
+    assert values.dtype == np.uint16
+    assert values[140, 190] == round(200 / 255 * 65535)
+    assert values[300, 460] == 0
+    with Image.open(out / "a_overlay.png") as overlay:
+        assert overlay.size == (640, 427)
+
+
+def test_npy_top_and_label(tmp_path, out, fake_localizer):
+    photo = paint(tmp_path / "a.png")
+    localize_files(fake_localizer(), [photo], out, label="ocean", top=5, heatmap="npy")
+    (record,) = lines(out)
+    assert (record["label"], record["label_name"]) == (0, "sea, ocean")
+    assert [entry["label"] for entry in record["top"]] == [1, 0]
+    assert record["top"][1]["score"] == record["score"]
+    values = np.load(out / record["heatmap"])
+    assert values.shape == (30, 40)
+    assert values.dtype == np.float32
+    assert values.max() == pytest.approx(200 / 255, abs=1e-6)
+
+
+def test_no_heatmap_no_class_names_nothing_found(tmp_path, out, fake_localizer):
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(photo)
+    localize_files(fake_localizer(class_names=None), photo, out, heatmap="none")
+    (record,) = lines(out)
+    assert (record["label_name"], record["box"], record["heatmap"]) == (None, None, None)
+    assert files_in(out) == ["a_overlay.png", "results.jsonl", "settings.json"]
+
+
+def test_box_is_in_the_frame_as_displayed(tmp_path, out, fake_localizer):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    photo = paint(tmp_path / "a.png", size=(320, 480), spot=(0, 0, 159, 119), exif=exif)
+    localize_files(fake_localizer(), photo, out)
+    (record,) = lines(out)
+    assert (record["width"], record["height"]) == (480, 320)
+    assert record["box"] == [360, 0, 479, 159]
+
+
+def test_bad_photos_do_not_stop_the_others(tmp_path, out, fake_localizer, capsys):
+    names = ["good0.png", "empty.jpg", "text.png", "torn.png", "good1.png", "good2.png"]
+    for name in names:
+        paint(tmp_path / name, format="PNG")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "text.png").write_text("no photo")
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(torn.read_bytes()[:70])
+    localizer = fake_localizer()
+    photos = [tmp_path / "none.jpg", *(tmp_path / name for name in names)]
+    summary = localize_files(localizer, photos, out, batch_size=2)
+    assert summary.localized == 3
+    assert localizer.batches == [2, 1]  # filled up past the bad ones
+    assert [Path(failure.file).name for failure in summary.failures] == [
+        *("none.jpg", "empty.jpg", "text.png", "torn.png")
+    ]
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 4
+    assert all(line.startswith(f"fcam: {tmp_path}") for line in told)
+    assert {Path(record["file"]).name for record in lines(out)} == {
+        *("good0.png", "good1.png", "good2.png")
+    }
+
+
+def test_same_names_in_different_folders(tmp_path, out, fake_localizer):
+    photos = [paint(tmp_path / d / n) for d in "ab" for n in ("x.png", "X.jpg")]
+    localize_files(fake_localizer(), photos, out)
+    names = [record["overlay"] for record in lines(out)]
+    assert names == [f"{n}_overlay.png" for n in ("x", "X-2", "x-3", "X-4")]
+    more = paint(tmp_path / "c" / "x.png")
+    localize_files(fake_localizer(), more, out)
+    assert lines(out)[-1]["overlay"] == "x-5_overlay.png"
+
+
+def test_folders_keep_their_places(tmp_path, out, fake_localizer):
+    for name in ("p/q/x.png", "p/x.png"):
+        paint(tmp_path / name)
+    localize_files(fake_localizer(), tmp_path / "p", out, heatmap="none")
+    assert files_in(out) == ["q/x_overlay.png", "results.jsonl", "settings.json", "x_overlay.png"]
+
+
+def test_a_second_job_does_only_what_is_new_changed_or_lost(tmp_path, out, fake_localizer):
+    photos = [paint(tmp_path / f"{name}.png") for name in "abcd"]
+    localize_files(fake_localizer(), photos[:3], out)
+    again = fake_localizer()
+    summary = localize_files(again, photos[:3], out)
+    assert (summary.localized, summary.skipped, again.batches) == (0, 3, [])
+
+    paint(photos[0], SEA)
+    os.utime(photos[0], (1, 1))  # changed, though it looks older
+    (out / "b_overlay.png").unlink()
+    summary = localize_files(again, photos, out)
+    assert (summary.localized, summary.skipped) == (3, 1)
+    records = {Path(record["file"]).name: record for record in lines(out)}
+    assert len(records) == len(lines(out)) == 4
+    assert records["a.png"]["label_name"] == "sea, ocean"
+    assert (out / "b_overlay.png").exists()
+
+
+def test_overwrite_makes_only_the_given_photos_again(tmp_path, out, fake_localizer):
+    photos = [paint(tmp_path / f"{name}.png") for name in "ab"]
+    localize_files(fake_localizer(), photos, out)
+    summary = localize_files(fake_localizer(), photos[:1], out, overwrite=True)
+    assert (summary.localized, summary.skipped) == (1, 0)
+    assert [Path(record["file"]).name for record in lines(out)] == ["b.png", "a.png"]
+    assert {record["overlay"] for record in lines(out)} == {"a_overlay.png", "b_overlay.png"}
+
+
+def test_changed_settings_are_refused_unless_overwritten(tmp_path, out, fake_localizer):
+    photos = [paint(tmp_path / f"{name}.png") for name in "ab"]
+    localize_files(fake_localizer(), photos, out)
+    before = lines(out)
+    with pytest.raises(SettingsChangedError, match="label was None and is now 'fire'"):
+        localize_files(fake_localizer(), photos, out, label="fire")
+    with pytest.raises(ValueError, match="is no class of this model"):
+        localize_files(fake_localizer(), photos, out, label="fir", overwrite=True)
+    assert lines(out) == before
+    localize_files(fake_localizer(), photos[:1], out, label="fire", overwrite=True)
+    assert len(lines(out)) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"top": 0}, {"batch_size": 0}, {"heatmap": "jpg"}, {"label": 2}, {"label": "water"}]
+)
+def test_impossible_options(tmp_path, out, fake_localizer, wrong):
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}`"):
+        localize_files(fake_localizer(), paint(tmp_path / "a.png"), out, **wrong)
+    assert not out.exists()
+
+
+def test_a_full_disk_ends_the_job_and_keeps_what_is_finished(
+    tmp_path, out, fake_localizer, monkeypatch
+):
+    photos = [paint(tmp_path / f"{i}.png") for i in range(9)]
+    room = [8]
+
+    def write_bytes(path, data):
+        with path.open("wb") as file:
+            if path.name.endswith("png.part"):
+                room[0] -= 1
+                if room[0] < 0:
+                    file.write(data[:10])
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            file.write(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_bytes", write_bytes)
+        with pytest.raises(OSError, match="No space left"):
+            localize_files(fake_localizer(), photos, out, batch_size=2)
+    assert not list(out.glob(".*"))
+    for record in lines(out):
+        assert (out / record["overlay"]).exists()
+        assert (out / record["heatmap"]).exists()
+    done = len(lines(out))
+    assert done < 5
+    summary = localize_files(fake_localizer(), photos, out)
+    assert (summary.localized, summary.skipped) == (9 - done, done)
+
+
+def test_out_is_a_file(tmp_path, fake_localizer):
+    (tmp_path / "out").touch()
+    with pytest.raises(NotADirectoryError):
+        localize_files(fake_localizer(), paint(tmp_path / "a.png"), tmp_path / "out")
+
+
+def test_killed_at_any_moment_it_goes_on_from_there(tmp_path, out, fake_program):
+    photos = [paint(tmp_path / "in" / f"{i:02}.png") for i in range(24)]
+    for least in (1, 7):
+        with start(fake_program, out, tmp_path / "in", seconds_a_batch=0.05) as process:
+            wait_until(process, lambda least=least: len(list(read_results(out))) >= least)
+            process.kill()
+        done = list(read_results(out))
+        assert least <= len(done) < len(photos)
+        for record in done:
+            for key in ("overlay", "heatmap"):
+                Image.open(out / record[key]).load()  # whole
+    finished = {record["file"]: (out / record["overlay"]).stat().st_mtime_ns for record in done}
+    with (out / "results.jsonl").open("ab") as file:
+        file.write(b'{"file": "/torn')
+    with start(fake_program, out, tmp_path / "in") as process:
+        assert process.wait() == 0
+    assert sorted(record["file"] for record in lines(out)) == [str(photo) for photo in photos]
+    for record in lines(out):
+        if record["file"] in finished:
+            assert (out / record["overlay"]).stat().st_mtime_ns == finished[record["file"]]
+    assert len(files_in(out)) == 2 * len(photos) + 2  # no remains
+
+
+def test_interrupted_it_ends_soon_and_clean(tmp_path, out, fake_program):
+    for i in range(24):
+        paint(tmp_path / "in" / f"{i:02}.png")
+    with start(fake_program, out, tmp_path / "in", seconds_a_batch=0.05) as process:
+        wait_until(process, lambda: list(read_results(out)))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) != 0
+    assert not [name for name in files_in(out) if name.endswith(".part")]
+    assert 1 <= len(lines(out)) < 24
+
+
+def start(program, out, photos, seconds_a_batch=0):
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "SECONDS_A_BATCH": str(seconds_a_batch),
+    }
+    command = [sys.executable, program, out, photos]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603
+
+
+def wait_until(process, condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "it ended before its time"
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)

@@ -1,0 +1,88 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from fcam_tf.predict.sources import displayed, find_photos, unused_name
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [
+        *("a/x.jpg", "a/sub/y.PNG", "a/sub/x.jpg", "a/note.txt", "a/.hidden.jpg", "a/.git/z.jpg"),
+        *("b/x.jpg", "b/odd", "out/q_overlay.png", "out/q_heatmap.npy", "out/photo.jpg"),
+    ]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def found(*arguments, out="out"):
+    sources, failures = find_photos(arguments, Path(out))
+    below = [(os.path.relpath(source.path), source.name) for source in sources]
+    return below, [(failure.file, failure.reason) for failure in failures]
+
+
+@pytest.mark.usefixtures("tree")
+class TestFindPhotos:
+    def test_folder_is_searched_and_keeps_its_places(self):
+        expected = [("a/sub/x.jpg", "sub/x"), ("a/sub/y.PNG", "sub/y"), ("a/x.jpg", "x")]
+        assert found("a") == (expected, [])
+        assert found("a/") == (expected, [])
+
+    def test_a_named_file_may_have_any_name(self):
+        assert found("b/odd", "a/.hidden.jpg") == (
+            [("b/odd", "odd"), ("a/.hidden.jpg", ".hidden")],
+            [],
+        )
+
+    def test_glob(self):
+        assert found("*/x.jpg") == ([("a/x.jpg", "a/x"), ("b/x.jpg", "b/x")], [])
+        assert found("a/**/*.jpg")[0] == [("a/sub/x.jpg", "sub/x"), ("a/x.jpg", "x")]
+
+    def test_a_file_whose_name_looks_like_a_glob(self, tree):
+        (tree / "b/[1].jpg").touch()
+        assert found("b/[1].jpg") == ([("b/[1].jpg", "[1]")], [])
+
+    def test_named_twice_is_listed_once(self, tree):
+        assert found("a/x.jpg", "./a/../a/x.jpg", str(tree / "a/x.jpg"), "a/x*")[0] == [
+            ("a/x.jpg", "x")
+        ]
+
+    def test_own_outputs_are_not_photos(self):
+        assert found("out", "out/*")[0] == [("out/photo.jpg", "photo")]
+        assert ("out/q_overlay.png", "q_overlay") in found("out", out="elsewhere")[0]
+
+    def test_what_stands_for_nothing(self, tree):
+        (tree / "bare").mkdir()
+        assert found("none.jpg", "bare", "z*.jpg") == (
+            [],
+            [
+                ("none.jpg", "there is no such file"),
+                ("bare", "there is no photo in this folder"),
+                ("z*.jpg", "no photo matches"),
+            ],
+        )
+
+    def test_long_and_undecodable_names_make_usable_ones(self, tree):
+        long = tree / ("ü" * 120 + ".jpg")  # 240 bytes
+        bad = Path(os.fsdecode(os.fsencode(tree) + b"/caf\xe9.jpg"))
+        alone = Path(os.fsdecode(os.fsencode(tree) + b"/\xff.jpg"))
+        for path in (long, bad, alone):
+            path.touch()
+        names = [name for _, name in found(str(long), str(bad), str(alone))[0]]
+        assert names == ["ü" * 100, "caf", "photo"]
+
+
+def test_unused_name():
+    assert unused_name("a/cat", set()) == "a/cat"
+    assert unused_name("Cat", {"cat", "cat-2"}) == "Cat-3"
+
+
+def test_displayed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert displayed(str(tmp_path / "a.jpg")) == "a.jpg"
+    assert displayed("/elsewhere/a.jpg") == "/elsewhere/a.jpg"
+    assert displayed("ü\n\x1b[31m\udce9.jpg") == "ü\\n\\x1b[31m\\udce9.jpg"
