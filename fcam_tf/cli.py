@@ -94,7 +94,7 @@ def _underscored(arguments: list[str], values: flags.FlagValues) -> Iterator[str
             return
         flag, equals, value = argument.partition("=")
         spelled = flag.lstrip("-").replace("-", "_")
-        known = spelled in values or spelled in flags.FLAGS
+        known = any(n in values or n in flags.FLAGS for n in (spelled, spelled.removeprefix("no")))
         yield f"--{spelled}{equals}{value}" if argument.startswith("-") and known else argument
 
 

@@ -139,7 +139,7 @@ def _localizer(settings: Settings) -> Localizer:
 
         with _usage_errors():
             if settings.model.endswith(".keras"):
-                classifier = keras.saving.load_model(settings.model)
+                classifier = keras.saving.load_model(settings.model, compile=False)
             else:
                 classifier = models.Classifier(settings.model)
         localizer = predict.Localizer(classifier, settings.method, settings.threshold)

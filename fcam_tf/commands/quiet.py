@@ -31,7 +31,7 @@ def quiet_tensorflow() -> Iterator[None]:
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # for what comes later: no information
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # read once, and good for later information too
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         terminal = os.dup(2)
@@ -39,6 +39,7 @@ def quiet_tensorflow() -> Iterator[None]:
         try:
             yield
         finally:
+            del os.environ["TF_CPP_MIN_LOG_LEVEL"]
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)

@@ -194,8 +194,8 @@ def _settings_differ(folder: Path, settings: Settings, *, overwrite: bool) -> bo
         )
     if changes and not overwrite:
         raise SettingsChangedError(
-            f"{folder} holds results of other settings: {changes}. Choose another output folder, "
-            "or overwrite them."
+            f"{folder} holds results of other settings: {changes}; give another folder with `out`, "
+            "or make them anew with `overwrite`"
         )
     return bool(changes)
 

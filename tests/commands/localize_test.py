@@ -1,0 +1,135 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from fcam_tf import cams, cli, models
+from fcam_tf.commands import localize
+
+# Keras saves variables through an old protocol of NumPy's.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def status(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["localize", *map(str, arguments)])
+    return caught.value.code or 0
+
+
+def test_the_names_that_help_shows_are_the_ones_there_are():
+    assert set(localize.METHODS) == set(cams.METHODS)
+    pretrained = {name for name, spec in models.BACKBONES.items() if spec.source.has_head}
+    assert set(localize.MODELS) == pretrained
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A saved classifier of three classes, with random weights."""
+    path = tmp_path_factory.mktemp("model") / "tiny.keras"
+    names = ["one, uno", "two", "three"]
+    models.Classifier("mobilenet_v3_large", 3, weights=None, class_names=names).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        image = Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8))
+        image.save(folder / f"{i}.png")
+    return folder
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
+    arguments = ["photos", "gone.jpg", "--model", tiny, "--label", "uno", "--top=2"]
+    assert status(*arguments, "--batch-size", 2, "--heatmap=none") == 1
+    records = lines(tmp_path / "fcam-output")
+    assert [record["file"] for record in records] == [str(photos / f"{i}.png") for i in range(3)]
+    assert {record["label"] for record in records} == {0}
+    assert all(len(record["top"]) == 2 for record in records)
+    out, err = capfd.readouterr()
+    assert out.startswith("photos/0.png: one, uno ")
+    assert len(out.splitlines()) == 3
+    assert err.splitlines() == [
+        "fcam: gone.jpg: there is no such file",
+        f"Loading {tiny} ...",
+        "3 localised, 1 failed; results in fcam-output/results.jsonl",
+    ]
+
+    assert status(*arguments[:1], *arguments[2:], "--heatmap=none") == 0
+    again, err = capfd.readouterr()
+    assert again == out
+    assert err == "0 localised, 3 done before; results in fcam-output/results.jsonl\n"
+
+    assert status("photos", "--model", tiny) == 2
+    err = capfd.readouterr().err
+    assert "label was 'uno' and is now None, top was 2 and is now 1" in err
+    assert "--overwrite" in err
+
+
+@pytest.mark.usefixtures("photos")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--model=none.keras"], "--model none.keras: there is no such file"),
+        (["--model=resnet50"], "'resnet50' is no pretrained classifier; there is efficientnetlite"),
+        (["--threshold=high"], r"--threshold must be 'otsu' or a number in [0, 1]. Received: high"),
+        (["--out=photos/0.png"], "--out photos/0.png is not a folder"),
+        (["--method=layrcam"], "value should be one of <cam|"),
+    ],
+)
+def test_wrong_usage(capsys, wrong, message):
+    assert status("photos", *wrong) == 2
+    assert message in capsys.readouterr().err
+    assert not os.path.lexists("fcam-output")
+
+
+def test_wrong_label(tiny, photos, capfd):
+    assert status(photos, "--model", tiny, "--label=tow") == 2
+    assert "--label 'tow' is no class of this model; did you mean 'two'?" in capfd.readouterr().err
+    assert not os.path.lexists("fcam-output")
+
+
+def test_where_nothing_can_be_written(tiny, photos, capfd):
+    assert status(photos, "--model", tiny, "--out=/proc/fcam-output") == 1
+    err = capfd.readouterr().err
+    assert "fcam: cannot write to /proc/fcam-output" in err
+    assert "Traceback" not in err
+
+
+def test_the_cat(tmp_path):
+    """The whole way, in a process of its own, with the pretrained model."""
+    Image.fromarray(data.chelsea()).save(tmp_path / "cat.png")
+    process = subprocess.run(
+        [sys.executable, "-c", "from fcam_tf.cli import main; main()", "localize", "cat.png"],
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.stdout.startswith("cat.png: Egyptian cat ")
+    assert process.stderr.splitlines() == [
+        "Loading efficientnetlite_b0 ...",
+        "1 localised; results in fcam-output/results.jsonl",
+    ]
+    (record,) = lines(tmp_path / "fcam-output")
+    assert (record["width"], record["height"]) == (451, 300)
+    assert record["score"] > 0.5
+    # The cat's extent as judged by eye: from the left border to the tip of the right ear.
+    x0, y0, x1, y1 = record["box"]
+    intersection = (min(x1, 398) - x0 + 1) * (y1 - y0 + 1)
+    union = 399 * 300 + (x1 - x0 + 1) * (y1 - y0 + 1) - intersection
+    assert intersection / union > 0.5

@@ -1,0 +1,44 @@
+import os
+
+import pytest
+
+from fcam_tf.commands.quiet import quiet_tensorflow
+
+NOISE = b"""WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795421744.845171    4641 port.cc:153] oneDNN custom operations are on.
+To enable the following instructions: AVX2 AVX512F FMA, in other operations, rebuild TensorFlow.
+E0000 00:00:1795421747.55    4641 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed call to cuInit: UNKNOWN ERROR (303)
+"""  # noqa: E501
+NEWS = b"""W0000 00:00:1795421747.55    4641 a.cc:1] a real warning
+E0000 00:00:1795421747.55    4641 cuda_platform.cc:52] failed call to cuInit: CUDA_ERROR_NO_DEVICE (100)
+Traceback (most recent call last):
+"""  # noqa: E501
+
+
+def test_noise_is_held_back_and_news_is_not(capfd, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    with quiet_tensorflow():
+        os.write(2, NOISE + NEWS)
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err.encode() == NEWS + b"after\n"
+
+
+def test_after_an_error_stderr_is_back(capfd, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+
+    def fail():
+        with quiet_tensorflow():
+            os.write(2, NEWS)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err.encode() == NEWS + b"after\n"
+
+
+def test_who_sets_the_level_sees_it_all(capfd, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    with quiet_tensorflow():
+        os.write(2, NOISE)
+    assert capfd.readouterr().err.encode() == NOISE

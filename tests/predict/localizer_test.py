@@ -1,0 +1,70 @@
+import keras
+import numpy as np
+import pytest
+
+from fcam_tf.predict import Localizer
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    """Two classes, red and blue; the last map has a quarter of the image's resolution."""
+    images = keras.Input((None, None, 3))
+    x = keras.layers.AveragePooling2D(4)(images)
+    x = keras.layers.Conv2D(2, 1, use_bias=False, activation="relu", name="colours")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, keras.layers.Dense(2, use_bias=False)(x))
+    model.get_layer("colours").set_weights([np.array([[1, -1], [0, 0], [-1, 1]])[None, None] / 255])
+    model.layers[-1].set_weights([4 * np.eye(2)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Black, with a red square at the top left and a smaller blue one at the bottom right."""
+    images = np.zeros((2, 32, 48, 3), np.uint8)
+    images[:, 4:16, 8:24, 0] = 255
+    images[:, 24:28, 40:44, 2] = 255
+    images[1] = images[1, :, :, ::-1]
+    return images
+
+
+@pytest.mark.parametrize("method", ["cam", "layercam", "gradcam"])
+def test_finds_the_predicted_class(classifier, images, method):
+    result = Localizer(classifier, method, 0.5)(images)
+    np.testing.assert_array_equal(result.labels, [0, 1])
+    assert result.heatmaps.shape == result.masks.shape == (2, 32, 48)
+    assert result.heatmaps.dtype == np.float32
+    assert result.heatmaps.max() <= 1
+    np.testing.assert_array_equal(result.boxes, [[8, 4, 23, 15]] * 2)
+    # Red covers 3 x 4 of the 8 x 12 cells, blue 1: logits 4 * 12 / 96 and 4 * 1 / 96.
+    np.testing.assert_allclose(result.scores, 1 / (1 + np.exp(-44 / 96)), rtol=1e-5)
+
+
+def test_finds_a_given_class(classifier, images):
+    result = Localizer(classifier, "cam", 0.5)(images, np.array([1, 0]))
+    np.testing.assert_array_equal(result.labels, [1, 0])
+    np.testing.assert_array_equal(result.boxes, [[40, 24, 43, 27]] * 2)
+    np.testing.assert_allclose(result.scores, 1 / (1 + np.exp(44 / 96)), rtol=1e-5)
+
+
+def test_what_it_knows_of_the_classifier(classifier):
+    localizer = Localizer(classifier)
+    assert (localizer.num_classes, localizer.class_names, localizer.input_size) == (2, None, 224)
+    fixed = keras.Sequential(
+        [keras.Input((64, 64, 3)), *keras.models.clone_model(classifier).layers[1:]]
+    )
+    assert Localizer(fixed).input_size == 64
+
+
+def test_refuses_nonsense(classifier):
+    with pytest.raises(ValueError, match="layercam"):
+        Localizer(classifier, "layercamm")
+    with pytest.raises(ValueError, match="`threshold`"):
+        Localizer(classifier, threshold=7)
+
+
+def test_damaged_weights_are_told(classifier, images):
+    damaged = keras.models.clone_model(classifier)
+    damaged.layers[-1].set_weights([np.full((2, 2), np.nan)])
+    with pytest.raises(ValueError, match="not finite"):
+        Localizer(damaged)(images)
