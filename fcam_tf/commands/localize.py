@@ -110,9 +110,9 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
     except predict.FolderBusyError as error:
         notes.print(f"fcam: {error}")
         return 1
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        notes.print(f"fcam: cannot write to {values.out}: {where}{error.strerror}")
+    except OSError as error:  # the disk is full, or there are no weights
+        reason = f"{error.filename or values.out}: {error.strerror}" if error.errno else str(error)
+        notes.print(f"fcam: {reason}")
         notes.print("fcam: what is finished is kept; the same command goes on from there")
         return 1
     _report(job, Path(values.out), notes)
@@ -142,7 +142,7 @@ def _localizer(settings: Settings) -> Localizer:
                 classifier = keras.saving.load_model(settings.model, compile=False)
             else:
                 classifier = models.Classifier(settings.model)
-        localizer = predict.Localizer(classifier, settings.method, settings.threshold)
+            localizer = predict.Localizer(classifier, settings.method, settings.threshold)
     if settings.label is not None:
         with _usage_errors():
             predict.find_label(settings.label, localizer.class_names, localizer.num_classes)
