@@ -71,18 +71,18 @@ class SplitClassifier:
         self._maker = {id(x): step for step in self._steps for x in step.outputs}
         self.inputs = flat.inputs
         self.num_classes = flat.outputs[0].shape[-1]
-        self.taps = [self._find(tap, model) for tap in taps] or [self._last_map()]
+        self.taps = self._in_order([self._find(tap, model) for tap in taps] or [self._last_map()])
         self._dense, before_logits = self._before_probabilities(flat.outputs[0])
         self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
 
         images = flat.inputs[0]
-        # The head alone is differentiated, unless something leads around the tap.
+        # Only what follows the first tap is differentiated, unless something leads around it.
+        self._whole = keras.Function(images, [*self.taps, before_logits])
         try:
-            self._head = keras.Function(self.taps[0], before_logits) if len(taps) < 2 else None
+            self._head = keras.Function(self.taps[0], [*self.taps[1:], before_logits])
         except ValueError:
             self._head = None
-        self._features = keras.Function(images, self.taps)
-        self._whole = keras.Function(images, [*self.taps, before_logits])
+        self._features = keras.Function(images, self.taps[0])
         self.scaled = self._scaled_images()
         self._from_scaled = keras.Function(self.scaled, before_logits)
         self._to_scaled = keras.Function(images, self.scaled) if self.scaled is not images else None
@@ -95,21 +95,22 @@ class SplitClassifier:
             labels: (B,) int32; negative for the predicted class.
         """
         if self.kernel is not None:
-            activations = [ops.cast(self._features(images)[0], "float32")]
-            logits = self._logits(self._head(activations[0]))
+            activations = self.activations(images)
+            logits = self._logits(self._head(activations)[0])
             labels = self._choose(labels, logits)
             weights = ops.take(ops.cast(self.kernel, "float32"), labels, axis=1)  # (C, B)
-            cells = ops.cast(ops.prod(ops.shape(activations[0])[1:3]), "float32")
-            gradients = [ops.transpose(weights)[:, None, None, :] / cells]
-            return Evidence(activations, gradients, logits, labels)
+            cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
+            gradients = ops.transpose(weights)[:, None, None, :] / cells
+            return Evidence([activations], [gradients], logits, labels)
 
-        watched = None if self._head is None else self._features(images)
+        first = None if self._head is None else self._features(images)
 
         def score() -> tuple[list[Any], Any, Any]:
-            if watched is None:
+            if first is None:
                 *maps, before = self._whole(images)
             else:
-                maps, before = watched, self._head(watched[0])
+                *later, before = self._head(first)
+                maps = [first, *later]
             logits = self._logits(before)
             chosen = self._choose(labels, logits)
             # Scaled by the number of cells: a float16 gradient would vanish in the mean.
@@ -117,7 +118,7 @@ class SplitClassifier:
             picked = ops.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
             return maps, picked * scale, (logits, chosen, scale)
 
-        maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, watched)
+        maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, first)
         return Evidence(
             [ops.cast(a, "float32") for a in maps],
             [ops.cast(g, "float32") / scale for g in gradients],
@@ -125,9 +126,9 @@ class SplitClassifier:
             chosen,
         )
 
-    def activations(self, images: Any) -> list[Any]:
-        """Return the tapped maps, each (B, h, w, C) float32."""
-        return [ops.cast(a, "float32") for a in self._features(images)]
+    def activations(self, images: Any) -> Any:
+        """Return the (first) tapped map, (B, h, w, C) float32."""
+        return ops.cast(self._features(images), "float32")
 
     def scale(self, images: Any) -> Any:
         """Return the images as the first layer with weights sees them."""
@@ -147,6 +148,10 @@ class SplitClassifier:
     @staticmethod
     def _choose(labels: Any, logits: Any) -> Any:
         return ops.where(labels < 0, ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
+
+    def _in_order(self, taps: list[Any]) -> list[Any]:
+        position = {id(x): i for i, step in enumerate(self._steps) for x in step.outputs}
+        return sorted(taps, key=lambda tap: position[id(tap)])
 
     def _find(self, tap: Any, model: keras.Model) -> Any:
         levels = getattr(model, "taps", {})
