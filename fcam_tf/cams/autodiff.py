@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     import tensorflow as tf  # noqa: PLC0415 - not there under every backend
 
-    return tf.function(function, reduce_retracing=True)
+    # A partial has no code object, by which TensorFlow would count the traces of all instances of a
+    # method as one and warn of retracing.
+    return tf.function(functools.partial(function), reduce_retracing=True, autograph=False)
 
 
 def gradients(

@@ -12,6 +12,7 @@ from keras import ops
 
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.split import SplitClassifier
+from fcam_tf.models.resize import bilinear
 
 
 def normalize(maps: Any) -> Any:
@@ -98,7 +99,7 @@ class CAM(abc.ABC):
         """Compute the maps and scale them to the images, (B, H, W): bilinear, half-pixel."""
         images = self._check_images(images)
         maps = self(images, labels)[..., None]
-        return ops.image.resize(maps, images.shape[1:3], interpolation="bilinear")[..., 0]
+        return bilinear(maps, images.shape[1:3])[..., 0]
 
     def _normalized(self, images: Any, labels: Any) -> tuple[Any, Any]:
         maps, logits = self.raw_maps(images, labels)

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from fcam_tf.cams.base import CAM, normalize, weighted_sum
+from fcam_tf.models.resize import bilinear
 
 _SPACE = (1, 2)
 
@@ -185,6 +186,6 @@ class LayerCAM(GradientCAM):
         for activations, gradients in zip(evidence.activations, evidence.gradients, strict=True):
             maps = ops.relu(weighted_sum(self.weights(activations, gradients), activations))
             maps = ops.tanh(self.gain * normalize(maps))[..., None]
-            maps = ops.image.resize(maps, size, interpolation="bilinear")[..., 0]
+            maps = bilinear(maps, size)[..., 0]
             fused = ops.maximum(fused, maps)
         return fused, evidence.logits

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.base import CAM, weighted_sum
+from fcam_tf.models.resize import bilinear
 
 
 class ScoreCAM(CAM):
@@ -83,7 +84,7 @@ class ScoreCAM(CAM):
         return ops.relu(weighted_sum(weights, channels)), logits
 
     def _stretched_channels(self, images: Any) -> tuple[Any, Any, Any, Any]:
-        activations = self.split.activations(images)[0]
+        activations = self.split.activations(images)
         low = ops.min(activations, axis=(1, 2), keepdims=True)
         span = ops.max(activations, axis=(1, 2), keepdims=True) - low
         alive = span > 0
@@ -94,7 +95,7 @@ class ScoreCAM(CAM):
     def _masked_probability(
         self, scaled: Any, masks: Any, labels: Any, factor: Any, noise: Any
     ) -> Any:
-        masks = ops.image.resize(masks, ops.shape(scaled)[1:3], interpolation="bilinear")
+        masks = bilinear(masks, ops.shape(scaled)[1:3])
         logits = self.split.logits_of_scaled(scaled * (masks * factor + noise))
         return ops.take_along_axis(ops.softmax(logits), labels[:, None], axis=1)[:, 0]
 

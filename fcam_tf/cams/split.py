@@ -23,6 +23,9 @@ _PROBABILITIES = ("softmax", "sigmoid")
 _INPUT_SCALING = (L.Rescaling, L.Normalization)
 
 
+_flat = keras.tree.flatten  # a model built with a list of one output gives that output alone
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """What a CAM is made of.
@@ -71,21 +74,22 @@ class SplitClassifier:
         self._maker = {id(x): step for step in self._steps for x in step.outputs}
         self.inputs = flat.inputs
         self.num_classes = flat.outputs[0].shape[-1]
-        self.taps = [self._find(tap, model) for tap in taps] or [self._last_map()]
+        self.taps = self._in_order([self._find(tap, model) for tap in taps] or [self._last_map()])
         self._dense, before_logits = self._before_probabilities(flat.outputs[0])
         self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
 
         images = flat.inputs[0]
-        # The head alone is differentiated, unless something leads around the tap.
-        try:
-            self._head = keras.Function(self.taps[0], before_logits) if len(taps) < 2 else None
-        except ValueError:
-            self._head = None
-        self._features = keras.Function(images, self.taps)
-        self._whole = keras.Function(images, [*self.taps, before_logits])
+        first, *later = self.taps
         self.scaled = self._scaled_images()
-        self._from_scaled = keras.Function(self.scaled, before_logits)
-        self._to_scaled = keras.Function(images, self.scaled) if self.scaled is not images else None
+        self._to_scaled = keras.Model(images, self.scaled) if self.scaled is not images else None
+        self._from_scaled = keras.Model(self.scaled, before_logits)
+        # Only what follows the first tap is differentiated, unless something leads around it.
+        self._split_at_first = self._all_pass(first, [*later, before_logits])
+        if self._split_at_first:
+            self._features = keras.Model(images, first)
+            self._head = keras.Model(first, [*later, before_logits])
+        else:
+            self._whole = keras.Model(images, [*self.taps, before_logits])
 
     def __call__(self, images: Any, labels: Any) -> Evidence:
         """Run the model once and differentiate by the taps.
@@ -95,21 +99,22 @@ class SplitClassifier:
             labels: (B,) int32; negative for the predicted class.
         """
         if self.kernel is not None:
-            activations = [ops.cast(self._features(images)[0], "float32")]
-            logits = self._logits(self._head(activations[0]))
+            activations = self.activations(images)
+            logits = self._logits(_flat(self._head(activations))[-1])
             labels = self._choose(labels, logits)
             weights = ops.take(ops.cast(self.kernel, "float32"), labels, axis=1)  # (C, B)
-            cells = ops.cast(ops.prod(ops.shape(activations[0])[1:3]), "float32")
-            gradients = [ops.transpose(weights)[:, None, None, :] / cells]
-            return Evidence(activations, gradients, logits, labels)
+            cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
+            gradients = ops.transpose(weights)[:, None, None, :] / cells
+            return Evidence([activations], [gradients], logits, labels)
 
-        watched = None if self._head is None else self._features(images)
+        first = self._features(images) if self._split_at_first else None
 
         def score() -> tuple[list[Any], Any, Any]:
-            if watched is None:
-                *maps, before = self._whole(images)
+            if self._split_at_first:
+                *later, before = _flat(self._head(first))
+                maps = [first, *later]
             else:
-                maps, before = watched, self._head(watched[0])
+                *maps, before = _flat(self._whole(images))
             logits = self._logits(before)
             chosen = self._choose(labels, logits)
             # Scaled by the number of cells: a float16 gradient would vanish in the mean.
@@ -117,7 +122,7 @@ class SplitClassifier:
             picked = ops.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
             return maps, picked * scale, (logits, chosen, scale)
 
-        maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, watched)
+        maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, first)
         return Evidence(
             [ops.cast(a, "float32") for a in maps],
             [ops.cast(g, "float32") / scale for g in gradients],
@@ -125,9 +130,10 @@ class SplitClassifier:
             chosen,
         )
 
-    def activations(self, images: Any) -> list[Any]:
-        """Return the tapped maps, each (B, h, w, C) float32."""
-        return [ops.cast(a, "float32") for a in self._features(images)]
+    def activations(self, images: Any) -> Any:
+        """Return the first tapped map, (B, h, w, C) float32."""
+        maps = self._features(images) if self._split_at_first else _flat(self._whole(images))[0]
+        return ops.cast(maps, "float32")
 
     def scale(self, images: Any) -> Any:
         """Return the images as the first layer with weights sees them."""
@@ -147,6 +153,23 @@ class SplitClassifier:
     @staticmethod
     def _choose(labels: Any, logits: Any) -> Any:
         return ops.where(labels < 0, ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
+
+    def _all_pass(self, tap: Any, tensors: list[Any]) -> bool:
+        """Tell whether every path from the images to ``tensors`` leads through ``tap``."""
+        waiting, seen = list(tensors), {id(tap)}
+        while waiting:
+            tensor = waiting.pop()
+            if id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            if id(tensor) not in self._maker:
+                return False
+            waiting.extend(self._maker[id(tensor)].inputs)
+        return True
+
+    def _in_order(self, taps: list[Any]) -> list[Any]:
+        position = {id(x): i for i, step in enumerate(self._steps) for x in step.outputs}
+        return sorted(taps, key=lambda tap: position[id(tap)])
 
     def _find(self, tap: Any, model: keras.Model) -> Any:
         levels = getattr(model, "taps", {})

@@ -36,7 +36,7 @@ class _Builder:
 
 
 def _max_pool(x: Any, name: str) -> Any:
-    """3x3 with stride 2, padding 1 and ceiling: n -> n // 2 + 1. Zeros pad, as it follows a ReLU."""
+    """3x3, stride 2, padding 1, ceiling: n -> n // 2 + 1. Zeros will do, as it follows a ReLU."""
     padded = L.ZeroPadding2D(((1, 2), (1, 2)), name=f"{name}_pad")(x)
     return L.MaxPooling2D(3, 2, name=name)(padded)
 
@@ -50,9 +50,7 @@ def _mixed5(build: _Builder, x: Any, pool_filters: int, name: str) -> Any:
         build.conv(x, 64, 1),
         build.chain(x, (48, 1), (64, 5)),
         build.chain(x, (64, 1), (96, 3), (96, 3)),
-        build.conv(
-            L.AveragePooling2D(3, 1, padding="same", name=f"{name}_pool")(x), pool_filters, 1
-        ),
+        build.conv(_average_pool(x, name), pool_filters, 1),
     ]
     return L.Concatenate(name=name)(branches)
 

@@ -1,0 +1,44 @@
+# Needs Python 3.11 or newer with venv, and a C++ compiler. Everything else comes from PyPI.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help demo test lint bench clean
+help:
+	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
+	@echo "make test   set up, then run the tests"
+	@echo "make lint   set up, then check style"
+	@echo "make bench  set up, then time the CAM methods (needs a quiet machine)"
+	@echo "make clean  remove the environment and all that was made"
+
+# A failed installation leaves no stamp, so the next call starts over.
+$(INSTALLED): pyproject.toml CMakeLists.txt
+	@echo "==> Setting up $(VENV) with $(PYTHON) (about a minute, 2.5 GB: mostly TensorFlow)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "venv is missing: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@echo "==> Looking for the cat"
+	@$(BIN)/python tools/demo.py --out demo-output
+
+test: $(INSTALLED)
+	@echo "==> Running the tests"
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	@echo "==> Checking style"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+bench: $(INSTALLED)
+	@echo "==> Timing the CAM methods on resnet50 (a few minutes)"
+	@$(BIN)/python tools/bench_cams.py --score_images 1
+
+clean:
+	rm -rf $(VENV) build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis
