@@ -31,21 +31,28 @@ class _Call(NamedTuple):
     arguments: list[str]
 
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run ``fcam`` and exit.
+def main() -> int:
+    """Run the command line of this process and return its exit status."""
+    return run(sys.argv)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command line.
 
     Args:
-        argv: the arguments without the program's name; those of the process by default.
+        argv: the program's name and its arguments, ``["fcam", "localize", "cat.jpg"]``.
 
-    Raises:
-        SystemExit: always: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
+    Returns:
+        The exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     logging.get_absl_handler().setFormatter(standard_logging.Formatter("fcam: %(message)s"))
     try:
-        app.run(_run, ["fcam", *(sys.argv[1:] if argv is None else argv)], flags_parser=_parse)
+        app.run(_run, list(argv), flags_parser=_parse)
+    except SystemExit as end:
+        return end.code or 0
     except KeyboardInterrupt:
         sys.stderr.write("\nfcam: interrupted; what is finished is kept\n")
-        sys.exit(_INTERRUPTED)
+        return _INTERRUPTED
 
 
 def _run(call: _Call) -> int:

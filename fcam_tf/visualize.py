@@ -134,8 +134,7 @@ def _plate(
     ascent, descent = font.getmetrics()
     width, height = round(font.getlength(text)) + 2 * padding, ascent + descent + padding
     x = min(max(0, anchor[0]), canvas[0] - width)
-    y = anchor[1] - height if anchor[1] >= height else anchor[1]
-    y = min(max(0, y), canvas[1] - height)
+    y = anchor[1] - height if anchor[1] >= height else anchor[1]  # the canvas is twice as high
     draw.rectangle((x, y, x + width - 1, y + height - 1), fill=_PLATE)
     draw.text((x + padding, y + padding // 2), text, font=font, fill=_LINE)
 

@@ -33,9 +33,7 @@ def calls(monkeypatch):
 
 
 def status(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
-    return caught.value.code or 0
+    return cli.run(["fcam", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -131,8 +129,8 @@ def test_no_tensorflow_for_help_and_wrong_usage(tmp_path, arguments):
     script = (
         "import sys\n"
         "from fcam_tf import cli\n"
-        "try:\n    cli.main()\n"
-        "except SystemExit:\n    assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "cli.main()\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     subprocess.run(  # noqa: S603
         [sys.executable, "-c", script, *arguments],

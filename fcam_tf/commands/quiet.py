@@ -19,19 +19,22 @@ _NOISE = re.compile(
     rb"|E\d{4} .*failed call to cuInit: .*\(303\)"
 )
 
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
 
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
     """Hold back what is written to stderr inside, and then let all but the noise through.
 
     TensorFlow's C++ side writes past `sys.stderr`, and its first messages disregard
-    ``TF_CPP_MIN_LOG_LEVEL``, so the file descriptor itself is turned aside. Nothing happens where
-    ``TF_CPP_MIN_LOG_LEVEL`` is set: then the user has chosen what to see.
+    ``TF_CPP_MIN_LOG_LEVEL``, so the file descriptor itself is turned aside. Who sets that variable
+    to 0 sees it all.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    level = os.environ.get(_LEVEL)
+    if level == "0":
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # read once, and good for later information too
+    os.environ[_LEVEL] = level or "1"  # read once, and good for later information too
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         terminal = os.dup(2)
@@ -39,7 +42,8 @@ def quiet_tensorflow() -> Iterator[None]:
         try:
             yield
         finally:
-            del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+            if level is None:
+                del os.environ[_LEVEL]
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)

@@ -141,10 +141,10 @@ class Job:
         self._settings = settings
         self._out = Path(out)
         self._console = console or rich.console.Console(stderr=True)
-        self._results = ResultsFile(self._out, settings, overwrite=overwrite)
         self.localized = 0
         self.failures: list[Failure] = []
         self.sources, failures = find_photos(photos, self._out)
+        self._results = ResultsFile(self._out, settings, overwrite=overwrite)
         for failure in failures:
             self._fail(failure)
         self.todo = [s for s in self.sources if overwrite or not self._is_finished(s)]

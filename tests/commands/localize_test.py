@@ -16,9 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def status(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["localize", *map(str, arguments)])
-    return caught.value.code or 0
+    return cli.run(["fcam", "localize", *map(str, arguments)])
 
 
 def test_the_names_that_help_shows_are_the_ones_there_are():

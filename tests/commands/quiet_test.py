@@ -15,12 +15,16 @@ Traceback (most recent call last):
 """  # noqa: E501
 
 
-def test_noise_is_held_back_and_news_is_not(capfd, monkeypatch):
+@pytest.mark.parametrize("level", [None, "2"])
+def test_noise_is_held_back_and_news_is_not(capfd, monkeypatch, level):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    if level:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
     with quiet_tensorflow():
         os.write(2, NOISE + NEWS)
     os.write(2, b"after\n")
     assert capfd.readouterr().err.encode() == NEWS + b"after\n"
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == level
 
 
 def test_after_an_error_stderr_is_back(capfd, monkeypatch):
@@ -37,7 +41,7 @@ def test_after_an_error_stderr_is_back(capfd, monkeypatch):
     assert capfd.readouterr().err.encode() == NEWS + b"after\n"
 
 
-def test_who_sets_the_level_sees_it_all(capfd, monkeypatch):
+def test_who_sets_the_level_to_0_sees_it_all(capfd, monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     with quiet_tensorflow():
         os.write(2, NOISE)
