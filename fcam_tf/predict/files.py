@@ -215,10 +215,8 @@ class Job:
             rich.progress.TextColumn("[progress.remaining]photos, left:"),
             rich.progress.TimeRemainingColumn(),
         )
-        bar = rich.progress.Progress(
-            *columns, console=self._console, disable=not self._console.is_terminal
-        )
-        with bar:
+        bar = rich.progress.Progress(*columns, console=self._console)
+        with bar if self._console.is_terminal else contextlib.nullcontext():
             task = bar.add_task("Localising", total=len(self.sources), completed=self.skipped)
             yield lambda: bar.advance(task)
 
