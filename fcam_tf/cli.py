@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -17,8 +18,6 @@ import fcam_tf
 from fcam_tf.commands import COMMANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from fcam_tf.commands import Command
 
 _HELP = {"-h", "-help", "--help", "-?", "--helpshort", "--helpfull"}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # The longer side of a picture, in pixels: a smaller photo is enlarged so that text can be read.
 MIN_SIDE, MAX_SIDE = 640, 1280
 
 _MIN_CANVAS = (320, 160)  # a narrow strip of a photo gets a margin that the caption has room in
 _MARGIN = (38, 38, 38)
-_OPACITY = (0.2, 0.7)  # of the coldest and the hottest pixel: the photo is seen under both
-_COLOUR = 0.3  # what is left of the photo's saturation
+_OPACITY = (0.5, 0.4)  # of the coldest and the hottest pixel: the photo is seen under both
+_COLOUR = 0.6  # what is left of the photo's saturation
 _LINE, _HALO, _PLATE = (255, 255, 255), (0, 0, 0), (20, 20, 20)
 _INFERNO = np.uint8(255 * mpl.colormaps["inferno"](np.arange(256))[:, :3])
 

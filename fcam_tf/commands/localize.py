@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,6 @@ from fcam_tf.commands.command import Command
 from fcam_tf.commands.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
     from fcam_tf.predict import Job, Localizer, Settings
@@ -50,6 +49,13 @@ def _define(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_enum("method", "layercam", METHODS, "how the heat map is made", flag_values=values)
+    flags.DEFINE_string(
+        "layer",
+        "",
+        "`NAME,...` of the layers to weigh: levels such as P5, or layer names (default: the "
+        "method's; layercam fuses P4,P5)",
+        flag_values=values,
+    )
     flags.DEFINE_string("out", "fcam-output", "output `FOLDER`", flag_values=values)
     flags.DEFINE_string(
         "label",
@@ -97,6 +103,7 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
             values.label,
             values.top,
             values.heatmap,
+            values.layer,
         )
     try:
         with _usage_errors(predict.SettingsChangedError):
@@ -142,7 +149,8 @@ def _localizer(settings: Settings) -> Localizer:
                 classifier = keras.saving.load_model(settings.model, compile=False)
             else:
                 classifier = models.Classifier(settings.model)
-            localizer = predict.Localizer(classifier, settings.method, settings.threshold)
+            layer = settings.layer.split(",") if settings.layer else None
+            localizer = predict.Localizer(classifier, settings.method, settings.threshold, layer)
     if settings.label is not None:
         with _usage_errors():
             predict.find_label(settings.label, localizer.class_names, localizer.num_classes)

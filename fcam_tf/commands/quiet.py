@@ -7,10 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
 
 # Information (I0000), what announces it, the rest of its only two-line message, and the error that
 # every machine without a GPU driver gets. Warnings and other errors pass.

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,8 +27,6 @@ from fcam_tf.predict.sources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from fcam_tf.predict.localizer import Localizer
 
 
@@ -89,7 +88,13 @@ def localize_files(
         OSError: an output cannot be written.
     """
     settings = Settings(
-        localizer.classifier.name, localizer.method, localizer.threshold, label, top, heatmap
+        localizer.classifier.name,
+        localizer.method,
+        localizer.threshold,
+        label,
+        top,
+        heatmap,
+        localizer.layer,
     )
     with Job(photos, out, settings, overwrite=overwrite) as job:
         job.run(localizer, batch_size)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import skimage.filters
 import skimage.measure
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 OTSU = "otsu"
 NO_BOX = (0, 0, -1, -1)  # zero pixels wide and high, as the ends are inclusive

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from fcam_tf import cams
+from fcam_tf.models.resize import bilinear
 from fcam_tf.predict.localization import OTSU, Localization, check_threshold
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
 
@@ -28,21 +27,29 @@ class Localizer:
         classifier: a Keras functional classifier, raw RGB in [0, 255] to logits.
         method: a name in `fcam_tf.cams.METHODS`.
         threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
+        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`. None takes the last one; but
+            LayerCAM of our own classifiers fuses the last two stages, which finds the whole object
+            more often (docs/results.md).
 
     Attributes:
         classifier: as given.
         method: as given.
         threshold: "otsu" or a float.
+        layer: names of the layers as given, with commas between them; empty where None was given.
         class_names: the classifier's names in the order of the labels, or None.
         num_classes: number of classes.
         input_size: side of the square that photos are resized to, in pixels.
 
     Raises:
-        ValueError: unknown ``method`` or ``threshold``.
+        ValueError: unknown ``method``, ``threshold`` or ``layer``.
     """
 
     def __init__(
-        self, classifier: keras.Model, method: str = "layercam", threshold: str | float = OTSU
+        self,
+        classifier: keras.Model,
+        method: str = "layercam",
+        threshold: str | float = OTSU,
+        layer: Any = None,
     ) -> None:
         self.classifier = classifier
         self.method = method
@@ -51,7 +58,11 @@ class Localizer:
         self.num_classes: int = classifier.output_shape[-1]
         fixed = classifier.input_shape[1]
         self.input_size: int = fixed or getattr(classifier, "input_size", _INPUT_SIZE)
-        self._cam = cams.get(method, classifier)
+        given = layer if isinstance(layer, (list, tuple)) else [layer]
+        self.layer = ",".join(str(getattr(tap, "name", tap)) for tap in given if tap is not None)
+        if layer is None and method == "layercam" and hasattr(classifier, "taps"):
+            layer = ["P4", "P5"]
+        self._cam = cams.get(method, classifier, layer)
 
     def __call__(self, images: Any, labels: Any = None) -> Localization:
         """Localise a batch.
@@ -67,7 +78,7 @@ class Localizer:
             ValueError: the classifier's logits are not finite.
         """
         maps, logits = self._cam.maps_and_logits(images, labels)
-        heatmaps = keras.ops.image.resize(maps[..., None], images.shape[1:3], "bilinear")[..., 0]
+        heatmaps = bilinear(maps[..., None], images.shape[1:3])[..., 0]
         probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
         if not np.isfinite(probabilities).all():
             raise ValueError("The classifier's logits are not finite: its weights are damaged.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import collections
 import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
 Item = TypeVar("Item")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from fcam_tf.predict.localization import NO_BOX, scale_box
 from fcam_tf.predict.sources import HEATMAP_SUFFIXES, OVERLAY_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from fcam_tf.photos import Photo

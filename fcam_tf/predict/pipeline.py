@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from fcam_tf.predict.lookahead import lookahead
 from fcam_tf.predict.sources import Failure, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from fcam_tf.predict.localization import Localization
     from fcam_tf.predict.localizer import Localizer
     from fcam_tf.predict.outputs import Outputs

@@ -6,13 +6,13 @@ import dataclasses
 import fcntl
 import json
 import os
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from fcam_tf.atomic import write_atomically
 from fcam_tf.predict.sources import OVERLAY_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 RESULTS = "results.jsonl"
@@ -39,6 +39,7 @@ class Settings:
         label: the class to localise as the user gave it; None is the predicted one.
         top: how many of the most probable classes are listed.
         heatmap: "png", "npy" or "none".
+        layer: names of the layers to weigh, with commas; empty is the method's own choice.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Settings:
     label: str | int | None = None
     top: int = 1
     heatmap: str = "png"
+    layer: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,8 @@ import dataclasses
 import glob
 import itertools
 import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
 
 OVERLAY_SUFFIX = "_overlay.png"
 HEATMAP_SUFFIXES = {"png": "_heatmap.png", "npy": "_heatmap.npy", "none": ""}

@@ -17,6 +17,7 @@ class FakeLocalizer:
         self.classifier = types.SimpleNamespace(name="fake")
         self.method = "brightness"
         self.threshold = "otsu"
+        self.layer = ""
         self.class_names = class_names
         self.num_classes = 2
         self.input_size = 16
