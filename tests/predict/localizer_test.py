@@ -2,6 +2,9 @@ import keras
 import numpy as np
 import pytest
 
+from fcam_tf import cams
+from fcam_tf.models import Classifier
+from fcam_tf.models.resize import bilinear
 from fcam_tf.predict import Localizer
 
 
@@ -68,3 +71,19 @@ def test_damaged_weights_are_told(classifier, images):
     damaged.layers[-1].set_weights([np.full((2, 2), np.nan)])
     with pytest.raises(ValueError, match="not finite"):
         Localizer(damaged)(images)
+
+
+def test_layercam_of_our_classifiers_fuses_two_stages_unless_told(images):
+    classifier = Classifier("efficientnetlite_b0", 3, weights=None)
+    labels = np.array([0, 2])
+    for layer, weighed, text in (
+        (None, ["P4", "P5"], ""),
+        ("P5", "P5", "P5"),
+        (["P3", classifier.get_layer("top_conv")], ["P3", "top_conv"], "P3,top_conv"),
+    ):
+        localizer = Localizer(classifier, layer=layer)
+        assert localizer.layer == text
+        maps = bilinear(
+            cams.get("layercam", classifier, weighed)(images, labels)[..., None], (32, 48)
+        )
+        np.testing.assert_array_equal(localizer(images, labels).heatmaps, maps[..., 0])
