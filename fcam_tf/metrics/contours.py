@@ -104,7 +104,7 @@ def fill_holes(image: Bytes) -> Bytes:
 
 
 def best_per_threshold(values: NDArray, first: Ints, stop: Ints, default: float) -> NDArray:
-    """(256,) maximum at each threshold t over the values with ``first <= t < stop``.
+    """(256,) maximum at each threshold t of ``default`` and the values with first <= t < stop.
 
     A sparse table turned round: a value is written to the two power-of-two spans that cover its
     range, and spans are then pushed down to single thresholds.

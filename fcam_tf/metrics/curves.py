@@ -64,7 +64,8 @@ def best_iou(levels: Bytes, truth: NDArray, *, multiple: bool) -> Floats:
     found = contours(levels, multiple=multiple)
     values = pairwise_iou(found.boxes, truth).max(axis=1)
     nothing = pairwise_iou(np.zeros((1, 4), np.int64), truth).max()
-    return best_per_threshold(values, found.first, found.stop, default=nothing)
+    curve = best_per_threshold(values, found.first, found.stop, default=-1)
+    return np.where(curve < 0, nothing, curve)
 
 
 def matched_iou(levels: Bytes, truth: NDArray, thresholds: NDArray[np.int64]) -> Floats:

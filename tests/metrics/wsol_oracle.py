@@ -64,14 +64,30 @@ def greedy_iou(ious):
     return matched
 
 
-def pxap(scoremaps, masks, interval):
-    """Pixel average precision in percent, pooled over all images."""
-    edges = np.append(np.arange(0, 1, interval), [1, 2, 3])
+def pxap(scoremaps, masks, thresholds):
+    """Pixel average precision in percent: pixels above each threshold, counted one by one."""
+    edges = [*thresholds, 1.0]
+    true, false = np.zeros((2, len(edges)))
+    for scoremap, mask in zip(scoremaps, masks, strict=True):
+        for k, edge in enumerate(edges):
+            above = scoremap >= edge
+            true[k] += np.count_nonzero(above & (mask == 1))
+            false[k] += np.count_nonzero(above & (mask == 0))
+    return average_precision(true[::-1], false[::-1])
+
+
+def pxap_histograms(scoremaps, masks, thresholds):
+    """The same from two NumPy histograms per image, which is how the reference counts."""
+    edges = np.append(thresholds, [1, 2, 3])
     true, false = np.zeros((2, len(edges) - 1))
     for scoremap, mask in zip(scoremaps, masks, strict=True):
         true += np.histogram(scoremap[mask == 1], edges)[0]
         false += np.histogram(scoremap[mask == 0], edges)[0]
-    tp, fp = np.cumsum(true[::-1]), np.cumsum(false[::-1])
-    seen = tp + fp > 0
-    precision, recall = tp[seen] / (tp + fp)[seen], tp[seen] / tp[-1]
+    return average_precision(np.cumsum(true[::-1]), np.cumsum(false[::-1]))
+
+
+def average_precision(true, false):
+    """Percent, from counts above falling thresholds."""
+    seen = true + false > 0
+    precision, recall = true[seen] / (true + false)[seen], true[seen] / true[-1]
     return 100 * np.sum(precision * np.diff(recall, prepend=0))
