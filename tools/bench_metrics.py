@@ -70,18 +70,21 @@ def contests(maps: np.ndarray) -> Iterator[tuple[str, Score, Score]]:
         mask[y0:y1, x0:x1] = 1
 
     def ours(metric: metrics.MaxBoxAccV2 | metrics.PxAP, truth: list) -> float:
+        metric.reset_state()
         metric.update_state(maps, truth)
         return metric.result()
+
+    v2, pxap = metrics.MaxBoxAccV2(), metrics.PxAP()
 
     def v2_oracle() -> float:
         curves = oracle.box_accuracy(maps, boxes, thresholds, True, (0.3, 0.5, 0.7))
         return curves.max(axis=1).mean()
 
-    yield "MaxBoxAccV2", lambda: ours(metrics.MaxBoxAccV2(), boxes), v2_oracle
-    yield "PxAP", lambda: ours(metrics.PxAP(), masks), lambda: oracle.pxap(maps, masks, thresholds)
+    yield "MaxBoxAccV2", lambda: ours(v2, boxes), v2_oracle
+    yield "PxAP", lambda: ours(pxap, masks), lambda: oracle.pxap(maps, masks, thresholds)
     yield (
         "PxAP hist",
-        lambda: ours(metrics.PxAP(), masks),
+        lambda: ours(pxap, masks),
         lambda: oracle.pxap_histograms(maps, masks, thresholds),
     )
 
