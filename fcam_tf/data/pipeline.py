@@ -66,7 +66,7 @@ def training_dataset(
         for name, layer in layers.items():
             piece = layer[top : top + crop, left : left + crop]
             if flip:
-                piece = tf.where(mirrored, piece[:, ::-1], piece)
+                piece = tf.cond(mirrored, lambda p=piece: tf.reverse(p, [1]), lambda p=piece: p)
             layers[name] = tf.ensure_shape(piece, (crop, crop, layer.shape[-1]))
         return _finish(layers, element["label"])
 
@@ -128,17 +128,24 @@ def read_image(path: str | Path | tf.Tensor, size: tuple[int, int] | None = None
     Returns:
         (height, width, 3) float32 RGB, whole numbers in [0, 255].
     """
-    content = tf.io.read_file(str(path) if isinstance(path, Path) else path)
+    image = _decode(str(path) if isinstance(path, Path) else path)
+    if size is None:
+        return tf.cast(image, tf.float32)
+    return _whole(tf.image.resize(image, size, method="bilinear", antialias=True))
+
+
+def _decode(path: str | tf.Tensor) -> tf.Tensor:
+    content = tf.io.read_file(path)
     image = tf.cond(
         tf.io.is_jpeg(content),
         # PIL decodes with the accurate transform, too; TensorFlow's default is the fast one.
         lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
     )
-    image = tf.ensure_shape(image, (None, None, 3))
-    if size is None:
-        return tf.cast(image, tf.float32)
-    image = tf.image.resize(image, size, method="bilinear", antialias=True)
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def _whole(image: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(tf.round(image), 0, 255)
 
 
@@ -164,7 +171,8 @@ def _read(
     split: Split, element: dict[str, tf.Tensor], size: tuple[int, int]
 ) -> dict[str, tf.Tensor]:
     """Reads what is asked of one image as (height, width, channels) layers of one size."""
-    layers = {"image": read_image(element["path"], size)}
+    image = _decode(element["path"])
+    layers = {"image": tf.image.resize(image, size, method="bilinear", antialias=True)}
     if "cam" in element:
         layers["cam"] = tf.image.resize(element["cam"][..., None], size, method="bilinear")
     if "mask" in element:
@@ -193,7 +201,7 @@ def _draw(pair: tf.Tensor, room: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def _finish(layers: dict[str, tf.Tensor], label: tf.Tensor) -> tuple[tf.Tensor, Batch]:
-    image = layers.pop("image")
+    image = _whole(layers.pop("image"))
     if not layers:
         return image, label
     return image, {"label": label} | {name: layer[..., 0] for name, layer in layers.items()}

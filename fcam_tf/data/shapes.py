@@ -56,6 +56,7 @@ def draw_shapes(label: int, seed: int | tuple[int, ...], size: int = 128) -> Sha
     rng = np.random.default_rng(seed)
     height, width = (size * rng.uniform(0.8, 1.2, 2)).astype(int)
     canvas = _texture(rng, height, width)
+    grain = rng.normal(0, 5, canvas.shape)
     for _ in range(rng.integers(2, 5)):
         distractor = _bar if rng.random() < 0.4 else _blob
         _paint(canvas, distractor(*_frame(rng, height, width, 0.08, 0.25), rng), rng)
@@ -67,8 +68,7 @@ def draw_shapes(label: int, seed: int | tuple[int, ...], size: int = 128) -> Sha
                 _paint(canvas, mask, rng)
                 masks.append(mask)
                 break
-    canvas += rng.normal(0, 5, canvas.shape)
-    image = np.clip(canvas, 0, 255).astype(np.uint8)
+    image = np.clip(canvas + grain, 0, 255).astype(np.uint8)
     return Shapes(image, label, masks, np.array([_box(mask) for mask in masks]))
 
 

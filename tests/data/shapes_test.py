@@ -9,6 +9,7 @@ def test_same_seed_same_picture_and_only_the_outline_depends_on_the_class():
     one, again, other = (draw_shapes(label, 5) for label in (1, 1, 2))
     np.testing.assert_array_equal(one.image, again.image)
     assert not np.array_equal(one.image, draw_shapes(1, 6).image)
+    assert len(one.masks) == len(other.masks) == 1
     same = ~np.logical_or.reduce([*one.masks, *other.masks])
     np.testing.assert_array_equal(one.image[same], other.image[same])
 
