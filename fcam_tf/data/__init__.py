@@ -10,6 +10,7 @@ from fcam_tf.data.check import Report, check_dataset
 from fcam_tf.data.folder import load_folder
 from fcam_tf.data.shapes import draw_shapes, write_shapes
 from fcam_tf.data.split import DataError, Problem, Split
+from fcam_tf.data.tfds import write_tfds
 from fcam_tf.data.wsol import load_wsol
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "load_wsol",
     "training_dataset",
     "write_shapes",
+    "write_tfds",
 ]
 
 _NEED_TENSORFLOW = {"evaluation_dataset", "training_dataset"}
