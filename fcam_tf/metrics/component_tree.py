@@ -151,19 +151,20 @@ def ancestors(parent: Ints) -> Iterator[Ints]:
 
 def _run_starts(image: Bytes) -> NDArray[np.bool_]:
     """Marks the first pixel of each run: a row is cut where it rises after having fallen."""
-    rising = np.zeros(image.shape, bool)
-    change = np.zeros(image.shape, np.uint8)  # the last change up to a pixel: 1 rise, 2 fall
-    np.greater(image[:, 1:], image[:, :-1], out=rising[:, 1:])
-    np.less(image[:, 1:], image[:, :-1], out=change[:, 1:], casting="unsafe")
-    change = change * np.uint8(2) + rising
-    change[:, 0] = 1
-    change = change.ravel()
+    flat = image.ravel()
+    rising, change = np.zeros(flat.size, bool), np.zeros(flat.size, np.uint8)
+    np.greater(flat[1:], flat[:-1], out=rising[1:])
+    np.less(flat[1:], flat[:-1], out=change[1:].view(bool))
+    change <<= 1
+    change |= rising  # the last change up to a pixel: 1 rise, 2 fall, 0 not known yet
+    change.reshape(image.shape)[:, 0] = 1
     shift = 1
     while (unknown := change == 0).any():  # a plateau takes over what came before it
         change[shift:] |= change[:-shift] * unknown[shift:]
         shift *= 2
     starts = rising
-    starts.ravel()[1:] &= change[:-1] == 2
+    starts[1:] &= change[:-1] == 2
+    starts = starts.reshape(image.shape)
     starts[:, 0] = True
     return starts
 
