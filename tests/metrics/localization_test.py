@@ -206,3 +206,17 @@ def test_bad_settings_are_refused():
         MaxBoxAcc((50,))
     with pytest.raises(ValueError, match="interval"):
         MaxBoxAccV2(interval=0)
+
+
+def test_tensors_of_any_float_type_are_taken():
+    heatmaps = np.stack([square(), square(0.5)])
+    for dtype in ("float32", "bfloat16"):
+        metric = MaxBoxAcc(interval=0.1)
+        metric.update_state(
+            keras.ops.convert_to_tensor(heatmaps, dtype),
+            keras.ops.convert_to_tensor([[[4, 4, 12, 12]]] * 2),
+            labels=keras.ops.convert_to_tensor([0, 1]),
+            logits=keras.ops.convert_to_tensor([[1.0, 0.0], [1.0, 0.0]]),
+        )
+        assert metric.result() == 100
+        assert metric.curves(1).max() == 50
