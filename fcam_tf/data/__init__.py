@@ -1,0 +1,41 @@
+"""Data sets: the WSOL benchmark's layout, class folders, generated shapes; tf.data pipelines.
+
+The pipelines need TensorFlow, which is imported when one is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fcam_tf.data.check import Report, check_dataset
+from fcam_tf.data.folder import load_folder
+from fcam_tf.data.shapes import draw_shapes, write_shapes
+from fcam_tf.data.split import DataError, Problem, Split
+from fcam_tf.data.tfds import write_tfds
+from fcam_tf.data.wsol import load_wsol
+
+if TYPE_CHECKING:
+    from fcam_tf.data.pipeline import evaluation_dataset, training_dataset
+
+__all__ = [
+    "DataError",
+    "Problem",
+    "Report",
+    "Split",
+    "check_dataset",
+    "draw_shapes",
+    "evaluation_dataset",
+    "load_folder",
+    "load_wsol",
+    "training_dataset",
+    "write_shapes",
+    "write_tfds",
+]
+
+_NEED_TENSORFLOW = {"evaluation_dataset", "training_dataset"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a pipeline when it is first asked for."""
+    if name in _NEED_TENSORFLOW:
+        return getattr(import_module("fcam_tf.data.pipeline"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,207 @@
+"""tf.data pipelines: the benchmark's training and evaluation geometry.
+
+Training: resize to 256 x 256 regardless of the aspect ratio, random 224 x 224 crop, horizontal
+flip. Evaluation: straight resize to 224 x 224. Both bilinear with antialiasing, as PIL does it
+(Choe et al., CVPR 2020). Images stay RGB in [0, 255]; models do their own preprocessing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from fcam_tf.data.split import Split
+
+Batch = tf.Tensor | dict[str, tf.Tensor]
+
+IGNORED = 255
+
+
+def training_dataset(
+    split: Split,
+    *,
+    batch_size: int = 32,
+    resize: int = 256,
+    crop: int = 224,
+    flip: bool = True,
+    cams: ArrayLike | None = None,
+    with_masks: bool = False,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Shuffled, augmented batches for ``model.fit``.
+
+    Images, stored CAMs and masks get the same crop and flip. The same seed gives the same batches,
+    epoch by epoch; epochs differ. The last batch may be smaller.
+
+    Args:
+        split: what to read.
+        batch_size: images in a batch.
+        resize: side to which images are resized first.
+        crop: side of the random crop, at most ``resize``.
+        flip: whether to flip half of the images horizontally.
+        cams: (n, h, w) stored maps in the order of the split, kept in memory; they are resized
+            bilinearly to ``resize`` and then cropped and flipped.
+        with_masks: whether to give masks; the split must have some.
+        seed: of order, crops and flips.
+
+    Returns:
+        Batches (image, label), or (image, {"label", "cam", "mask"}) where CAMs or masks were asked
+        for: image (B, crop, crop, 3) float32 in [0, 255], label (B,) int64, cam (B, crop, crop)
+        float32, mask (B, crop, crop) uint8 with 1 object, 0 background, 255 ignored.
+
+    Raises:
+        ValueError: for sizes that do not fit, an empty split, maps of another number or a split
+            without masks.
+    """
+    if not 0 < crop <= resize:
+        raise ValueError(f"crop must be in [1, resize={resize}], got {crop}")
+    elements = _elements(split, cams, with_masks=with_masks)
+    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+
+    def load(element: dict[str, tf.Tensor], pair: tf.Tensor) -> tuple[tf.Tensor, Batch]:
+        layers = _read(split, element, (resize, resize))
+        top, left, mirrored = _draw(pair, resize - crop)
+        for name, layer in layers.items():
+            piece = layer[top : top + crop, left : left + crop]
+            if flip:
+                piece = tf.cond(mirrored, lambda p=piece: tf.reverse(p, [1]), lambda p=piece: p)
+            layers[name] = tf.ensure_shape(piece, (crop, crop, layer.shape[-1]))
+        return _finish(layers, element["label"])
+
+    shuffled = elements.shuffle(len(split), seed=seed, reshuffle_each_iteration=True)
+    return (
+        tf.data.Dataset.zip(shuffled, seeds)
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_dataset(
+    split: Split,
+    *,
+    batch_size: int = 32,
+    size: int | tuple[int, int] = 224,
+    cams: ArrayLike | None = None,
+    with_masks: bool = False,
+) -> tf.data.Dataset:
+    """Batches in the split's order, each image resized straight to one size.
+
+    Args:
+        split: what to read.
+        batch_size: images in a batch.
+        size: side, or (height, width).
+        cams: see ``training_dataset``.
+        with_masks: see ``training_dataset``. Metrics resize masks with the benchmark's own rule
+            (``metrics.join_masks``) instead.
+
+    Returns:
+        Batches as in ``training_dataset``; batch k holds ids[k * batch_size :].
+
+    Raises:
+        ValueError: see ``training_dataset``.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ValueError(f"size must be positive, got {size}")
+
+    def load(element: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Batch]:
+        return _finish(_read(split, element, (height, width)), element["label"])
+
+    return (
+        _elements(split, cams, with_masks=with_masks)
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def read_image(path: str | Path | tf.Tensor, size: tuple[int, int] | None = None) -> tf.Tensor:
+    """Decodes a JPEG, PNG, GIF (first frame) or BMP file.
+
+    Args:
+        path: the file.
+        size: (height, width) to resize to, bilinear with antialiasing; None keeps the image's.
+
+    Returns:
+        (height, width, 3) float32 RGB, whole numbers in [0, 255].
+    """
+    image = _decode(str(path) if isinstance(path, Path) else path)
+    if size is None:
+        return tf.cast(image, tf.float32)
+    return _whole(tf.image.resize(image, size, method="bilinear", antialias=True))
+
+
+def _decode(path: str | tf.Tensor) -> tf.Tensor:
+    content = tf.io.read_file(path)
+    image = tf.cond(
+        tf.io.is_jpeg(content),
+        # PIL decodes with the accurate transform, too; TensorFlow's default is the fast one.
+        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
+    )
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def _whole(image: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(tf.round(image), 0, 255)
+
+
+def _elements(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> tf.data.Dataset:
+    if len(split) == 0:
+        raise ValueError(f"split {split.name!r} is empty")
+    if with_masks and split.masks is None:
+        raise ValueError(f"split {split.name!r} has no masks; leave out with_masks")
+    columns = {"path": [str(path) for path in split.paths], "label": split.labels}
+    if cams is not None:
+        array = np.asarray(cams, dtype=np.float32)
+        if array.ndim != 3 or len(array) != len(split):
+            raise ValueError(
+                f"cams must be one (h, w) map for each of {len(split)} images, got {array.shape}"
+            )
+        columns["cam"] = array
+    if with_masks:
+        columns["mask"] = np.arange(len(split))
+    return tf.data.Dataset.from_tensor_slices(columns)
+
+
+def _read(
+    split: Split, element: dict[str, tf.Tensor], size: tuple[int, int]
+) -> dict[str, tf.Tensor]:
+    """Reads what is asked of one image as (height, width, channels) layers of one size."""
+    image = _decode(element["path"])
+    layers = {"image": tf.image.resize(image, size, method="bilinear", antialias=True)}
+    if "cam" in element:
+        layers["cam"] = tf.image.resize(element["cam"][..., None], size, method="bilinear")
+    if "mask" in element:
+        mask = tf.numpy_function(
+            lambda index: _label_mask(*split.read_masks(int(index))), [element["mask"]], tf.uint8
+        )
+        mask = tf.ensure_shape(mask, (None, None))[..., None]
+        layers["mask"] = tf.image.resize(mask, size, method="nearest")
+    return layers
+
+
+def _label_mask(masks: Sequence[np.ndarray], ignore: np.ndarray | None) -> np.ndarray:
+    if not masks:
+        raise ValueError("an image has no mask; run check_dataset")
+    inside = np.logical_or.reduce([mask > 0 for mask in masks])
+    label = inside.astype(np.uint8)
+    if ignore is not None:
+        label[(ignore > 0) & ~inside] = IGNORED
+    return label
+
+
+def _draw(pair: tf.Tensor, room: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    corner = tf.random.stateless_uniform((2,), pair, 0, room + 1, tf.int32)
+    coin = tf.random.stateless_uniform((), pair + 1) < 0.5
+    return corner[0], corner[1], coin
+
+
+def _finish(layers: dict[str, tf.Tensor], label: tf.Tensor) -> tuple[tf.Tensor, Batch]:
+    image = _whole(layers.pop("image"))
+    if not layers:
+        return image, label
+    return image, {"label": label} | {name: layer[..., 0] for name, layer in layers.items()}

@@ -1,0 +1,229 @@
+"""A generated data set for demos and tests: textured shapes before textured backgrounds.
+
+The class is the outline and nothing else: object, background and distractors take their
+colours and textures from the same distributions, and distractors (bars and irregular blobs) can
+be as large as objects. Everything follows from the seed.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+CLASSES = ("disc", "square", "triangle", "cross", "star")
+COUNTS = {"train": 250, "val": 50, "test": 100}
+
+
+class Shapes(NamedTuple):
+    """One picture.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        label: index into ``CLASSES``.
+        masks: for each instance, mostly one, its visible (H, W) pixels.
+        boxes: (n, 4) int64 inclusive x0, y0, x1, y1 of the masks.
+    """
+
+    image: NDArray[np.uint8]
+    label: int
+    masks: list[Mask]
+    boxes: NDArray[np.int64]
+
+
+def draw_shapes(label: int, seed: int | tuple[int, ...], size: int = 128) -> Shapes:
+    """Draws one picture.
+
+    Args:
+        label: class of the object, index into ``CLASSES``.
+        seed: the same seed gives the same picture.
+        size: side of the picture, about: height and width vary by a fifth.
+
+    Raises:
+        ValueError: for a label out of range or a size below 32.
+    """
+    if not 0 <= label < len(CLASSES):
+        raise ValueError(f"label must be in [0, {len(CLASSES)}), got {label}: {CLASSES}")
+    if size < 32:
+        raise ValueError(f"size must be at least 32, got {size}")
+    rng = np.random.default_rng(seed)
+    height, width = (size * rng.uniform(0.8, 1.2, 2)).astype(int)
+    canvas = _texture(rng, height, width)
+    grain = rng.normal(0, 5, canvas.shape)
+    for _ in range(rng.integers(2, 5)):
+        distractor = _bar if rng.random() < 0.4 else _blob
+        _paint(canvas, distractor(*_frame(rng, height, width, 0.08, 0.25), rng), rng)
+    masks: list[Mask] = []
+    for scale in [(0.18, 0.38)] if rng.random() < 0.8 else [(0.15, 0.24)] * 2:
+        for _ in range(20):
+            mask = _OUTLINES[label](*_frame(rng, height, width, *scale))
+            if not any((mask & other).any() for other in masks):
+                _paint(canvas, mask, rng)
+                masks.append(mask)
+                break
+    image = np.clip(canvas + grain, 0, 255).astype(np.uint8)
+    return Shapes(image, label, masks, np.array([_box(mask) for mask in masks]))
+
+
+def write_shapes(
+    root: str | Path, counts: Mapping[str, int] = COUNTS, size: int = 128, seed: int = 0
+) -> Path:
+    """Writes the data set in the benchmark's layout, with boxes and masks for all splits.
+
+    Args:
+        root: folder to make; must not exist. It appears only when it is complete.
+        counts: number of images of each split; classes take turns.
+        size: about the side of the pictures in pixels.
+        seed: of everything; splits and pictures are independent of each other's counts.
+
+    Returns:
+        The folder, for ``load_wsol``.
+
+    Raises:
+        FileExistsError: if ``root`` exists.
+    """
+    root = Path(root)
+    if root.exists():
+        raise FileExistsError(f"{root} exists; give a new folder or remove it")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    try:
+        for name in ("images", "masks"):
+            (unfinished / name).mkdir()
+        (unfinished / "class_names.txt").write_text("\n".join(CLASSES) + "\n")
+        for split, count in counts.items():
+            _write_split(unfinished, split, count, size, seed)
+        unfinished.chmod(0o755)
+        unfinished.rename(root)
+    except BaseException:
+        shutil.rmtree(unfinished)
+        raise
+    return root
+
+
+def _write_split(root: Path, split: str, count: int, size: int, seed: int) -> None:
+    lines: dict[str, list[str]] = {
+        name: []
+        for name in (
+            "image_ids",
+            "class_labels",
+            "image_sizes",
+            "localization",
+            "localization_masks",
+        )
+    }
+    salt = int.from_bytes(split.encode(), "little")
+    for index in range(count):
+        label = index % len(CLASSES)
+        picture = draw_shapes(label, (seed, salt, index), size)
+        name = f"{split}_{index:05d}"
+        image = f"{name}.png"
+        Image.fromarray(picture.image).save(root / "images" / image)
+        lines["image_ids"].append(image)
+        lines["class_labels"].append(f"{image},{label}")
+        lines["image_sizes"].append(f"{image},{picture.image.shape[1]},{picture.image.shape[0]}")
+        for k, (mask, box) in enumerate(zip(picture.masks, picture.boxes, strict=True)):
+            file = f"{name}_{k}.png"
+            Image.fromarray(mask.astype(np.uint8) * 255).save(root / "masks" / file)
+            lines["localization"].append(",".join(map(str, [image, *box.tolist()])))
+            lines["localization_masks"].append(f"{image},{file},")
+    folder = root / "metadata" / split
+    folder.mkdir(parents=True)
+    for name, rows in lines.items():
+        (folder / f"{name}.txt").write_text("\n".join(rows))
+
+
+def _frame(
+    rng: np.random.Generator, height: int, width: int, low: float, high: float
+) -> tuple[Floats, Floats]:
+    """Coordinates in which the shape to draw has radius 1, turned and placed at random."""
+    radius = rng.uniform(low, high) * min(height, width)
+    # A corner of the square reaches to 1.42 radii in the worst turn.
+    reach = min(1.42 * radius, 0.48 * min(height, width))
+    x = np.arange(width) - rng.uniform(reach, width - 1 - reach)
+    y = np.arange(height)[:, None] - rng.uniform(reach, height - 1 - reach)
+    turn = rng.uniform(0, 2 * np.pi)
+    cos, sin = np.cos(turn) / radius, np.sin(turn) / radius
+    return x * cos + y * sin, y * cos - x * sin
+
+
+def _disc(u: Floats, v: Floats) -> Mask:
+    return u**2 + v**2 <= 1
+
+
+def _square(u: Floats, v: Floats) -> Mask:
+    return np.maximum(np.abs(u), np.abs(v)) <= 0.9
+
+
+def _triangle(u: Floats, v: Floats) -> Mask:
+    return _spikes(u, v, corners=3, inner=0.5)
+
+
+def _cross(u: Floats, v: Floats) -> Mask:
+    long, short = np.maximum(np.abs(u), np.abs(v)), np.minimum(np.abs(u), np.abs(v))
+    return (long <= 1.1) & (short <= 0.36)
+
+
+def _star(u: Floats, v: Floats) -> Mask:
+    return _spikes(u, v, corners=5, inner=0.45)
+
+
+def _spikes(u: Floats, v: Floats, corners: int, inner: float) -> Mask:
+    """A star with the given number of corners at radius 1.25 and notches at ``inner`` of that."""
+    angle = np.arctan2(v, u) % (2 * np.pi / corners)
+    angle = np.minimum(angle, 2 * np.pi / corners - angle)
+    half = np.pi / corners
+    # The edge from the corner (1, 0) to the notch at (inner, half), as radius by angle.
+    edge = inner * np.sin(half) / (inner * np.sin(half - angle) + np.sin(angle))
+    return np.hypot(u, v) <= 1.25 * edge
+
+
+_OUTLINES = (_disc, _square, _triangle, _cross, _star)
+
+
+def _bar(u: Floats, v: Floats, rng: np.random.Generator) -> Mask:
+    return (np.abs(u) <= 1.8) & (np.abs(v) <= rng.uniform(0.12, 0.3))
+
+
+def _blob(u: Floats, v: Floats, rng: np.random.Generator) -> Mask:
+    angle, edge = np.arctan2(v, u), 1.0
+    for waves in range(1, 5):
+        edge = edge + rng.uniform(0.1, 0.28) * np.sin(waves * angle + rng.uniform(0, 6.3))
+    return np.hypot(u, v) <= edge
+
+
+def _paint(canvas: Floats, mask: Mask, rng: np.random.Generator) -> None:
+    canvas[mask] = _texture(rng, *mask.shape)[mask]
+
+
+def _texture(rng: np.random.Generator, height: int, width: int) -> Floats:
+    """(height, width, 3): a pattern that wavers between two random colours."""
+    x, y = np.arange(width), np.arange(height)[:, None]
+    turn, period = rng.uniform(0, np.pi), rng.uniform(5, 18)
+    u = (x * np.cos(turn) + y * np.sin(turn)) * 2 * np.pi / period
+    v = (y * np.cos(turn) - x * np.sin(turn)) * 2 * np.pi / period
+    patterns = (
+        lambda: np.sin(u),
+        lambda: np.sign(np.sin(u) * np.sin(v)),
+        lambda: np.sin(u + 2 * np.sin(v / 2)),
+        lambda: np.sin(u) * np.sin(v),
+        lambda: np.kron(rng.uniform(-1, 1, (height // 3 + 1, width // 3 + 1)), np.ones((3, 3)))[
+            :height, :width
+        ],
+    )
+    pattern = patterns[rng.integers(len(patterns))]()
+    middle = rng.uniform(40, 215, 3)
+    swing = rng.normal(0, 28, 3)
+    return middle + pattern[..., None] * swing
+
+
+def _box(mask: Mask) -> list[int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])]

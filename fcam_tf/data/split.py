@@ -1,0 +1,104 @@
+"""One split of a data set: image files, labels and, where known, where the objects are."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+class Problem(NamedTuple):
+    """Something wrong in a data set, and where.
+
+    Attributes:
+        file: the file that says it, or that is missing or broken.
+        line: line number in that file, 1-based; 0 where it is the file as a whole.
+        message: what is wrong.
+    """
+
+    file: Path
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        """``file:line: message``, as compilers print it."""
+        place = f"{self.file}:{self.line}" if self.line else str(self.file)
+        return f"{place}: {self.message}"
+
+
+class DataError(ValueError):
+    """A data set that cannot be read as it is.
+
+    Attributes:
+        problems: everything that was found.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        shown = "\n".join(f"  {problem}" for problem in problems[:10])
+        more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
+        super().__init__(f"{len(problems)} problem(s) in the data set:\n{shown}{more}")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, in a fixed order.
+
+    Attributes:
+        name: e.g. "train".
+        ids: names of the images, unique in the split.
+        paths: their files.
+        labels: (n,) int64 class of each.
+        class_names: name of each class; its length is the number of classes.
+        sizes: (n, 2) int64 width and height, or None if not given.
+        boxes: for each image an (m, 4) int64 array of inclusive x0, y0, x1, y1 in the image's own
+            pixels, or None if the split has no boxes.
+        masks: for each image the files of its instance masks, or None if the split has none.
+        ignores: for each image the file of the mask of what not to count, or None.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    sizes: NDArray[np.int64] | None = None
+    boxes: tuple[NDArray[np.int64], ...] | None = None
+    masks: tuple[tuple[Path, ...], ...] | None = None
+    ignores: tuple[Path | None, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(width, height) of an image, from the metadata or else from the file's header."""
+        if self.sizes is not None:
+            width, height = self.sizes[index]
+            return int(width), int(height)
+        with Image.open(self.paths[index]) as image:
+            return image.size
+
+    def read_masks(self, index: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8] | None]:
+        """Reads an image's instance masks and its ignore mask.
+
+        Returns:
+            (h, w) uint8 grey levels of each mask, any non-zero value being inside, and the
+            ignore mask or None.
+
+        Raises:
+            ValueError: if the split has no masks.
+        """
+        if self.masks is None:
+            raise ValueError(f"split {self.name!r} has no masks")
+        ignore = self.ignores[index]
+        return [read_grey(path) for path in self.masks[index]], (
+            None if ignore is None else read_grey(ignore)
+        )
+
+
+def read_grey(path: Path) -> NDArray[np.uint8]:
+    """(h, w) grey levels of an image file."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"))

@@ -1,0 +1,236 @@
+"""The WSOL benchmark's metadata layout (Choe et al., CVPR 2020).
+
+``metadata/<split>/`` holds comma-separated files without a header:
+
+    image_ids.txt           id, the image's path below the image folder
+    class_labels.txt        id,label
+    image_sizes.txt         id,width,height (may be empty or missing)
+    localization.txt        id,x0,y0,x1,y1 or, in OpenImages30k, id,mask,ignore (may be missing)
+    localization_masks.txt  id,mask,ignore where a split has boxes and masks
+
+An image may have several boxes or masks; its ignore file stands on the first line only.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fcam_tf.data.split import DataError, Problem, Split
+
+
+class Folders(NamedTuple):
+    """Where the parts of a data set are."""
+
+    metadata: Path
+    images: Path
+    masks: Path
+    ignores: Path
+
+
+class Lines(NamedTuple):
+    """A split as its files state it, checked line by line but not against the images."""
+
+    split: Split
+    problems: list[Problem]
+    line_of: dict[str, int]  # of each id in image_ids.txt
+
+
+def load_wsol(
+    root: str | Path,
+    split: str,
+    *,
+    metadata: str | Path | None = None,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+) -> Split:
+    """Reads a split of a data set in the benchmark's layout.
+
+    Args:
+        root: the data set, e.g. a folder with metadata/, images/ and class_names.txt.
+        split: "train", "val", "test" or any other folder of the metadata.
+        metadata: folder that holds the splits; default root/metadata. For the benchmark's own
+            files e.g. wsolevaluation/metadata/CUB.
+        images: folder that the ids are relative to; default root/images, or root.
+        masks: folder that mask and ignore files are relative to; default root/masks and
+            root/ignore, or root.
+
+    Returns:
+        The split. Whether the files exist is not looked at (``check_dataset`` does).
+
+    Raises:
+        FileNotFoundError: if there is no such split.
+        DataError: if a line is malformed, naming file and line.
+    """
+    folders = find_folders(root, metadata=metadata, images=images, masks=masks)
+    lines = read_lines(folders, split)
+    if lines.problems:
+        raise DataError(lines.problems)
+    return lines.split
+
+
+def find_folders(
+    root: str | Path,
+    *,
+    metadata: str | Path | None = None,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+) -> Folders:
+    """Completes the folders of a data set, see ``load_wsol``."""
+    root = Path(root)
+
+    def below(name: str) -> Path:
+        return root / name if (root / name).is_dir() else root
+
+    return Folders(
+        metadata=Path(metadata) if metadata else root / "metadata",
+        images=Path(images) if images else below("images"),
+        masks=Path(masks) if masks else below("masks"),
+        ignores=Path(masks) if masks else below("ignore"),
+    )
+
+
+def list_splits(folders: Folders) -> list[str]:
+    """Names of the splits, train, val and test first."""
+    if not folders.metadata.is_dir():
+        raise FileNotFoundError(
+            f"{folders.metadata} does not exist; a data set in the benchmark's layout has "
+            "metadata/<split>/image_ids.txt"
+        )
+    names = {file.parent.name for file in folders.metadata.glob("*/image_ids.txt")}
+    usual = [name for name in ("train", "val", "test") if name in names]
+    return usual + sorted(names - set(usual))
+
+
+def read_lines(folders: Folders, split: str) -> Lines:
+    """Reads a split and collects what is wrong with its lines."""
+    folder = folders.metadata / split
+    if not (folder / "image_ids.txt").is_file():
+        known = ", ".join(list_splits(folders)) or "none"
+        raise FileNotFoundError(f"{folder / 'image_ids.txt'} does not exist; splits found: {known}")
+    problems: list[Problem] = []
+    line_of: dict[str, int] = {}
+    for number, (image,) in _rows(folder / "image_ids.txt", 1, problems):
+        if image in line_of:
+            problems.append(Problem(folder / "image_ids.txt", number, f"duplicate id {image!r}"))
+        line_of.setdefault(image, number)
+    place = {image: index for index, image in enumerate(line_of)}
+
+    labels = _integers(folder / "class_labels.txt", 1, place, problems)
+    sizes = _integers(folder / "image_sizes.txt", 2, place, problems)
+    for image, index in place.items():
+        for name, rows, needed in (
+            ("class_labels.txt", labels, True),
+            ("image_sizes.txt", sizes, any(sizes)),
+        ):
+            if needed and (folder / name).is_file() and len(rows[index]) != 1:
+                message = f"{image!r} has {len(rows[index])} lines in {name}, need one"
+                problems.append(Problem(folder / "image_ids.txt", line_of[image], message))
+    if not (folder / "class_labels.txt").is_file():
+        problems.append(Problem(folder / "class_labels.txt", 0, "does not exist"))
+    if not place:
+        problems.append(Problem(folder / "image_ids.txt", 0, "names no image"))
+
+    boxes, masks = folder / "localization.txt", folder / "localization_masks.txt"
+    if not masks.exists() and _holds_masks(boxes):
+        boxes, masks = folder / "no boxes", boxes
+    found_boxes = _integers(boxes, 4, place, problems)
+    found_masks = _mask_files(masks, folders, place, problems)
+    classes = _class_names(folders, [row[0][0] for row in labels if row], problems)
+    return Lines(
+        Split(
+            name=split,
+            ids=tuple(place),
+            paths=tuple(folders.images / image for image in place),
+            labels=np.array([row[0][0] if row else -1 for row in labels], np.int64),
+            class_names=classes,
+            sizes=np.array([row[0] if row else (0, 0) for row in sizes]) if any(sizes) else None,
+            boxes=tuple(np.array(rows, np.int64).reshape(-1, 4) for rows in found_boxes)
+            if any(found_boxes)
+            else None,
+            masks=tuple(tuple(mask for mask, _ in rows) for rows in found_masks)
+            if any(found_masks)
+            else None,
+            ignores=tuple(
+                next((ignore for _, ignore in rows if ignore), None) for rows in found_masks
+            ),
+        ),
+        problems,
+        line_of,
+    )
+
+
+def _rows(file: Path, fields: int, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
+    """Yields line number and fields; an id may itself hold commas, so splits from the right."""
+    if not file.is_file():
+        return
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        row = line.strip().rsplit(",", fields - 1)
+        if len(row) == fields and row[0]:
+            yield number, row
+        else:
+            problems.append(
+                Problem(file, number, f"need {fields} comma-separated fields, got {line!r}")
+            )
+
+
+def _known(
+    file: Path, fields: int, place: dict[str, int], problems: list[Problem]
+) -> Iterator[tuple[int, int, list[str]]]:
+    for number, (image, *values) in _rows(file, fields, problems):
+        if image in place:
+            yield number, place[image], values
+        else:
+            problems.append(Problem(file, number, f"id {image!r} is not in image_ids.txt"))
+
+
+def _integers(
+    file: Path, count: int, place: dict[str, int], problems: list[Problem]
+) -> list[list[list[int]]]:
+    """For each image its lines of ``count`` non-negative integers."""
+    found: list[list[list[int]]] = [[] for _ in place]
+    for number, index, values in _known(file, count + 1, place, problems):
+        if all(value.strip().isdecimal() for value in values):
+            found[index].append([int(value) for value in values])
+        else:
+            message = f"need non-negative integers, got {','.join(values)!r}"
+            problems.append(Problem(file, number, message))
+    return found
+
+
+def _mask_files(
+    file: Path, folders: Folders, place: dict[str, int], problems: list[Problem]
+) -> list[list[tuple[Path, Path | None]]]:
+    found: list[list[tuple[Path, Path | None]]] = [[] for _ in place]
+    for number, index, (mask, ignore) in _known(file, 3, place, problems):
+        if mask:
+            found[index].append(
+                (folders.masks / mask, folders.ignores / ignore if ignore else None)
+            )
+        else:
+            problems.append(Problem(file, number, "names no mask file"))
+    return found
+
+
+def _holds_masks(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    lines = file.read_text(encoding="utf-8").splitlines()
+    parts = lines[0].rsplit(",", 2) if lines else []
+    return len(parts) == 3 and not parts[1].strip().isdecimal() and bool(parts[1])
+
+
+def _class_names(folders: Folders, labels: list[int], problems: list[Problem]) -> tuple[str, ...]:
+    """From class_names.txt beside the metadata; else numbers."""
+    file = folders.metadata.parent / "class_names.txt"
+    highest = max(labels, default=-1)
+    if not file.is_file():
+        return tuple(str(label) for label in range(highest + 1))
+    names = tuple(file.read_text(encoding="utf-8").splitlines())
+    if highest >= len(names):
+        message = f"names {len(names)} classes, but label {highest} is used"
+        problems.append(Problem(file, 0, message))
+    return names

@@ -1,0 +1,47 @@
+"""Benchmark metrics: boxes from heat maps, MaxBoxAcc (V1 to V3) and PxAP.
+
+The metric classes need Keras, which is imported when one is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fcam_tf.metrics.boxes import InvalidBoxError, box_iou, boxes_from_map, resize_boxes
+from fcam_tf.metrics.curves import iou_curve, threshold_grid
+from fcam_tf.metrics.masks import join_masks, resize_mask
+from fcam_tf.metrics.scoremap import check_scoremap, normalize_cam
+
+if TYPE_CHECKING:
+    from fcam_tf.metrics.localization import MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3
+    from fcam_tf.metrics.pixels import PxAP
+
+__all__ = [
+    "InvalidBoxError",
+    "MaxBoxAcc",
+    "MaxBoxAccV2",
+    "MaxBoxAccV3",
+    "PxAP",
+    "box_iou",
+    "boxes_from_map",
+    "check_scoremap",
+    "iou_curve",
+    "join_masks",
+    "normalize_cam",
+    "resize_boxes",
+    "resize_mask",
+    "threshold_grid",
+]
+
+_NEED_KERAS = {
+    "MaxBoxAcc": "localization",
+    "MaxBoxAccV2": "localization",
+    "MaxBoxAccV3": "localization",
+    "PxAP": "pixels",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a metric class when it is first asked for."""
+    if name in _NEED_KERAS:
+        return getattr(import_module(f"fcam_tf.metrics.{_NEED_KERAS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

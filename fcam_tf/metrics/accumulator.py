@@ -1,0 +1,74 @@
+"""The common ground of our metrics: sums that grow with every image and can be merged."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fcam_tf.metrics.scoremap import Floats
+
+
+class Accumulator(keras.metrics.Metric):
+    """A metric whose state is a set of named float64 sums (counts are exact to 2**53).
+
+    They share one Keras variable, since updating one costs as much as scoring a small map.
+
+    Args:
+        name: name of the metric.
+        shapes: name and shape of each sum.
+    """
+
+    def __init__(self, name: str, **shapes: tuple[int, ...]) -> None:
+        super().__init__(name=name, dtype="float64")
+        self._shapes = shapes
+        size = sum(int(np.prod(shape)) for shape in shapes.values())
+        self._sums = self.add_variable((size,), "zeros", dtype="float64", name="sums")
+
+    def merge_state(self, metrics: Iterable[Self]) -> None:
+        """Adds what other metrics of the same settings have counted, e.g. other workers'.
+
+        Raises:
+            ValueError: if one is of another class or has other settings.
+        """
+        metrics = list(metrics)
+        mine = self.get_config() | {"name": None}
+        for other in metrics:
+            if type(other) is not type(self) or other.get_config() | {"name": None} != mine:
+                raise ValueError(
+                    f"cannot merge {type(other).__name__} {other.get_config()} "
+                    f"into {type(self).__name__} {self.get_config()}"
+                )
+        for other in metrics:
+            self._sums.assign_add(other.variables[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments to rebuild the metric."""
+        return {"name": self.name}
+
+    def _add(self, **amounts: ArrayLike) -> None:
+        parts = (np.ravel(amounts[name]) for name in self._shapes)
+        self._sums.assign_add(np.concatenate(list(parts)).astype(np.float64))
+
+    def _read(self) -> dict[str, Floats]:
+        sums, start, read = np.asarray(self._sums), 0, {}
+        for name, shape in self._shapes.items():
+            stop = start + int(np.prod(shape))
+            read[name] = sums[start:stop].reshape(shape)
+            start = stop
+        return read
+
+
+def as_batch(
+    ids: Sequence[str] | None, **columns: Iterable[ArrayLike]
+) -> tuple[list[str], list[list[ArrayLike]]]:
+    """Lists the images' names and each column, after checking that the lengths agree."""
+    lists = {name: list(column) for name, column in columns.items()}
+    count = len(next(iter(lists.values())))
+    lists["ids"] = [f"image {i}" for i in range(count)] if ids is None else list(ids)
+    if len({len(items) for items in lists.values()}) > 1:
+        lengths = ", ".join(f"{len(items)} {name}" for name, items in lists.items())
+        raise ValueError(f"one entry for each image is needed, got {lengths}")
+    names = lists.pop("ids")
+    return names, list(lists.values())

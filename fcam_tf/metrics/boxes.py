@@ -1,0 +1,129 @@
+"""Boxes: from heat maps, against each other, and from one frame to another.
+
+Boxes are rows x0, y0, x1, y1 in pixels. Ground truth is inclusive on both sides; a predicted
+box has x1 and y1 one past its last pixel unless that leaves the map. Both are facts of the
+benchmark (Choe et al., CVPR 2020), and every published MaxBoxAcc contains them.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fcam_tf.metrics.contours import Contours, all_contours, largest_contours
+from fcam_tf.metrics.scoremap import check_scoremap, to_levels
+
+Boxes = NDArray[np.int64]
+
+
+class InvalidBoxError(ValueError, RuntimeError):
+    """A malformed box. The reference evaluator raises RuntimeError here, so it is that, too."""
+
+
+def boxes_from_map(heatmap: ArrayLike, threshold: float, multiple: bool = False) -> Boxes:
+    """Boxes around what exceeds a threshold, in the benchmark's convention.
+
+    The map is truncated to 8 bits and a pixel is foreground if it is above
+    ``int(threshold * maximum)`` of that 8-bit map.
+
+    Args:
+        heatmap: (H, W) floats in [0, 1].
+        threshold: in [0, 1), relative to the map's maximum.
+        multiple: False for the contour with the largest area (MaxBoxAcc), True for all
+            contours, those around holes included (MaxBoxAccV2).
+
+    Returns:
+        (n, 4) int64 boxes sorted by x0, y0, x1, y1; the single box [0, 0, 0, 0] if nothing
+        exceeds the threshold.
+
+    Raises:
+        TypeError, ValueError: see ``check_scoremap``; ValueError for a threshold outside [0, 1).
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(
+            f"threshold must be in [0, 1), relative to the map's maximum, got {threshold}"
+        )
+    levels = to_levels(check_scoremap(heatmap))
+    cut = int(threshold * levels.max())
+    binary = (levels > cut).astype(np.uint8)
+    boxes = contours(binary, multiple=multiple).at(0)
+    return boxes[np.lexsort(boxes.T[::-1])]
+
+
+def contours(levels: NDArray[np.uint8], *, multiple: bool) -> Contours:
+    """All contours of an 8-bit map at every threshold, or the largest one at each."""
+    return all_contours(levels) if multiple else largest_contours(levels)
+
+
+def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """Intersection over union of every pair of boxes, pixel-inclusive (a box [0, 0, 0, 0] has 1).
+
+    Args:
+        a: (n, 4) boxes x0, y0, x1, y1.
+        b: (m, 4) boxes.
+
+    Returns:
+        (n, m) float64 in [0, 1].
+
+    Raises:
+        InvalidBoxError: for another shape, a negative or non-finite coordinate, x1 < x0 or
+            y1 < y0.
+    """
+    return pairwise_iou(check_boxes(a, "a"), check_boxes(b, "b"))
+
+
+def pairwise_iou(a: NDArray, b: NDArray) -> NDArray[np.float64]:
+    """``box_iou`` of boxes that are known to be valid."""
+    ax0, ay0, ax1, ay1 = a.T[:, :, None]
+    bx0, by0, bx1, by1 = b.T[:, None, :]
+    width = np.minimum(ax1, bx1) - np.maximum(ax0, bx0) + 1
+    height = np.minimum(ay1, by1) - np.maximum(ay0, by0) + 1
+    shared = np.maximum(0, width) * np.maximum(0, height)
+    area_a = (ax1 - ax0 + 1) * (ay1 - ay0 + 1)
+    area_b = (bx1 - bx0 + 1) * (by1 - by0 + 1)
+    return shared / (area_a + area_b - shared)
+
+
+def resize_boxes(boxes: ArrayLike, size: tuple[int, int], frame: tuple[int, int]) -> Boxes:
+    """Moves boxes from an image into the frame of its heat map, truncating as the benchmark does.
+
+    Args:
+        boxes: (n, 4) boxes in the image.
+        size: (width, height) of the image, in the order of the metadata files.
+        frame: (width, height) to bring them to, e.g. (224, 224).
+
+    Returns:
+        (n, 4) int64 boxes.
+
+    Raises:
+        InvalidBoxError: see ``box_iou``.
+        ValueError: if a size is not positive.
+    """
+    for name, value in (("size", size), ("frame", frame)):
+        if len(value) != 2 or min(value) <= 0:
+            raise ValueError(f"{name} must be a positive (width, height), got {value}")
+    array = check_boxes(boxes, "boxes").astype(np.float64)
+    return np.trunc(array * np.tile(frame, 2) / np.tile(size, 2)).astype(np.int64)
+
+
+def check_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray:
+    """Returns boxes as an (n, 4) array after checking them.
+
+    Raises:
+        InvalidBoxError: see ``box_iou``.
+    """
+    array = np.asarray(boxes)
+    if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind not in "iuf":
+        raise InvalidBoxError(
+            f"{name} must be numbers of shape (n, 4), x0 y0 x1 y1, got shape {array.shape} "
+            f"and dtype {array.dtype}"
+        )
+    if array.dtype.kind == "u":
+        array = array.astype(np.int64)
+    x0, y0, x1, y1 = array.T
+    wrong = ~(np.isfinite(array).all(1) & (x0 >= 0) & (y0 >= 0) & (x1 >= x0) & (y1 >= y0))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise InvalidBoxError(
+            f"{name}[{row}] = {array[row].tolist()} is no box: need 0 <= x0 <= x1, 0 <= y0 <= y1; "
+            "boxes given as x, y, width, height must be converted"
+        )
+    return array

@@ -1,0 +1,258 @@
+"""MaxBoxAcc and its variants: the share of images whose object is boxed well enough.
+
+Source: Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right" (CVPR
+2020), equations 3 and 4, and its released evaluation code. ``MaxBoxAccV3`` is defined in a
+public fork of that code only.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fcam_tf.metrics.accumulator import Accumulator, as_batch
+from fcam_tf.metrics.curves import (
+    best_iou,
+    check_truth,
+    grey_thresholds,
+    matched_iou,
+    otsu_level,
+    threshold_grid,
+)
+from fcam_tf.metrics.scoremap import Floats, check_scoremap, to_levels
+
+
+@keras.saving.register_keras_serializable(package="fcam_tf")
+class MaxBoxAcc(Accumulator):
+    """Box accuracy at the best threshold, in percent (V1: IoU 0.5, largest contour).
+
+    At a threshold tau an image counts as correct if the IoU of a predicted and a true box
+    reaches delta. The result is the maximum over tau of the share of correct images, for each
+    delta by itself, averaged over the deltas. The threshold is chosen on the evaluated split;
+    ``accuracy_at`` with another split's ``best_thresholds`` gives the figure without that oracle.
+
+    Metrics run eagerly on the host. Memory does not grow with the number of images.
+
+    Args:
+        iou_thresholds: the deltas, in (0, 1].
+        multiple: False: the box of the largest contour. True: the boxes of all contours.
+        interval: step of the threshold grid 0, interval, ... below 1.
+        name: name of the metric.
+    """
+
+    def __init__(
+        self,
+        iou_thresholds: Sequence[float] = (0.5,),
+        multiple: bool = False,
+        interval: float = 0.001,
+        name: str = "MaxBoxAcc",
+    ) -> None:
+        deltas = tuple(float(delta) for delta in iou_thresholds)
+        if not deltas or not all(0 < delta <= 1 for delta in deltas):
+            raise ValueError(f"iou_thresholds must be in (0, 1], got {iou_thresholds}")
+        thresholds = threshold_grid(interval)
+        super().__init__(
+            name,
+            hits=(3, len(deltas), thresholds.size),  # GT-known, Top-1, Top-5
+            otsu_hits=(len(deltas),),
+            iou=(thresholds.size,),
+            total=(2,),  # instances, and those with a prediction
+        )
+        self.iou_thresholds = deltas
+        self.multiple = multiple
+        self.interval = interval
+        self.thresholds = thresholds
+
+    def update_state(
+        self,
+        heatmaps: Iterable[ArrayLike],
+        boxes: Iterable[ArrayLike],
+        labels: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        """Adds a batch. If an image is refused, the whole batch is.
+
+        Args:
+            heatmaps: (B, H, W) floats in [0, 1], or a list of B maps of any sizes.
+            boxes: for each image its (n, 4) true boxes in the map's frame (``resize_boxes``).
+            labels: (B,) true classes; with ``logits`` for Top-1 and Top-5 localisation.
+            logits: (B, classes) class scores; equal scores rank by class index.
+            ids: names of the images for error messages.
+
+        Raises:
+            TypeError, ValueError: for a bad map, box, label or number of them, naming the image.
+        """
+        names, (heatmaps, boxes) = as_batch(ids, heatmaps=heatmaps, boxes=boxes)
+        ranked = labels is not None or logits is not None
+        rank = _rank(labels, logits, len(names)) if ranked else np.zeros(len(names))
+        among = np.stack([np.ones(len(names)), ranked * (rank < 1), ranked * (rank < 5)], axis=1)
+
+        deltas = np.array(self.iou_thresholds)[:, None, None]
+        hits = np.zeros((3, len(deltas), self.thresholds.size))
+        otsu_hits, iou = np.zeros(len(deltas)), np.zeros(self.thresholds.size)
+        total = 0
+        for heatmap, truth, name, counts in zip(heatmaps, boxes, names, among, strict=True):
+            levels = to_levels(check_scoremap(heatmap, f"heatmap of {name}"))
+            grey, otsu = grey_thresholds(levels, self.thresholds), otsu_level(levels)
+            wanted = np.append(grey, otsu)
+            curve = self._curve(levels, check_truth(truth, f"boxes of {name}"), wanted)
+            correct = (curve >= deltas).sum(axis=2)
+            hits += counts[:, None, None] * correct[:, grey]
+            otsu_hits += correct[:, otsu]
+            iou += curve.sum(axis=1)[grey]
+            total += curve.shape[1]
+        self._add(hits=hits, otsu_hits=otsu_hits, iou=iou, total=[total, ranked * total])
+
+    def result(self) -> float:
+        """Percent: mean over the IoU thresholds of the best accuracy over the thresholds.
+
+        Raises:
+            RuntimeError: if no image was added.
+        """
+        return float(self.curves().max(axis=1).mean())
+
+    def curves(self, top: int | None = None) -> Floats:
+        """(IoU thresholds, thresholds) accuracy in percent at each of ``self.thresholds``.
+
+        Args:
+            top: None for GT-known; 1 or 5 to count only images whose true class is among the
+                first 1 or 5 predicted.
+
+        Raises:
+            RuntimeError: if no image was added or, with ``top``, one without labels and logits.
+        """
+        kinds = [None, 1, 5]
+        if top not in kinds:
+            raise ValueError(f"top must be None, 1 or 5, got {top}")
+        sums = self._read()
+        total, ranked = sums["total"]
+        if not total:
+            raise RuntimeError(f"{self.name} has no images; call update_state before result")
+        if top is not None and ranked < total:
+            raise RuntimeError(
+                f"Top-{top} needs labels and logits for every image; they came for "
+                f"{ranked:g} of {total:g}"
+            )
+        return 100 * sums["hits"][kinds.index(top)] / total
+
+    def best_thresholds(self) -> Floats:
+        """(IoU thresholds,) lowest threshold with the best accuracy, for each IoU threshold."""
+        return self.thresholds[self.curves().argmax(axis=1)]
+
+    def accuracy_at(self, thresholds: ArrayLike) -> Floats:
+        """Accuracy at given thresholds, e.g. another split's ``best_thresholds()``.
+
+        Args:
+            thresholds: one in [0, 1), or one for each IoU threshold; the nearest of the grid
+                is used.
+
+        Returns:
+            (IoU thresholds,) percent.
+        """
+        given = np.asarray(thresholds, dtype=np.float64)
+        if (
+            given.shape not in {(), (len(self.iou_thresholds),)}
+            or not ((given >= 0) & (given < 1)).all()
+        ):
+            raise ValueError(
+                f"thresholds must be one or {len(self.iou_thresholds)} values in [0, 1), "
+                f"got {thresholds}"
+            )
+        distance = np.abs(self.thresholds - given.reshape(-1, 1))
+        nearest = np.broadcast_to(distance.argmin(axis=1), len(self.iou_thresholds))
+        return self.curves()[np.arange(len(self.iou_thresholds)), nearest]
+
+    def details(self) -> dict[str, Any]:
+        """Everything beside the headline, ready for JSON; percent, lists by IoU threshold.
+
+        ``otsu`` is the accuracy at each image's own Otsu threshold (no oracle), ``peak_iou``
+        the highest mean best IoU over the thresholds; ``top1`` and ``top5`` are None unless
+        labels and logits were given. Top-1 and Top-5 have their own best thresholds.
+        """
+        curves, sums = self.curves(), self._read()
+        total, ranked = sums["total"]
+        mean_iou = 100 * sums["iou"] / total
+        tops = {f"top{k}": self.curves(k).max(axis=1).tolist() if ranked else None for k in (1, 5)}
+        return {
+            "iou_thresholds": list(self.iou_thresholds),
+            "accuracy": curves.max(axis=1).tolist(),
+            "best_thresholds": self.best_thresholds().tolist(),
+            **tops,
+            "otsu": (100 * sums["otsu_hits"] / total).tolist(),
+            "peak_iou": float(mean_iou.max()),
+            "peak_threshold": float(self.thresholds[mean_iou.argmax()]),
+            "count": int(total),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments to rebuild the metric."""
+        return {
+            "iou_thresholds": self.iou_thresholds,
+            "multiple": self.multiple,
+            "interval": self.interval,
+            "name": self.name,
+        }
+
+    def _curve(self, levels: NDArray[np.uint8], truth: NDArray, wanted: NDArray) -> Floats:
+        """(256, instances) IoU at every 8-bit threshold; only those ``wanted`` are read."""
+        del wanted
+        return best_iou(levels, truth, multiple=self.multiple)[:, None]
+
+
+@keras.saving.register_keras_serializable(package="fcam_tf")
+class MaxBoxAccV2(MaxBoxAcc):
+    """MaxBoxAcc over the boxes of all contours, mean over IoU 0.3, 0.5 and 0.7, in percent.
+
+    Args:
+        interval: step of the threshold grid 0, interval, ... below 1.
+        name: name of the metric.
+    """
+
+    def __init__(self, interval: float = 0.001, name: str = "MaxBoxAccV2") -> None:
+        super().__init__((0.3, 0.5, 0.7), multiple=True, interval=interval, name=name)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments to rebuild the metric."""
+        return {"interval": self.interval, "name": self.name}
+
+
+@keras.saving.register_keras_serializable(package="fcam_tf")
+class MaxBoxAccV3(MaxBoxAccV2):
+    """Recall over true boxes with one-to-one matching, mean over IoU 0.3, 0.5, 0.7, in percent.
+
+    At each threshold the boxes of all contours are matched to the true boxes greedily by IoU.
+    Hits are counted for each true box and divided by the number of true boxes of the split, so
+    merging neighbours costs accuracy, which it does not in V2.
+
+    Args:
+        interval: step of the threshold grid 0, interval, ... below 1.
+        name: name of the metric.
+    """
+
+    def __init__(self, interval: float = 0.001, name: str = "MaxBoxAccV3") -> None:
+        super().__init__(interval, name=name)
+
+    def _curve(self, levels: NDArray[np.uint8], truth: NDArray, wanted: NDArray) -> Floats:
+        return matched_iou(levels, truth, wanted)
+
+
+def _rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -> NDArray[np.int64]:
+    """(B,) how many classes are predicted before the true one."""
+    if labels is None or logits is None:
+        raise ValueError("labels and logits go together: give both or neither")
+    labels, logits = np.asarray(labels), np.asarray(logits)
+    if labels.shape != (count,) or logits.ndim != 2 or len(logits) != count:
+        raise ValueError(
+            f"labels must be ({count},) and logits ({count}, classes), "
+            f"got {labels.shape} and {logits.shape}"
+        )
+    if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < logits.shape[1])).all():
+        raise ValueError(f"labels must be integers in [0, {logits.shape[1]}), got {labels}")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits must be finite")
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    return ((logits > own) | ((logits == own) & earlier)).sum(axis=1)

@@ -1,0 +1,83 @@
+"""Masks: the benchmark's resize, and one label mask of an image's instances."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+BACKGROUND, OBJECT, IGNORED = 0, 1, 255
+
+
+def resize_mask(mask: ArrayLike, size: tuple[int, int]) -> NDArray:
+    """Nearest-neighbour resize exactly as OpenCV's INTER_NEAREST rounds it.
+
+    Args:
+        mask: (h, w) array.
+        size: (height, width) wanted.
+
+    Returns:
+        (height, width) array of the same dtype.
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2 or array.size == 0 or min(size) < 1:
+        raise ValueError(f"need a (height, width) mask and size, got {array.shape} and {size}")
+    rows, columns = (
+        np.minimum(np.floor(np.arange(out) * (1 / (out / source))).astype(int), source - 1)
+        for source, out in zip(array.shape, size, strict=True)
+    )
+    return array[rows][:, columns]
+
+
+def join_masks(
+    masks: Iterable[ArrayLike], ignore: ArrayLike | None = None, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Makes one label mask of an image's instance masks and its ignore mask.
+
+    Args:
+        masks: (h, w) instance masks, at least one; any non-zero value is object.
+        ignore: (h, w) mask whose non-zero pixels do not count, unless they are object.
+        size: (height, width) to resize each mask to first; None keeps theirs.
+
+    Returns:
+        (height, width) uint8: 1 object, 0 background, 255 ignored.
+    """
+    resized = [_binary(mask, size) for mask in masks]
+    if not resized:
+        raise ValueError("masks is empty; give the image's instance masks")
+    shapes = {mask.shape for mask in resized}
+    if len(shapes) > 1:
+        raise ValueError(f"masks differ in shape: {sorted(shapes)}; give size to resize them")
+    joined = np.logical_or.reduce(resized)
+    label = joined.astype(np.uint8)
+    if ignore is not None:
+        hidden = _binary(ignore, size)
+        if hidden.shape != joined.shape:
+            raise ValueError(f"ignore has shape {hidden.shape}, the masks {joined.shape}")
+        label[hidden & ~joined] = IGNORED
+    return label
+
+
+def _binary(mask: ArrayLike, size: tuple[int, int] | None) -> NDArray[np.bool_]:
+    array = np.asarray(mask)
+    return (array if size is None else resize_mask(array, size)) > 0
+
+
+def check_mask(mask: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray:
+    """Returns a label mask of the given shape after checking it."""
+    array = np.asarray(mask)
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}, its heatmap {shape}; "
+            "join_masks(..., size=) brings masks to the map's frame"
+        )
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"{name} must hold integers, got {array.dtype}")
+    if array.dtype == bool:
+        return array.astype(np.uint8)
+    wrong = (array != BACKGROUND) & (array != OBJECT) & (array != IGNORED)
+    if wrong.any():
+        raise ValueError(
+            f"{name} must hold 1 (object), 0 (background) and 255 (ignored), "
+            f"got {sorted(np.unique(array[wrong]).tolist())[:5]}; join_masks makes such masks"
+        )
+    return array

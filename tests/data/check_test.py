@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcam_tf.data import check_dataset
+
+
+def append(file, line):
+    file.write_text(file.read_text().rstrip("\n") + "\n" + line)
+
+
+def test_a_sound_data_set(shapes):
+    report = check_dataset(shapes)
+    assert report.ok
+    assert [(row.split, row.images, row.classes) for row in report.rows] == [
+        ("train", 10, 5),
+        ("test", 5, 5),
+    ]
+    assert report.rows[0].boxes == report.rows[0].masks >= 10
+    table = str(report).splitlines()
+    assert table[0].split() == ["split", "images", "classes", "boxes", "masks", "problems"]
+    assert len(table) == 3
+
+
+def damage_missing(root):
+    (root / "images" / "test_00001.png").unlink()
+    return "image_ids.txt:2: ", "test_00001.png does not exist"
+
+
+def damage_broken(root):
+    file = root / "images" / "test_00002.png"
+    file.write_bytes(file.read_bytes()[:200])
+    return "image_ids.txt:3: ", "cannot be read"
+
+
+def damage_size(root):
+    Image.new("RGB", (60, 61)).save(root / "images" / "test_00000.png")
+    return "image_ids.txt:1: ", "is 60x61, image_sizes.txt says"
+
+
+def damage_box(root):
+    append(root / "metadata" / "test" / "localization.txt", "test_00000.png,0,0,5,500")
+    return "image_ids.txt:1: ", "box [0, 0, 5, 500] of 'test_00000.png' is not inside 0.."
+
+
+def damage_mask(root):
+    file = root / "masks" / "test_00003_0.png"
+    Image.fromarray(np.asarray(Image.open(file)) * 0).save(file)
+    return "image_ids.txt:4: ", "test_00003_0.png is empty"
+
+
+def damage_mask_size(root):
+    Image.new("L", (3, 2), 255).save(root / "masks" / "test_00003_0.png")
+    return "image_ids.txt:4: ", "test_00003_0.png is 3x2, its image"
+
+
+def damage_mask_file(root):
+    (root / "masks" / "test_00003_0.png").unlink()
+    return "image_ids.txt:4: ", "test_00003_0.png does not exist"
+
+
+def damage_boxless(root):
+    file = root / "metadata" / "test" / "localization.txt"
+    lines = [line for line in file.read_text().splitlines() if "_00004" not in line]
+    file.write_text("\n".join(lines))
+    return "image_ids.txt:5: ", "'test_00004.png' has no box"
+
+
+def damage_class(root):
+    append(root / "class_names.txt", "ghost")
+    return "class_labels.txt: ", "classes without images: ghost"
+
+
+def damage_duplicate(root):
+    for name, line in (("image_ids", ""), ("class_labels", ",0"), ("image_sizes", None)):
+        text = "train_00000.png" + (line if line is not None else ",1,1")
+        append(root / "metadata" / "test" / f"{name}.txt", text)
+    return "image_ids.txt:6: ", "'train_00000.png' is also in split train"
+
+
+def damage_line(root):
+    append(root / "metadata" / "test" / "class_labels.txt", "test_00000.png;1")
+    return "class_labels.txt:6: ", "need 2 comma-separated fields"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_missing,
+        damage_broken,
+        damage_size,
+        damage_box,
+        damage_mask,
+        damage_mask_size,
+        damage_mask_file,
+        damage_boxless,
+        damage_class,
+        damage_duplicate,
+        damage_line,
+    ],
+)
+def test_finds_with_file_and_line(shapes, damage):
+    place, message = damage(shapes)
+    report = check_dataset(shapes)
+    assert not report.ok
+    assert any(f"test/{place}" in line and message in line for line in map(str, report.problems))
+    assert report.rows[1].problems >= 1
+    assert message in str(report)
+
+
+def test_class_folders(tmp_path):
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "cat" / "1.png")
+    assert check_dataset(tmp_path).ok
+    (tmp_path / "cat" / "2.png").write_bytes(b"nothing")
+    report = check_dataset(tmp_path)
+    assert [problem.file.name for problem in report.problems] == ["2.png"]
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        check_dataset(tmp_path)
+    (tmp_path / "metadata").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no <split>/image_ids.txt"):
+        check_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pets3", "tiny10"])
+def test_real_data_is_sound(real_data, name):
+    report = check_dataset(real_data / name)
+    assert report.ok, str(report)

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from fcam_tf.data import Split, evaluation_dataset, load_folder, load_wsol, training_dataset
+from fcam_tf.data.pipeline import read_image
+
+
+@pytest.fixture
+def coded(tmp_path):
+    """Images whose channels, stored map and mask all say the same about each pixel."""
+    y, x = np.mgrid[:64, :64]
+    (tmp_path / "a").mkdir()
+    paths, cams, masks = [], [], []
+    for i in range(6):
+        ramp = (2 * x + y + 8 * i).astype(np.uint8)
+        object_ = (ramp > 100).astype(np.uint8)
+        image = np.stack([ramp, object_ * 255, np.full_like(ramp, i)], axis=2)
+        paths.append(tmp_path / "a" / f"{i}.png")
+        masks.append(tmp_path / f"mask{i}.png")
+        Image.fromarray(image).save(paths[-1])
+        Image.fromarray(object_ * 255).save(masks[-1])
+        cams.append(ramp / 255)
+    split = Split(
+        name="train",
+        ids=tuple("012345"),
+        paths=tuple(paths),
+        labels=np.arange(6),
+        class_names=tuple("abcdef"),
+        masks=tuple((mask,) for mask in masks),
+        ignores=(None,) * 6,
+    )
+    return split, np.array(cams, np.float32)
+
+
+def test_image_map_and_mask_share_crop_and_flip(coded):
+    split, cams = coded
+    options = {"batch_size": 4, "resize": 64, "crop": 40, "seed": 3}
+    seen, flipped, corners = [], 0, set()
+    for batch, target in training_dataset(split, cams=cams, with_masks=True, **options):
+        image = batch.numpy()
+        assert image.shape[1:] == (40, 40, 3)
+        np.testing.assert_allclose(target["cam"] * 255, image[..., 0], atol=1e-3)
+        np.testing.assert_array_equal(target["mask"] * 255, image[..., 1])
+        np.testing.assert_array_equal(target["label"], image[:, 0, 0, 2])
+        assert target["mask"].dtype == tf.uint8
+        seen += target["label"].numpy().tolist()
+        step = image[:, 0, 1, 0] - image[:, 0, 0, 0]
+        flipped += (step < 0).sum()
+        corners |= set(image[:, :, :, 0].min(axis=(1, 2)).tolist())
+    assert sorted(seen) == list(range(6))
+    assert 0 < flipped < 6
+    assert len(corners) > 3
+
+
+def epochs(dataset, count=2):
+    return [[(i.numpy(), y.numpy()) for i, y in dataset] for _ in range(count)]
+
+
+def test_deterministic_under_a_seed_and_epochs_differ(coded):
+    split, _ = coded
+    options = {"batch_size": 6, "resize": 48, "crop": 32}
+    first, again, other = (
+        epochs(training_dataset(split, seed=seed, **options)) for seed in (1, 1, 2)
+    )
+    for mine, theirs in zip(first, again, strict=True):
+        for (a, x), (b, y) in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(x, y)
+    assert (first[0][0][0] != first[1][0][0]).any()
+    assert (first[0][0][0] != other[0][0][0]).any()
+
+
+def test_no_flip_and_no_room_is_the_plain_resize(coded):
+    split, _ = coded
+    train = training_dataset(split, batch_size=6, resize=32, crop=32, flip=False)
+    ((image, label),) = epochs(train, 1)[0]
+    ((plain, order),) = epochs(evaluation_dataset(split, batch_size=6, size=32), 1)[0]
+    np.testing.assert_array_equal(image[np.argsort(label)], plain[np.argsort(order)])
+
+
+def test_evaluation_keeps_order_any_size_and_the_last_batch(coded):
+    split, cams = coded
+    batches = list(evaluation_dataset(split, batch_size=4, size=(20, 33), cams=cams))
+    assert [len(image) for image, _ in batches] == [4, 2]
+    assert batches[0][0].shape == (4, 20, 33, 3)
+    assert batches[0][1]["cam"].shape == (4, 20, 33)
+    assert batches[1][1]["label"].numpy().tolist() == [4, 5]
+
+
+def test_resize_is_pil_s_within_a_grey_level(real_data):
+    path = load_wsol(real_data / "pets3", "test").paths[1]
+    ours = read_image(path, (224, 224)).numpy()
+    with Image.open(path) as image:
+        pil = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
+    difference = np.abs(ours - pil)
+    assert difference.max() <= 2
+    assert difference.mean() < 0.3  # PIL rounds after each of its two passes
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("L", "png"), ("RGBA", "png"), ("P", "gif"), ("RGB", "bmp"), ("L", "jpg"), ("CMYK", "jpg")],
+)
+def test_all_kinds_of_files_become_rgb(tmp_path, mode, suffix):
+    (tmp_path / "c").mkdir()
+    Image.new(mode, (9, 7)).save(tmp_path / "c" / f"x.{suffix}")
+    ((image, label),) = evaluation_dataset(load_folder(tmp_path), size=5)
+    assert image.shape == (1, 5, 5, 3)
+    assert label.numpy().tolist() == [0]
+
+
+def test_ignored_pixels_and_instances_in_the_mask(shapes, tmp_path):
+    split = load_wsol(shapes, "test")
+    everything = tmp_path / "all.png"
+    Image.new("L", split.size(0), 255).save(everything)
+    ignores = (everything, *split.ignores[1:])
+    marked = Split(**{**vars(split), "ignores": ignores})
+    _, target = next(iter(evaluation_dataset(marked, size=40, with_masks=True)))
+    assert set(np.unique(target["mask"][0])) == {1, 255}
+    assert set(np.unique(target["mask"][1])) == {0, 1}
+
+
+def test_bad_arguments_are_refused(coded):
+    split, cams = coded
+    with pytest.raises(ValueError, match="crop must be in"):
+        training_dataset(split, resize=200, crop=224)
+    with pytest.raises(ValueError, match="cams must be one"):
+        training_dataset(split, cams=cams[:3])
+    with pytest.raises(ValueError, match="size must be positive"):
+        evaluation_dataset(split, size=0)
+    bare = Split("x", ("a",), split.paths[:1], np.array([0]), ("c",))
+    with pytest.raises(ValueError, match="no masks"):
+        training_dataset(bare, with_masks=True)
+    with pytest.raises(ValueError, match="empty"):
+        evaluation_dataset(Split("x", (), (), np.array([], int), ()))

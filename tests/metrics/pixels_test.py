@@ -1,0 +1,163 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import wsol_oracle as oracle
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcam_tf.metrics import PxAP, join_masks, normalize_cam, resize_mask, threshold_grid
+from fcam_tf.metrics.pixels import score_histogram
+
+
+def random_images(count=4, seed=0):
+    rng = np.random.default_rng(seed)
+    maps = [normalize_cam(rng.random((4, 4)), (17 + i, 23)) for i in range(count)]
+    masks = [rng.choice([0, 1, 255], m.shape, p=[0.6, 0.3, 0.1]).astype(np.uint8) for m in maps]
+    return maps, masks
+
+
+@pytest.mark.parametrize("interval", [0.001, 0.01, 0.3, 1.0])
+def test_equals_both_oracles(interval):
+    maps, masks = random_images()
+    metric = PxAP(interval)
+    metric.update_state(maps, masks)
+    for want in (oracle.pxap, oracle.pxap_histograms):
+        expected = want(maps, masks, metric.thresholds)
+        assert metric.result() == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.floats(0.0007, 1), st.integers(0, 2**32 - 1))
+def test_histogram_equals_numpy_at_and_beside_the_edges(interval, seed):
+    grid = threshold_grid(interval)
+    rng = np.random.default_rng(seed)
+    edges = rng.choice(np.append(grid, 1.0), (3, 20))
+    edges[0] = np.nextafter(edges[0], 0)
+    edges[1] = np.nextafter(edges[1], 1)
+    scores = np.clip(np.concatenate([edges.ravel(), rng.random(40)]), 0, 1).reshape(10, 10)
+    truth = rng.choice([0, 1, 255], scores.shape)
+    bins = np.append(grid, [1, 2])
+    want = [np.histogram(scores[truth == kind], bins)[0] for kind in (0, 1)]
+    np.testing.assert_array_equal(score_histogram(scores, truth, grid), want)
+
+
+def test_large_maps_are_counted_in_pieces():
+    rng = np.random.default_rng(0)
+    scores, truth = rng.random((300, 211)), rng.choice([0, 1, 255], (300, 211))
+    want = [
+        np.histogram(scores[truth == k], np.append(threshold_grid(), [1, 2]))[0] for k in (0, 1)
+    ]
+    np.testing.assert_array_equal(score_histogram(scores, truth, threshold_grid()), want)
+
+
+def test_perfect_and_constant_maps():
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:4, 2:6] = 1
+    mask[7] = 255
+    perfect = (mask == 1).astype(float)
+    perfect[7] = 1  # ignored
+    metric = PxAP()
+    metric.update_state([perfect], [mask])
+    assert metric.result() == 100
+    for value in (0.0, 0.5, 1.0):
+        metric = PxAP()
+        metric.update_state([np.full((8, 8), value)], [mask])
+        assert metric.result() == pytest.approx(100 * 8 / 56)
+
+
+def test_pools_pixels_over_images_instead_of_averaging_images():
+    good, bad = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    mask = np.array([[1, 0]])
+    metric = PxAP(0.5)
+    metric.update_state([good, bad], [mask, mask])
+    assert metric.result() == pytest.approx(50)  # precision 1/2 at 1, then 2/4: not (100 + 50) / 2
+
+
+def test_companions():
+    heatmap = np.array([[0.9, 0.8, 0.3, 0.1]])
+    metric = PxAP(0.1)
+    metric.update_state([heatmap, heatmap], [np.array([[1, 1, 0, 0]]), np.array([[0, 255, 0, 0]])])
+    details = metric.details()
+    assert details["images"] == 1  # the other has no object
+    assert (details["object_pixels"], details["background_pixels"]) == (2, 5)
+    assert details["peak_iou"] == 100
+    assert details["peak_threshold"] == pytest.approx(
+        0.3
+    )  # the edge 3 * 0.1 is just above the score 0.3
+    assert details["otsu_iou"] == 100
+    json.dumps(details)
+
+
+def test_merge_reset_and_config():
+    maps, masks = random_images()
+    whole, a, b = PxAP(0.01), PxAP(0.01), PxAP(0.01)
+    whole.update_state(maps, masks)
+    a.update_state(maps[:1], masks[:1])
+    b.update_state(maps[1:], masks[1:])
+    a.merge_state([b])
+    assert a.result() == pytest.approx(whole.result())
+    assert a.details() == pytest.approx(whole.details())
+    with pytest.raises(ValueError, match="cannot merge"):
+        a.merge_state([PxAP(0.1)])
+    a.reset_state()
+    with pytest.raises(RuntimeError, match="no pixels"):
+        a.result()
+    copy = keras.metrics.deserialize(keras.metrics.serialize(whole))
+    assert copy.get_config() == whole.get_config()
+
+
+def test_no_object_in_the_split():
+    metric = PxAP(0.1)
+    metric.update_state([np.ones((2, 2))], [np.zeros((2, 2), int)])
+    for question in (metric.result, metric.details):
+        with pytest.raises(RuntimeError, match="no object pixel"):
+            question()
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "says"),
+    [
+        (np.zeros((2, 3), int), ValueError, "mask of a.png has shape"),
+        (np.zeros((2, 2)), TypeError, "integers"),
+        (np.full((2, 2), 7), ValueError, "7"),
+    ],
+)
+def test_bad_masks_are_refused_with_their_batch(mask, error, says):
+    metric = PxAP(0.1)
+    with pytest.raises(error, match=says):
+        metric.update_state([np.ones((2, 2))] * 2, [np.ones((2, 2), int), mask], ["b.png", "a.png"])
+    with pytest.raises(RuntimeError, match="no pixels"):
+        metric.result()
+
+
+def test_boolean_masks_are_objects():
+    metric = PxAP(0.1)
+    metric.update_state([np.array([[1.0, 0.0]])], [np.array([[True, False]])])
+    assert metric.result() == 100
+
+
+def test_join_masks():
+    a, b = np.array([[9, 0, 0, 0]]), np.array([[0, 255, 0, 0]])
+    ignore = np.array([[0, 255, 255, 0]])
+    assert join_masks([a, b], ignore).tolist() == [[1, 1, 255, 0]]
+    assert join_masks([a]).tolist() == [[1, 0, 0, 0]]
+    assert join_masks([a, b], ignore, size=(2, 2)).tolist() == [[1, 255], [1, 255]]
+    with pytest.raises(ValueError, match="empty"):
+        join_masks([])
+    with pytest.raises(ValueError, match="differ"):
+        join_masks([a, b.T])
+    with pytest.raises(ValueError, match="ignore has shape"):
+        join_masks([a], ignore.T)
+
+
+def test_resize_mask_takes_the_pixel_opencv_takes():
+    cv2 = pytest.importorskip("cv2")
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        mask = rng.integers(0, 256, rng.integers(1, 90, 2)).astype(np.uint8)
+        height, width = rng.integers(1, 90, 2)
+        want = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(resize_mask(mask, (height, width)), want)
+    with pytest.raises(ValueError, match="mask and size"):
+        resize_mask(mask, (0, 4))
