@@ -7,8 +7,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Loaded on first use, because each of them imports TensorFlow.
-_SUBPACKAGES = ("cams", "models", "predict", "visualize")
+# Loaded on first use, because most of them import TensorFlow.
+_SUBPACKAGES = ("cams", "data", "metrics", "models", "predict", "visualize")
 
 
 def __getattr__(name: str) -> Any:
