@@ -102,9 +102,9 @@ class Classifier(keras.Model):
         for layer_name in frozen:
             self.get_layer(layer_name).trainable = False
         self.compile(
-            keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            ["accuracy"],
+            optimizer=keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
         )
 
     def freeze(self, head: bool = True) -> None:
