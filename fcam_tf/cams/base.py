@@ -55,6 +55,7 @@ class CAM(abc.ABC):
     """
 
     name: ClassVar[str]
+    fuses: ClassVar[bool] = False  # whether several layers make one map
 
     def __init__(self, model: keras.Model, layer: Any = None) -> None:
         if keras.config.image_data_format() != "channels_last":
@@ -63,6 +64,11 @@ class CAM(abc.ABC):
                 f"keras.config.image_data_format()={keras.config.image_data_format()!r}."
             )
         layers = layer if isinstance(layer, (list, tuple)) else [layer]
+        if len(layers) > 1 and not self.fuses:
+            raise ValueError(
+                f"`layer` must be one layer: {self.name!r} does not fuse several, as 'layercam' "
+                f"does. Received: {layer!r}."
+            )
         self.split = SplitClassifier(model, [tap for tap in layers if tap is not None])
         self._compiled = autodiff.compiled(self._normalized)
 

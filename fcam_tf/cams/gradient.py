@@ -76,9 +76,10 @@ class GradCAMPlusPlus(GradientCAM):
 
     def weights(self, activations: Any, gradients: Any) -> Any:
         if self.formula == "published":
-            # alpha = g^2 / (2 g^2 + g^3 sum(A)) with g^2 cancelled: where g is 0, ReLU(g) is too.
+            # alpha = g^2 / (2 g^2 + g^3 sum(A)) with g^2 cancelled; where g < 0, ReLU(g) is 0.
             total = ops.sum(activations, axis=_SPACE, keepdims=True)
-            return ops.mean(ops.relu(gradients) / (2.0 + gradients * total), _SPACE, keepdims=True)
+            positive = ops.relu(gradients)
+            return ops.mean(positive / (2.0 + positive * total), axis=_SPACE, keepdims=True)
         # g^3 of a mean over 28 x 28 cells underflows; a common factor does not matter.
         largest = ops.max(ops.abs(gradients), axis=(1, 2, 3), keepdims=True)
         g = gradients / ops.where(largest > 0, largest, 1.0)
@@ -162,8 +163,8 @@ class XGradCAM(GradientCAM):
 class LayerCAM(GradientCAM):
     """LayerCAM (Jiang et al., TIP 2021): each cell weighed by ReLU of its own gradient.
 
-    Several layers are fused as in the paper: each map becomes tanh(2 M / max M), is scaled to
-    the finest of them, and the largest value of each cell is kept.
+    Several layers are fused as in the paper: each map, stretched to [0, 1], becomes tanh(2 M), is
+    scaled to the finest of them, and the largest value of each cell is kept.
 
     Args:
         model: see `CAM`.
@@ -171,6 +172,7 @@ class LayerCAM(GradientCAM):
     """
 
     name = "layercam"
+    fuses = True
     gain: ClassVar[float] = 2.0
 
     def weights(self, activations: Any, gradients: Any) -> Any:  # noqa: ARG002

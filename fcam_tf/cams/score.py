@@ -22,8 +22,8 @@ class ScoreCAM(CAM):
 
     Each channel is stretched to [0, 1], scaled to the image and multiplied with it (with the image
     as the first layer sees it, so that masked pixels are the mean colour, not black); weight_k is
-    the softmax probability of the class for that image. ``M = ReLU(sum_k weight_k A_k)`` with
-    the stretched maps; constant channels are left out.
+    the softmax probability of the class for that image (sigmoid where there is one class).
+    ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps; constant channels are left out.
 
     Args:
         model: see `CAM`.
@@ -97,6 +97,8 @@ class ScoreCAM(CAM):
     ) -> Any:
         masks = bilinear(masks, ops.shape(scaled)[1:3])
         logits = self.split.logits_of_scaled(scaled * (masks * factor + noise))
+        if self.split.num_classes == 1:  # softmax would be 1 whatever the image
+            return ops.sigmoid(logits)[:, 0]
         return ops.take_along_axis(ops.softmax(logits), labels[:, None], axis=1)[:, 0]
 
 

@@ -59,11 +59,17 @@ class SplitClassifier:
 
     Raises:
         TypeError: ``model`` has no functional graph.
-        ValueError: a tap is unknown or no map, or the outputs are not one row of class scores.
+        ValueError: a tap is unknown or no map, the outputs are not one row of class scores, or
+            there are several inputs.
     """
 
     def __init__(self, model: keras.Model, taps: Sequence[Any] = ()) -> None:
         flat = graph.flatten(model)
+        if len(flat.inputs) != 1:
+            raise ValueError(
+                "`model` must take one tensor of images. Received inputs of shapes "
+                f"{[tuple(x.shape) for x in flat.inputs]}."
+            )
         if len(flat.outputs) != 1 or len(flat.outputs[0].shape) != 2:
             raise ValueError(
                 "`model` must give one tensor (batch, classes). Received outputs of shapes "
@@ -107,7 +113,7 @@ class SplitClassifier:
             gradients = ops.transpose(weights)[:, None, None, :] / cells
             return Evidence([activations], [gradients], logits, labels)
 
-        first = self._features(images) if self._split_at_first else None
+        first = self._features(images) if self._split_at_first else images
 
         def score() -> tuple[list[Any], Any, Any]:
             if self._split_at_first:
@@ -168,8 +174,10 @@ class SplitClassifier:
         return True
 
     def _in_order(self, taps: list[Any]) -> list[Any]:
+        """Sort by the order in which they are computed, and drop what was named twice."""
         position = {id(x): i for i, step in enumerate(self._steps) for x in step.outputs}
-        return sorted(taps, key=lambda tap: position[id(tap)])
+        unique = {id(tap): tap for tap in taps}.values()
+        return sorted(unique, key=lambda tap: position[id(tap)])
 
     def _find(self, tap: Any, model: keras.Model) -> Any:
         levels = getattr(model, "taps", {})

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import Any
 
 import keras
+import numpy as np
 
 from fcam_tf.models import backbones
 from fcam_tf.models.weights import HEAD
 
-_SAVED = ".weights.h5"
+
+@contextlib.contextmanager
+def _layers_of(dtype: Any) -> Iterator[None]:
+    """Make ``dtype`` the policy of the layers built meanwhile; None leaves the global one."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(before if dtype is None else dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _imagenet_class_names() -> list[str]:
@@ -38,6 +49,8 @@ class Classifier(keras.Model):
             ``save_weights`` of the same model wrote, or None.
         class_names: names in the order of the labels; ImageNet's with its head.
         frozen: names of layers that do not train (what a saved model remembers).
+        dtype: dtype policy of the layers, for instance "mixed_float16"; None for Keras's global
+            one.
         name: name of the model.
 
     Attributes:
@@ -62,8 +75,8 @@ class Classifier(keras.Model):
         weights: str | None = "imagenet",
         class_names: Sequence[str] | None = None,
         frozen: Sequence[str] = (),
+        dtype: Any = None,
         name: str | None = None,
-        **kwargs: Any,
     ) -> None:
         spec = backbones.get(backbone)
         output_stride = spec.output_stride if output_stride is None else output_stride
@@ -73,7 +86,7 @@ class Classifier(keras.Model):
         if pretrained_head:
             num_classes = 1000
             class_names = _imagenet_class_names() if class_names is None else class_names
-        if not isinstance(num_classes, int) or num_classes < 1:
+        if not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
             raise ValueError(
                 f"`num_classes` must be a positive integer. Received: {num_classes!r}. None stands "
                 f"for a pretrained head, and {backbone!r} with weights={weights!r} has none."
@@ -84,34 +97,32 @@ class Classifier(keras.Model):
                 f"Received: {len(class_names)} names."
             )
 
-        images = keras.Input((None, None, 3), name="images")
-        taps = spec.build(spec.preprocessing(images), output_stride)
-        x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(taps["P5"])
-        logits = keras.layers.Dense(num_classes, dtype="float32", name=HEAD)(x)
-        super().__init__(images, logits, name=name or f"{backbone}_classifier", **kwargs)
+        with _layers_of(dtype):
+            images = keras.Input((None, None, 3), name="images")
+            taps = spec.build(spec.preprocessing(images), output_stride)
+            x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(taps["P5"])
+            logits = keras.layers.Dense(int(num_classes), dtype="float32", name=HEAD)(x)
+            super().__init__(images, logits, name=name or f"{backbone}_classifier")
 
         self.backbone = backbone
-        self.num_classes = num_classes
-        self.output_stride = output_stride
+        self.num_classes = int(num_classes)
+        self.output_stride = int(output_stride)
         self.class_names = None if class_names is None else tuple(class_names)
         self.taps = taps
-        if weights is not None and str(weights).endswith(_SAVED):
-            self.load_weights(weights)
-        elif weights is not None:
+        if weights is not None:
             spec.source.load(self, None if weights == "imagenet" else str(weights), backbone)
         for layer_name in frozen:
             self.get_layer(layer_name).trainable = False
         self.compile(
-            keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            ["accuracy"],
+            optimizer=keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
         )
 
     def freeze(self, head: bool = True) -> None:
         """Stop training: batch statistics and dropout stay in inference mode in ``fit`` too.
 
-        Frozen layers stay frozen through saving, loading and cloning. Call before ``compile``, or
-        compile again.
+        Holds from the next ``fit`` on, and through saving, loading and cloning.
 
         Args:
             head: also freeze the linear head; False leaves it to be trained on fixed features.
@@ -119,10 +130,13 @@ class Classifier(keras.Model):
         for layer in self.layers:
             if head or layer.name != HEAD:
                 layer.trainable = False
+        self.train_function = None  # else ``fit`` goes on with the step that it traced before
 
     def unfreeze(self) -> None:
-        """Make every layer trainable again."""
-        self.trainable = True
+        """Make every layer trainable again; compile again if ``fit`` ran on the frozen model."""
+        for layer in self.layers:  # not `self`, which never was frozen, so nothing would happen
+            layer.trainable = True
+        self.train_function = None
 
     def get_config(self) -> dict[str, Any]:
         # Weights are restored by whoever loads, so building must not fetch any.
@@ -132,6 +146,7 @@ class Classifier(keras.Model):
             "output_stride": self.output_stride,
             "weights": None,
             "class_names": self.class_names,
+            "dtype": self.dtype_policy.name,
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
             "name": self.name,
         }

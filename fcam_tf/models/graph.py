@@ -7,12 +7,13 @@ tapped. Replaying its operations one by one on new tensors gives one flat graph 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from fcam_tf.models.layers import FreezableDropout
+from fcam_tf.models.layers import FreezableDropout, SqueezeExcite
 
 
 def as_functional(model: keras.Model) -> Any:
@@ -23,8 +24,13 @@ def as_functional(model: keras.Model) -> Any:
 
     Returns:
         The ``Functional`` model (``model`` itself, or the graph of a built ``Sequential``), or None
-        for a subclassed model, an unbuilt ``Sequential`` and plain layers.
+        for a subclassed model, an unbuilt ``Sequential`` and plain layers. A model with a ``call``
+        of its own counts as subclassed even if it was built from tensors: its graph is not what
+        it computes.
     """
+    definer = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), object)
+    if not definer.__module__.startswith("keras."):
+        return None
     if isinstance(model, keras.Sequential):
         return getattr(model, "_functional", None)
     return model if hasattr(model, "_run_through_graph") else None
@@ -49,12 +55,7 @@ def replay(
     Raises:
         TypeError: ``model`` has no functional graph.
     """
-    graph = as_functional(model)
-    if graph is None:
-        raise TypeError(
-            f"`model` must be a functional or built sequential model. Received: {model!r}. "
-            "Rebuild it with keras.Model(inputs, outputs), or call a Sequential once on data."
-        )
+    graph = _functional(model)
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if as_functional(operation) is not None:
@@ -62,6 +63,16 @@ def replay(
         return replace(operation)(*args, **kwargs)
 
     return graph._run_through_graph(inputs, operation_fn=lambda o: o, call_fn=call)  # noqa: SLF001
+
+
+def _functional(model: keras.Model) -> Any:
+    graph = as_functional(model)
+    if graph is None:
+        raise TypeError(
+            f"`model` must be a functional or built sequential model. Received: {model!r}. "
+            "Rebuild it with keras.Model(inputs, outputs), or call a Sequential once on data."
+        )
+    return graph
 
 
 def flatten(model: keras.Model) -> keras.Model:
@@ -77,11 +88,40 @@ def flatten(model: keras.Model) -> keras.Model:
     Raises:
         TypeError: ``model`` has no functional graph.
     """
-    graph = as_functional(model)
-    if graph is not None and not any(as_functional(layer) for layer in graph.layers):
+    graph = _functional(model)
+    if not any(as_functional(layer) for layer in graph.layers):
         return graph
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
-    return keras.Model(inputs, replay(model, inputs))
+    inputs = keras.tree.map_structure(
+        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), graph.input
+    )
+    return keras.Model(inputs, replay(graph, inputs, _unique_names()), name=model.name)
+
+
+def _unique_names() -> Callable[[Any], Any]:
+    """Return a ``replace`` function for `replay` that tells layers of the same name apart.
+
+    Keras wants each name once in a graph, and models that were nested bring any. The second layer
+    of a name is replaced by a view with another name, which shares all else.
+    """
+    owners: dict[str, Any] = {}
+    views: dict[int, Any] = {}
+
+    def replace(operation: Any) -> Any:
+        if owners.setdefault(operation.name, operation) is operation:
+            return operation
+        if id(operation) not in views:
+            name = next(
+                name
+                for name in (f"{operation.name}_{i}" for i in itertools.count(2))
+                if name not in owners
+            )
+            view = object.__new__(type(operation))  # copying would save and load the weights
+            view.__dict__.update(operation.__dict__)
+            view.__dict__.update(name=name, _inbound_nodes=[], _outbound_nodes=[])
+            owners[name] = views[id(operation)] = view
+        return views[id(operation)]
+
+    return replace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +144,16 @@ def steps(model: keras.Model) -> list[Step]:
     ]
 
 
+# By name, since keras_cv is not imported here.
+_FREEZABLE = {"Dropout": FreezableDropout, "SqueezeAndExcite2D": SqueezeExcite}
+
+
 def copy_layers() -> Callable[[Any], Callable[..., Any]]:
     """Return a ``replace`` function for `replay` that copies layers, with stable names.
 
     Layers that Keras named by counting (``multiply_34``) are counted anew, so that a model gets
-    the same names each time it is built. Weights are not copied. Dropout becomes
-    `FreezableDropout`.
+    the same names each time it is built. Weights are not copied. Layers that would not stay frozen
+    become those of `fcam_tf.models.layers`.
     """
     copies: dict[int, Any] = {}
     counts: dict[str, int] = {}
@@ -118,9 +162,7 @@ def copy_layers() -> Callable[[Any], Callable[..., Any]]:
         if not isinstance(operation, keras.layers.Layer):
             return operation
         if id(operation) not in copies:
-            cls = type(operation)
-            if cls is keras.layers.Dropout:
-                cls = FreezableDropout
+            cls = _FREEZABLE.get(type(operation).__name__, type(operation))
             config = operation.get_config()
             stem, _, digits = operation.name.rpartition("_")
             stem = stem if digits.isdigit() else operation.name

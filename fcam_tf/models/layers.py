@@ -1,4 +1,4 @@
-"""The few layers that Keras does not have."""
+"""Layers that stay frozen where Keras's and keras-cv's do not."""
 
 from __future__ import annotations
 
@@ -18,3 +18,59 @@ class FreezableDropout(keras.layers.Dropout):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         return super().call(inputs, training=training and self.trainable)
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class SqueezeExcite(keras.layers.Layer):
+    """Squeeze and excite (Hu et al., CVPR 2018): channels scaled by a gate of their own means.
+
+    Has the arguments and weights of keras-cv's ``SqueezeAndExcite2D``, which forgets when it is
+    cloned that it was frozen: Keras does not tell parts that are made after ``trainable`` is set.
+
+    Args:
+        filters: number of channels, in and out.
+        bottleneck_filters: number of channels in between.
+        squeeze_activation: activation in between.
+        excite_activation: activation of the gate.
+        **kwargs: those of ``keras.layers.Layer``.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        bottleneck_filters: int,
+        squeeze_activation: Any = "relu",
+        excite_activation: Any = "sigmoid",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(excite_activation, keras.layers.Layer):
+            # MobileNetV3's own hard sigmoid makes a new layer, of any dtype, whenever it is called.
+            excite_activation = "hard_sigmoid"
+        self.pool = keras.layers.GlobalAveragePooling2D(keepdims=True, dtype=self.dtype_policy)
+        self.squeeze = keras.layers.Conv2D(
+            bottleneck_filters, 1, activation=squeeze_activation, dtype=self.dtype_policy
+        )
+        self.excite = keras.layers.Conv2D(
+            filters, 1, activation=excite_activation, dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape: Any) -> None:
+        for layer in (self.pool, self.squeeze, self.excite):
+            layer.build(input_shape)
+            layer.trainable = self.trainable
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.excite(self.squeeze(self.pool(inputs)))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "filters": self.excite.filters,
+            "bottleneck_filters": self.squeeze.filters,
+            "squeeze_activation": self.squeeze.activation,
+            "excite_activation": self.excite.activation,
+        }

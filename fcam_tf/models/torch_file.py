@@ -8,10 +8,12 @@ reader here knows the few that a dictionary of tensors needs and refuses all oth
 from __future__ import annotations
 
 import collections
+import io
+import math
 import pickle
 import struct
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,25 +29,26 @@ _MALFORMED = (
     LookupError,
     OverflowError,
     MemoryError,
+    RecursionError,
 )
 _STORAGE_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
-class _Storage:
-    """The bytes that one or more tensors look at, filled in after the pickles were read."""
+class _Storage(NamedTuple):
+    """Names the numbers that tensors look at; a tuple, since a pickle could set attributes."""
 
-    def __init__(self, dtype: np.dtype, count: int) -> None:
-        self.dtype = dtype
-        self.count = count
-        self.values: np.ndarray | None = None
+    dtype: np.dtype
+    key: str
+    count: int
 
 
 def _tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: Any) -> tuple:
     return storage, offset, shape, strides
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes]) -> None:
+# The one in C sets aside memory for the largest memo index that the file names, up to 64 GiB.
+class _TensorUnpickler(pickle._Unpickler):  # noqa: SLF001
+    def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.storages: dict[str, _Storage] = {}
 
@@ -65,7 +68,7 @@ class _TensorUnpickler(pickle.Unpickler):
         kind, dtype, key, _location, count, _view = pid
         if kind != "storage":
             raise pickle.UnpicklingError(f"unknown kind of stored object: {kind!r}")
-        return self.storages.setdefault(key, _Storage(dtype, count))
+        return self.storages.setdefault(key, _Storage(dtype, key, count))
 
 
 def load_tensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -78,38 +81,42 @@ def load_tensors(path: str | Path) -> dict[str, np.ndarray]:
         Tensor name -> array, in the order of the file. float32 and int64 tensors only.
 
     Raises:
-        ValueError: the file is not of this format, holds anything but tensors, or is cut short.
+        OSError: the file cannot be read.
+        ValueError: it is not of this format, holds anything but tensors, or is cut short.
     """
     path = Path(path)
+    data = path.read_bytes()
     try:
-        with path.open("rb") as file:
-            return _read(file)
+        return _read(io.BytesIO(data))
     except _MALFORMED as error:
         raise ValueError(
             f"`path` is not a readable legacy PyTorch checkpoint of plain tensors: {path} ({error})"
         ) from error
 
 
-def _read(file: IO[bytes]) -> dict[str, np.ndarray]:
+def _read(file: io.BytesIO) -> dict[str, np.ndarray]:
     for expected in (_MAGIC, 1001):
         if _TensorUnpickler(file).load() != expected:
             raise pickle.UnpicklingError("the magic number is missing")
     _TensorUnpickler(file).load()  # system information
     unpickler = _TensorUnpickler(file)
     state = unpickler.load()
+    values = {}
     for key in _TensorUnpickler(file).load():
         storage = unpickler.storages[key]
         (count,) = struct.unpack("<q", file.read(8))
         if count != storage.count:
             raise EOFError(f"storage {key} holds {count} values instead of {storage.count}")
         data = file.read(count * storage.dtype.itemsize)
-        storage.values = np.frombuffer(data, storage.dtype, count=count)
-    return {name: _view(*tensor) for name, tensor in state.items()}
+        values[key] = np.frombuffer(data, storage.dtype, count=storage.count)
+    return {str(name): _view(values[t[0].key], *t[1:]) for name, t in state.items()}
 
 
-def _view(storage: _Storage, offset: int, shape: tuple, strides: tuple) -> np.ndarray:
+def _view(values: np.ndarray, offset: int, shape: tuple, strides: tuple) -> np.ndarray:
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if min(offset, *shape, *strides, 0) < 0 or last >= storage.count:
+    if min(offset, *shape, *strides, 0) < 0 or last >= len(values):
         raise pickle.UnpicklingError(f"a tensor of shape {shape} points outside its storage")
-    steps = [step * storage.dtype.itemsize for step in strides]
-    return np.lib.stride_tricks.as_strided(storage.values[offset:], shape, steps).copy()
+    if math.prod(shape) > len(values):  # a stride of 0 could ask for any amount of memory
+        raise pickle.UnpicklingError(f"a tensor of shape {shape} is larger than its storage")
+    steps = [step * values.itemsize for step in strides]
+    return np.lib.stride_tricks.as_strided(values[offset:], shape, steps).copy()

@@ -15,6 +15,7 @@ import numpy as np
 from fcam_tf.models import torch_file
 
 HEAD = "logits"  # name of the layer that turns pooled features into class scores
+SAVED = ".weights.h5"  # what Keras's ``save_weights`` writes
 
 
 class WeightsUnavailableError(OSError):
@@ -40,7 +41,7 @@ class Source:
     has_head: bool = False
 
     def load(self, model: keras.Model, path: str | None, name: str) -> None:
-        """Fetch the weights and copy them into ``model``.
+        """Fetch the weights and copy them into ``model``; a ``.weights.h5`` file is read as it is.
 
         Raises:
             WeightsUnavailableError: they could not be fetched, or do not fit.
@@ -51,14 +52,17 @@ class Source:
                 f".weights.h5 file of the same model, or a local {self.local_form}."
             )
         try:
-            self.copy(self.fetch(path), model)
+            if path is not None and path.endswith(SAVED):
+                model.load_weights(path)
+            else:
+                self.copy(self.fetch(path), model)
         # Hubs, archives and checkpoints fail in ways that no list of exceptions covers.
         except Exception as error:
             raise WeightsUnavailableError(
-                f"the ImageNet weights of {name} could not be read from {path or self.address} "
-                f"({type(error).__name__}: {error}). Where that address cannot be reached, fetch "
-                f"them elsewhere and pass the {self.local_form} as `weights`, or pass "
-                "weights=None for an untrained model."
+                f"the weights of {name} could not be read from {path or self.address} "
+                f"({type(error).__name__}: {error}). ImageNet weights are at {self.address}. Where "
+                f"that cannot be reached, fetch them elsewhere and pass the {self.local_form} as "
+                "`weights`, or pass weights=None for an untrained model."
             ) from error
 
 

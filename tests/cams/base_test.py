@@ -1,0 +1,256 @@
+import gc
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fcam_tf import cams
+from fcam_tf.cams.base import normalize, weighted_sum
+
+X = np.random.default_rng(0).uniform(-1, 1, (2, 6, 8, 3)).astype("float32")
+FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
+MAPS = hnp.arrays("float32", hnp.array_shapes(min_dims=3, max_dims=3, max_side=6), elements=FLOATS)
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return tiny.build()
+
+
+@pytest.fixture(scope="module")
+def methods(model):
+    options = {"smoothgradcampp": {"seed": 0}, "sscam": {"seed": 0, "samples": 3}}
+    return {name: cams.get(name, model, **options.get(name, {})) for name in cams.METHODS}
+
+
+def test_normalize_by_hand():
+    np.testing.assert_array_equal(normalize([[[1.0, 3.0], [2.0, 5.0]]]), [[[0, 0.5], [0.25, 1]]])
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5, np.nan, np.inf])
+def test_normalize_gives_zeros_where_there_is_nothing_to_stretch(value):
+    maps = np.stack([np.full((2, 2), value, "float32"), np.float32([[0, 1], [2, 4]])])
+    np.testing.assert_array_equal(normalize(maps), [[[0, 0], [0, 0]], [[0, 0.25], [0.5, 1]]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_normalize_gives_zeros_where_one_cell_is_no_number(value):
+    np.testing.assert_array_equal(normalize([[[0.0, 1.0], [value, 2.0]]]), np.zeros((1, 2, 2)))
+
+
+@given(MAPS)
+def test_normalize(maps):
+    result = normalize(maps).numpy()
+    assert result.dtype == "float32"
+    assert result.shape == maps.shape
+    assert np.isfinite(result).all()
+    for one, stretched in zip(maps, result, strict=True):
+        assert stretched.min() == 0
+        assert stretched.max() in (0, 1)
+        span = np.ptp(one.astype("float64"))
+        assert stretched.max() == (span > 1e-37) or span < 1e-37  # denormals count as nothing
+        order = np.argsort(one, axis=None, kind="stable")
+        assert (np.diff(stretched.ravel()[order]) >= 0).all()
+
+
+@given(MAPS, st.floats(0.125, 8), st.integers(-100, 100))
+def test_normalize_forgets_scale_and_offset(maps, scale, offset):
+    maps = np.round(maps / 2.0**93)
+    np.testing.assert_allclose(normalize(maps * scale + offset), normalize(maps), atol=1e-4)
+
+
+@given(MAPS)
+def test_weighted_sum(maps):
+    maps = maps[..., None] / 2.0**90
+    weights = np.random.default_rng(0).normal(size=(len(maps), 1, 1, 4)).astype("float32")
+    values = np.concatenate([maps, maps**2, np.full_like(maps, np.nan), -maps], axis=-1)
+    expected = np.nansum(weights.astype("float64") * values, axis=-1)
+    np.testing.assert_allclose(weighted_sum(weights, values), expected, rtol=1e-4, atol=1e-2)
+
+
+def test_weighted_sum_leaves_out_undefined_weights():
+    weights = np.float32([[[[np.nan, 2.0, np.inf]]]])
+    values = np.float32([[[[1.0, 3.0, 0.0]]]])
+    assert weighted_sum(tf.constant(weights), tf.constant(values))[0, 0, 0] == 6
+
+
+@pytest.mark.parametrize("name", cams.METHODS)
+class TestEveryMethod:
+    def test_shape_dtype_and_range(self, methods, name):
+        maps = methods[name](X).numpy()
+        assert maps.shape == (2, 6, 8)
+        assert maps.dtype == "float32"
+        np.testing.assert_allclose(maps.min((1, 2)), 0)
+        np.testing.assert_allclose(maps.max((1, 2)), 1)
+
+    def test_images_that_are_no_numbers_give_zeros(self, methods, name):
+        bad = X.copy()
+        bad[0] = np.nan
+        maps = methods[name](bad, 1).numpy()
+        np.testing.assert_array_equal(maps[0], 0)
+        assert maps[1].max() == 1
+
+    def test_constant_maps_give_zeros(self, methods, name):
+        np.testing.assert_array_equal(methods[name](np.full_like(X, 0.3), 1), np.zeros((2, 6, 8)))
+
+    def test_full_size(self, tiny, name):
+        x = keras.Input((None, None, 3))
+        coarse = tiny.build()(keras.layers.AveragePooling2D(2)(x))
+        cam = cams.get(name, keras.Model(x, coarse))
+        full = cam.full_size(X, 1).numpy()
+        assert full.shape == (2, 6, 8)
+        assert full.dtype == "float32"
+        assert 0 <= full.min() < full.max() <= 1
+        if name not in ("smoothgradcampp", "sscam"):
+            small = cam(X, 1).numpy()
+            assert small.shape == (2, 3, 4)
+            # Half-pixel centres: cells 0 and 1 meet between pixels 1 and 2.
+            middle = 0.75 * small[:, 0, 0] + 0.25 * small[:, 0, 1]
+            np.testing.assert_allclose(full[:, 0, 1], middle, atol=1e-5)
+            np.testing.assert_allclose(full[:, 0, 0], small[:, 0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(set(cams.METHODS) - {"smoothgradcampp", "sscam"}))
+class TestMethodsWithoutNoise:
+    def test_none_takes_the_predicted_class(self, model, methods, name):
+        predicted = model(X).numpy().argmax(-1)
+        maps, logits = methods[name].maps_and_logits(X)
+        np.testing.assert_allclose(maps, methods[name](X, predicted), atol=1e-6)
+        np.testing.assert_allclose(logits, model(X), atol=1e-5)
+
+    def test_forms_of_labels(self, methods, name):
+        cam = methods[name]
+        expected = cam(X, [2, 2])
+        for labels in (2, np.int64(2), (2, 2), np.array([2, 2], "uint8"), tf.constant([2, 2])):
+            np.testing.assert_array_equal(cam(X, labels), expected)
+
+    def test_batch_equals_single_images(self, methods, name):
+        labels = [0, 2]
+        batch = methods[name](X, labels)
+        for i in range(2):
+            single = methods[name](X[i : i + 1], labels[i : i + 1])
+            np.testing.assert_allclose(single[0], batch[i], atol=1e-5)
+
+    def test_uint8_images(self, methods, name):
+        x = np.random.default_rng(0).integers(0, 256, X.shape).astype("uint8")
+        np.testing.assert_allclose(methods[name](x, 0), methods[name](x.astype("float64"), 0))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (3, r"`labels` must lie in \[0, 3\). Received: 3"),
+        (-1, r"must lie in \[0, 3\). Received: -1"),
+        ([0, 7], "Received: 7"),
+        ([0], r"2 class numbers, one for each image. Received: shape \(1,\)"),
+        ([[0, 1]], r"Received: shape \(1, 2\)"),
+        ([0.0, 1.0], "float64"),
+        ([True, False], "bool"),
+    ],
+)
+def test_wrong_labels(methods, labels, message):
+    for call in (methods["gradcam"], methods["gradcam"].full_size, methods["scorecam"]):
+        with pytest.raises(ValueError, match=message):
+            call(X, labels)
+
+
+@pytest.mark.parametrize("x", [X[0], X[..., :2], X[..., None]], ids=["one", "channels", "rank"])
+def test_wrong_images(methods, x):
+    for call in (methods["gradcam"], methods["gradcam"].full_size):
+        with pytest.raises(ValueError, match=r"`images` must have the shape \(batch, \*\(None"):
+            call(x)
+
+
+def test_fixed_image_size(tiny):
+    cam = cams.get("cam", tiny.build(size=(6, 8)))
+    assert cam(X).shape == (2, 6, 8)
+    with pytest.raises(ValueError, match=r"\*\(6, 8, 3\)\)\. Received: shape \(2, 4, 4, 3\)"):
+        cam(tiny.images(height=4, width=4))
+
+
+def test_channels_first_is_refused(model):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="channels_last"):
+            cams.get("cam", model)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_get(tiny):
+    with pytest.raises(ValueError, match=r"'gradcan'.*mean 'gradcam'.*layercam"):
+        cams.get("gradcan", tiny.build())
+    names = "cam gradcam gradcampp iscam layercam scorecam smoothgradcampp sscam xgradcam"
+    assert sorted(cams.METHODS) == names.split()
+
+
+@pytest.mark.parametrize("name", [n for n in cams.METHODS if n != "layercam"])
+def test_only_layercam_fuses(tiny, name):
+    with pytest.raises(ValueError, match=f"'{name}' does not fuse several"):
+        cams.get(name, tiny.build(hidden=True), ["maps", "hidden"])
+
+
+def test_one_layer_in_a_list(model, methods):
+    np.testing.assert_array_equal(cams.get("gradcam", model, ["maps"])(X), methods["gradcam"](X))
+
+
+def test_inside_a_graph(methods):
+    cam = methods["layercam"]
+    dataset = tf.data.Dataset.from_tensor_slices((X, [0, 1])).batch(2).map(cam)
+    np.testing.assert_allclose(next(iter(dataset)), cam(X, [0, 1]), atol=1e-6)
+
+
+def traces(cam):
+    return cam._compiled.experimental_get_tracing_count()
+
+
+@pytest.mark.parametrize("name", ["cam", "gradcam", "layercam", "smoothgradcampp"])
+def test_traces(tiny, name):
+    cam = cams.get(name, tiny.build(hidden=True))
+    for seed in range(5):
+        cam(tiny.images(seed=seed), None if seed % 2 else 1)
+    assert traces(cam) == 1
+    for size in range(3, 13):
+        assert cam(tiny.images(1 + size % 3, size, 2 * size)).shape[1:] == (size, 2 * size)
+    assert traces(cam) <= 3
+
+
+def test_follows_the_weights_of_the_model(tiny):
+    model = tiny.build()
+    cam = cams.get("cam", model)
+    before = cam(X, 0).numpy()
+    kernel, bias = model.get_layer("scores").get_weights()
+    model.get_layer("scores").set_weights([-kernel, bias])
+    np.testing.assert_allclose(cam(X, 0), 1 - before, atol=1e-5)
+    np.testing.assert_allclose(before, tiny.min_max(before), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["layercam", "scorecam"])
+def test_many_calls_leave_nothing_behind(tiny, name):
+    cam = cams.get(name, tiny.build(hidden=True))
+    calls = 100 if name == "layercam" else 20
+
+    def live():
+        gc.collect()
+        return sum(isinstance(o, tf.Tensor) for o in gc.get_objects())
+
+    for _ in range(3):
+        cam(X)
+    before = live()
+    nodes = len(gc.get_objects())
+    for _ in range(calls):
+        cam(X)
+    assert live() <= before + 2
+    assert len(gc.get_objects()) < nodes + 20 * calls // 2
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 3), st.integers(0, 2))
+def test_any_size(tiny, methods, height, width, count, label):  # noqa: PLR0917
+    maps = methods["gradcam"](tiny.images(count, height, width), label).numpy()
+    assert maps.shape == (count, height, width)
+    assert np.isfinite(maps).all()

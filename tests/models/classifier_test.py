@@ -1,0 +1,261 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from fcam_tf import cams
+from fcam_tf.models import Classifier
+
+NAME = "mobilenet_v3_large"
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (4, 64, 64, 3)).astype("uint8")
+LABELS = np.array([0, 1, 2, 0])
+
+unfitted = pytest.mark.filterwarnings(
+    # Keras builds the optimizer when it loads a model that was saved before any fit.
+    "ignore:Skipping variable loading for optimizer:UserWarning"
+)
+
+
+def fit(model, *, eagerly=True):
+    # Tracing and compiling take longer than these few steps.
+    model.run_eagerly = eagerly
+    model.jit_compile = False
+    model.fit(IMAGES, LABELS, epochs=2, batch_size=2, verbose=0)
+
+
+def build(**options):
+    return Classifier(NAME, 3, weights=None, **options)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+def test_one_flat_graph(model):
+    assert isinstance(model, keras.Model)
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+    assert list(model.taps) == ["P1", "P2", "P3", "P4", "P5"]
+    assert model.output_stride == 16
+    assert model.input_size == 224
+    assert model.class_names is None
+
+
+def test_logits_are_pooling_and_a_linear_head(model):
+    top = keras.Model(model.input, model.taps["P5"])(IMAGES).numpy()
+    kernel, bias = model.get_layer("logits").get_weights()
+    np.testing.assert_allclose(model(IMAGES), top.mean((1, 2)) @ kernel + bias, atol=1e-5)
+
+
+def test_uint8_and_float_images_are_equal(model):
+    np.testing.assert_array_equal(model(IMAGES), model(IMAGES.astype("float32")))
+    np.testing.assert_array_equal(
+        model.predict(IMAGES, verbose=0), model.predict(IMAGES.astype("float64"), verbose=0)
+    )
+
+
+def test_numpy_numbers():
+    model = Classifier(NAME, np.int64(3), weights=None, output_stride=np.int64(8))
+    assert model.output_shape == (None, 3)
+    assert Classifier.from_config(model.get_config()).output_stride == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "resnet5"}, r"Did you mean 'resnet50'"),
+        ({"output_stride": 4}, r"`output_stride` must be 8, 16 or 32. Received: 4"),
+        ({"num_classes": 0}, r"`num_classes` must be a positive integer. Received: 0"),
+        ({"num_classes": 2.0}, r"Received: 2.0"),
+        ({"num_classes": None}, r"Received: None.*'mobilenet_v3_large' with weights=None has none"),
+        ({"class_names": ["a", "b"]}, r"each of the 3 classes. Received: 2 names"),
+    ],
+)
+def test_errors(options, message):
+    arguments = {"backbone": NAME, "num_classes": 3, "weights": None} | options
+    with pytest.raises(ValueError, match=message):
+        Classifier(**arguments)
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(TypeError, match="head"):
+        build(head="linear")
+
+
+@pytest.fixture
+def mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@unfitted
+@pytest.mark.usefixtures("mixed_precision")
+def test_mixed_precision(tmp_path):
+    model = build()
+    assert model.get_layer("Conv").compute_dtype == "float16"
+    assert model.get_layer("Conv").variable_dtype == "float32"
+    assert model(IMAGES).dtype == "float32"
+    np.testing.assert_array_equal(model(IMAGES), model(IMAGES.astype("float32")))
+    for name in ("cam", "layercam"):
+        assert cams.get(name, model)(IMAGES).dtype == "float32"
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    keras.config.set_dtype_policy("float32")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_layer("Conv").compute_dtype == "float16"
+    assert keras.config.dtype_policy().name == "float32"
+    np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
+
+
+def test_dtype_leaves_the_global_policy_alone():
+    assert build(dtype="mixed_float16").get_layer("Conv").compute_dtype == "float16"
+    assert keras.config.dtype_policy().name == "float32"
+    with pytest.raises(ValueError, match="nonsense"):
+        build(dtype="nonsense")
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Fit two kinds of image: bright on the left or on the right of grey noise."""
+    keras.utils.set_random_seed(0)
+    labels = np.arange(16) % 2
+    images = RNG.uniform(100, 150, (16, 64, 64, 3)).astype("float32")
+    images[labels == 0, :, :32] = (250, 30, 30)
+    images[labels == 1, :, 32:] = (30, 30, 250)
+    model = build()
+    model.jit_compile = False
+    return model, model.fit(images, labels, batch_size=8, epochs=6, verbose=0).history
+
+
+def test_fit_learns(fitted):
+    _, history = fitted
+    assert history["loss"][-1] < 0.3 < history["loss"][0]
+    assert history["accuracy"][-1] > 0.9
+
+
+def state(model):
+    return {v.path: v.numpy() for v in model.weights}
+
+
+def changed(model, before):
+    return {v.path for v in model.weights if not np.array_equal(v.numpy(), before[v.path])}
+
+
+def test_freeze_keeps_weights_and_statistics(fitted):
+    model, _ = fitted
+    model.freeze(head=False)
+    before = state(model)
+    fit(model, eagerly=False)  # without compiling again
+    assert changed(model, before) == {"logits/kernel", "logits/bias"}
+    assert [v.path for v in model.trainable_variables] == ["logits/kernel", "logits/bias"]
+
+    model.unfreeze()
+    model.compile(optimizer="sgd", loss=model.loss)
+    before = state(model)
+    fit(model)
+    assert len(changed(model, before)) > 100
+
+
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights:UserWarning")
+def test_freeze_all():
+    model = build()
+    model.freeze()
+    before = state(model)
+    fit(model)
+    assert changed(model, before) == set()
+    assert model.trainable_variables == []
+    np.testing.assert_array_equal(model(IMAGES, training=True), model(IMAGES))
+
+
+def test_unfreeze():
+    model = build()
+    count = len(model.trainable_variables)
+    model.freeze()
+    model.unfreeze()
+    assert len(model.trainable_variables) == count > 100
+
+
+def test_dropout_of_a_frozen_inceptionv3_is_off():
+    model = Classifier("inceptionv3", 3, weights=None)
+    assert np.any(model(IMAGES[:1], training=True).numpy() != model(IMAGES[:1]).numpy())
+    model.freeze()
+    np.testing.assert_array_equal(model(IMAGES[:1], training=True), model(IMAGES[:1]))
+
+
+COPIES = {
+    "clone_model": lambda model, _: keras.models.clone_model(model),
+    "from_config": lambda model, _: Classifier.from_config(model.get_config()),
+    "load_model": lambda _, path: keras.models.load_model(path),
+}
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    """Return classifiers with the trunk or all frozen, and the files they were saved to."""
+
+    def make(head):
+        model = build(class_names=["cat", "dog", "bird"])
+        model.freeze(head=head)
+        path = tmp_path_factory.mktemp("frozen") / "model.keras"
+        model.save(path)
+        return model, path
+
+    return {head: make(head) for head in (True, False)}
+
+
+@unfitted
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("way", COPIES)
+def test_freezing_survives(frozen, head, way):
+    model, path = frozen[head]
+    copy = COPIES[way](model, path)
+    trainable = [v.path for v in copy.trainable_variables]
+    assert trainable == ([] if head else ["logits/kernel", "logits/bias"])
+    copy.set_weights(model.get_weights())
+    np.testing.assert_allclose(copy(IMAGES, training=True), model(IMAGES), atol=1e-6)
+    if way != "clone_model":  # which gives a plain functional model
+        assert isinstance(copy, Classifier)
+        assert copy.class_names == ("cat", "dog", "bird")
+        assert copy.get_config() == model.get_config()
+        assert list(copy.taps) == list(model.taps)
+
+
+@unfitted
+def test_loads_the_weights_too(frozen):
+    model, path = frozen[False]
+    np.testing.assert_array_equal(keras.models.load_model(path)(IMAGES), model(IMAGES))
+
+
+def test_loads_in_a_fresh_process(frozen, tmp_path):
+    model, path = frozen[False]
+    np.save(tmp_path / "images.npy", IMAGES)
+    code = (
+        "import sys, keras, numpy as np, fcam_tf.models;"
+        "model = keras.models.load_model(sys.argv[1]);"
+        "print([v.path for v in model.trainable_variables]);"
+        "np.save(sys.argv[2] + '/out.npy', model(np.load(sys.argv[2] + '/images.npy')))"
+    )
+    arguments = [sys.executable, "-c", code, str(path), str(tmp_path)]
+    run = subprocess.run(arguments, capture_output=True, text=True, check=True)  # noqa: S603
+    assert run.stdout.strip() == "['logits/kernel', 'logits/bias']"
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(IMAGES), atol=1e-6)
+
+
+@unfitted
+def test_goes_on_training_after_loading(tmp_path):
+    model = build()
+    model.freeze(head=False)
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    before = state(loaded)
+    assert loaded.optimizer.iterations == model.optimizer.iterations
+    fit(loaded)
+    # The features of an untrained trunk are too small to move the kernel.
+    assert {"logits/bias"} <= changed(loaded, before) <= {"logits/bias", "logits/kernel"}

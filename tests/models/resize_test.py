@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcam_tf.models.resize import bilinear
+
+
+def numpy_bilinear(image, size):
+    """Half-pixel centres, edges repeated."""
+    for axis, new in enumerate(size):
+        old = image.shape[axis]
+        position = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, old - 1)
+        weight = np.expand_dims(position - low, tuple(range(1, image.ndim - axis)))
+        left, right = np.take(image, low, axis), np.take(image, high, axis)
+        image = left * (1 - weight) + right * weight
+    return image
+
+
+def test_by_hand():
+    maps = np.array([0.0, 1.0])[None, None, :, None]
+    np.testing.assert_allclose(bilinear(maps, (1, 4))[0, 0, :, 0], [0, 0.25, 0.75, 1])
+
+
+@pytest.mark.parametrize("size", [(7, 7), (21, 10), (8, 64), (224, 7)])
+def test_equals_numpy_when_enlarging(size):
+    image = np.random.default_rng(0).uniform(size=(7, 7, 3)).astype("float32")
+    np.testing.assert_allclose(
+        bilinear(image[None], size)[0], numpy_bilinear(image, size), atol=1e-5
+    )
+
+
+def test_float32_from_float16():
+    maps = tf.ones((1, 2, 2, 1), "float16")
+    assert bilinear(maps, (4, 4)).dtype == "float32"
+
+
+def test_size_known_only_when_running():
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1))])
+    def doubled(maps):
+        shape = tf.shape(maps)
+        return bilinear(maps, (2 * shape[1], 2 * shape[2]))
+
+    assert doubled(np.ones((1, 3, 5, 1), "float32")).shape == (1, 6, 10, 1)
