@@ -5,16 +5,17 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint sanitize bench clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests"
 	@echo "make lint   set up, then check style"
-	@echo "make bench  set up, then time the CAM methods (needs a quiet machine)"
+	@echo "make sanitize  run the C++ test under the sanitizers"
+	@echo "make bench  set up, then time the CRF loss, the metrics and the CAM methods (needs a quiet machine)"
 	@echo "make clean  remove the environment and all that was made"
 
 # A failed installation leaves no stamp, so the next call starts over.
-$(INSTALLED): pyproject.toml CMakeLists.txt
+$(INSTALLED): pyproject.toml CMakeLists.txt $(wildcard fcam_tf/ops/cc/*)
 	@echo "==> Setting up $(VENV) with $(PYTHON) (about a minute, 2.5 GB: mostly TensorFlow)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -36,9 +37,17 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
+sanitize:
+	@echo "==> Checking the C++ code for memory errors and data races"
+	@tools/sanitize.sh
+
 bench: $(INSTALLED)
+	@echo "==> Timing the CRF loss"
+	@$(BIN)/python tools/bench_crf.py
+	@echo "==> Timing the metrics"
+	@$(BIN)/python tools/bench_metrics.py
 	@echo "==> Timing the CAM methods on resnet50 (a few minutes)"
 	@$(BIN)/python tools/bench_cams.py --score_images 1
 
 clean:
-	rm -rf $(VENV) build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) fcam_tf/ops/*.so build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -132,7 +132,7 @@ def test_no_tensorflow_for_help_and_wrong_usage(tmp_path, arguments):
         "cli.main()\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
-    subprocess.run(  # noqa: S603
+    subprocess.run(
         [sys.executable, "-c", script, *arguments],
         check=True,
         cwd=tmp_path,

@@ -266,7 +266,7 @@ def start(program, out, photos, seconds_a_batch=0):
         "SECONDS_A_BATCH": str(seconds_a_batch),
     }
     command = [sys.executable, program, out, photos]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)  # noqa: S603
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
 
 def wait_until(process, condition, seconds=60):

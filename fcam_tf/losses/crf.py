@@ -1,0 +1,160 @@
+"""The dense-CRF loss: maps that follow the colours of the image cost less."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+
+def crf_loss(
+    images: Any,
+    probabilities: Any,
+    sigma_rgb: float = 15.0,
+    sigma_xy: float = 100.0,
+    *,
+    scale: float = 1.0,
+    symmetric: bool = True,
+    normalize: bool = False,
+    method: Literal["lattice", "exact"] = "lattice",
+) -> Any:
+    """Return ``R = sum_c S_c^T W (1 - S_c)`` of each image (F-CAM, equation 1).
+
+    W is the affinity of pixels in position and colour, see `fcam_tf.ops.bilateral_filter`. R
+    counts, weighted by affinity, the pairs of pixels that the map puts on different sides, so it
+    is never negative for probabilities. Differentiable by ``probabilities``, once.
+
+    Published code (rloss, F-CAM's own) logs ``-sum_c S_c^T W S_c`` instead, divided by the batch
+    size: negative, and lower by ``1^T W 1``, which does not depend on S. ``symmetric=False`` gives
+    that value and that code's gradient ``-2 W S``. W on the lattice is not quite symmetric, so
+    that gradient is off by some percent; the default works on ``(W + W^T) / 2``, where value and
+    gradient agree exactly.
+
+    Choosing the weight: R grows with the fourth power of the side of the image; 2e-9 (rloss,
+    F-CAM) belongs to 224x224, sigmas 15 and 100, and the lattice. ``normalize=True`` divides by
+    the square of the number of pixels, which makes weights comparable between sizes (2e-9 becomes
+    about 5). ``method="exact"`` is about 1.7 times larger, because the lattice drops affinity
+    where it has no vertices.
+
+    Args:
+        images: (B, H, W, 3) or (B, H, W, 1), raw pixels in [0, 255], uint8 or float, with the same
+            crop and flip as the map.
+        probabilities: (B, H, W, K), classes summing to 1; half precision is cast to float32.
+        sigma_rgb: standard deviation over colour, in grey levels.
+        sigma_xy: standard deviation over position, in pixels of the image as given.
+        scale: factor by which images (nearest) and probabilities (bilinear) are resized first;
+            sigma_xy is scaled along.
+        symmetric: see above.
+        normalize: divide by (H W)^2 after scaling.
+        method: "lattice", or "exact" for the dense Gaussian in O((H W)^2), which also runs under
+            XLA and other backends than TensorFlow.
+
+    Returns:
+        (B,) float32.
+
+    Raises:
+        ValueError: a sigma or ``scale`` is not positive, or ``method`` is unknown.
+        tf.errors.InvalidArgumentError: shapes do not fit, or something is NaN or infinite.
+    """
+    if method not in ("lattice", "exact"):
+        raise ValueError(f"`method` must be 'lattice' or 'exact'. Received: {method!r}.")
+    for name, value in (("sigma_rgb", sigma_rgb), ("sigma_xy", sigma_xy), ("scale", scale)):
+        if not 0 < value < float("inf"):
+            raise ValueError(f"`{name}` must be positive and finite. Received: {value}.")
+    probabilities = ops.cast(probabilities, "float32")
+    if scale != 1.0:
+        images, probabilities = _resize(images, probabilities, scale)
+        sigma_xy = sigma_xy * scale
+    compute = _lattice if method == "lattice" else _exact
+    losses = compute(images, probabilities, sigma_rgb, sigma_xy, symmetric)
+    if normalize:
+        pixels = ops.cast(ops.prod(ops.shape(probabilities)[1:3]), "float32")
+        losses = losses / pixels / pixels
+    return losses
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class CRFLoss(keras.losses.Loss):
+    """`crf_loss` as a Keras loss: ``y_true`` are the images, ``y_pred`` the probabilities.
+
+    Args:
+        weight: factor of the loss; the default belongs to 224x224 pixels.
+        sigma_rgb: see `crf_loss`.
+        sigma_xy: see `crf_loss`.
+        scale: see `crf_loss`.
+        symmetric: see `crf_loss`.
+        normalize: see `crf_loss`.
+        method: see `crf_loss`.
+        name: name of the loss.
+        reduction: as of every Keras loss; the mean over the batch by default.
+    """
+
+    def __init__(
+        self,
+        weight: float = 2e-9,
+        sigma_rgb: float = 15.0,
+        sigma_xy: float = 100.0,
+        *,
+        scale: float = 1.0,
+        symmetric: bool = True,
+        normalize: bool = False,
+        method: Literal["lattice", "exact"] = "lattice",
+        name: str = "crf",
+        reduction: str = "sum_over_batch_size",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, **kwargs)
+        self.weight = weight
+        self.options = {
+            "sigma_rgb": sigma_rgb,
+            "sigma_xy": sigma_xy,
+            "scale": scale,
+            "symmetric": symmetric,
+            "normalize": normalize,
+            "method": method,
+        }
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.weight * crf_loss(y_true, y_pred, **self.options)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "weight": self.weight, **self.options}
+
+
+def _resize(images: Any, probabilities: Any, scale: float) -> tuple[Any, Any]:
+    size = tuple(max(1, int(side * scale)) for side in images.shape[1:3])
+    images = ops.image.resize(images, size, interpolation="nearest")
+    return images, ops.image.resize(probabilities, size, interpolation="bilinear")
+
+
+def _exact(
+    images: Any, probabilities: Any, sigma_rgb: float, sigma_xy: float, symmetric: bool
+) -> Any:
+    from fcam_tf.ops.dense import dense_bilateral_filter  # noqa: PLC0415 - see _lattice
+
+    fixed = ops.stop_gradient(probabilities)
+    values = ops.concatenate([fixed, ops.ones_like(fixed[..., :1])], axis=-1)
+    filtered = ops.stop_gradient(dense_bilateral_filter(values, images, sigma_rgb, sigma_xy))
+    ones = filtered[..., -1:] if symmetric else 0.0
+    losses = ops.sum(fixed * (ones - filtered[..., :-1]), axis=(1, 2, 3))
+    # Linear in the probabilities with the right slope, and zero: autodiff need not see the filter.
+    slope = ones - 2.0 * filtered[..., :-1]
+    return losses + ops.sum(slope * (probabilities - fixed), axis=(1, 2, 3))
+
+
+def _lattice(
+    images: Any, probabilities: Any, sigma_rgb: float, sigma_xy: float, symmetric: bool
+) -> Any:
+    import tensorflow as tf  # noqa: PLC0415 - the exact method runs without it
+
+    from fcam_tf.ops import bilateral  # noqa: PLC0415
+
+    @tf.custom_gradient
+    def run(probabilities: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        losses, gradient = bilateral.crf_loss_and_gradient(
+            bilateral.image_tensor(images), probabilities, sigma_rgb, sigma_xy, symmetric=symmetric
+        )
+        return losses, lambda upstream: upstream[:, None, None, None] * gradient
+
+    return run(probabilities)

@@ -1,0 +1,116 @@
+"""The permutohedral lattice for users: a filter that is linear in its values, and the CRF loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from fcam_tf.ops import lattice, loader
+
+
+def bilateral_filter(
+    values: Any, images: Any, sigma_rgb: float = 15.0, sigma_xy: float = 100.0
+) -> tf.Tensor:
+    """Filter values by the affinity of pixels: ``W @ values`` for each image.
+
+    ``W_ij`` approximates ``exp(-|f_i - f_j|^2 / 2)`` with the features ``(x, y) / sigma_xy`` and
+    ``(r, g, b) / sigma_rgb`` on the permutohedral lattice (Adams et al., Eurographics 2010; splat,
+    blur with [0.5, 1, 0.5], slice times 1 / (1 + 2^-d)). It is not normalised, as in the CRF losses
+    in use, and about 0.6 times the exact Gaussian sum. Differentiable by ``values`` any number of
+    times (the gradient is ``W^T``, exactly), and not by ``images``.
+
+    Args:
+        values: (B, H, W, C) float; half precision is computed in float32.
+        images: (B, H, W, 3) or (B, H, W, 1), uint8 or float, the same scale as ``sigma_rgb``.
+        sigma_rgb: standard deviation over the channels of ``images``.
+        sigma_xy: standard deviation over positions, in pixels.
+
+    Returns:
+        (B, H, W, C) in the dtype of ``values``.
+
+    Raises:
+        ValueError: a sigma is not positive and finite.
+        tf.errors.InvalidArgumentError: shapes do not fit, or something is NaN or infinite.
+    """
+    sigmas = check_sigmas(sigma_rgb, sigma_xy)
+    values = tf.convert_to_tensor(values)
+    filtered = _filter(tf.cast(values, tf.float32), image_tensor(images), *sigmas, transpose=False)
+    return tf.cast(filtered, values.dtype)
+
+
+def crf_loss_and_gradient(
+    images: tf.Tensor,
+    probabilities: tf.Tensor,
+    sigma_rgb: float,
+    sigma_xy: float,
+    *,
+    symmetric: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Compute the CRF loss of each image and its gradient, in one pass.
+
+    Args:
+        images: (B, H, W, 1 or 3), uint8 or float32.
+        probabilities: (B, H, W, K) float32.
+        sigma_rgb: as of `bilateral_filter`.
+        sigma_xy: as of `bilateral_filter`.
+        symmetric: True: ``sum_c S_c^T W' (1 - S_c)`` with ``W' = (W + W^T) / 2`` and its exact
+            gradient. False: ``-sum_c S_c^T W S_c`` and ``-2 W S_c``.
+
+    Returns:
+        (B,) and (B, H, W, K), float32.
+    """
+    native = loader.library()
+    if native is None:
+        return lattice.crf_loss_and_gradient(images, probabilities, sigma_rgb, sigma_xy, symmetric)
+    with tf.device("CPU"):
+        return native.fcam_crf_loss(
+            images=images,
+            probabilities=probabilities,
+            sigma_rgb=sigma_rgb,
+            sigma_xy=sigma_xy,
+            symmetric=symmetric,
+        )
+
+
+def check_sigmas(sigma_rgb: float, sigma_xy: float) -> tuple[float, float]:
+    """Return both as floats.
+
+    Raises:
+        ValueError: one is not positive and finite.
+    """
+    for name, sigma in (("sigma_rgb", sigma_rgb), ("sigma_xy", sigma_xy)):
+        if not (sigma > 0 and math.isfinite(sigma)):
+            raise ValueError(f"`{name}` must be positive and finite. Received: {sigma}.")
+    return float(sigma_rgb), float(sigma_xy)
+
+
+def image_tensor(images: Any) -> tf.Tensor:
+    """Return images as uint8 where they are, else as float32."""
+    images = tf.convert_to_tensor(images)
+    return images if images.dtype == tf.uint8 else tf.cast(images, tf.float32)
+
+
+def _filter(
+    values: tf.Tensor, images: tf.Tensor, sigma_rgb: float, sigma_xy: float, *, transpose: bool
+) -> tf.Tensor:
+    @tf.custom_gradient
+    def run(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return _filter(upstream, images, sigma_rgb, sigma_xy, transpose=not transpose)
+
+        native = loader.library()
+        if native is None:
+            return lattice.filter_batch(values, images, sigma_rgb, sigma_xy, transpose), gradient
+        with tf.device("CPU"):
+            filtered = native.fcam_bilateral_filter(
+                images=images,
+                values=values,
+                sigma_rgb=sigma_rgb,
+                sigma_xy=sigma_xy,
+                transpose=transpose,
+            )
+        return filtered, gradient
+
+    return run(values)

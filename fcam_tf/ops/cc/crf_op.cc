@@ -1,0 +1,212 @@
+// The TensorFlow operations, through the C API: one library for all versions.
+
+#include <cmath>
+#include <memory>
+#include <string>
+
+#include "batch.h"
+#include "tf_c_api.h"
+
+namespace fcam {
+namespace {
+
+struct DeleteTensor {
+  void operator()(TF_Tensor* tensor) const { TF_DeleteTensor(tensor); }
+};
+struct DeleteStatus {
+  void operator()(TF_Status* status) const { TF_DeleteStatus(status); }
+};
+struct DeleteShape {
+  void operator()(TF_ShapeHandle* shape) const { TF_DeleteShapeHandle(shape); }
+};
+using Tensor = std::unique_ptr<TF_Tensor, DeleteTensor>;
+using OpStatus = std::unique_ptr<TF_Status, DeleteStatus>;
+using Shape = std::unique_ptr<TF_ShapeHandle, DeleteShape>;
+
+std::string ShapeOf(const TF_Tensor* tensor) {
+  std::string text = "(";
+  for (int i = 0; i < TF_NumDims(tensor); ++i) text += (i > 0 ? ", " : "") + std::to_string(TF_Dim(tensor, i));
+  return text + ")";
+}
+
+struct Attributes {
+  float sigma_rgb;
+  float sigma_xy;
+  unsigned char flag;  // `transpose` of the filter, `symmetric` of the loss
+};
+
+void* Create(TF_OpKernelConstruction* construction, const char* flag) {
+  auto attributes = std::make_unique<Attributes>();
+  OpStatus status(TF_NewStatus());
+  TF_OpKernelConstruction_GetAttrFloat(construction, "sigma_rgb", &attributes->sigma_rgb, status.get());
+  if (TF_GetCode(status.get()) == TF_OK) {
+    TF_OpKernelConstruction_GetAttrFloat(construction, "sigma_xy", &attributes->sigma_xy, status.get());
+  }
+  if (TF_GetCode(status.get()) == TF_OK) {
+    TF_OpKernelConstruction_GetAttrBool(construction, flag, &attributes->flag, status.get());
+  }
+  const bool positive = attributes->sigma_rgb > 0 && attributes->sigma_xy > 0 && std::isfinite(attributes->sigma_rgb) &&
+                        std::isfinite(attributes->sigma_xy);
+  if (TF_GetCode(status.get()) == TF_OK && !positive) {
+    const std::string message = "sigma_rgb and sigma_xy must be positive and finite. Received: sigma_rgb=" +
+                                std::to_string(attributes->sigma_rgb) +
+                                ", sigma_xy=" + std::to_string(attributes->sigma_xy);
+    TF_SetStatus(status.get(), TF_INVALID_ARGUMENT, message.c_str());
+  }
+  if (TF_GetCode(status.get()) != TF_OK) {
+    TF_OpKernelConstruction_Failure(construction, status.get());
+    return nullptr;
+  }
+  return attributes.release();
+}
+
+void Destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
+
+// The two inputs of both operations, checked.
+struct Inputs {
+  Tensor images;
+  Tensor values;
+  Images batch;
+  int count;
+};
+
+bool Fail(TF_OpKernelContext* context, TF_Status* status, TF_Code code, const std::string& message) {
+  TF_SetStatus(status, code, message.c_str());
+  TF_OpKernelContext_Failure(context, status);
+  return false;
+}
+
+bool Read(TF_OpKernelContext* context, const Attributes& attributes, const char* name, TF_Status* status,
+          Inputs* inputs) {
+  Tensor* tensors[] = {&inputs->images, &inputs->values};
+  for (int i = 0; i < 2; ++i) {
+    TF_Tensor* tensor = nullptr;
+    TF_GetInput(context, i, &tensor, status);
+    if (TF_GetCode(status) != TF_OK) {
+      TF_OpKernelContext_Failure(context, status);
+      return false;
+    }
+    tensors[i]->reset(tensor);
+  }
+  const TF_Tensor* images = inputs->images.get();
+  const TF_Tensor* values = inputs->values.get();
+  bool fits = TF_NumDims(images) == 4 && TF_NumDims(values) == 4;
+  for (int i = 0; fits && i < 3; ++i) fits = TF_Dim(images, i) == TF_Dim(values, i);
+  if (!fits) {
+    return Fail(context, status, TF_INVALID_ARGUMENT,
+                std::string("images must be (B, H, W, channels) and ") + name +
+                    " (B, H, W, C) of the same batch and size. Received: images " + ShapeOf(images) + ", " + name +
+                    " " + ShapeOf(values));
+  }
+  if (TF_Dim(images, 3) != 1 && TF_Dim(images, 3) != 3) {
+    return Fail(context, status, TF_INVALID_ARGUMENT,
+                "images must have 1 or 3 channels. Received: images " + ShapeOf(images));
+  }
+  inputs->count = static_cast<int>(TF_Dim(values, 3));
+  inputs->batch = {TF_TensorData(images),
+                   TF_TensorType(images) == TF_UINT8,
+                   TF_Dim(images, 0),
+                   TF_Dim(images, 1),
+                   TF_Dim(images, 2),
+                   static_cast<int>(TF_Dim(images, 3)),
+                   attributes.sigma_rgb,
+                   attributes.sigma_xy};
+  return true;
+}
+
+Tensor Allocate(TF_OpKernelContext* context, int output, const TF_Tensor* like, int dimensions, TF_Status* status) {
+  int64_t shape[4];
+  size_t bytes = sizeof(float);
+  for (int i = 0; i < dimensions; ++i) {
+    shape[i] = TF_Dim(like, i);
+    bytes *= shape[i];
+  }
+  Tensor tensor(TF_AllocateOutput(context, output, TF_FLOAT, shape, dimensions, bytes, status));
+  if (TF_GetCode(status) != TF_OK) TF_OpKernelContext_Failure(context, status);
+  return tensor;
+}
+
+void Report(TF_OpKernelContext* context, TF_Status* status, const BatchStatus& result) {
+  if (result.status == Status::kOk) return;
+  const TF_Code code = result.status == Status::kOutOfMemory ? TF_RESOURCE_EXHAUSTED : TF_INVALID_ARGUMENT;
+  Fail(context, status, code, "image " + std::to_string(result.image) + " of the batch: " + Describe(result.status));
+}
+
+float* Floats(const Tensor& tensor) { return static_cast<float*>(TF_TensorData(tensor.get())); }
+
+void ComputeFilter(void* kernel, TF_OpKernelContext* context) {
+  const Attributes& attributes = *static_cast<Attributes*>(kernel);
+  OpStatus status(TF_NewStatus());
+  Inputs inputs;
+  if (!Read(context, attributes, "values", status.get(), &inputs)) return;
+  Tensor filtered = Allocate(context, 0, inputs.values.get(), 4, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return;
+  const Direction direction = attributes.flag ? Direction::kTransposed : Direction::kForward;
+  Report(context, status.get(),
+         FilterBatch(inputs.batch, Floats(inputs.values), inputs.count, direction, Floats(filtered)));
+}
+
+void ComputeLoss(void* kernel, TF_OpKernelContext* context) {
+  const Attributes& attributes = *static_cast<Attributes*>(kernel);
+  OpStatus status(TF_NewStatus());
+  Inputs inputs;
+  if (!Read(context, attributes, "probabilities", status.get(), &inputs)) return;
+  Tensor losses = Allocate(context, 0, inputs.values.get(), 1, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return;
+  Tensor gradients = Allocate(context, 1, inputs.values.get(), 4, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return;
+  Report(context, status.get(),
+         CrfLossBatch(inputs.batch, Floats(inputs.values), inputs.count, attributes.flag != 0, Floats(losses),
+                      Floats(gradients)));
+}
+
+// Sets an output's shape to that of the second input, or to its batch dimension.
+void SetShape(TF_ShapeInferenceContext* context, int output, bool batch_only, TF_Status* status) {
+  Shape input(TF_NewShapeHandle()), ranked(TF_NewShapeHandle()), batch(TF_NewShapeHandle());
+  TF_ShapeInferenceContextGetInput(context, 1, input.get(), status);
+  if (TF_GetCode(status) != TF_OK) return;
+  TF_ShapeInferenceContextWithRank(context, input.get(), 4, ranked.get(), status);
+  if (TF_GetCode(status) != TF_OK) return;
+  if (batch_only) {
+    TF_ShapeInferenceContextSubshape(context, ranked.get(), 0, 1, batch.get(), status);
+    if (TF_GetCode(status) != TF_OK) return;
+  }
+  TF_ShapeInferenceContextSetOutput(context, output, batch_only ? batch.get() : ranked.get(), status);
+}
+
+void InferFilter(TF_ShapeInferenceContext* context, TF_Status* status) { SetShape(context, 0, false, status); }
+
+void InferLoss(TF_ShapeInferenceContext* context, TF_Status* status) {
+  SetShape(context, 0, true, status);
+  if (TF_GetCode(status) == TF_OK) SetShape(context, 1, false, status);
+}
+
+void Register(const char* name, const char* values, const char* flag, std::initializer_list<const char*> outputs,
+              void (*infer)(TF_ShapeInferenceContext*, TF_Status*), void* (*create)(TF_OpKernelConstruction*),
+              void (*compute)(void*, TF_OpKernelContext*)) {
+  OpStatus status(TF_NewStatus());
+  TF_OpDefinitionBuilder* definition = TF_NewOpDefinitionBuilder(name);
+  TF_OpDefinitionBuilderAddAttr(definition, "T: {uint8, float}");
+  TF_OpDefinitionBuilderAddAttr(definition, "sigma_rgb: float");
+  TF_OpDefinitionBuilderAddAttr(definition, "sigma_xy: float");
+  TF_OpDefinitionBuilderAddAttr(definition, flag);
+  TF_OpDefinitionBuilderAddInput(definition, "images: T");
+  TF_OpDefinitionBuilderAddInput(definition, values);
+  for (const char* output : outputs) TF_OpDefinitionBuilderAddOutput(definition, output);
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(definition, infer);
+  TF_RegisterOpDefinition(definition, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return;
+  TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, compute, Destroy), status.get());
+}
+
+const bool kRegistered = [] {
+  Register("FcamBilateralFilter", "values: float", "transpose: bool = false", {"filtered: float"}, InferFilter,
+           [](TF_OpKernelConstruction* construction) { return Create(construction, "transpose"); }, ComputeFilter);
+  Register("FcamCrfLoss", "probabilities: float", "symmetric: bool = true", {"loss: float", "gradient: float"},
+           InferLoss, [](TF_OpKernelConstruction* construction) { return Create(construction, "symmetric"); },
+           ComputeLoss);
+  return true;
+}();
+
+}  // namespace
+}  // namespace fcam

@@ -1,0 +1,2 @@
+#define FCAM_ISA avx2
+#include "lattice.inc"

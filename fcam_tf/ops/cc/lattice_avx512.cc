@@ -1,0 +1,2 @@
+#define FCAM_ISA avx512
+#include "lattice.inc"

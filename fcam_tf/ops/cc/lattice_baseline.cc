@@ -1,0 +1,2 @@
+#define FCAM_ISA baseline
+#include "lattice.inc"

@@ -1,0 +1,69 @@
+// Growing buffers that are kept between calls. C functions only: see lattice.inc.
+#ifndef FCAM_MEMORY_H_
+#define FCAM_MEMORY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "permutohedral.h"
+
+namespace fcam {
+
+class Buffer {
+ public:
+  Buffer() = default;
+  ~Buffer() { std::free(data_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  template <typename T>
+  T* as() const { return static_cast<T*>(data_); }
+
+  // Makes room for `bytes`, and keeps the first `kept` of what is there.
+  bool Grow(size_t bytes, size_t kept) {
+    if (bytes <= size_) return true;
+    void* data = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (data == nullptr) return false;
+    if (kept > 0) std::memcpy(data, data_, kept);
+    std::free(data_);
+    data_ = data;
+    size_ = bytes;
+    return true;
+  }
+
+  // Makes room for `bytes` of zeros. Pages are taken when they are first touched.
+  bool GrowZeroed(size_t bytes) {
+    if (bytes <= size_) return true;
+    std::free(data_);
+    data_ = std::calloc(bytes, 1);
+    size_ = data_ == nullptr ? 0 : bytes;
+    return data_ != nullptr;
+  }
+
+ private:
+  void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+struct Workspace::Memory {
+  Buffer table;      // address -> vertex, zero between images
+  Buffer buckets;    // hashed address -> vertex
+  Buffer addresses;  // of each vertex
+  Buffer ids;        // of the corners of each pixel's simplex
+  Buffer weights;    // barycentric, beside them
+  Buffer splatted;   // values at each vertex
+  Buffer blurred;
+  Buffer other;
+  Buffer scratch;
+  Buffer next;  // neighbour along each axis
+  Buffer last;
+  int64_t vertices = 0;
+};
+
+using Memory = Workspace::Memory;
+
+}  // namespace fcam
+
+#endif  // FCAM_MEMORY_H_

@@ -1,0 +1,135 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcam_tf import losses
+from tests.ops.examples import photos, soft_maps
+from tests.ops.lattice_oracle import Lattice
+
+
+@pytest.fixture(scope="module")
+def images():
+    return photos(32)
+
+
+@pytest.fixture(scope="module")
+def maps():
+    return soft_maps(np.random.default_rng(0), 3, 32, 32, 2)
+
+
+def slope(function, maps):
+    with tf.GradientTape() as tape:
+        variable = tf.Variable(maps)
+        value = tf.reduce_sum(function(variable))
+    return tape.gradient(value, variable).numpy()
+
+
+def test_published_value_is_lower_by_a_constant(images, maps):
+    ours = losses.crf_loss(images, maps, 15, 50).numpy()
+    published = losses.crf_loss(images, maps, 15, 50, symmetric=False).numpy()
+    assert (published < 0).all()
+    assert (ours > 0).all()
+    for n in range(3):
+        constant = Lattice(images[n], 15, 50).filter(np.ones((32, 32, 1))).sum()
+        np.testing.assert_allclose(ours[n] - published[n], constant, rtol=1e-4)
+
+
+def test_both_gradients_agree_through_a_softmax_up_to_the_asymmetry(images, maps):
+    logits = np.log(maps)
+    exact = slope(lambda z: losses.crf_loss(images, tf.nn.softmax(z), 15, 50), logits)
+    published = slope(
+        lambda z: losses.crf_loss(images, tf.nn.softmax(z), 15, 50, symmetric=False), logits
+    )
+    error = np.linalg.norm(exact - published) / np.linalg.norm(exact)
+    assert 1e-3 < error < 0.2
+
+
+def test_a_map_that_follows_the_edge_costs_less():
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    images[:, :, 16:] = 200
+    costs = {}
+    for edge in (12, 16, 20):
+        maps = np.zeros((1, 32, 32, 2), np.float32)
+        maps[:, :, :edge, 0] = 1
+        maps[:, :, edge:, 1] = 1
+        costs[edge] = losses.crf_loss(images, maps, 15, 10).numpy()[0]
+    assert costs[16] < 0.2 * min(costs[12], costs[20])
+
+
+def test_exact_is_the_gaussian_and_has_its_gradient(images, maps):
+    exact = losses.crf_loss(images, maps, 15, 50, method="exact").numpy()
+    lattice = losses.crf_loss(images, maps, 15, 50).numpy()
+    assert ((exact / lattice > 1.4) & (exact / lattice < 2.3)).all()
+    a = slope(lambda s: losses.crf_loss(images, s, 15, 50, method="exact"), maps)
+    b = slope(lambda s: losses.crf_loss(images, s, 15, 50), maps)
+    assert (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) > 0.99
+    step = np.random.default_rng(1).normal(size=maps.shape).astype(np.float32)
+    up = losses.crf_loss(images, maps + step, 15, 50, method="exact").numpy().sum()
+    down = losses.crf_loss(images, maps - step, 15, 50, method="exact").numpy().sum()
+    np.testing.assert_allclose((up - down) / 2, (a * step).sum(), rtol=1e-3, atol=10)
+
+
+def test_exact_runs_under_xla(images, maps):
+    run = tf.function(
+        lambda s: losses.crf_loss(images, s, 15, 50, method="exact"), jit_compile=True
+    )
+    np.testing.assert_allclose(
+        run(tf.constant(maps)), losses.crf_loss(images, maps, 15, 50, method="exact"), rtol=1e-4
+    )
+
+
+def test_scale_resizes_and_scales_sigma(images, maps):
+    scaled = losses.crf_loss(images, maps, 15, 50, scale=0.5)
+    small = keras.ops.image.resize(maps, (16, 16), interpolation="bilinear")
+    nearest = keras.ops.image.resize(images, (16, 16), interpolation="nearest")
+    np.testing.assert_allclose(scaled, losses.crf_loss(nearest, small, 15, 25), rtol=1e-6)
+
+
+def test_normalized_losses_of_two_sizes_are_comparable():
+    rng = np.random.default_rng(2)
+    values = []
+    for size in (32, 64):
+        maps = np.repeat(np.repeat(soft_maps(rng, 1, 8, 8, 2), size // 8, 1), size // 8, 2)
+        rng = np.random.default_rng(2)
+        values.append(
+            float(losses.crf_loss(photos(size, 1), maps, 15, 50 * size / 32, normalize=True)[0])
+        )
+    assert 0.7 < values[0] / values[1] < 1.4
+
+
+def test_half_precision(images, maps):
+    half = losses.crf_loss(images, tf.cast(maps, tf.bfloat16), 15, 50)
+    assert half.dtype == tf.float32
+    np.testing.assert_allclose(half, losses.crf_loss(images, maps, 15, 50), rtol=0.02)
+
+
+def test_keras_class_weighs_and_averages(images, maps):
+    loss = losses.CRFLoss(weight=0.5, sigma_xy=50)
+    expected = 0.5 * losses.crf_loss(images, maps, 15, 50).numpy().mean()
+    np.testing.assert_allclose(loss(images, maps), expected, rtol=1e-6)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    np.testing.assert_allclose(again(images, maps), expected, rtol=1e-6)
+
+
+def test_trains_in_fit(images):
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(2, 1, activation="softmax")(inputs / 255.0)
+    model = keras.Model(inputs, maps)
+    model.compile(keras.optimizers.Adam(0.05), losses.CRFLoss(1e-5, sigma_xy=50))
+    history = model.fit(images, images.astype("float32"), epochs=8, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"sigma_rgb": 0}, "sigma_rgb"),
+        ({"sigma_xy": float("nan")}, "sigma_xy"),
+        ({"scale": -1}, "scale"),
+        ({"method": "fast"}, "'fast'"),
+    ],
+)
+def test_refuses_nonsense(images, maps, options, match):
+    with pytest.raises(ValueError, match=match):
+        losses.crf_loss(images, maps, **options)

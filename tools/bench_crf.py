@@ -1,0 +1,164 @@
+"""Times the CRF loss with its gradient on natural photos: the C++ call, the TensorFlow operation.
+
+    python tools/bench_crf.py
+    python tools/bench_crf.py --peer my_module:loss
+
+All columns of a row come from the same rounds, one after the other in each, so that a slow moment
+of the machine hits all of them. Times are medians in milliseconds an image. A peer is any function
+(image (H, W, 3) uint8, probabilities (H, W, K) float32, sigma_rgb, sigma_xy); what it returns is
+not looked at.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import re
+import statistics
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table
+from scipy.ndimage import gaussian_filter
+from skimage import data, transform
+
+_ROUNDS = flags.DEFINE_integer("rounds", 31, "rounds of each row", lower_bound=3)
+_PEER = flags.DEFINE_string("peer", None, "module:function to time beside ours")
+
+_PHOTOS = (
+    *("astronaut", "chelsea", "coffee", "rocket", "retina"),
+    *("immunohistochemistry", "hubble_deep_field", "cat"),
+)
+# name, pixels on each side, classes, sigma_rgb, sigma_xy
+_CASES = (
+    ("photos", 224, 2, 15.0, 100.0),
+    ("photos", 112, 2, 15.0, 50.0),
+    ("photos", 224, 21, 15.0, 100.0),
+    ("uniform noise", 224, 2, 15.0, 100.0),
+    ("photos", 224, 2, 5.0, 20.0),
+)
+
+
+def _photos(size: int) -> np.ndarray:
+    images = []
+    for name in _PHOTOS:
+        photo = getattr(data, name)()[..., :3]
+        height, width = photo.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = photo[top : top + side, left : left + side]
+        images.append(np.rint(255 * transform.resize(square, (size, size), anti_aliasing=True)))
+    return np.stack(images).astype(np.uint8)
+
+
+def _maps(batch: int, size: int, classes: int) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(size=(batch, size, size, classes))
+    logits = gaussian_filter(noise, (0, size / 10, size / 10, 0))
+    exp = np.exp(1.5 * logits / logits.std())
+    return (exp / exp.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def _calls(images: np.ndarray, maps: np.ndarray, sigmas: tuple[float, float]) -> dict[str, Any]:
+    """Return what is timed: name -> (function, images that it takes)."""
+    import tensorflow as tf  # noqa: PLC0415 - after the flags were read
+
+    from fcam_tf.ops import loader  # noqa: PLC0415
+
+    operation = loader.library().fcam_crf_loss  # asks for the library, which the next line opens
+    library = ctypes.CDLL(str(resources.files("fcam_tf.ops") / "fcam_ops.so"))
+    batch, height, width, classes = maps.shape
+    losses, gradients = np.zeros(batch, np.float32), np.zeros_like(maps)
+
+    def native(first: int, count: int) -> None:
+        status = library.fcam_crf_loss(
+            _pointer(images[first:]),
+            *(ctypes.c_int64(n) for n in (count, height, width)),
+            *(ctypes.c_float(sigma) for sigma in sigmas),
+            _pointer(maps[first:]),
+            classes,
+            _pointer(losses),
+            _pointer(gradients),
+        )
+        if status:
+            raise RuntimeError(f"fcam_crf_loss returned status {status}")
+
+    def one_by_one() -> None:
+        for n in range(batch):
+            native(n, 1)
+
+    constants = {"images": tf.constant(images), "probabilities": tf.constant(maps)}
+    first = {name: value[:1] for name, value in constants.items()}
+    attributes = {"sigma_rgb": sigmas[0], "sigma_xy": sigmas[1]}
+    calls = {
+        "1 thread": (one_by_one, batch),
+        "all threads": (lambda: native(0, batch), batch),
+        f"op, batch {batch}": (lambda: operation(**constants, **attributes), batch),
+        "op, batch 1": (lambda: operation(**first, **attributes), 1),
+        "copy": (lambda: (images.copy(), maps.copy(), gradients.copy()), batch),
+    }
+    if _PEER.value:
+        calls["peer"] = (_peer(images, maps, sigmas), batch)
+    return calls
+
+
+def _peer(images: np.ndarray, maps: np.ndarray, sigmas: tuple[float, float]) -> Callable[[], None]:
+    module, _, name = _PEER.value.partition(":")
+    function = getattr(importlib.import_module(module), name)
+
+    def call() -> None:
+        for image, probabilities in zip(images, maps, strict=True):
+            function(image, probabilities, *sigmas)
+
+    return call
+
+
+def _clock() -> float | None:
+    """Return the processor's clock in GHz as the system states it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    stated = re.search(r"cpu MHz\s*: ([\d.]+)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    return float(stated[1]) / 1000 if stated else None
+
+
+def main(argv: list[str]) -> None:
+    """Print the table."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    clock = _clock()
+    table = None
+    for name, size, classes, *sigmas in _CASES:
+        images = _photos(size)
+        if name == "uniform noise":
+            images = np.random.default_rng(0).integers(0, 256, images.shape, np.uint8)
+        calls = _calls(images, _maps(len(images), size, classes), tuple(sigmas))
+        if table is None:
+            table = Table(title=f"CRF loss and gradient, ms an image; clock {clock or '?'} GHz")
+            extra = ("cycles/pixel", "1 thread / copy") + (("peer / 1 thread",) * bool(_PEER.value))
+            for column in ("case", *calls, *extra):
+                table.add_column(column, justify="left" if column == "case" else "right")
+        times: dict[str, list[float]] = {call: [] for call in calls}
+        for _ in range(_ROUNDS.value):
+            for call, (function, count) in calls.items():
+                start = time.perf_counter()
+                function()
+                times[call].append(1000 * (time.perf_counter() - start) / count)
+        row = {call: statistics.median(values[1:]) for call, values in times.items()}
+        cycles = f"{row['1 thread'] * clock * 1e6 / size**2:.0f}" if clock else "?"
+        ratios = [f"{row['1 thread'] / row['copy']:.0f}"]
+        ratios += [f"{row['peer'] / row['1 thread']:.1f}"] if _PEER.value else []
+        case = f"{name} {size}, K={classes}, sigmas {sigmas[0]:g}/{sigmas[1]:g}"
+        table.add_row(case, *(f"{value:.3f}" for value in row.values()), cycles, *ratios)
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    app.run(main)
