@@ -82,7 +82,9 @@ class Classifier(keras.Model):
         output_stride = spec.output_stride if output_stride is None else output_stride
         if output_stride not in backbones.OUTPUT_STRIDES:
             raise ValueError(f"`output_stride` must be 8, 16 or 32. Received: {output_stride!r}.")
-        pretrained_head = num_classes is None and weights is not None and spec.source.has_head
+        pretrained_head = (
+            weights is not None and spec.source.has_head and num_classes in (None, 1000)
+        )
         if pretrained_head:
             num_classes = 1000
             class_names = _imagenet_class_names() if class_names is None else class_names

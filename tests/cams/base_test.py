@@ -250,7 +250,7 @@ def test_many_calls_leave_nothing_behind(tiny, name):
 
 @settings(max_examples=20)
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 3), st.integers(0, 2))
-def test_any_size(tiny, methods, height, width, count, label):  # noqa: PLR0917
+def test_any_size(tiny, methods, height, width, count, label):
     maps = methods["gradcam"](tiny.images(count, height, width), label).numpy()
     assert maps.shape == (count, height, width)
     assert np.isfinite(maps).all()

@@ -65,7 +65,7 @@ def expected(tiny, model, x, label, formula):
 @each
 @pytest.mark.parametrize("label", [0, 1, 2])
 @pytest.mark.parametrize("closed", [True, False])
-def test_equals_numpy(tiny, model, x, name, options, formula, label, closed):  # noqa: PLR0917
+def test_equals_numpy(tiny, model, x, name, options, formula, label, closed):
     cam = cams.get(name, model, **options)
     assert cam.split.kernel is not None
     if not closed:

@@ -242,7 +242,7 @@ def test_loads_in_a_fresh_process(frozen, tmp_path):
         "np.save(sys.argv[2] + '/out.npy', model(np.load(sys.argv[2] + '/images.npy')))"
     )
     arguments = [sys.executable, "-c", code, str(path), str(tmp_path)]
-    run = subprocess.run(arguments, capture_output=True, text=True, check=True)  # noqa: S603
+    run = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "['logits/kernel', 'logits/bias']"
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(IMAGES), atol=1e-6)
 

@@ -117,7 +117,7 @@ class Pwned(Exception):  # noqa: N818
     ],
 )
 @pytest.mark.parametrize("part", ["magic", "state"])
-def test_other_globals_are_refused_and_not_run(load, tmp_path, module, name, argument, part):  # noqa: PLR0917
+def test_other_globals_are_refused_and_not_run(load, tmp_path, module, name, argument, part):
     path = tmp_path / "ran"
     call = Call(module, name, argument.format(path=str(path)))
     data = dump(GOOD, [FLOATS, LONGS], magic=call) if part == "magic" else dump({"x": call})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[2] / "fcam_tf" / "ops" / "cc"
+SOURCES = Path(__file__).parents[3] / "fcam_tf" / "ops" / "cc"
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
