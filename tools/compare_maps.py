@@ -1,0 +1,78 @@
+"""Compares CAM methods and layers as `fcam localize` uses them: predicted class, Otsu, one box.
+
+    python tools/compare_maps.py --data ../shared/data/pets3 --split test
+
+Prints the share of photos whose box has an IoU of at least 0.5 with a true one, and the mean IoU.
+No threshold is chosen on the photos that are counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+_DATA = flags.DEFINE_string("data", "../shared/data/pets3", "a data set in the benchmark's layout")
+_SPLIT = flags.DEFINE_string("split", "test", "a split with boxes")
+_SIZE = flags.DEFINE_integer("size", 224, "pixels on each side")
+_BATCH = flags.DEFINE_integer("batch", 16, "photos at once")
+
+# output stride, method, layers
+_CASES = (
+    (32, "cam", "P5"),
+    (32, "gradcampp", "P5"),
+    (32, "layercam", "P5"),
+    (32, "layercam", "P4,P5"),
+    (16, "layercam", "P5"),
+    (16, "layercam", "P4,P5"),
+)
+
+
+def _ious(localizer: Any, photos: np.ndarray, boxes: list[np.ndarray]) -> np.ndarray:
+    from fcam_tf.metrics import box_iou  # noqa: PLC0415 - after the flags were read
+
+    found = np.concatenate(
+        [
+            localizer(photos[start : start + _BATCH.value]).boxes
+            for start in range(0, len(photos), _BATCH.value)
+        ]
+    )
+    return np.array([box_iou(f[None], b).max() for f, b in zip(found, boxes, strict=True)])
+
+
+def main(argv: list[str]) -> None:
+    """Print the table."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    from fcam_tf import data, metrics, models, predict  # noqa: PLC0415
+
+    split = data.load_wsol(_DATA.value, _SPLIT.value)
+    frame = (_SIZE.value, _SIZE.value)
+    photos = np.stack(
+        [
+            np.asarray(Image.open(p).convert("RGB").resize(frame, Image.Resampling.BILINEAR))
+            for p in split.paths
+        ]
+    )
+    boxes = [
+        metrics.resize_boxes(box, tuple(size), frame)
+        for box, size in zip(split.boxes, split.sizes, strict=True)
+    ]
+    table = Table(title=f"efficientnetlite_b0 on {len(photos)} photos at {_SIZE.value} pixels")
+    for column in ("output stride", "method", "layers", "IoU >= 0.5, %", "mean IoU, %"):
+        table.add_column(column, justify="right")
+    for stride, method, layers in _CASES:
+        classifier = models.Classifier("efficientnetlite_b0", output_stride=stride)
+        localizer = predict.Localizer(classifier, method, layer=layers.split(","))
+        ious = _ious(localizer, photos, boxes)
+        good, mean = f"{100 * (ious >= 0.5).mean():.1f}", f"{100 * ious.mean():.1f}"
+        table.add_row(str(stride), method, layers, good, mean)
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    app.run(main)
