@@ -1,7 +1,13 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# In CI the same examples each time: new ones are looked for where somebody looks at what they find.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 def pytest_configure(config):
