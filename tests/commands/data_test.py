@@ -1,0 +1,47 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcam_tf import cli
+
+
+def check(*arguments):
+    return cli.run(["fcam", "data", *map(str, arguments)])
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """One class folder with two photos."""
+    folder = tmp_path / "set" / "cats"
+    folder.mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(folder / name)
+    return folder.parent
+
+
+def test_a_sound_data_set_is_counted(dataset, capsys):
+    assert check("check", dataset) == 0
+    output = capsys.readouterr().out
+    assert "images" in output
+    assert "nothing is wrong" in output
+    assert [int(n) for n in re.findall(r"\b\d+\b", output)] == [2, 1, 0, 0, 0]
+
+
+def test_what_is_wrong_is_named(dataset, capsys):
+    (dataset / "cats" / "b.png").write_bytes(b"no image")
+    assert check("check", dataset) == 1
+    output = capsys.readouterr().out
+    assert str(dataset / "cats" / "b.png") in output
+    assert "1 problems" in output
+
+
+@pytest.mark.parametrize("arguments", [(), ("check",), ("clean", "x"), ("check", "a", "b")])
+def test_wrong_usage(arguments, capsys):
+    assert check(*arguments) == 2
+    assert "fcam data check FOLDER" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_data_set(tmp_path):
+    assert check("check", tmp_path / "nowhere") == 2
