@@ -1,11 +1,12 @@
-"""Writing a file whole or not at all."""
+"""Writing files and folders whole or not at all."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -28,4 +29,31 @@ def write_atomically(path: Path, data: bytes) -> None:
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a place to fill, which becomes ``folder`` if the block ends well, and else is removed.
+
+    Args:
+        folder: the folder to make; must not exist.
+
+    Yields:
+        An empty, hidden folder beside it.
+
+    Raises:
+        FileExistsError: ``folder`` exists.
+        OSError: it cannot be made.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; give a new folder or remove it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished)
         raise

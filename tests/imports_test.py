@@ -28,6 +28,7 @@ LEVELS = {
     "photos": 1,
     "ops": 0,
     "atomic": 0,
+    "names": 0,
 }
 ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
 HELPERS = ("atomic", "photos")

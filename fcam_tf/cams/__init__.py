@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from fcam_tf.cams.gradient import XGradCAM as XGradCAM
 from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
 from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
+from fcam_tf.names import lookup
 
 METHODS: Mapping[str, type[CAM]] = {
     method.name: method
@@ -48,10 +48,4 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
     Raises:
         ValueError: no such method; the message gives the nearest names.
     """
-    if name not in METHODS:
-        near = difflib.get_close_matches(str(name), METHODS, n=2)
-        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(
-            f"`method` is unknown: {name!r}. {hint}The methods are {', '.join(METHODS)}."
-        )
-    return METHODS[name](model, layer, **options)
+    return lookup(METHODS, name, "method")(model, layer, **options)

@@ -5,8 +5,6 @@ colours and textures from the same distributions, and distractors (bars and irre
 be as large as objects. Everything follows from the seed.
 """
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from fcam_tf.atomic import new_folder
+from fcam_tf.data.wsol import METADATA, write_metadata
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -90,35 +91,17 @@ def write_shapes(
         FileExistsError: if ``root`` exists.
     """
     root = Path(root)
-    if root.exists():
-        raise FileExistsError(f"{root} exists; give a new folder or remove it")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
+    with new_folder(root) as unfinished:
         for name in ("images", "masks"):
             (unfinished / name).mkdir()
         (unfinished / "class_names.txt").write_text("\n".join(CLASSES) + "\n")
         for split, count in counts.items():
             _write_split(unfinished, split, count, size, seed)
-        unfinished.chmod(0o755)
-        unfinished.rename(root)
-    except BaseException:
-        shutil.rmtree(unfinished)
-        raise
     return root
 
 
 def _write_split(root: Path, split: str, count: int, size: int, seed: int) -> None:
-    lines: dict[str, list[str]] = {
-        name: []
-        for name in (
-            "image_ids",
-            "class_labels",
-            "image_sizes",
-            "localization",
-            "localization_masks",
-        )
-    }
+    lines: dict[str, list[str]] = {name: [] for name in METADATA}
     salt = int.from_bytes(split.encode(), "little")
     for index in range(count):
         label = index % len(CLASSES)
@@ -134,10 +117,7 @@ def _write_split(root: Path, split: str, count: int, size: int, seed: int) -> No
             Image.fromarray(mask.astype(np.uint8) * 255).save(root / "masks" / file)
             lines["localization"].append(",".join(map(str, [image, *box.tolist()])))
             lines["localization_masks"].append(f"{image},{file},")
-    folder = root / "metadata" / split
-    folder.mkdir(parents=True)
-    for name, rows in lines.items():
-        (folder / f"{name}.txt").write_text("\n".join(rows))
+    write_metadata(root, split, lines)
 
 
 def _frame(

@@ -6,8 +6,6 @@ data set. Supported are the two builders with object masks that WSOL work uses:
 """
 
 import io
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from fcam_tf.atomic import new_folder
+from fcam_tf.data.wsol import METADATA, write_metadata
 
 
 class Truth(NamedTuple):
@@ -59,49 +60,33 @@ def write_tfds(
     if name not in _TRUTHS:
         raise ValueError(f"name must be one of {', '.join(_TRUTHS)}, got {name!r}")
     root = Path(root)
-    if root.exists():
-        raise FileExistsError(f"{root} exists; give a new folder or remove it")
-    import tensorflow_datasets as tfds  # noqa: PLC0415  (slow, and optional)
+    with new_folder(root) as unfinished:
+        import tensorflow_datasets as tfds  # noqa: PLC0415  (slow, and optional)
 
-    builder = tfds.builder(name, data_dir=data_dir)
-    if download:
-        builder.download_and_prepare()
-    chosen = list(builder.info.splits) if splits is None else list(splits)
-    unknown = sorted(set(chosen) - set(builder.info.splits))
-    if unknown or not chosen:
-        known = ", ".join(builder.info.splits) or "none; prepare the data set with download=True"
-        raise ValueError(f"splits {unknown or chosen} not found; prepared are: {known}")
+        builder = tfds.builder(name, data_dir=data_dir)
+        if download:
+            builder.download_and_prepare()
+        chosen = list(builder.info.splits) if splits is None else list(splits)
+        unknown = sorted(set(chosen) - set(builder.info.splits))
+        if unknown or not chosen:
+            known = (
+                ", ".join(builder.info.splits) or "none; prepare the data set with download=True"
+            )
+            raise ValueError(f"splits {unknown or chosen} not found; prepared are: {known}")
 
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
         names = list(builder.info.features["label"].names)
         for split in chosen:
             decoders = {"image": tfds.decode.SkipDecoding()}
             examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
             _write_split(unfinished, split, examples.as_numpy_iterator(), _TRUTHS[name], names)
         (unfinished / "class_names.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-        unfinished.chmod(0o755)
-        unfinished.rename(root)
-    except BaseException:
-        shutil.rmtree(unfinished)
-        raise
     return root
 
 
 def _write_split(
     root: Path, split: str, examples: Any, read_truth: Callable, names: list[str]
 ) -> None:
-    lines: dict[str, list[str]] = {
-        name: []
-        for name in (
-            "image_ids",
-            "class_labels",
-            "image_sizes",
-            "localization",
-            "localization_masks",
-        )
-    }
+    lines: dict[str, list[str]] = {name: [] for name in METADATA}
     for example in examples:
         content, label = example["image"], int(example["label"])
         with Image.open(io.BytesIO(content)) as image:
@@ -120,10 +105,7 @@ def _write_split(
         lines["localization"].append(",".join(map(str, (image_id, *truth.box))))
         ignore_id = "" if truth.ignore is None else mask_id
         lines["localization_masks"].append(f"{image_id},{mask_id},{ignore_id}")
-    folder = root / "metadata" / split
-    folder.mkdir(parents=True)
-    for name, rows in lines.items():
-        (folder / f"{name}.txt").write_text("\n".join(rows), encoding="utf-8")
+    write_metadata(root, split, lines)
 
 
 def _save(file: Path, content: bytes | NDArray[np.bool_]) -> None:

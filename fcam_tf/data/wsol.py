@@ -11,13 +11,18 @@
 An image may have several boxes or masks; its ignore file stands on the first line only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from fcam_tf.data.split import DataError, Problem, Split
+
+METADATA = (
+    *("image_ids", "class_labels", "image_sizes"),
+    *("localization", "localization_masks"),
+)
 
 
 class Folders(NamedTuple):
@@ -234,3 +239,17 @@ def _class_names(folders: Folders, labels: list[int], problems: list[Problem]) -
         message = f"names {len(names)} classes, but label {highest} is used"
         problems.append(Problem(file, 0, message))
     return names
+
+
+def write_metadata(root: Path, split: str, lines: Mapping[str, Sequence[str]]) -> None:
+    """Writes ``metadata/<split>/``.
+
+    Args:
+        root: the data set.
+        split: its new split.
+        lines: those of each file in ``METADATA``.
+    """
+    folder = root / "metadata" / split
+    folder.mkdir(parents=True)
+    for name, rows in lines.items():
+        (folder / f"{name}.txt").write_text("\n".join(rows), encoding="utf-8")

@@ -7,7 +7,6 @@ built, so the configurations stand here and the base classes are used.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from fcam_tf.models import graph, weights
 from fcam_tf.models.inceptionv3 import inceptionv3
 from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT, Preprocessing
 from fcam_tf.models.vgg16 import vgg16
+from fcam_tf.names import lookup
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 OUTPUT_STRIDES = (8, 16, 32)
@@ -263,10 +263,4 @@ def get(name: str) -> BackboneSpec:
     Raises:
         ValueError: no backbone has this name; the message gives the nearest ones.
     """
-    if name in BACKBONES:
-        return BACKBONES[name]
-    near = difflib.get_close_matches(str(name), BACKBONES, n=2)
-    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise ValueError(
-        f"`backbone` is unknown: {name!r}. {hint}The backbones are {', '.join(BACKBONES)}."
-    )
+    return lookup(BACKBONES, name, "backbone")
