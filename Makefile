@@ -46,8 +46,10 @@ bench: $(INSTALLED)
 	@$(BIN)/python tools/bench_crf.py
 	@echo "==> Timing the metrics"
 	@$(BIN)/python tools/bench_metrics.py
-	@echo "==> Timing the CAM methods on resnet50 (a few minutes)"
-	@$(BIN)/python tools/bench_cams.py --score_images 1
+	@echo "==> Timing the CAM methods on resnet50"
+	@$(BIN)/python tools/bench_cams.py
+	@echo "==> Timing the score methods too, on a smaller network (59,000 forward passes)"
+	@$(BIN)/python tools/bench_cams.py --backbone efficientnetlite_b0 --score_images 1
 
 clean:
 	rm -rf $(VENV) fcam_tf/ops/*.so build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis
