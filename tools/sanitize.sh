@@ -15,7 +15,7 @@ for sanitizer in address,undefined thread; do
   fi
   for variant in "" -DFCAM_PORTABLE; do
     g++ "${flags[@]}" $variant -o "$out/test" \
-      permutohedral_test.cc permutohedral.cc batch.cc thread_pool.cc "$out"/*.o
+      permutohedral_test.cc permutohedral.cc geometry.cc batch.cc thread_pool.cc "$out"/*.o
     echo "$sanitizer $variant"
     "$out/test"
   done
