@@ -1,0 +1,192 @@
+#include "cuda_compiler.h"
+
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <type_traits>
+
+namespace fcam {
+namespace cuda {
+namespace {
+
+// The build makes string literals of both files.
+const char kKernels[] =
+#include "permutohedral.cu.inc"
+    ;
+const char kJob[] =
+#include "cuda_job.h.inc"
+    ;
+
+typedef struct _nvrtcProgram* Program;
+
+struct Compiler {
+  int (*Version)(int* major, int* minor);
+  int (*GetNumSupportedArchs)(int*);
+  int (*GetSupportedArchs)(int*);
+  int (*CreateProgram)(Program*, const char* source, const char* name, int headers, const char* const* texts,
+                       const char* const* names);
+  int (*CompileProgram)(Program, int options, const char* const*);
+  int (*GetProgramLogSize)(Program, size_t*);
+  int (*GetProgramLog)(Program, char*);
+  int (*GetCUBINSize)(Program, size_t*);
+  int (*GetCUBIN)(Program, char*);
+  int (*GetPTXSize)(Program, size_t*);
+  int (*GetPTX)(Program, char*);
+  int (*DestroyProgram)(Program*);
+  int major = 0;
+  int minor = 0;
+};
+
+bool Open(const std::string& place, Compiler* compiler) {
+  void* library = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return false;
+  bool complete = true;
+  auto find = [&](const char* name, auto* function) {
+    *function = reinterpret_cast<std::remove_reference_t<decltype(*function)>>(dlsym(library, name));
+    complete &= *function != nullptr;
+  };
+  find("nvrtcVersion", &compiler->Version);
+  find("nvrtcGetNumSupportedArchs", &compiler->GetNumSupportedArchs);
+  find("nvrtcGetSupportedArchs", &compiler->GetSupportedArchs);
+  find("nvrtcCreateProgram", &compiler->CreateProgram);
+  find("nvrtcCompileProgram", &compiler->CompileProgram);
+  find("nvrtcGetProgramLogSize", &compiler->GetProgramLogSize);
+  find("nvrtcGetProgramLog", &compiler->GetProgramLog);
+  find("nvrtcGetCUBINSize", &compiler->GetCUBINSize);
+  find("nvrtcGetCUBIN", &compiler->GetCUBIN);
+  find("nvrtcGetPTXSize", &compiler->GetPTXSize);
+  find("nvrtcGetPTX", &compiler->GetPTX);
+  find("nvrtcDestroyProgram", &compiler->DestroyProgram);
+  return complete && compiler->Version(&compiler->major, &compiler->minor) == 0;
+}
+
+// The first compiler that is not of a newer generation than the driver, which could not load what it makes.
+bool Find(int driver_version, const std::vector<std::string>& places, Compiler* compiler, std::string* problem) {
+  std::vector<std::string> all = places;
+  for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}) all.push_back(name);
+  std::string newer;
+  for (const std::string& place : all) {
+    if (!Open(place, compiler)) continue;
+    if (compiler->major <= driver_version / 1000) return true;
+    newer = place;
+  }
+  const std::string generation = driver_version >= 13000 ? "" : "-cu12";
+  *problem = newer.empty() ? "NVIDIA's run-time compiler (libnvrtc) is missing"
+                           : "the run-time compiler " + newer + " is newer than the NVIDIA driver";
+  *problem += "; `pip install nvidia-cuda-nvrtc" + generation + "` brings one that fits";
+  return false;
+}
+
+std::string Option(const Compiler& compiler, int arch, bool* binary) {
+  int count = 0, newest = 0;
+  compiler.GetNumSupportedArchs(&count);
+  std::vector<int> archs(count);
+  compiler.GetSupportedArchs(archs.data());
+  *binary = false;
+  for (int known : archs) {
+    *binary |= known == arch;
+    if (known <= arch && known > newest) newest = known;
+  }
+  // A GPU that is newer than the compiler takes the code of an older one through the driver.
+  return *binary ? "--gpu-architecture=sm_" + std::to_string(arch)
+                 : "--gpu-architecture=compute_" + std::to_string(newest);
+}
+
+std::string Run(const Compiler& compiler, const std::string& architecture, bool binary, std::string* problem) {
+  Program program = nullptr;
+  const char* texts[] = {kJob};
+  const char* names[] = {"cuda_job.h"};
+  const char* options[] = {architecture.c_str(), "--std=c++17"};
+  std::string code;
+  bool done = compiler.CreateProgram(&program, kKernels, "permutohedral.cu", 1, texts, names) == 0 &&
+              compiler.CompileProgram(program, 2, options) == 0;
+  size_t size = 0;
+  if (done) {
+    done = (binary ? compiler.GetCUBINSize : compiler.GetPTXSize)(program, &size) == 0;
+    code.resize(size);
+    done = done && size > 0 && (binary ? compiler.GetCUBIN : compiler.GetPTX)(program, &code[0]) == 0;
+  }
+  if (!done) {
+    std::string log;
+    if (program != nullptr && compiler.GetProgramLogSize(program, &size) == 0) {
+      log.resize(size);
+      compiler.GetProgramLog(program, &log[0]);
+    }
+    *problem = "the kernels do not compile with " + architecture + " (NVRTC " + std::to_string(compiler.major) + "." +
+               std::to_string(compiler.minor) + "): " + log.c_str();
+    code.clear();
+  }
+  if (program != nullptr) compiler.DestroyProgram(&program);
+  return code;
+}
+
+std::string CacheFolder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && cache[0] == '/') return std::string(cache) + "/fcam_tf";
+  const char* home = std::getenv("HOME");
+  return home == nullptr ? "" : std::string(home) + "/.cache/fcam_tf";
+}
+
+std::string CachePath(const std::string& key) {
+  const std::string folder = CacheFolder();
+  if (folder.empty()) return "";
+  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  for (unsigned char c : key) hash = (hash ^ c) * 0x100000001b3u;
+  char name[32];
+  std::snprintf(name, sizeof name, "/%016llx.cubin", static_cast<unsigned long long>(hash));
+  return folder + name;
+}
+
+// Files begin with what they are made of, so that no other can be taken for them.
+std::string ReadCached(const std::string& path, const std::string& key) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string all = text.str();
+  const size_t begin = key.size() + sizeof(uint64_t);
+  uint64_t size = 0;
+  if (all.size() < begin || all.compare(0, key.size(), key) != 0) return "";
+  all.copy(reinterpret_cast<char*>(&size), sizeof size, key.size());
+  return all.size() - begin == size ? all.substr(begin) : "";
+}
+
+void WriteCached(const std::string& path, const std::string& key, const std::string& code) {
+  for (size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) {
+    mkdir(path.substr(0, at).c_str(), 0700);
+  }
+  const std::string partial = path + "." + std::to_string(getpid());
+  const uint64_t size = code.size();
+  std::ofstream file(partial, std::ios::binary);
+  file << key;
+  file.write(reinterpret_cast<const char*>(&size), sizeof size);
+  file << code;
+  file.close();
+  // Processes that start together each write a file of their own; the last one to be renamed stays.
+  if (!file || std::rename(partial.c_str(), path.c_str()) != 0) std::remove(partial.c_str());
+}
+
+}  // namespace
+
+std::string Compile(int arch, int driver_version, const std::vector<std::string>& places, std::string* problem) {
+  Compiler compiler;
+  if (!Find(driver_version, places, &compiler, problem)) return "";
+  bool binary = false;
+  const std::string option = Option(compiler, arch, &binary);
+  const std::string key = std::string(kJob) + kKernels + option + " NVRTC " + std::to_string(compiler.major) + "." +
+                          std::to_string(compiler.minor) + "\n";
+  const std::string path = CachePath(key);
+  std::string code = path.empty() ? "" : ReadCached(path, key);
+  if (!code.empty()) return code;
+  code = Run(compiler, option, binary, problem);
+  if (!code.empty() && !path.empty()) WriteCached(path, key, code);
+  return code;
+}
+
+}  // namespace cuda
+}  // namespace fcam

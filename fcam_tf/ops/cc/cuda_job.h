@@ -1,0 +1,64 @@
+// What the host hands to every CUDA kernel: one structure, so that no list of arguments can disagree. Nothing is included
+// here, because the run-time compiler has no headers.
+#ifndef FCAM_CUDA_JOB_H_
+#define FCAM_CUDA_JOB_H_
+
+namespace fcam {
+namespace cuda {
+
+constexpr unsigned kThreads = 256;   // of every block
+constexpr unsigned kTile = 1024;     // words of the bitmap that a block counts
+constexpr unsigned kRun = 8;         // pixels in a row whose values one thread splats
+
+// 32 addresses of an image's box: which of them are vertices, and the number of the first one. Vertices are numbered
+// from 1 in the order of their addresses; 0 stands for what is not there.
+struct Cell {
+  unsigned bits;
+  unsigned first;
+};
+
+// What was seen in an image: largest values, as unsigned integers of the same order, so that zero is where all begin.
+enum { kValuesPeak, kPixelsPeak, kHighest, kLowest = kHighest + 3, kFound = kLowest + 3 };
+
+struct Job {
+  // The geometry of the lattice, see geometry.h.
+  float own[5];
+  float previous[5];
+  int lowest[5];
+  unsigned stride[5];
+  unsigned axis[6];
+  int axes;    // of the blur: 4 or 6
+  float alpha; // factor of the lattice
+
+  int is_uint8;
+  int channels;        // 1 or 3
+  int width;
+  int pixels;          // of an image
+  int count;           // channels of the values
+  int ones;            // 1 where a channel of ones follows them, else 0
+  int reversed_first;  // the first direction of the blur is the reversed one
+  unsigned words;      // of an image's bitmap
+  unsigned tiles;      // of kTile words
+  unsigned rows;       // reserved for an image's vertices, row 0 among them
+  unsigned blocks;     // of an image whose partial losses are added
+
+  // One after the other for each image.
+  const void* image;         // pixels * channels
+  const float* values;       // pixels * count
+  unsigned* found;           // kFound
+  Cell* cells;               // words
+  unsigned* before;          // tiles: vertices before each
+  unsigned* vertices;        // 1
+  unsigned* neighbours;      // axes * 2 * rows
+  long long* sums;           // rows * (count + ones): splatted values in fixed point
+  float* splatted;           // rows * (count + ones)
+  float* blurred;            // for each direction twice: rows * (count + ones)
+  double* partial;           // blocks
+  float* losses;             // 1
+  float* out;                // pixels * count
+};
+
+}  // namespace cuda
+}  // namespace fcam
+
+#endif  // FCAM_CUDA_JOB_H_

@@ -1,0 +1,286 @@
+// Runs the CUDA kernels and the code that launches them on the CPU, and compares with the lattice of the CPU.
+
+#include "cuda_lattice.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cuda_shim.h"
+
+namespace {
+
+int failures = 0;
+
+void Expect(bool condition, const char* what, double got = 0) {
+  if (condition) return;
+  std::printf("FAILED: %s (%g)\n", what, got);
+  ++failures;
+}
+
+enum class Kind { kNoise, kConstant, kPhoto };
+
+struct Case {
+  int64_t batch, height, width;
+  int channels, count;
+  float sigma_rgb, sigma_xy;
+  bool is_uint8;
+  Kind kind;
+};
+
+std::string Name(const Case& c) {
+  char text[160];
+  std::snprintf(text, sizeof text, "%ldx%ldx%ldx%d, %d classes, sigmas %g/%g, %s, image %d", static_cast<long>(c.batch),
+                static_cast<long>(c.height), static_cast<long>(c.width), c.channels, c.count, c.sigma_rgb, c.sigma_xy,
+                c.is_uint8 ? "uint8" : "float", static_cast<int>(c.kind));
+  return text;
+}
+
+class Data {
+ public:
+  explicit Data(const Case& c) : c_(c) {
+    std::mt19937 random(1);
+    std::uniform_int_distribution<int> grey(0, 255);
+    std::uniform_real_distribution<float> unit(0, 1);
+    for (int64_t n = 0; n < c.batch; ++n) {
+      for (int64_t y = 0; y < c.height; ++y) {
+        for (int64_t x = 0; x < c.width; ++x) {
+          for (int k = 0; k < c.channels; ++k) {
+            const double wave = 128 + 100 * std::sin(0.13 * x * (k + 1) + n) * std::cos(0.09 * y) + 8 * unit(random);
+            const int value = c.kind == Kind::kConstant ? 77 : c.kind == Kind::kNoise ? grey(random) : std::lround(wave);
+            bytes_.push_back(static_cast<uint8_t>(value));
+            floats.push_back(static_cast<float>(value) * 1.01f - 20);
+          }
+          float total = 0;
+          for (int k = 0; k < c.count; ++k) total += values.emplace_back(unit(random) + 0.01f);
+          for (int k = 0; k < c.count; ++k) values[values.size() - 1 - k] /= total;
+        }
+      }
+    }
+  }
+
+  fcam::Images images() const {
+    const void* pixels = c_.is_uint8 ? static_cast<const void*>(bytes_.data()) : floats.data();
+    return {pixels, c_.is_uint8, c_.batch, c_.height, c_.width, c_.channels, c_.sigma_rgb, c_.sigma_xy};
+  }
+
+  std::vector<float> values;
+  std::vector<float> floats;
+
+ private:
+  Case c_;
+  std::vector<uint8_t> bytes_;
+};
+
+// Every buffer by itself, so that a sanitizer sees what is written behind it, and full of nonsense at first.
+class Heap : public fcam::cuda::Scratch {
+ public:
+  explicit Heap(size_t bytes) {
+    data = std::malloc(bytes);
+    std::memset(data, 0xCD, bytes);
+    ++live;
+  }
+  ~Heap() override {
+    Expect(!shim::record.pending, "memory is given back when no work is under way");
+    std::free(data);
+    --live;
+  }
+  static int live;
+};
+int Heap::live = 0;
+
+std::unique_ptr<fcam::cuda::Scratch> Allocate(size_t bytes) { return std::make_unique<Heap>(bytes); }
+
+const fcam::cuda::Device& TheDevice() {
+  std::string problem;
+  static const fcam::cuda::Device* device = fcam::cuda::DeviceOf(&problem, &problem);
+  if (device == nullptr) std::printf("FAILED: %s\n", problem.c_str()), std::exit(1);
+  return *device;
+}
+
+double Norm(const std::vector<float>& values) {
+  double sum = 0;
+  for (float value : values) sum += static_cast<double>(value) * value;
+  return std::sqrt(sum);
+}
+
+double Distance(std::vector<float> got, const std::vector<float>& expected) {
+  for (size_t i = 0; i < got.size(); ++i) got[i] -= expected[i];
+  return Norm(got);
+}
+
+struct Results {
+  std::vector<float> filtered, losses, gradient;
+};
+
+Results OnDevice(const Case& c, const Data& data, bool flag) {
+  Results r;
+  const fcam::Images images = data.images();
+  r.filtered.assign(data.values.size(), NAN);
+  r.gradient = r.filtered;
+  r.losses.assign(c.batch, NAN);
+  const auto direction = flag ? fcam::Direction::kForward : fcam::Direction::kTransposed;
+  const auto filter =
+      fcam::cuda::Filter(TheDevice(), Allocate, images, data.values.data(), c.count, direction, r.filtered.data());
+  const auto loss = fcam::cuda::CrfLoss(TheDevice(), Allocate, images, data.values.data(), c.count, flag,
+                                        r.losses.data(), r.gradient.data());
+  for (const auto& outcome : {filter, loss}) {
+    if (!outcome.error.empty() || outcome.too_large || outcome.batch.status != fcam::Status::kOk) {
+      std::printf("FAILED: %s: %s %s\n", Name(c).c_str(), outcome.error.c_str(), fcam::Describe(outcome.batch.status));
+      ++failures;
+    }
+  }
+  Expect(shim::record.clean, "work is queued after the context was synchronised, with the context current");
+  Expect(shim::record.depth == 0, "the context is current no longer");
+  Expect(Heap::live == 0, "scratch is given back");
+  return r;
+}
+
+void CheckAgreesWithTheCpu(const Case& c) {
+  const Data data(c);
+  for (bool flag : {true, false}) {
+    const auto direction = flag ? fcam::Direction::kForward : fcam::Direction::kTransposed;
+    Results cpu;
+    cpu.filtered.resize(data.values.size());
+    cpu.gradient.resize(data.values.size());
+    cpu.losses.resize(c.batch);
+    fcam::FilterBatch(data.images(), data.values.data(), c.count, direction, cpu.filtered.data());
+    fcam::CrfLossBatch(data.images(), data.values.data(), c.count, flag, cpu.losses.data(), cpu.gradient.data());
+    const Results gpu = OnDevice(c, data, flag);
+    // Loss and gradient may be small differences of filtered values, and are measured by these.
+    const double scale = Norm(cpu.filtered);
+    const double worst = std::fmax(Distance(gpu.filtered, cpu.filtered), Distance(gpu.gradient, cpu.gradient)) / scale;
+    Expect(worst < 1e-5, (Name(c) + ": filter and gradient").c_str(), worst);
+    const double loss = Distance(gpu.losses, cpu.losses) / (Norm(cpu.losses) + scale * Norm(data.values));
+    Expect(loss < 1e-5, (Name(c) + ": loss").c_str(), loss);
+  }
+}
+
+// Bit for bit: a missing barrier or a sum that depends on the order shows here.
+void CheckOrderOfThreadsChangesNothing(const Case& c) {
+  const Data data(c);
+  shim::Block& block = shim::Block::Get();
+  const Results forward = OnDevice(c, data, true);
+  for (shim::Order order : {shim::Order::kBackward, shim::Order::kShuffled}) {
+    block.order = order;
+    const Results other = OnDevice(c, data, true);
+    Expect(other.filtered == forward.filtered && other.losses == forward.losses && other.gradient == forward.gradient,
+           (Name(c) + ": order of threads").c_str(), static_cast<int>(order));
+  }
+  block.order = shim::Order::kForward;
+}
+
+void CheckImagesAreIndependent(const Case& c) {
+  const Data data(c);
+  const Results all = OnDevice(c, data, true);
+  const int64_t pixels = c.height * c.width, size = pixels * c.count;
+  for (int64_t n = 0; n < c.batch; ++n) {
+    fcam::Images one = data.images();
+    one.batch = 1;
+    one.pixels = static_cast<const char*>(one.pixels) + n * pixels * c.channels * (c.is_uint8 ? 1 : 4);
+    float loss;
+    std::vector<float> gradient(size);
+    fcam::cuda::CrfLoss(TheDevice(), Allocate, one, data.values.data() + n * size, c.count, true, &loss,
+                        gradient.data());
+    Expect(loss == all.losses[n], (Name(c) + ": loss alone and in the batch").c_str(), loss - all.losses[n]);
+    Expect(std::memcmp(gradient.data(), all.gradient.data() + n * size, size * sizeof(float)) == 0,
+           (Name(c) + ": gradient alone and in the batch").c_str());
+  }
+}
+
+void CheckMagnitudes() {
+  const Case c = {1, 9, 11, 3, 2, 90, 20, true, Kind::kNoise};
+  for (float factor : {1e-30f, 1e-12f, 1e12f, 1e30f}) {
+    Data data(c);
+    for (float& value : data.values) value *= factor;
+    std::vector<float> cpu(data.values.size()), gpu(cpu);
+    fcam::FilterBatch(data.images(), data.values.data(), 2, fcam::Direction::kForward, cpu.data());
+    fcam::cuda::Filter(TheDevice(), Allocate, data.images(), data.values.data(), 2, fcam::Direction::kForward,
+                       gpu.data());
+    for (size_t i = 0; i < cpu.size(); ++i) cpu[i] /= factor, gpu[i] /= factor;
+    Expect(Distance(gpu, cpu) < 1e-5 * Norm(cpu), "values of any magnitude", factor);
+  }
+}
+
+void CheckRefusals() {
+  const Case c = {2, 5, 6, 3, 2, 15, 50, false, Kind::kNoise};
+  Data data(c);
+  std::vector<float> losses(2), gradient(data.values.size());
+  auto run = [&](const fcam::Images& images) {
+    return fcam::cuda::CrfLoss(TheDevice(), Allocate, images, data.values.data(), 2, true, losses.data(),
+                               gradient.data());
+  };
+  data.values.back() = NAN;
+  auto outcome = run(data.images());
+  Expect(outcome.batch.status == fcam::Status::kValuesNotFinite && outcome.batch.image == 1, "NaN probability");
+  data.values.back() = -INFINITY;
+  Expect(run(data.images()).batch.status == fcam::Status::kValuesNotFinite, "infinite probability");
+  data.floats[3] = INFINITY;
+  outcome = run(data.images());
+  Expect(outcome.batch.status == fcam::Status::kImageNotFinite && outcome.batch.image == 0, "infinite image");
+  data.floats[3] = 0;
+  data.values.back() = 0;
+  fcam::Images images = data.images();
+  images.sigma_rgb = 0.01f;
+  Expect(run(images).too_large, "a box too large for the bitmap is left to the CPU");
+  images.sigma_rgb = 1e-12f;
+  Expect(run(images).too_large, "a range past the coordinates is left to the CPU, which tells the image");
+  Expect(Heap::live == 0 && shim::record.depth == 0, "refusals leave nothing behind");
+}
+
+void CheckFailures() {
+  const Case c = {2, 5, 6, 3, 2, 90, 50, true, Kind::kNoise};
+  const Data data(c);
+  std::vector<float> losses(2), gradient(data.values.size());
+  for (int fail_at = 0; fail_at < 14; ++fail_at) {
+    shim::record.launches = 0;
+    shim::record.fail_at = fail_at;
+    const auto outcome = fcam::cuda::CrfLoss(TheDevice(), Allocate, data.images(), data.values.data(), 2, true,
+                                             losses.data(), gradient.data());
+    Expect(outcome.error == "cuLaunchKernel: made to fail (700)", "a failed launch is told", fail_at);
+    Expect(Heap::live == 0 && shim::record.depth == 0, "a failed launch leaves nothing behind", fail_at);
+  }
+  shim::record.fail_at = -1;
+  for (int last = 0; last < 8; ++last) {
+    int left = last;
+    const auto outcome = fcam::cuda::CrfLoss(
+        TheDevice(), [&](size_t bytes) { return left-- > 0 ? Allocate(bytes) : nullptr; }, data.images(),
+        data.values.data(), 2, true, losses.data(), gradient.data());
+    Expect(outcome.batch.status == fcam::Status::kOutOfMemory, "no memory is told", last);
+    Expect(Heap::live == 0 && shim::record.depth == 0, "no memory leaves nothing behind", last);
+  }
+}
+
+void CheckEmpty() {
+  float loss[2] = {7, 7};
+  const fcam::Images images = {nullptr, true, 2, 0, 5, 3, 15, 50};
+  const auto outcome = fcam::cuda::CrfLoss(TheDevice(), Allocate, images, nullptr, 2, true, loss, nullptr);
+  Expect(outcome.error.empty() && loss[0] == 0 && loss[1] == 0, "images without pixels have no loss");
+}
+
+}  // namespace
+
+int main() {
+  const Case cases[] = {
+      {1, 1, 1, 3, 2, 60, 100, true, Kind::kNoise},     {2, 1, 19, 3, 2, 60, 100, true, Kind::kNoise},
+      {2, 23, 1, 1, 1, 15, 100, true, Kind::kNoise},    {3, 20, 31, 3, 2, 60, 50, true, Kind::kPhoto},
+      {1, 16, 16, 3, 7, 60, 50, false, Kind::kPhoto},   {1, 20, 21, 1, 21, 30, 20, false, Kind::kNoise},
+      {2, 24, 24, 3, 3, 60, 20, true, Kind::kConstant}, {1, 33, 17, 3, 21, 60, 40, false, Kind::kPhoto},
+      {2, 17, 15, 1, 2, 10, 9, false, Kind::kConstant},
+  };
+  for (const Case& c : cases) {
+    CheckAgreesWithTheCpu(c);
+    CheckOrderOfThreadsChangesNothing(c);
+    CheckImagesAreIndependent(c);
+  }
+  CheckAgreesWithTheCpu({1, 40, 40, 3, 2, 15, 100, true, Kind::kNoise});  // many tiles, most of them empty
+  CheckMagnitudes();
+  CheckRefusals();
+  CheckFailures();
+  CheckEmpty();
+  std::printf("%d failures\n", failures);
+  return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,416 @@
+// The lattice on a GPU, for a batch of images: blockIdx.y is the image. The numbers are those of lattice.inc, but there is
+// no table and no lock: pixels mark the addresses of their vertices in a bitmap, and the rank of an address in it is the
+// vertex's number. Values are splatted in fixed point, where the order of additions does not matter, so results are the
+// same from run to run.
+//
+// Compiled at run time for the GPU at hand (cuda_compiler.h), by nvcc as a check, and by a C++ compiler in the tests.
+
+#include "cuda_job.h"
+
+using namespace fcam::cuda;
+
+namespace {
+
+constexpr float kUnit = 134217728.0f;  // 2^27: fractions as integers, with room for three more bits
+
+__device__ unsigned Thread() { return blockIdx.x * kThreads + threadIdx.x; }
+
+// Unsigned integers in the order of the floats.
+__device__ unsigned Ordered(float value) {
+  const unsigned bits = __float_as_uint(value);
+  return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+__device__ void SortDescending(int& a, int& b) {
+  const int larger = a > b ? a : b;
+  b = a > b ? b : a;
+  a = larger;
+}
+
+__device__ float Pixel(const Job& job, unsigned image, int pixel, int channel) {
+  const long long index = (static_cast<long long>(image) * job.pixels + pixel) * job.channels + channel;
+  return job.is_uint8 ? static_cast<float>(static_cast<const unsigned char*>(job.image)[index])
+                      : static_cast<const float*>(job.image)[index];
+}
+
+// The vertices of a pixel's simplex and its barycentric weights; lattice.inc explains.
+template <int D>
+__device__ void Locate(const Job& job, unsigned image, int pixel, unsigned* addresses, float* weights) {
+  float raw[D];
+  raw[0] = static_cast<float>(pixel % job.width);
+  raw[1] = static_cast<float>(pixel / job.width);
+#pragma unroll
+  for (int c = 0; c < D - 2; ++c) raw[c + 2] = Pixel(job, image, pixel, c);
+  float y = 0;
+  int above = 0;
+  unsigned address = 0;
+  int key[D];
+#pragma unroll
+  for (int j = D - 1; j >= 0; --j) {
+    y = fmaf(job.own[j], raw[j], y);
+    if (j > 0) y = fmaf(job.previous[j], raw[j - 1], y);
+    int floor = static_cast<int>(y);
+    floor -= static_cast<float>(floor) > y;
+    key[j] = (static_cast<int>((y - static_cast<float>(floor)) * kUnit) << 3) | (7 - j);
+    address += static_cast<unsigned>(floor - above - job.lowest[j]) * job.stride[j];
+    above = floor;
+  }
+  if (D == 5) {
+    SortDescending(key[0], key[1]);
+    SortDescending(key[D - 2], key[D - 1]);
+    SortDescending(key[2], key[D - 1]);
+    SortDescending(key[2], key[D - 2]);
+    SortDescending(key[1], key[D - 1]);
+    SortDescending(key[0], key[D - 2]);
+    SortDescending(key[0], key[2]);
+    SortDescending(key[1], key[D - 2]);
+    SortDescending(key[1], key[2]);
+  } else {
+    SortDescending(key[0], key[1]);
+    SortDescending(key[1], key[2]);
+    SortDescending(key[0], key[1]);
+  }
+  float before = 1.0f;
+  addresses[0] = address;
+#pragma unroll
+  for (int k = 0; k < D; ++k) {
+    const float fraction = static_cast<float>(key[k] >> 3) * (1.0f / kUnit);
+    weights[k] = before - fraction;
+    before = fraction;
+    address += job.axis[7 - (key[k] & 7)];
+    addresses[k + 1] = address;
+  }
+  weights[D] = before;
+}
+
+// The vertex at an address, 0 where there is none.
+__device__ unsigned Find(const Cell* cells, unsigned address) {
+  const Cell cell = cells[address / 32];
+  const unsigned bit = 1u << address % 32;
+  return cell.bits & bit ? cell.first + __popc(cell.bits & (bit - 1)) : 0;
+}
+
+// The sum of what the threads before this one hold; `shared` has kThreads elements, and ends with the sum of all last.
+__device__ unsigned SumBefore(unsigned value, unsigned* shared) {
+  shared[threadIdx.x] = value;
+  __syncthreads();
+  for (unsigned step = 1; step < kThreads; step *= 2) {
+    const unsigned left = threadIdx.x >= step ? shared[threadIdx.x - step] : 0;
+    __syncthreads();
+    shared[threadIdx.x] += left;
+    __syncthreads();
+  }
+  return shared[threadIdx.x] - value;
+}
+
+// The sum of what all threads hold, in a fixed order; the first thread has it.
+__device__ double Sum(double value, double* shared) {
+  shared[threadIdx.x] = value;
+  __syncthreads();
+  for (unsigned half = kThreads / 2; half > 0; half /= 2) {
+    if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+    __syncthreads();
+  }
+  return shared[0];
+}
+
+// Fixed point of an image's values: this many binary places keep the sum over all pixels below 2^62.
+__device__ int Places(const Job& job, unsigned peak) {
+  const int exponent = static_cast<int>(peak >> 23) - 126;  // values are below 2^exponent
+  const int most = 32 - __clz(job.pixels - 1);              // there are up to 2^most of them
+  const int places = 62 - most - exponent;
+  return places < 127 ? places : 127;
+}
+
+__device__ int PlacesOf(const Job& job, unsigned image, int channel) {
+  const unsigned peak = channel < job.count ? job.found[image * kFound + kValuesPeak] : __float_as_uint(1.0f);
+  return Places(job, peak);
+}
+
+__device__ Cell* Cells(const Job& job, unsigned image) {
+  return job.cells + static_cast<unsigned long long>(image) * job.words;
+}
+
+// A word of this image's bitmap that this thread counts.
+__device__ unsigned Word(unsigned k) { return blockIdx.x * kTile + threadIdx.x * (kTile / kThreads) + k; }
+
+__device__ unsigned CountVertices(const Job& job, const Cell* cells) {
+  unsigned count = 0;
+  for (unsigned k = 0; k < kTile / kThreads; ++k) {
+    if (Word(k) < job.words) count += __popc(cells[Word(k)].bits);
+  }
+  return count;
+}
+
+template <int D>
+__device__ void Mark(const Job& job) {
+  const unsigned pixel = Thread();
+  if (pixel >= static_cast<unsigned>(job.pixels)) return;
+  unsigned addresses[D + 1];
+  float weights[D + 1];
+  Locate<D>(job, blockIdx.y, pixel, addresses, weights);
+  Cell* cells = Cells(job, blockIdx.y);
+#pragma unroll
+  for (int v = 0; v <= D; ++v) {
+    unsigned* bits = &cells[addresses[v] / 32].bits;
+    const unsigned bit = 1u << addresses[v] % 32;
+    if (!(*bits & bit)) atomicOr(bits, bit);  // most are there already, and reading is cheaper
+  }
+}
+
+// The simplices of a block's pixels. Rows are longer than the block, so that vertices fall on different banks.
+struct Simplices {
+  unsigned ids[6][kThreads + 1];
+  float weights[6][kThreads + 1];
+};
+
+template <int D>
+__device__ void LocateBlock(const Job& job, Simplices& simplices) {
+  const unsigned pixel = Thread();
+  if (pixel < static_cast<unsigned>(job.pixels)) {
+    unsigned addresses[D + 1];
+    float weights[D + 1];
+    Locate<D>(job, blockIdx.y, pixel, addresses, weights);
+#pragma unroll
+    for (int v = 0; v <= D; ++v) {
+      simplices.ids[v][threadIdx.x] = Find(Cells(job, blockIdx.y), addresses[v]);
+      simplices.weights[v][threadIdx.x] = weights[v];
+    }
+  }
+  __syncthreads();
+}
+
+// Pixels of this block, of which the last one of an image has fewer.
+__device__ unsigned PixelsHere(const Job& job) {
+  const unsigned left = job.pixels - blockIdx.x * kThreads;
+  return left < kThreads ? left : kThreads;
+}
+
+template <int D>
+__device__ void Splat(const Job& job, Simplices& simplices) {
+  LocateBlock<D>(job, simplices);
+  const unsigned here = PixelsHere(job);
+  const unsigned count = job.count;
+  const unsigned channels = count + job.ones;
+  const unsigned runs = (here + kRun - 1) / kRun;
+  const long long first = static_cast<long long>(blockIdx.y) * job.pixels + blockIdx.x * kThreads;
+  long long* sums = job.sums + static_cast<unsigned long long>(blockIdx.y) * job.rows * channels;
+  for (unsigned item = threadIdx.x; item < runs * (D + 1) * channels; item += kThreads) {
+    const unsigned channel = item % channels;
+    const unsigned vertex = item / channels % (D + 1);
+    const unsigned start = item / channels / (D + 1) * kRun;
+    const unsigned end = start + kRun < here ? start + kRun : here;
+    const float scale = ldexpf(1.0f, PlacesOf(job, blockIdx.y, channel));
+    // Neighbours in a row often share a vertex: what they add to it goes there at once.
+    unsigned id = simplices.ids[vertex][start];
+    long long sum = 0;
+    for (unsigned p = start; p < end; ++p) {
+      if (simplices.ids[vertex][p] != id) {
+        atomicAdd(reinterpret_cast<unsigned long long*>(sums + static_cast<long long>(id) * channels + channel), sum);
+        id = simplices.ids[vertex][p];
+        sum = 0;
+      }
+      const float value = channel < count ? job.values[(first + p) * count + channel] : 1.0f;
+      sum += __float2ll_rn(simplices.weights[vertex][p] * value * scale);
+    }
+    atomicAdd(reinterpret_cast<unsigned long long*>(sums + static_cast<long long>(id) * channels + channel), sum);
+  }
+}
+
+template <int D>
+__device__ void Slice(const Job& job, Simplices& simplices) {
+  LocateBlock<D>(job, simplices);
+  const unsigned channels = job.count + job.ones;
+  const unsigned images = gridDim.y;
+  const long long first = static_cast<long long>(blockIdx.y) * job.pixels + blockIdx.x * kThreads;
+  // The last step of the blur wrote the second buffer of each direction.
+  const float* blurred = job.blurred + static_cast<unsigned long long>(images + blockIdx.y) * job.rows * channels;
+  const unsigned count = job.count;
+  for (unsigned item = threadIdx.x; item < PixelsHere(job) * count; item += kThreads) {
+    const unsigned pixel = item / count;
+    const unsigned channel = item % count;
+    float sum = 0;
+#pragma unroll
+    for (int v = 0; v <= D; ++v) {
+      const long long id = simplices.ids[v][pixel];
+      sum = fmaf(simplices.weights[v][pixel], blurred[id * channels + channel], sum);
+    }
+    job.out[first * count + item] = sum * job.alpha;
+  }
+}
+
+}  // namespace
+
+// Largest magnitudes, in which NaN and infinity show, and the range of the channels of float images.
+extern "C" __global__ void fcam_inspect(const __grid_constant__ Job job) {
+  __shared__ unsigned largest[kFound];
+  if (threadIdx.x < kFound) largest[threadIdx.x] = 0;
+  __syncthreads();
+  unsigned own[kFound] = {};
+  const long long size = static_cast<long long>(job.pixels) * job.count;
+  for (long long i = Thread(); i < size; i += gridDim.x * kThreads) {
+    const unsigned bits = __float_as_uint(job.values[blockIdx.y * size + i]) & 0x7fffffffu;
+    if (bits > own[kValuesPeak]) own[kValuesPeak] = bits;
+  }
+  if (!job.is_uint8) {
+    for (int pixel = Thread(); pixel < job.pixels; pixel += gridDim.x * kThreads) {
+#pragma unroll
+      for (int c = 0; c < 3; ++c) {
+        if (c == job.channels) break;
+        const float value = Pixel(job, blockIdx.y, pixel, c);
+        const unsigned bits = __float_as_uint(value) & 0x7fffffffu;
+        const unsigned ordered = Ordered(value);
+        if (bits > own[kPixelsPeak]) own[kPixelsPeak] = bits;
+        if (ordered > own[kHighest + c]) own[kHighest + c] = ordered;
+        if (~ordered > own[kLowest + c]) own[kLowest + c] = ~ordered;
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kFound; ++i) {
+    if (own[i] > 0) atomicMax(&largest[i], own[i]);
+  }
+  __syncthreads();
+  if (threadIdx.x < kFound) atomicMax(&job.found[blockIdx.y * kFound + threadIdx.x], largest[threadIdx.x]);
+}
+
+extern "C" __global__ void fcam_mark3(const __grid_constant__ Job job) { Mark<3>(job); }
+extern "C" __global__ void fcam_mark5(const __grid_constant__ Job job) { Mark<5>(job); }
+
+// Vertices of each tile of the bitmap ...
+extern "C" __global__ void fcam_count(const __grid_constant__ Job job) {
+  __shared__ unsigned shared[kThreads];
+  SumBefore(CountVertices(job, Cells(job, blockIdx.y)), shared);
+  if (threadIdx.x == 0) job.before[blockIdx.y * job.tiles + blockIdx.x] = shared[kThreads - 1];
+}
+
+// ... of all tiles before each, and of the image; one block for an image ...
+extern "C" __global__ void fcam_scan(const __grid_constant__ Job job) {
+  __shared__ unsigned shared[kThreads];
+  unsigned* before = job.before + blockIdx.y * job.tiles;
+  unsigned total = 0;
+  for (unsigned start = 0; start < job.tiles; start += kThreads) {
+    const unsigned tile = start + threadIdx.x;
+    const unsigned left = SumBefore(tile < job.tiles ? before[tile] : 0, shared);
+    if (tile < job.tiles) before[tile] = total + left;
+    total += shared[kThreads - 1];
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) job.vertices[blockIdx.y] = total;
+}
+
+// ... and the number of the first vertex of each word.
+extern "C" __global__ void fcam_rank(const __grid_constant__ Job job) {
+  __shared__ unsigned shared[kThreads];
+  Cell* cells = Cells(job, blockIdx.y);
+  const unsigned left = SumBefore(CountVertices(job, cells), shared);
+  unsigned first = 1 + job.before[blockIdx.y * job.tiles + blockIdx.x] + left;
+  for (unsigned k = 0; k < kTile / kThreads; ++k) {
+    if (Word(k) >= job.words) break;
+    cells[Word(k)].first = first;
+    first += __popc(cells[Word(k)].bits);
+  }
+}
+
+// The neighbours of each vertex along each axis, on both sides.
+extern "C" __global__ void fcam_connect(const __grid_constant__ Job job) {
+  const unsigned word = Thread();
+  if (word >= job.words) return;
+  const Cell* cells = Cells(job, blockIdx.y);
+  unsigned* neighbours = job.neighbours + static_cast<unsigned long long>(blockIdx.y) * job.axes * 2 * job.rows;
+  unsigned id = cells[word].first;
+  for (unsigned bits = cells[word].bits; bits != 0; bits &= bits - 1, ++id) {
+    const unsigned address = word * 32 + __ffs(bits) - 1;
+    for (int axis = 0; axis < job.axes; ++axis) {
+      unsigned* both = neighbours + static_cast<unsigned long long>(axis) * 2 * job.rows + id;
+      both[0] = Find(cells, address + job.axis[axis]);
+      both[job.rows] = Find(cells, address - job.axis[axis]);
+    }
+  }
+}
+
+extern "C" __global__ void fcam_splat3(const __grid_constant__ Job job) {
+  __shared__ Simplices simplices;
+  Splat<3>(job, simplices);
+}
+extern "C" __global__ void fcam_splat5(const __grid_constant__ Job job) {
+  __shared__ Simplices simplices;
+  Splat<5>(job, simplices);
+}
+
+// Fixed point to float. One thread for each channel of each vertex, as in what follows.
+extern "C" __global__ void fcam_settle(const __grid_constant__ Job job) {
+  const unsigned channels = job.count + job.ones;
+  const unsigned item = Thread();
+  if (item / channels > job.vertices[blockIdx.y]) return;
+  const unsigned long long index = static_cast<unsigned long long>(blockIdx.y) * job.rows * channels + item;
+  job.splatted[index] =
+      ldexpf(static_cast<float>(job.sums[index]), -PlacesOf(job, blockIdx.y, static_cast<int>(item % channels)));
+}
+
+// One axis of the blur; blockIdx.z is the direction.
+extern "C" __global__ void fcam_blur(const __grid_constant__ Job job, int step) {
+  const unsigned channels = job.count + job.ones;
+  const unsigned item = Thread();
+  const unsigned id = item / channels;
+  if (id > job.vertices[blockIdx.y]) return;
+  const unsigned long long size = static_cast<unsigned long long>(job.rows) * channels;
+  const unsigned images = gridDim.y;
+  float* buffers = job.blurred + (static_cast<unsigned long long>(blockIdx.z) * 2 * images + blockIdx.y) * size;
+  const float* from = step == 0 ? job.splatted + blockIdx.y * size : buffers + (step + 1) % 2 * images * size;
+  float* to = buffers + step % 2 * images * size;
+  if (id == 0) {
+    to[item] = 0;
+    return;
+  }
+  const bool reversed = (blockIdx.z == 1) != (job.reversed_first != 0);
+  const int axis = reversed ? job.axes - 1 - step : step;
+  const unsigned* both =
+      job.neighbours + (static_cast<unsigned long long>(blockIdx.y) * job.axes + axis) * 2 * job.rows + id;
+  const unsigned channel = item % channels;
+  const float one = from[static_cast<unsigned long long>(both[0]) * channels + channel];
+  const float other = from[static_cast<unsigned long long>(both[job.rows]) * channels + channel];
+  to[item] = fmaf(0.5f, one + other, from[item]);
+}
+
+// Losses, summed in double, and what their gradients are sliced from. With ones the filter is the mean of both
+// directions and the loss that of (W + W^T) / 2; without, those of the published code.
+extern "C" __global__ void fcam_combine(const __grid_constant__ Job job) {
+  __shared__ double shared[kThreads];
+  const unsigned channels = job.count + job.ones;
+  const unsigned item = Thread();
+  const unsigned id = item / channels;
+  const unsigned channel = item % channels;
+  double term = 0;
+  if (id > 0 && id <= job.vertices[blockIdx.y] && static_cast<int>(channel) < job.count) {
+    const unsigned long long size = static_cast<unsigned long long>(job.rows) * channels;
+    const unsigned images = gridDim.y;
+    float* one = job.blurred + (images + blockIdx.y) * size;
+    const float* other = one + 2 * images * size;
+    const unsigned all = item - channel + job.count;
+    const float ones = job.ones ? 0.5f * (one[all] + other[all]) : 0.0f;
+    const float value = job.ones ? 0.5f * (one[item] + other[item]) : one[item];
+    term = static_cast<double>(job.splatted[blockIdx.y * size + item]) * (static_cast<double>(ones) - value);
+    one[item] = ones - 2.0f * value;
+  }
+  const double sum = Sum(term, shared);
+  if (threadIdx.x == 0) job.partial[blockIdx.y * static_cast<unsigned long long>(job.blocks) + blockIdx.x] = sum;
+}
+
+extern "C" __global__ void fcam_total(const __grid_constant__ Job job) {
+  __shared__ double shared[kThreads];
+  const double* partial = job.partial + blockIdx.y * static_cast<unsigned long long>(job.blocks);
+  double sum = 0;
+  for (unsigned i = threadIdx.x; i < job.blocks; i += kThreads) sum += partial[i];
+  sum = Sum(sum, shared);
+  if (threadIdx.x == 0) job.losses[blockIdx.y] = static_cast<float>(sum * job.alpha);
+}
+
+extern "C" __global__ void fcam_slice3(const __grid_constant__ Job job) {
+  __shared__ Simplices simplices;
+  Slice<3>(job, simplices);
+}
+extern "C" __global__ void fcam_slice5(const __grid_constant__ Job job) {
+  __shared__ Simplices simplices;
+  Slice<5>(job, simplices);
+}

@@ -1,0 +1,25 @@
+"""Compiling the C++ test programs."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[3] / "fcam_tf" / "ops" / "cc"
+LATTICE = ("permutohedral", "geometry", "batch", "thread_pool", "lattice_baseline")
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+
+
+def run(folder, *names, options=()):
+    """Compile sources without the fast instruction sets, run them, and return what they print."""
+    program = folder / names[0]
+    subprocess.run(
+        ["g++", "-std=gnu++17", "-O1", "-DFCAM_PORTABLE", "-Wno-psabi", "-pthread", *options]
+        + ["-o", program, *(SOURCES / f"{name}.cc" for name in (*names, *LATTICE))],
+        check=True,
+    )
+    done = subprocess.run([program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
