@@ -61,10 +61,11 @@ def crf_loss_and_gradient(
     Returns:
         (B,) and (B, H, W, K), float32.
     """
+    _refuse_xla()
     native = loader.library()
     if native is None:
         return lattice.crf_loss_and_gradient(images, probabilities, sigma_rgb, sigma_xy, symmetric)
-    with tf.device("CPU"):
+    with loader.device():
         return native.fcam_crf_loss(
             images=images,
             probabilities=probabilities,
@@ -95,6 +96,8 @@ def image_tensor(images: Any) -> tf.Tensor:
 def _filter(
     values: tf.Tensor, images: tf.Tensor, sigma_rgb: float, sigma_xy: float, *, transpose: bool
 ) -> tf.Tensor:
+    _refuse_xla()
+
     @tf.custom_gradient
     def run(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
@@ -103,7 +106,7 @@ def _filter(
         native = loader.library()
         if native is None:
             return lattice.filter_batch(values, images, sigma_rgb, sigma_xy, transpose), gradient
-        with tf.device("CPU"):
+        with loader.device():
             filtered = native.fcam_bilateral_filter(
                 images=images,
                 values=values,
@@ -114,3 +117,20 @@ def _filter(
         return filtered, gradient
 
     return run(values)
+
+
+def _refuse_xla() -> None:
+    """Say what to do before XLA says that it knows no such operation.
+
+    Raises:
+        NotImplementedError: a function is being traced for XLA.
+    """
+    # TensorFlow has no public way to ask; tests hold that this one works.
+    from tensorflow.python.ops import control_flow_util  # noqa: PLC0415
+
+    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        raise NotImplementedError(
+            "the permutohedral lattice cannot be compiled by XLA. Compile the model with "
+            "jit_compile=False, or set `model.supports_jit = False` before, so that "
+            'jit_compile="auto" leaves XLA off; or use method="exact" (for small images).'
+        )

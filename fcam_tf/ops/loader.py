@@ -6,27 +6,40 @@ when it is first needed: importing the package cannot fail because of it.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
+import importlib.util
 import os
 import warnings
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 SWITCH = "FCAM_OPS"
-NATIVE, TENSORFLOW = "native", "tensorflow"
+CUDA, NATIVE, TENSORFLOW = "cuda", "native", "tensorflow"
 
 
 def backend() -> str:
-    """Return what computes the lattice: "native" (compiled) or "tensorflow" (slower).
+    """Return what computes the lattice: "cuda", "native" (the CPU) or "tensorflow" (slower).
 
-    The environment variable FCAM_OPS forces one of the two; it is read when an operation is first
-    used.
+    "cuda" is where TensorFlow sees a GPU that the kernels run on. The environment variable FCAM_OPS
+    forces one of the three; it is read when an operation is first used.
 
     Raises:
-        ImportError: FCAM_OPS=native, and the compiled operations cannot be loaded.
+        ImportError: FCAM_OPS=native or cuda, and that cannot run.
         ValueError: FCAM_OPS holds something else.
     """
-    return TENSORFLOW if library() is None else NATIVE
+    if library() is None:
+        return TENSORFLOW
+    return CUDA if on_gpu() else NATIVE
+
+
+def device() -> contextlib.AbstractContextManager:
+    """Return the scope to use compiled operations in: the CPU, unless they run on GPUs too."""
+    import tensorflow as tf  # noqa: PLC0415 - slow, and not there under every backend
+
+    return contextlib.nullcontext() if on_gpu() else tf.device("CPU")
 
 
 @functools.cache
@@ -36,14 +49,12 @@ def library() -> Any:
     Raises:
         ImportError, ValueError: as of `backend`.
     """
-    wanted = os.environ.get(SWITCH, "")
-    if wanted not in ("", NATIVE, TENSORFLOW):
-        raise ValueError(f"{SWITCH} must be 'native' or 'tensorflow'. Received: {wanted!r}.")
+    wanted = _wanted()
     if wanted == TENSORFLOW:
         return None
     import tensorflow as tf  # noqa: PLC0415 - slow, and not there under every backend
 
-    path = resources.files("fcam_tf.ops") / "fcam_ops.so"
+    path = _path()
     try:
         if not path.is_file():
             raise OSError(f"{path} is missing")  # noqa: TRY301 - one place says what to do
@@ -54,7 +65,62 @@ def library() -> Any:
             f"{error}. `pip install --force-reinstall --no-deps .` in the source folder builds "
             "them; it needs a C++ compiler."
         )
-        if wanted == NATIVE:
+        if wanted:
             raise ImportError(reason) from error
         warnings.warn(f"{reason} The same numbers come from TensorFlow, slowly.", stacklevel=3)
         return None
+
+
+@functools.cache
+def on_gpu() -> bool:
+    """Return whether the compiled operations run on this machine's GPUs.
+
+    Where there are GPUs and something is missing, the CPU does the work after one warning: training
+    goes on, only slower, and copies each map there and back.
+
+    Raises:
+        ImportError: FCAM_OPS=cuda, and it cannot run.
+    """
+    import tensorflow as tf  # noqa: PLC0415 - slow, and not there under every backend
+
+    wanted = _wanted()
+    if wanted == NATIVE or library() is None:
+        return False
+    if not tf.config.list_physical_devices("GPU"):
+        if wanted == CUDA:
+            raise ImportError(f"{SWITCH}=cuda, but TensorFlow {tf.__version__} sees no GPU.")
+        return False
+    set_up = ctypes.CDLL(str(_path())).fcam_cuda_set_up
+    set_up.restype = ctypes.c_char_p
+    problem = set_up("".join(f"{place}\n" for place in _compilers()).encode()).decode()
+    if problem and wanted == CUDA:
+        raise ImportError(f"{SWITCH}=cuda, but {problem}.")
+    if problem:
+        warnings.warn(
+            f"the CRF kernels cannot run on the GPU: {problem}. The CPU computes the CRF instead "
+            f"({SWITCH}=native asks for that and silences this).",
+            stacklevel=4,
+        )
+    return not problem
+
+
+def _wanted() -> str:
+    wanted = os.environ.get(SWITCH, "")
+    if wanted not in ("", CUDA, NATIVE, TENSORFLOW):
+        raise ValueError(
+            f"{SWITCH} must be 'cuda', 'native' or 'tensorflow'. Received: {wanted!r}."
+        )
+    return wanted
+
+
+def _path() -> Path:
+    return Path(str(resources.files("fcam_tf.ops") / "fcam_ops.so"))
+
+
+def _compilers() -> list[str]:
+    """Return files that may be NVIDIA's run-time compiler: of pip packages, then of a toolkit."""
+    spec = importlib.util.find_spec("nvidia")
+    folders = [Path(root) for root in (spec.submodule_search_locations or ())] if spec else []
+    found = [file for folder in folders for file in folder.glob("*/lib/libnvrtc.so.*")]
+    toolkit = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
+    return [str(file) for file in sorted(found) + sorted(toolkit.glob("lib64/libnvrtc.so*"))]

@@ -4,26 +4,39 @@ import sys
 import warnings
 
 import pytest
+import tensorflow as tf
 
 from fcam_tf.ops import backend, loader
 
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    loader.library.cache_clear()
+    _forget()
     yield
+    _forget()
+
+
+def _forget():
     loader.library.cache_clear()
+    loader.on_gpu.cache_clear()
 
 
 def test_the_environment_chooses(monkeypatch):
     monkeypatch.setenv("FCAM_OPS", "tensorflow")
     assert backend() == "tensorflow"
-    loader.library.cache_clear()
+    _forget()
     monkeypatch.setenv("FCAM_OPS", "native")
     assert backend() == "native"
-    loader.library.cache_clear()
+    _forget()
+    monkeypatch.setenv("FCAM_OPS", "gpu")
+    with pytest.raises(ValueError, match="'gpu'"):
+        backend()
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+def test_cuda_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setenv("FCAM_OPS", "cuda")
-    with pytest.raises(ValueError, match="cuda"):
+    with pytest.raises(ImportError, match=r"FCAM_OPS=cuda, but TensorFlow .* sees no GPU"):
         backend()
 
 
@@ -38,7 +51,7 @@ def test_without_the_library_it_says_so_once(damage, monkeypatch, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert backend() == "tensorflow"
-    loader.library.cache_clear()
+    _forget()
     monkeypatch.setenv("FCAM_OPS", "native")
     with pytest.raises(ImportError, match="pip install"):
         backend()

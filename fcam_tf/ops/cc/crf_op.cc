@@ -3,9 +3,18 @@
 #include <cmath>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "batch.h"
+#include "cuda_device.h"
+#include "cuda_lattice.h"
 #include "tf_c_api.h"
+
+// Tests of the GPU's kernels without one swap these.
+#ifndef FCAM_CPU
+#define FCAM_CPU "CPU"
+#define FCAM_GPU "GPU"
+#endif
 
 namespace fcam {
 namespace {
@@ -160,6 +169,112 @@ void ComputeLoss(void* kernel, TF_OpKernelContext* context) {
                       Floats(gradients)));
 }
 
+// GPU memory from TensorFlow, which may have taken all that there is.
+class Temporary : public cuda::Scratch {
+ public:
+  Temporary(TF_OpKernelContext* context, size_t bytes) {
+    OpStatus status(TF_NewStatus());
+    const int64_t size = static_cast<int64_t>(bytes);
+    TF_AllocatorAttributes on_device = {sizeof(TF_AllocatorAttributes), 0};
+    tensor_.reset(TF_AllocateTemp(context, TF_UINT8, &size, 1, &on_device, status.get()));
+    if (TF_GetCode(status.get()) == TF_OK) data = TF_TensorData(tensor_.get());
+  }
+
+ private:
+  Tensor tensor_;
+};
+
+// The inputs of a call in the CPU's memory, for what the GPU's way cannot hold.
+struct HostCopy {
+  Images images;
+  std::vector<char> pixels;
+  std::vector<float> values;
+};
+
+std::string CopyToHost(const cuda::Device& device, const Inputs& inputs, HostCopy* copy) {
+  const Images& images = inputs.batch;
+  const size_t pixels = images.batch * images.height * images.width;
+  copy->pixels.resize(pixels * images.channels * (images.is_uint8 ? sizeof(uint8_t) : sizeof(float)));
+  copy->values.resize(pixels * inputs.count);
+  copy->images = images;
+  copy->images.pixels = copy->pixels.data();
+  const std::string error = cuda::FromDevice(device, images.pixels, copy->pixels.size(), copy->pixels.data());
+  if (!error.empty()) return error;
+  return cuda::FromDevice(device, Floats(inputs.values), copy->values.size() * sizeof(float), copy->values.data());
+}
+
+// Runs `on_gpu`, or `on_cpu` where the GPU's way cannot hold what there is, and reports.
+template <typename OnGpu, typename OnCpu>
+void RunOnGpu(TF_OpKernelContext* context, TF_Status* status, const Inputs& inputs, const Tensor& output,
+              const OnGpu& on_gpu, const OnCpu& on_cpu) {
+  if (TF_TensorData(output.get()) == nullptr) return;  // empty
+  std::string error;
+  BatchStatus result;
+  const cuda::Device* device = cuda::DeviceOf(TF_TensorData(output.get()), &error);
+  if (device != nullptr) {
+    const cuda::Allocate allocate = [context](size_t bytes) { return std::make_unique<Temporary>(context, bytes); };
+    const cuda::Outcome outcome = on_gpu(*device, allocate);
+    error = outcome.error;
+    result = outcome.batch;
+    if (error.empty() && outcome.too_large) {
+      HostCopy copy;
+      error = CopyToHost(*device, inputs, &copy);
+      if (error.empty()) error = on_cpu(*device, copy, &result);
+    }
+  }
+  if (!error.empty()) {
+    Fail(context, status, TF_INTERNAL, "the CRF kernels failed on the GPU: " + error);
+  } else {
+    Report(context, status, result);
+  }
+}
+
+void ComputeFilterOnGpu(void* kernel, TF_OpKernelContext* context) {
+  const Attributes& attributes = *static_cast<Attributes*>(kernel);
+  OpStatus status(TF_NewStatus());
+  Inputs inputs;
+  if (!Read(context, attributes, "values", status.get(), &inputs)) return;
+  Tensor filtered = Allocate(context, 0, inputs.values.get(), 4, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return;
+  const Direction direction = attributes.flag ? Direction::kTransposed : Direction::kForward;
+  RunOnGpu(
+      context, status.get(), inputs, filtered,
+      [&](const cuda::Device& device, const cuda::Allocate& allocate) {
+        return cuda::Filter(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, direction,
+                            Floats(filtered));
+      },
+      [&](const cuda::Device& device, const HostCopy& copy, BatchStatus* result) -> std::string {
+        std::vector<float> out(copy.values.size());
+        *result = FilterBatch(copy.images, copy.values.data(), inputs.count, direction, out.data());
+        return cuda::ToDevice(device, out.data(), out.size() * sizeof(float), Floats(filtered));
+      });
+}
+
+void ComputeLossOnGpu(void* kernel, TF_OpKernelContext* context) {
+  const Attributes& attributes = *static_cast<Attributes*>(kernel);
+  OpStatus status(TF_NewStatus());
+  Inputs inputs;
+  if (!Read(context, attributes, "probabilities", status.get(), &inputs)) return;
+  Tensor losses = Allocate(context, 0, inputs.values.get(), 1, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return;
+  Tensor gradients = Allocate(context, 1, inputs.values.get(), 4, status.get());
+  if (TF_GetCode(status.get()) != TF_OK) return;
+  const bool symmetric = attributes.flag != 0;
+  RunOnGpu(
+      context, status.get(), inputs, losses,
+      [&](const cuda::Device& device, const cuda::Allocate& allocate) {
+        return cuda::CrfLoss(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, symmetric,
+                             Floats(losses), Floats(gradients));
+      },
+      [&](const cuda::Device& device, const HostCopy& copy, BatchStatus* result) {
+        std::vector<float> loss(copy.images.batch), slope(copy.values.size());
+        *result = CrfLossBatch(copy.images, copy.values.data(), inputs.count, symmetric, loss.data(), slope.data());
+        const std::string error = cuda::ToDevice(device, loss.data(), loss.size() * sizeof(float), Floats(losses));
+        if (!error.empty()) return error;
+        return cuda::ToDevice(device, slope.data(), slope.size() * sizeof(float), Floats(gradients));
+      });
+}
+
 // Sets an output's shape to that of the second input, or to its batch dimension.
 void SetShape(TF_ShapeInferenceContext* context, int output, bool batch_only, TF_Status* status) {
   Shape input(TF_NewShapeHandle()), ranked(TF_NewShapeHandle()), batch(TF_NewShapeHandle());
@@ -183,7 +298,7 @@ void InferLoss(TF_ShapeInferenceContext* context, TF_Status* status) {
 
 void Register(const char* name, const char* values, const char* flag, std::initializer_list<const char*> outputs,
               void (*infer)(TF_ShapeInferenceContext*, TF_Status*), void* (*create)(TF_OpKernelConstruction*),
-              void (*compute)(void*, TF_OpKernelContext*)) {
+              void (*compute)(void*, TF_OpKernelContext*), void (*compute_on_gpu)(void*, TF_OpKernelContext*)) {
   OpStatus status(TF_NewStatus());
   TF_OpDefinitionBuilder* definition = TF_NewOpDefinitionBuilder(name);
   TF_OpDefinitionBuilderAddAttr(definition, "T: {uint8, float}");
@@ -196,17 +311,35 @@ void Register(const char* name, const char* values, const char* flag, std::initi
   TF_OpDefinitionBuilderSetShapeInferenceFunction(definition, infer);
   TF_RegisterOpDefinition(definition, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return;
-  TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, "CPU", create, compute, Destroy), status.get());
+  TF_RegisterKernelBuilder(name, TF_NewKernelBuilder(name, FCAM_CPU, create, compute, Destroy), status.get());
+  const std::string on_gpu = std::string(name) + "OnGpu";
+  TF_RegisterKernelBuilder(on_gpu.c_str(), TF_NewKernelBuilder(name, FCAM_GPU, create, compute_on_gpu, Destroy),
+                           status.get());
 }
 
 const bool kRegistered = [] {
   Register("FcamBilateralFilter", "values: float", "transpose: bool = false", {"filtered: float"}, InferFilter,
-           [](TF_OpKernelConstruction* construction) { return Create(construction, "transpose"); }, ComputeFilter);
+           [](TF_OpKernelConstruction* construction) { return Create(construction, "transpose"); }, ComputeFilter,
+           ComputeFilterOnGpu);
   Register("FcamCrfLoss", "probabilities: float", "symmetric: bool = true", {"loss: float", "gradient: float"},
            InferLoss, [](TF_OpKernelConstruction* construction) { return Create(construction, "symmetric"); },
-           ComputeLoss);
+           ComputeLoss, ComputeLossOnGpu);
   return true;
 }();
 
 }  // namespace
 }  // namespace fcam
+
+// Makes the GPU's kernels ready. `places` are files that may be NVIDIA's run-time compiler, with a newline after each.
+// Returns what is missing, or an empty string.
+extern "C" __attribute__((visibility("default"))) const char* fcam_cuda_set_up(const char* places) {
+  static std::string problem;
+  std::vector<std::string> list;
+  std::string rest = places;
+  for (size_t end = rest.find('\n'); end != std::string::npos; end = rest.find('\n')) {
+    list.push_back(rest.substr(0, end));
+    rest = rest.substr(end + 1);
+  }
+  problem = fcam::cuda::SetUp(list);
+  return problem.c_str();
+}
