@@ -90,9 +90,7 @@ def on_gpu() -> bool:
         if wanted == CUDA:
             raise ImportError(f"{SWITCH}=cuda, but TensorFlow {tf.__version__} sees no GPU.")
         return False
-    set_up = ctypes.CDLL(str(_path())).fcam_cuda_set_up
-    set_up.restype = ctypes.c_char_p
-    problem = set_up("".join(f"{place}\n" for place in _compilers()).encode()).decode()
+    problem = set_up(ctypes.CDLL(str(_path())))
     if problem and wanted == CUDA:
         raise ImportError(f"{SWITCH}=cuda, but {problem}.")
     if problem:
@@ -102,6 +100,22 @@ def on_gpu() -> bool:
             stacklevel=4,
         )
     return not problem
+
+
+def set_up(native: ctypes.CDLL) -> str:
+    """Compile the kernels of a library for the GPUs of this machine; return what is missing."""
+    native.fcam_cuda_set_up.restype = ctypes.c_char_p
+    places = [str(place).encode() for place in compilers()]
+    return native.fcam_cuda_set_up((ctypes.c_char_p * len(places))(*places), len(places)).decode()
+
+
+def compilers() -> list[Path]:
+    """Return files that may be NVIDIA's run-time compiler: of pip packages, then of a toolkit."""
+    spec = importlib.util.find_spec("nvidia")
+    folders = [Path(root) for root in (spec.submodule_search_locations or ())] if spec else []
+    found = [file for folder in folders for file in folder.glob("*/lib/libnvrtc.so.*")]
+    toolkit = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
+    return sorted(found) + sorted(toolkit.glob("lib64/libnvrtc.so*"))
 
 
 def _wanted() -> str:
@@ -115,12 +129,3 @@ def _wanted() -> str:
 
 def _path() -> Path:
     return Path(str(resources.files("fcam_tf.ops") / "fcam_ops.so"))
-
-
-def _compilers() -> list[str]:
-    """Return files that may be NVIDIA's run-time compiler: of pip packages, then of a toolkit."""
-    spec = importlib.util.find_spec("nvidia")
-    folders = [Path(root) for root in (spec.submodule_search_locations or ())] if spec else []
-    found = [file for folder in folders for file in folder.glob("*/lib/libnvrtc.so.*")]
-    toolkit = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
-    return [str(file) for file in sorted(found) + sorted(toolkit.glob("lib64/libnvrtc.so*"))]

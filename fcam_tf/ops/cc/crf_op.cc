@@ -3,7 +3,6 @@
 #include <cmath>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "batch.h"
 #include "cuda_device.h"
@@ -184,48 +183,19 @@ class Temporary : public cuda::Scratch {
   Tensor tensor_;
 };
 
-// The inputs of a call in the CPU's memory, for what the GPU's way cannot hold.
-struct HostCopy {
-  Images images;
-  std::vector<char> pixels;
-  std::vector<float> values;
-};
-
-std::string CopyToHost(const cuda::Device& device, const Inputs& inputs, HostCopy* copy) {
-  const Images& images = inputs.batch;
-  const size_t pixels = images.batch * images.height * images.width;
-  copy->pixels.resize(pixels * images.channels * (images.is_uint8 ? sizeof(uint8_t) : sizeof(float)));
-  copy->values.resize(pixels * inputs.count);
-  copy->images = images;
-  copy->images.pixels = copy->pixels.data();
-  const std::string error = cuda::FromDevice(device, images.pixels, copy->pixels.size(), copy->pixels.data());
-  if (!error.empty()) return error;
-  return cuda::FromDevice(device, Floats(inputs.values), copy->values.size() * sizeof(float), copy->values.data());
-}
-
-// Runs `on_gpu`, or `on_cpu` where the GPU's way cannot hold what there is, and reports.
-template <typename OnGpu, typename OnCpu>
-void RunOnGpu(TF_OpKernelContext* context, TF_Status* status, const Inputs& inputs, const Tensor& output,
-              const OnGpu& on_gpu, const OnCpu& on_cpu) {
+// Runs the kernels on the GPU that holds the output, and reports.
+template <typename Compute>
+void RunOnGpu(TF_OpKernelContext* context, TF_Status* status, const Tensor& output, const Compute& compute) {
   if (TF_TensorData(output.get()) == nullptr) return;  // empty
-  std::string error;
-  BatchStatus result;
-  const cuda::Device* device = cuda::DeviceOf(TF_TensorData(output.get()), &error);
+  cuda::Outcome outcome;
+  const cuda::Device* device = cuda::DeviceOf(TF_TensorData(output.get()), &outcome.error);
   if (device != nullptr) {
-    const cuda::Allocate allocate = [context](size_t bytes) { return std::make_unique<Temporary>(context, bytes); };
-    const cuda::Outcome outcome = on_gpu(*device, allocate);
-    error = outcome.error;
-    result = outcome.batch;
-    if (error.empty() && outcome.too_large) {
-      HostCopy copy;
-      error = CopyToHost(*device, inputs, &copy);
-      if (error.empty()) error = on_cpu(*device, copy, &result);
-    }
+    outcome = compute(*device, [context](size_t bytes) { return std::make_unique<Temporary>(context, bytes); });
   }
-  if (!error.empty()) {
-    Fail(context, status, TF_INTERNAL, "the CRF kernels failed on the GPU: " + error);
+  if (!outcome.error.empty()) {
+    Fail(context, status, TF_INTERNAL, "the CRF kernels failed on the GPU: " + outcome.error);
   } else {
-    Report(context, status, result);
+    Report(context, status, outcome.batch);
   }
 }
 
@@ -237,17 +207,10 @@ void ComputeFilterOnGpu(void* kernel, TF_OpKernelContext* context) {
   Tensor filtered = Allocate(context, 0, inputs.values.get(), 4, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return;
   const Direction direction = attributes.flag ? Direction::kTransposed : Direction::kForward;
-  RunOnGpu(
-      context, status.get(), inputs, filtered,
-      [&](const cuda::Device& device, const cuda::Allocate& allocate) {
-        return cuda::Filter(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, direction,
-                            Floats(filtered));
-      },
-      [&](const cuda::Device& device, const HostCopy& copy, BatchStatus* result) -> std::string {
-        std::vector<float> out(copy.values.size());
-        *result = FilterBatch(copy.images, copy.values.data(), inputs.count, direction, out.data());
-        return cuda::ToDevice(device, out.data(), out.size() * sizeof(float), Floats(filtered));
-      });
+  RunOnGpu(context, status.get(), filtered, [&](const cuda::Device& device, const cuda::Allocate& allocate) {
+    return cuda::Filter(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, direction,
+                        Floats(filtered));
+  });
 }
 
 void ComputeLossOnGpu(void* kernel, TF_OpKernelContext* context) {
@@ -259,20 +222,10 @@ void ComputeLossOnGpu(void* kernel, TF_OpKernelContext* context) {
   if (TF_GetCode(status.get()) != TF_OK) return;
   Tensor gradients = Allocate(context, 1, inputs.values.get(), 4, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return;
-  const bool symmetric = attributes.flag != 0;
-  RunOnGpu(
-      context, status.get(), inputs, losses,
-      [&](const cuda::Device& device, const cuda::Allocate& allocate) {
-        return cuda::CrfLoss(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, symmetric,
-                             Floats(losses), Floats(gradients));
-      },
-      [&](const cuda::Device& device, const HostCopy& copy, BatchStatus* result) {
-        std::vector<float> loss(copy.images.batch), slope(copy.values.size());
-        *result = CrfLossBatch(copy.images, copy.values.data(), inputs.count, symmetric, loss.data(), slope.data());
-        const std::string error = cuda::ToDevice(device, loss.data(), loss.size() * sizeof(float), Floats(losses));
-        if (!error.empty()) return error;
-        return cuda::ToDevice(device, slope.data(), slope.size() * sizeof(float), Floats(gradients));
-      });
+  RunOnGpu(context, status.get(), losses, [&](const cuda::Device& device, const cuda::Allocate& allocate) {
+    return cuda::CrfLoss(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, attributes.flag != 0,
+                         Floats(losses), Floats(gradients));
+  });
 }
 
 // Sets an output's shape to that of the second input, or to its batch dimension.
@@ -329,17 +282,3 @@ const bool kRegistered = [] {
 
 }  // namespace
 }  // namespace fcam
-
-// Makes the GPU's kernels ready. `places` are files that may be NVIDIA's run-time compiler, with a newline after each.
-// Returns what is missing, or an empty string.
-extern "C" __attribute__((visibility("default"))) const char* fcam_cuda_set_up(const char* places) {
-  static std::string problem;
-  std::vector<std::string> list;
-  std::string rest = places;
-  for (size_t end = rest.find('\n'); end != std::string::npos; end = rest.find('\n')) {
-    list.push_back(rest.substr(0, end));
-    rest = rest.substr(end + 1);
-  }
-  problem = fcam::cuda::SetUp(list);
-  return problem.c_str();
-}

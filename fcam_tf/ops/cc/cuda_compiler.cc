@@ -63,7 +63,12 @@ bool Open(const std::string& place, Compiler* compiler) {
   find("nvrtcGetPTXSize", &compiler->GetPTXSize);
   find("nvrtcGetPTX", &compiler->GetPTX);
   find("nvrtcDestroyProgram", &compiler->DestroyProgram);
-  return complete && compiler->Version(&compiler->major, &compiler->minor) == 0;
+  if (!complete || compiler->Version(&compiler->major, &compiler->minor) != 0) return false;
+  // What the compiler opens by name itself, when it compiles. That of the 13.0 packages does not look beside itself.
+  const std::string builtins =
+      "libnvrtc-builtins.so." + std::to_string(compiler->major) + "." + std::to_string(compiler->minor);
+  dlopen((place.substr(0, place.rfind('/') + 1) + builtins).c_str(), RTLD_NOW | RTLD_LOCAL);
+  return true;
 }
 
 // The first compiler that is not of a newer generation than the driver, which could not load what it makes.
@@ -190,3 +195,13 @@ std::string Compile(int arch, int driver_version, const std::vector<std::string>
 
 }  // namespace cuda
 }  // namespace fcam
+
+// Compile for the tests; there is one place. Returns the bytes of the module, or 0 and why in `problem`.
+extern "C" __attribute__((visibility("default"))) int64_t fcam_cuda_compile(int arch, int driver_version,
+                                                                           const char* place, char* problem,
+                                                                           size_t problem_size) {
+  std::string what;
+  const std::string code = fcam::cuda::Compile(arch, driver_version, {place}, &what);
+  std::snprintf(problem, problem_size, "%s", what.c_str());
+  return static_cast<int64_t>(code.size());
+}

@@ -8,9 +8,9 @@
 namespace fcam {
 namespace cuda {
 
-// A module for compute capability `arch` (90 is 9.0), to be loaded by a driver of CUDA `driver_version` (12040 is 12.4);
-// or an empty string and what is missing. `places` are files that may be the compiler (libnvrtc); the loader's own
-// search comes after them.
+// A module for compute capability `arch` (90 is 9.0), to be loaded by a driver of CUDA `driver_version` (12040 is
+// 12.4); or an empty string and what is missing. `places` are files that may be the compiler (libnvrtc); the loader's
+// own search comes after them.
 //
 // The module is kept in the folder $XDG_CACHE_HOME/fcam_tf (~/.cache/fcam_tf), under a name that is made of the source,
 // the architecture and the compiler's version. A folder that cannot be written is no error.

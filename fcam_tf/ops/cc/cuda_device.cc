@@ -10,8 +10,9 @@ namespace cuda {
 namespace {
 
 const char* const kNames[kKernels] = {
-    "fcam_inspect", "fcam_mark3",  "fcam_mark5", "fcam_count",   "fcam_scan",  "fcam_rank",   "fcam_connect", "fcam_splat3",
-    "fcam_splat5",  "fcam_settle", "fcam_blur",  "fcam_combine", "fcam_total", "fcam_slice3", "fcam_slice5"};
+    "fcam_inspect", "fcam_mark3",     "fcam_mark5",   "fcam_hash_mark",    "fcam_count",  "fcam_scan",
+    "fcam_rank",    "fcam_hash_rank", "fcam_connect", "fcam_hash_connect", "fcam_splat3", "fcam_splat5",
+    "fcam_settle",  "fcam_blur",      "fcam_combine", "fcam_total",        "fcam_slice3", "fcam_slice5"};
 
 struct State {
   std::mutex mutex;
@@ -100,3 +101,10 @@ const Device* DeviceOf(const void* memory, std::string* problem) {
 
 }  // namespace cuda
 }  // namespace fcam
+
+// SetUp for Python.
+extern "C" __attribute__((visibility("default"))) const char* fcam_cuda_set_up(const char* const* places, int count) {
+  static thread_local std::string problem;
+  problem = fcam::cuda::SetUp({places, places + count});
+  return problem.c_str();
+}

@@ -11,7 +11,7 @@ namespace fcam {
 namespace cuda {
 
 enum Kernel {
-  kInspect, kMark3, kMark5, kCount, kScan, kRank, kConnect, kSplat3, kSplat5,
+  kInspect, kMark3, kMark5, kHashMark, kCount, kScan, kRank, kHashRank, kConnect, kHashConnect, kSplat3, kSplat5,
   kSettle, kBlur, kCombine, kTotal, kSlice3, kSlice5, kKernels
 };
 

@@ -21,7 +21,7 @@ constexpr int kComputeCapabilityMajor = 75;
 constexpr int kComputeCapabilityMinor = 76;
 constexpr int kDeviceOrdinalOfPointer = 9;
 
-// The thread's own stream; it waits for no other, nor do others for it.
+// The thread's own stream. Of all others it waits for the legacy default one only, which TensorFlow does not use.
 inline Stream OwnStream() { return reinterpret_cast<Stream>(0x2); }
 
 struct Driver {

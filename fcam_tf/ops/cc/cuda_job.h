@@ -1,5 +1,5 @@
-// What the host hands to every CUDA kernel: one structure, so that no list of arguments can disagree. Nothing is included
-// here, because the run-time compiler has no headers.
+// What the host hands to every CUDA kernel: one structure, so that no list of arguments can disagree. Nothing is
+// included here, because the run-time compiler has no headers.
 #ifndef FCAM_CUDA_JOB_H_
 #define FCAM_CUDA_JOB_H_
 
@@ -10,12 +10,16 @@ constexpr unsigned kThreads = 256;   // of every block
 constexpr unsigned kTile = 1024;     // words of the bitmap that a block counts
 constexpr unsigned kRun = 8;         // pixels in a row whose values one thread splats
 
-// 32 addresses of an image's box: which of them are vertices, and the number of the first one. Vertices are numbered
-// from 1 in the order of their addresses; 0 stands for what is not there.
+// 32 places of an image's bitmap: which of them are vertices, and the number of the first one. Places are the addresses
+// of the image's box. Where a hash table is smaller than that bitmap, they are the corners of the pixels' simplices
+// instead, and a vertex is at the first corner that is there. Vertices are numbered from 1 in the order of their
+// places; 0 stands for what is not there.
 struct Cell {
   unsigned bits;
   unsigned first;
 };
+
+constexpr unsigned long long kFree = ~0ull;  // the key of a slot of the hash table that is not used
 
 // What was seen in an image: largest values, as unsigned integers of the same order, so that zero is where all begin.
 enum { kValuesPeak, kPixelsPeak, kHighest, kLowest = kHighest + 3, kFound = kLowest + 3 };
@@ -25,8 +29,8 @@ struct Job {
   float own[5];
   float previous[5];
   int lowest[5];
-  unsigned stride[5];
-  unsigned axis[6];
+  unsigned long long stride[5];
+  unsigned long long axis[6];
   int axes;    // of the blur: 4 or 6
   float alpha; // factor of the lattice
 
@@ -39,6 +43,7 @@ struct Job {
   int reversed_first;  // the first direction of the blur is the reversed one
   unsigned words;      // of an image's bitmap
   unsigned tiles;      // of kTile words
+  unsigned slots;      // of an image's hash table: a power of two, or 0 where the places are addresses
   unsigned rows;       // reserved for an image's vertices, row 0 among them
   unsigned blocks;     // of an image whose partial losses are added
 
@@ -47,6 +52,8 @@ struct Job {
   const float* values;       // pixels * count
   unsigned* found;           // kFound
   Cell* cells;               // words
+  unsigned long long* keys;  // slots: addresses
+  unsigned* holders;         // slots: first the place of the vertex, then its number
   unsigned* before;          // tiles: vertices before each
   unsigned* vertices;        // 1
   unsigned* neighbours;      // axes * 2 * rows

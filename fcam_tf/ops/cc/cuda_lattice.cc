@@ -13,13 +13,12 @@ namespace fcam {
 namespace cuda {
 namespace {
 
-constexpr double kMostCells = 1024.0 * 1024 * 1024;      // addresses of an image
-constexpr int64_t kMostPixels = 1024 * 1024 * 1024;      // of an image
-constexpr int64_t kMostItems = 2147483647;               // channels of an image's vertices
-constexpr int64_t kMostImages = 32768;                   // blocks along y
-constexpr int64_t kBitmapBytes = 256 * 1024 * 1024;      // of the images that are built together
-constexpr int64_t kVertexBytes = 1024 * 1024 * 1024;     // of the images that are blurred together
-constexpr int64_t kInspected = 64 * kThreads;            // values of an image that are looked at together
+constexpr int64_t kMostPixels = 128 * 1024 * 1024;    // of an image: corners and slots have 32-bit numbers
+constexpr int64_t kMostItems = 2147483647;            // channels of an image's vertices
+constexpr int64_t kMostImages = 32768;                // blocks along y
+constexpr int64_t kTableBytes = 256 * 1024 * 1024;    // of the images that are built together
+constexpr int64_t kVertexBytes = 1024 * 1024 * 1024;  // of the images that are blurred together
+constexpr int64_t kInspected = 64 * kThreads;         // values of an image that are looked at together
 
 unsigned Blocks(int64_t items) { return static_cast<unsigned>((items + kThreads - 1) / kThreads); }
 
@@ -56,13 +55,12 @@ class Run {
     if (!pushed_) return outcome_;
     if (!Check(driver_.CtxSynchronize(), "cuCtxSynchronize")) return outcome_;
     const int64_t pixels = images_.height * images_.width;
+    if (pixels > kMostPixels) return TooLarge(), outcome_;
     if (images_.batch == 0 || pixels == 0 || task_.count == 0) {
       if (task_.is_loss && images_.batch > 0) Clear(task_.losses, images_.batch * sizeof(float));
       Wait();
       return outcome_;
     }
-    outcome_.too_large = pixels > kMostPixels;
-    if (outcome_.too_large) return outcome_;
     Begin(static_cast<int>(pixels));
     Inspect() && (images_.channels == 3 ? Place<5>() : Place<3>()) && Build();
     // Scratch is given back after this, so nothing may be under way even where something failed.
@@ -71,8 +69,11 @@ class Run {
   }
 
  private:
-  bool Good() const {
-    return outcome_.error.empty() && !outcome_.too_large && outcome_.batch.status == Status::kOk;
+  bool TooLarge() {
+    outcome_.error = "images of " + std::to_string(images_.height) + "x" + std::to_string(images_.width) + " pixels and " +
+                     std::to_string(task_.count) + " channels of values are too large; `with tf.device(\"CPU\")` has the "
+                     "CPU compute them";
+    return false;
   }
 
   bool Check(Result result, const char* call) {
@@ -82,9 +83,11 @@ class Run {
 
   bool Wait() { return Check(driver_.StreamSynchronize(OwnStream()), "cuStreamSynchronize"); }
 
-  bool Clear(void* data, size_t bytes) {
-    return Check(driver_.MemsetD8Async(reinterpret_cast<Address>(data), 0, bytes, OwnStream()), "cuMemsetD8Async");
+  bool Fill(void* data, unsigned char value, size_t bytes) {
+    return Check(driver_.MemsetD8Async(reinterpret_cast<Address>(data), value, bytes, OwnStream()), "cuMemsetD8Async");
   }
+
+  bool Clear(void* data, size_t bytes) { return Fill(data, 0, bytes); }
 
   bool Fetch(const void* data, size_t bytes, void* to) {
     return Check(driver_.MemcpyDtoHAsync(to, reinterpret_cast<Address>(data), bytes, OwnStream()),
@@ -145,7 +148,7 @@ class Run {
       const unsigned* found = &seen_[image * kFound];
       if (found[kPixelsPeak] >= kInfinity) outcome_.batch = {Status::kImageNotFinite, image};
       else if (found[kValuesPeak] >= kInfinity) outcome_.batch = {Status::kValuesNotFinite, image};
-      if (!Good()) return false;
+      if (outcome_.batch.status != Status::kOk) return false;
     }
     return true;
   }
@@ -167,58 +170,87 @@ class Run {
     const Image image = {nullptr,          images_.is_uint8,  images_.height,  images_.width,
                          images_.channels, images_.sigma_rgb, images_.sigma_xy};
     Geometry<D> geometry;
-    // The CPU takes each image by itself, and knows which one it is if the range is too large.
-    outcome_.too_large = Prepare<D>(image, low, high, &geometry) != Status::kOk || geometry.cells > kMostCells;
-    if (outcome_.too_large) return false;
+    outcome_.batch.status = Prepare<D>(image, low, high, &geometry);
+    if (outcome_.batch.status != Status::kOk) {
+      const auto peak = [&](int64_t n) { return seen_[n * kFound + kPixelsPeak]; };
+      for (int64_t n = 1; n < images_.batch; ++n) {
+        if (peak(n) > peak(outcome_.batch.image)) outcome_.batch.image = n;
+      }
+      return false;
+    }
     for (int j = 0; j < D; ++j) {
       job_.own[j] = geometry.own[j];
       job_.previous[j] = geometry.previous[j];
       job_.lowest[j] = static_cast<int>(geometry.lowest[j]);
-      job_.stride[j] = static_cast<unsigned>(geometry.stride[j]);
+      job_.stride[j] = geometry.stride[j];
     }
-    for (int j = 0; j <= D; ++j) job_.axis[j] = static_cast<unsigned>(geometry.axis[j]);
-    job_.words = static_cast<unsigned>((static_cast<int64_t>(geometry.cells) + 31) / 32);
+    for (int j = 0; j <= D; ++j) job_.axis[j] = geometry.axis[j];
+    const int64_t corners = static_cast<int64_t>(job_.pixels) * job_.axes;
+    int64_t slots = 32;
+    while (slots < 2 * corners) slots *= 2;
+    const bool hashed = geometry.cells / 32 * sizeof(Cell) > static_cast<double>(TableBytes(slots, corners));
+    job_.slots = hashed ? static_cast<unsigned>(slots) : 0;
+    job_.words = static_cast<unsigned>(((hashed ? corners : static_cast<int64_t>(geometry.cells)) + 31) / 32);
     job_.tiles = (job_.words + kTile - 1) / kTile;
     return true;
   }
 
+  // What an image's vertices are found by.
+  static int64_t TableBytes(int64_t slots, int64_t places) {
+    return slots * (sizeof(unsigned long long) + sizeof(unsigned)) + places / 32 * sizeof(Cell);
+  }
+
   // The vertices of as many images at a time as there is room for, and then what is computed on them.
   bool Build() {
-    const int64_t room = kBitmapBytes / (static_cast<int64_t>(job_.words) * sizeof(Cell));
+    const int64_t room = kTableBytes / std::max<int64_t>(TableBytes(job_.slots, job_.words * int64_t{32}), 1);
     const int64_t together = std::min({std::max<int64_t>(room, 1), kMostImages, images_.batch});
     Cell* cells;
-    unsigned *before, *vertices;
+    unsigned *before, *vertices, *holders = nullptr;
+    unsigned long long* keys = nullptr;
     if (!Take(&kept_, together * job_.words, &cells) || !Take(&kept_, together * job_.tiles, &before) ||
         !Take(&kept_, together, &vertices)) {
       return false;
     }
-    const bool colour = images_.channels == 3;
+    const int64_t slots = together * job_.slots;
+    if (slots > 0 && !(Take(&kept_, slots, &keys) && Take(&kept_, slots, &holders))) return false;
     std::vector<unsigned> counts(together);
     for (int64_t image = 0; image < images_.batch; image += together) {
       const int64_t here = std::min(together, images_.batch - image);
       Point(image);
       job_.cells = cells;
+      job_.keys = keys;
+      job_.holders = holders;
       job_.before = before;
       job_.vertices = vertices;
-      const bool done = Clear(cells, here * job_.words * sizeof(Cell)) &&
-                        Launch(colour ? kMark5 : kMark3, Blocks(job_.pixels), here) &&
-                        Launch(kCount, job_.tiles, here) && Launch(kScan, 1, here) &&
-                        Launch(kRank, job_.tiles, here) && Fetch(vertices, here * sizeof(unsigned), counts.data());
-      if (!done) return false;
+      if (!Number(here) || !Fetch(vertices, here * sizeof(unsigned), counts.data())) return false;
       job_.rows = 1 + *std::max_element(counts.begin(), counts.begin() + here);
       const int64_t items = static_cast<int64_t>(job_.rows) * (job_.count + job_.ones);
-      outcome_.too_large = items > kMostItems;
-      if (outcome_.too_large) return false;
+      if (items > kMostItems) return TooLarge();
       const int64_t bytes = items * (8 + 4 + 8 * Directions()) + static_cast<int64_t>(job_.rows) * job_.axes * 8;
       const int64_t part = std::min(std::max<int64_t>(kVertexBytes / bytes, 1), here);
       for (int64_t first = 0; first < here; first += part) {
         Point(image + first);
         job_.cells = cells + first * job_.words;
+        job_.keys = keys + first * job_.slots;
+        job_.holders = holders + first * job_.slots;
         job_.vertices = vertices + first;
         if (!OnVertices(std::min(part, here - first))) return false;
       }
     }
     return true;
+  }
+
+  // Finds the vertices and gives them their numbers.
+  bool Number(int64_t images) {
+    const int64_t slots = images * job_.slots;
+    const bool hashed = slots > 0;
+    return Clear(job_.cells, images * job_.words * sizeof(Cell)) &&
+           (!hashed || (Fill(job_.keys, 0xFF, slots * sizeof(*job_.keys)) &&
+                        Fill(job_.holders, 0xFF, slots * sizeof(*job_.holders)))) &&
+           Launch(images_.channels == 3 ? kMark5 : kMark3, Blocks(job_.pixels), images) &&
+           (!hashed || Launch(kHashMark, Blocks(job_.slots), images)) && Launch(kCount, job_.tiles, images) &&
+           Launch(kScan, 1, images) && Launch(kRank, job_.tiles, images) &&
+           (!hashed || Launch(kHashRank, Blocks(job_.slots), images));
   }
 
   unsigned Directions() const { return task_.forward + task_.reversed; }
@@ -233,7 +265,9 @@ class Run {
                 Take(&scratch, images * items, &job_.sums) && Take(&scratch, images * items, &job_.splatted) &&
                 Take(&scratch, images * items * 2 * Directions(), &job_.blurred) &&
                 (!task_.is_loss || Take(&scratch, images * blocks, &job_.partial)) &&
-                Clear(job_.sums, images * items * sizeof(int64_t)) && Launch(kConnect, Blocks(job_.words), images) &&
+                Clear(job_.sums, images * items * sizeof(int64_t)) &&
+                (job_.slots == 0 ? Launch(kConnect, Blocks(job_.words), images)
+                                 : Launch(kHashConnect, Blocks(job_.slots), images)) &&
                 Launch(colour ? kSplat5 : kSplat3, Blocks(job_.pixels), images) && Launch(kSettle, blocks, images);
     for (int step = 0; done && step < job_.axes; ++step) done = Launch(kBlur, blocks, images, Directions(), step);
     if (done && task_.is_loss) done = Launch(kCombine, blocks, images) && Launch(kTotal, 1, images);
@@ -254,19 +288,6 @@ class Run {
   std::vector<std::unique_ptr<Scratch>> kept_;
 };
 
-template <typename Copy>
-std::string WithContext(const Device& device, const char* call, const Copy& copy) {
-  const Driver& driver = *device.driver;
-  Result result = driver.CtxPushCurrent(device.context);
-  if (result != 0) return Describe(driver, "cuCtxPushCurrent", result);
-  result = driver.CtxSynchronize();
-  if (result == 0) result = copy();
-  if (result == 0) result = driver.StreamSynchronize(OwnStream());
-  Context popped;
-  driver.CtxPopCurrent(&popped);
-  return result == 0 ? "" : Describe(driver, call, result);
-}
-
 }  // namespace
 
 Outcome Filter(const Device& device, const Allocate& allocate, const Images& images, const float* values, int count,
@@ -278,18 +299,6 @@ Outcome Filter(const Device& device, const Allocate& allocate, const Images& ima
 Outcome CrfLoss(const Device& device, const Allocate& allocate, const Images& images, const float* probabilities,
                 int classes, bool symmetric, float* losses, float* gradients) {
   return Run(device, allocate, images, {probabilities, classes, true, true, symmetric, losses, gradients}).Compute();
-}
-
-std::string FromDevice(const Device& device, const void* from, size_t bytes, void* to) {
-  return WithContext(device, "cuMemcpyDtoHAsync", [&] {
-    return device.driver->MemcpyDtoHAsync(to, reinterpret_cast<Address>(from), bytes, OwnStream());
-  });
-}
-
-std::string ToDevice(const Device& device, const void* from, size_t bytes, void* to) {
-  return WithContext(device, "cuMemcpyHtoDAsync", [&] {
-    return device.driver->MemcpyHtoDAsync(reinterpret_cast<Address>(to), from, bytes, OwnStream());
-  });
 }
 
 }  // namespace cuda

@@ -24,8 +24,7 @@ using Allocate = std::function<std::unique_ptr<Scratch>(size_t bytes)>;
 
 struct Outcome {
   BatchStatus batch;
-  std::string error;       // of the driver
-  bool too_large = false;  // for the GPU: it has to be computed in another way
+  std::string error;  // of the driver, or what is too large
 };
 
 // As FilterBatch and CrfLossBatch, with every pointer into the device's memory. Returns when the work is done. What was
@@ -35,10 +34,6 @@ Outcome Filter(const Device& device, const Allocate& allocate, const Images& ima
                Direction direction, float* filtered);
 Outcome CrfLoss(const Device& device, const Allocate& allocate, const Images& images, const float* probabilities,
                 int classes, bool symmetric, float* losses, float* gradients);
-
-// Copies between the two memories, for what is computed by the CPU instead. Return the driver's error, if any.
-std::string FromDevice(const Device& device, const void* from, size_t bytes, void* to);
-std::string ToDevice(const Device& device, const void* from, size_t bytes, void* to);
 
 }  // namespace cuda
 }  // namespace fcam

@@ -50,7 +50,8 @@ class Data {
         for (int64_t x = 0; x < c.width; ++x) {
           for (int k = 0; k < c.channels; ++k) {
             const double wave = 128 + 100 * std::sin(0.13 * x * (k + 1) + n) * std::cos(0.09 * y) + 8 * unit(random);
-            const int value = c.kind == Kind::kConstant ? 77 : c.kind == Kind::kNoise ? grey(random) : std::lround(wave);
+            const int noise = grey(random);
+            const int value = c.kind == Kind::kConstant ? 77 : c.kind == Kind::kNoise ? noise : std::lround(wave);
             bytes_.push_back(static_cast<uint8_t>(value));
             floats.push_back(static_cast<float>(value) * 1.01f - 20);
           }
@@ -125,10 +126,11 @@ Results OnDevice(const Case& c, const Data& data, bool flag) {
   const auto direction = flag ? fcam::Direction::kForward : fcam::Direction::kTransposed;
   const auto filter =
       fcam::cuda::Filter(TheDevice(), Allocate, images, data.values.data(), c.count, direction, r.filtered.data());
+  shim::record.launches = 0;
   const auto loss = fcam::cuda::CrfLoss(TheDevice(), Allocate, images, data.values.data(), c.count, flag,
                                         r.losses.data(), r.gradient.data());
   for (const auto& outcome : {filter, loss}) {
-    if (!outcome.error.empty() || outcome.too_large || outcome.batch.status != fcam::Status::kOk) {
+    if (!outcome.error.empty() || outcome.batch.status != fcam::Status::kOk) {
       std::printf("FAILED: %s: %s %s\n", Name(c).c_str(), outcome.error.c_str(), fcam::Describe(outcome.batch.status));
       ++failures;
     }
@@ -223,19 +225,20 @@ void CheckRefusals() {
   Expect(outcome.batch.status == fcam::Status::kImageNotFinite && outcome.batch.image == 0, "infinite image");
   data.floats[3] = 0;
   data.values.back() = 0;
+  data.floats[94] = 1e6f;
   fcam::Images images = data.images();
-  images.sigma_rgb = 0.01f;
-  Expect(run(images).too_large, "a box too large for the bitmap is left to the CPU");
-  images.sigma_rgb = 1e-12f;
-  Expect(run(images).too_large, "a range past the coordinates is left to the CPU, which tells the image");
+  images.sigma_rgb = 1e-4f;
+  outcome = run(images);
+  Expect(outcome.batch.status == fcam::Status::kRangeTooLarge && outcome.batch.image == 1, "a range past coordinates");
+  images.width = images.height = 100000;
+  Expect(run(images).error.find("100000x100000 pixels and 2 channels") != std::string::npos, "too many pixels");
   Expect(Heap::live == 0 && shim::record.depth == 0, "refusals leave nothing behind");
 }
 
-void CheckFailures() {
-  const Case c = {2, 5, 6, 3, 2, 90, 50, true, Kind::kNoise};
+void CheckFailures(const Case& c, int launches, int allocations) {
   const Data data(c);
-  std::vector<float> losses(2), gradient(data.values.size());
-  for (int fail_at = 0; fail_at < 14; ++fail_at) {
+  std::vector<float> losses(c.batch), gradient(data.values.size());
+  for (int fail_at = 0; fail_at < launches; ++fail_at) {
     shim::record.launches = 0;
     shim::record.fail_at = fail_at;
     const auto outcome = fcam::cuda::CrfLoss(TheDevice(), Allocate, data.images(), data.values.data(), 2, true,
@@ -244,7 +247,9 @@ void CheckFailures() {
     Expect(Heap::live == 0 && shim::record.depth == 0, "a failed launch leaves nothing behind", fail_at);
   }
   shim::record.fail_at = -1;
-  for (int last = 0; last < 8; ++last) {
+  OnDevice(c, data, true);
+  Expect(shim::record.launches == launches, "the last launch was made to fail", shim::record.launches);
+  for (int last = 0; last < allocations; ++last) {
     int left = last;
     const auto outcome = fcam::cuda::CrfLoss(
         TheDevice(), [&](size_t bytes) { return left-- > 0 ? Allocate(bytes) : nullptr; }, data.images(),
@@ -261,25 +266,36 @@ void CheckEmpty() {
   Expect(outcome.error.empty() && loss[0] == 0 && loss[1] == 0, "images without pixels have no loss");
 }
 
+void CheckCase(const Case& c, bool hashed) {
+  CheckAgreesWithTheCpu(c);
+  CheckOrderOfThreadsChangesNothing(c);
+  const int launches = (c.channels == 3 ? 17 : 15) + 2 * hashed;
+  Expect(shim::record.launches == launches, (Name(c) + ": bitmap or hash table").c_str(), shim::record.launches);
+  CheckImagesAreIndependent(c);
+}
+
 }  // namespace
 
 int main() {
-  const Case cases[] = {
-      {1, 1, 1, 3, 2, 60, 100, true, Kind::kNoise},     {2, 1, 19, 3, 2, 60, 100, true, Kind::kNoise},
+  const Case direct[] = {
       {2, 23, 1, 1, 1, 15, 100, true, Kind::kNoise},    {3, 20, 31, 3, 2, 60, 50, true, Kind::kPhoto},
       {1, 16, 16, 3, 7, 60, 50, false, Kind::kPhoto},   {1, 20, 21, 1, 21, 30, 20, false, Kind::kNoise},
       {2, 24, 24, 3, 3, 60, 20, true, Kind::kConstant}, {1, 33, 17, 3, 21, 60, 40, false, Kind::kPhoto},
       {2, 17, 15, 1, 2, 10, 9, false, Kind::kConstant},
   };
-  for (const Case& c : cases) {
-    CheckAgreesWithTheCpu(c);
-    CheckOrderOfThreadsChangesNothing(c);
-    CheckImagesAreIndependent(c);
-  }
+  // Where a hash table is smaller than the bitmap: 32-bit and 64-bit addresses, and fingerprints.
+  const Case hashed[] = {
+      {1, 1, 1, 3, 2, 60, 100, true, Kind::kNoise},     {2, 1, 19, 3, 2, 60, 100, true, Kind::kNoise},
+      {2, 20, 20, 3, 2, 15, 100, true, Kind::kPhoto},   {2, 13, 20, 3, 5, 2, 10, true, Kind::kNoise},
+      {1, 21, 18, 3, 2, 0.5f, 2, false, Kind::kNoise},  {2, 9, 14, 3, 2, 0.01f, 0.02f, true, Kind::kPhoto},
+  };
+  for (const Case& c : direct) CheckCase(c, false);
+  for (const Case& c : hashed) CheckCase(c, true);
   CheckAgreesWithTheCpu({1, 40, 40, 3, 2, 15, 100, true, Kind::kNoise});  // many tiles, most of them empty
   CheckMagnitudes();
   CheckRefusals();
-  CheckFailures();
+  CheckFailures({2, 25, 26, 3, 2, 90, 50, true, Kind::kNoise}, 17, 9);
+  CheckFailures({2, 5, 6, 3, 2, 15, 20, true, Kind::kNoise}, 19, 11);
   CheckEmpty();
   std::printf("%d failures\n", failures);
   return failures == 0 ? 0 : 1;

@@ -118,6 +118,16 @@ inline long long __float2ll_rn(float value) { return llrintf(value); }
 template <typename T, typename U>
 T atomicAdd(T* place, U value) { T old = *place; *place += static_cast<T>(value); return old; }
 inline unsigned atomicOr(unsigned* place, unsigned bits) { unsigned old = *place; *place |= bits; return old; }
+inline unsigned atomicMin(unsigned* place, unsigned value) {
+  unsigned old = *place;
+  if (value < old) *place = value;
+  return old;
+}
+inline unsigned long long atomicCAS(unsigned long long* place, unsigned long long expected, unsigned long long value) {
+  unsigned long long old = *place;
+  if (old == expected) *place = value;
+  return old;
+}
 inline unsigned atomicMax(unsigned* place, unsigned value) {
   unsigned old = *place;
   if (value > old) *place = value;
@@ -148,10 +158,11 @@ struct NamedEntry {
   Entry entry;
 };
 inline const NamedEntry kEntries[] = {
-    FCAM_ENTRY(fcam_inspect), FCAM_ENTRY(fcam_mark3),  FCAM_ENTRY(fcam_mark5), FCAM_ENTRY(fcam_count),
-    FCAM_ENTRY(fcam_scan),    FCAM_ENTRY(fcam_rank),   FCAM_ENTRY(fcam_connect), FCAM_ENTRY(fcam_splat3),
-    FCAM_ENTRY(fcam_splat5),  FCAM_ENTRY(fcam_settle), FCAM_ENTRY(fcam_blur),  FCAM_ENTRY(fcam_combine),
-    FCAM_ENTRY(fcam_total),   FCAM_ENTRY(fcam_slice3), FCAM_ENTRY(fcam_slice5)};
+    FCAM_ENTRY(fcam_inspect),   FCAM_ENTRY(fcam_mark3),   FCAM_ENTRY(fcam_mark5),        FCAM_ENTRY(fcam_hash_mark),
+    FCAM_ENTRY(fcam_count),     FCAM_ENTRY(fcam_scan),    FCAM_ENTRY(fcam_rank),         FCAM_ENTRY(fcam_hash_rank),
+    FCAM_ENTRY(fcam_connect),   FCAM_ENTRY(fcam_hash_connect), FCAM_ENTRY(fcam_splat3),  FCAM_ENTRY(fcam_splat5),
+    FCAM_ENTRY(fcam_settle),    FCAM_ENTRY(fcam_blur),    FCAM_ENTRY(fcam_combine),      FCAM_ENTRY(fcam_total),
+    FCAM_ENTRY(fcam_slice3),    FCAM_ENTRY(fcam_slice5)};
 #undef FCAM_ENTRY
 
 // What the fake driver was asked for.

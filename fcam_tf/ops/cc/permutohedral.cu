@@ -1,7 +1,7 @@
-// The lattice on a GPU, for a batch of images: blockIdx.y is the image. The numbers are those of lattice.inc, but there is
-// no table and no lock: pixels mark the addresses of their vertices in a bitmap, and the rank of an address in it is the
-// vertex's number. Values are splatted in fixed point, where the order of additions does not matter, so results are the
-// same from run to run.
+// The lattice on a GPU, for a batch of images: blockIdx.y is the image. The numbers are those of lattice.inc, but nothing
+// depends on which thread comes first, so that results are the same from run to run: pixels mark their vertices in a
+// bitmap, and the rank of a vertex in it is its number; values are splatted in fixed point, where the order of additions
+// does not matter.
 //
 // Compiled at run time for the GPU at hand (cuda_compiler.h), by nvcc as a check, and by a C++ compiler in the tests.
 
@@ -35,7 +35,8 @@ __device__ float Pixel(const Job& job, unsigned image, int pixel, int channel) {
 
 // The vertices of a pixel's simplex and its barycentric weights; lattice.inc explains.
 template <int D>
-__device__ void Locate(const Job& job, unsigned image, int pixel, unsigned* addresses, float* weights) {
+__device__ void Locate(const Job& job, unsigned image, int pixel, unsigned long long* addresses,
+                       float* weights) {
   float raw[D];
   raw[0] = static_cast<float>(pixel % job.width);
   raw[1] = static_cast<float>(pixel / job.width);
@@ -43,7 +44,7 @@ __device__ void Locate(const Job& job, unsigned image, int pixel, unsigned* addr
   for (int c = 0; c < D - 2; ++c) raw[c + 2] = Pixel(job, image, pixel, c);
   float y = 0;
   int above = 0;
-  unsigned address = 0;
+  unsigned long long address = 0;
   int key[D];
 #pragma unroll
   for (int j = D - 1; j >= 0; --j) {
@@ -81,13 +82,6 @@ __device__ void Locate(const Job& job, unsigned image, int pixel, unsigned* addr
     addresses[k + 1] = address;
   }
   weights[D] = before;
-}
-
-// The vertex at an address, 0 where there is none.
-__device__ unsigned Find(const Cell* cells, unsigned address) {
-  const Cell cell = cells[address / 32];
-  const unsigned bit = 1u << address % 32;
-  return cell.bits & bit ? cell.first + __popc(cell.bits & (bit - 1)) : 0;
 }
 
 // The sum of what the threads before this one hold; `shared` has kThreads elements, and ends with the sum of all last.
@@ -131,6 +125,65 @@ __device__ Cell* Cells(const Job& job, unsigned image) {
   return job.cells + static_cast<unsigned long long>(image) * job.words;
 }
 
+__device__ unsigned long long* Keys(const Job& job, unsigned image) {
+  return job.keys + static_cast<unsigned long long>(image) * job.slots;
+}
+
+__device__ unsigned* Holders(const Job& job, unsigned image) {
+  return job.holders + static_cast<unsigned long long>(image) * job.slots;
+}
+
+// Where a look-up of an address begins. At most half of the slots are used, so that it soon ends.
+__device__ unsigned Slot(const Job& job, unsigned long long address) {
+  return static_cast<unsigned>((address ^ (address >> 29)) * 0x9E3779B97F4A7C15ull >> 24) & (job.slots - 1);
+}
+
+__device__ void MarkPlace(Cell* cells, unsigned long long place) {
+  unsigned* bits = &cells[place / 32].bits;
+  const unsigned bit = 1u << place % 32;
+  if (!(*bits & bit)) atomicOr(bits, bit);  // most are there already, and reading is cheaper
+}
+
+// The number of the vertex at a place, 0 where there is none.
+__device__ unsigned Rank(const Cell* cells, unsigned long long place) {
+  const Cell cell = cells[place / 32];
+  const unsigned bit = 1u << place % 32;
+  return cell.bits & bit ? cell.first + __popc(cell.bits & (bit - 1)) : 0;
+}
+
+// The number of the vertex at an address, 0 where there is none.
+__device__ unsigned Find(const Job& job, unsigned image, unsigned long long address) {
+  if (job.slots == 0) return Rank(Cells(job, image), address);
+  const unsigned long long* keys = Keys(job, image);
+  for (unsigned slot = Slot(job, address);; slot = (slot + 1) & (job.slots - 1)) {
+    if (keys[slot] == address) return Holders(job, image)[slot];
+    if (keys[slot] == kFree) return 0;
+  }
+}
+
+// Puts an address into the hash table, and the first of the places that it is found at.
+__device__ void Hold(const Job& job, unsigned image, unsigned long long address, unsigned place) {
+  unsigned long long* keys = Keys(job, image);
+  unsigned slot = Slot(job, address);
+  for (;; slot = (slot + 1) & (job.slots - 1)) {
+    unsigned long long key = keys[slot];
+    if (key == kFree) key = atomicCAS(&keys[slot], kFree, address);
+    if (key == kFree || key == address) break;
+  }
+  unsigned* holder = Holders(job, image) + slot;
+  if (place < *holder) atomicMin(holder, place);
+}
+
+// Notes the neighbours of a vertex along each axis, on both sides.
+__device__ void Connect(const Job& job, unsigned id, unsigned long long address) {
+  unsigned* neighbours = job.neighbours + static_cast<unsigned long long>(blockIdx.y) * job.axes * 2 * job.rows;
+  for (int axis = 0; axis < job.axes; ++axis) {
+    unsigned* both = neighbours + static_cast<unsigned long long>(axis) * 2 * job.rows + id;
+    both[0] = Find(job, blockIdx.y, address + job.axis[axis]);
+    both[job.rows] = Find(job, blockIdx.y, address - job.axis[axis]);
+  }
+}
+
 // A word of this image's bitmap that this thread counts.
 __device__ unsigned Word(unsigned k) { return blockIdx.x * kTile + threadIdx.x * (kTile / kThreads) + k; }
 
@@ -146,15 +199,16 @@ template <int D>
 __device__ void Mark(const Job& job) {
   const unsigned pixel = Thread();
   if (pixel >= static_cast<unsigned>(job.pixels)) return;
-  unsigned addresses[D + 1];
+  unsigned long long addresses[D + 1];
   float weights[D + 1];
   Locate<D>(job, blockIdx.y, pixel, addresses, weights);
-  Cell* cells = Cells(job, blockIdx.y);
 #pragma unroll
   for (int v = 0; v <= D; ++v) {
-    unsigned* bits = &cells[addresses[v] / 32].bits;
-    const unsigned bit = 1u << addresses[v] % 32;
-    if (!(*bits & bit)) atomicOr(bits, bit);  // most are there already, and reading is cheaper
+    if (job.slots == 0) {
+      MarkPlace(Cells(job, blockIdx.y), addresses[v]);
+    } else {
+      Hold(job, blockIdx.y, addresses[v], pixel * (D + 1) + v);
+    }
   }
 }
 
@@ -168,12 +222,12 @@ template <int D>
 __device__ void LocateBlock(const Job& job, Simplices& simplices) {
   const unsigned pixel = Thread();
   if (pixel < static_cast<unsigned>(job.pixels)) {
-    unsigned addresses[D + 1];
+    unsigned long long addresses[D + 1];
     float weights[D + 1];
     Locate<D>(job, blockIdx.y, pixel, addresses, weights);
 #pragma unroll
     for (int v = 0; v <= D; ++v) {
-      simplices.ids[v][threadIdx.x] = Find(Cells(job, blockIdx.y), addresses[v]);
+      simplices.ids[v][threadIdx.x] = Find(job, blockIdx.y, addresses[v]);
       simplices.weights[v][threadIdx.x] = weights[v];
     }
   }
@@ -312,21 +366,36 @@ extern "C" __global__ void fcam_rank(const __grid_constant__ Job job) {
   }
 }
 
-// The neighbours of each vertex along each axis, on both sides.
 extern "C" __global__ void fcam_connect(const __grid_constant__ Job job) {
   const unsigned word = Thread();
   if (word >= job.words) return;
-  const Cell* cells = Cells(job, blockIdx.y);
-  unsigned* neighbours = job.neighbours + static_cast<unsigned long long>(blockIdx.y) * job.axes * 2 * job.rows;
-  unsigned id = cells[word].first;
-  for (unsigned bits = cells[word].bits; bits != 0; bits &= bits - 1, ++id) {
-    const unsigned address = word * 32 + __ffs(bits) - 1;
-    for (int axis = 0; axis < job.axes; ++axis) {
-      unsigned* both = neighbours + static_cast<unsigned long long>(axis) * 2 * job.rows + id;
-      both[0] = Find(cells, address + job.axis[axis]);
-      both[job.rows] = Find(cells, address - job.axis[axis]);
-    }
+  const Cell cell = Cells(job, blockIdx.y)[word];
+  unsigned id = cell.first;
+  for (unsigned bits = cell.bits; bits != 0; bits &= bits - 1, ++id) {
+    Connect(job, id, word * 32ull + __ffs(bits) - 1);
   }
+}
+
+// Of the hash table: the places of the vertices go into the bitmap ...
+extern "C" __global__ void fcam_hash_mark(const __grid_constant__ Job job) {
+  const unsigned slot = Thread();
+  if (slot >= job.slots || Keys(job, blockIdx.y)[slot] == kFree) return;
+  MarkPlace(Cells(job, blockIdx.y), Holders(job, blockIdx.y)[slot]);
+}
+
+// ... and their ranks come back ...
+extern "C" __global__ void fcam_hash_rank(const __grid_constant__ Job job) {
+  const unsigned slot = Thread();
+  if (slot >= job.slots || Keys(job, blockIdx.y)[slot] == kFree) return;
+  unsigned* holder = Holders(job, blockIdx.y) + slot;
+  *holder = Rank(Cells(job, blockIdx.y), *holder);
+}
+
+// ... by which neighbours are found.
+extern "C" __global__ void fcam_hash_connect(const __grid_constant__ Job job) {
+  const unsigned slot = Thread();
+  if (slot >= job.slots || Keys(job, blockIdx.y)[slot] == kFree) return;
+  Connect(job, Holders(job, blockIdx.y)[slot], Keys(job, blockIdx.y)[slot]);
 }
 
 extern "C" __global__ void fcam_splat3(const __grid_constant__ Job job) {

@@ -15,11 +15,9 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there i
 def run(folder, *names, options=()):
     """Compile sources without the fast instruction sets, run them, and return what they print."""
     program = folder / names[0]
-    subprocess.run(
-        ["g++", "-std=gnu++17", "-O1", "-DFCAM_PORTABLE", "-Wno-psabi", "-pthread", *options]
-        + ["-o", program, *(SOURCES / f"{name}.cc" for name in (*names, *LATTICE))],
-        check=True,
-    )
+    sources = [SOURCES / f"{name}.cc" for name in (*names, *LATTICE)]
+    flags = ["-std=gnu++17", "-O1", "-DFCAM_PORTABLE", "-Wno-psabi", "-pthread", *options]
+    subprocess.run(["g++", *flags, "-o", program, *sources], check=True)
     done = subprocess.run([program], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     return done.stdout
