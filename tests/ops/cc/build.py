@@ -8,8 +8,8 @@ import pytest
 
 SOURCES = Path(__file__).parents[3] / "fcam_tf" / "ops" / "cc"
 LATTICE = ("permutohedral", "geometry", "batch", "thread_pool", "lattice_baseline")
-
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+COMPILER = shutil.which("g++")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no g++")
 
 
 def run(folder, *names, options=()):
@@ -17,7 +17,7 @@ def run(folder, *names, options=()):
     program = folder / names[0]
     sources = [SOURCES / f"{name}.cc" for name in (*names, *LATTICE)]
     flags = ["-std=gnu++17", "-O1", "-DFCAM_PORTABLE", "-Wno-psabi", "-pthread", *options]
-    subprocess.run(["g++", *flags, "-o", program, *sources], check=True)
+    subprocess.run([COMPILER, *flags, "-o", program, *sources], check=True)
     done = subprocess.run([program], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     return done.stdout
