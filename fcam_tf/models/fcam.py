@@ -55,6 +55,7 @@ class FCAM(keras.Model):
         class_names: tuple of str, or None.
         input_size: side of the square that evaluated images are resized to, in pixels.
         method: name of the CAM method that teaches.
+        layer: map that it starts from, None for the last one before the head.
         taps: symbolic maps of the classifier by level, ``"P1"`` the finest.
     """
 
@@ -98,7 +99,7 @@ class FCAM(keras.Model):
         self._call_extended = lambda x: extended(x, training=True)
         self._classifier_config = json.dumps(keras.saving.serialize_keras_object(classifier))
         self._cam = cam
-        self._layer = layer
+        self.layer = layer
         self.taps = taps
         self.method = method
         self.decoder_filters = tuple(decoder_filters)
@@ -286,7 +287,7 @@ class FCAM(keras.Model):
         return {
             "classifier": json.loads(self._classifier_config),
             "method": self.method,
-            "layer": self._layer,
+            "layer": self.layer,
             "decoder_filters": self.decoder_filters,
             "class_names": self.class_names,
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
