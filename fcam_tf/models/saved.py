@@ -10,7 +10,7 @@ import keras
 BEST = "best.keras"
 
 
-def load(path: str | Path, *, compiled: bool = True) -> keras.Model:
+def load(path: str | Path) -> keras.Model:
     """Load a model of ours, or any that Keras can load.
 
     ``keras.saving.load_model`` does the same once ``fcam_tf.models`` is imported: the classes of
@@ -18,7 +18,6 @@ def load(path: str | Path, *, compiled: bool = True) -> keras.Model:
 
     Args:
         path: a ``.keras`` file, or the folder of a training run.
-        compiled: whether optimizer, loss and metrics are wanted too.
 
     Raises:
         FileNotFoundError: there is no such file, or the run has not chosen a model yet.
@@ -32,4 +31,4 @@ def load(path: str | Path, *, compiled: bool = True) -> keras.Model:
     with warnings.catch_warnings():
         # Said of every model that was saved before any fit: its optimizer has no state yet.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-        return keras.saving.load_model(file, compile=compiled)
+        return keras.saving.load_model(file)
