@@ -9,12 +9,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that no reader ever sees a part of it.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place to write a file to, which becomes ``path`` in one step if the block ends well.
 
-    The bytes go to a hidden neighbour first, which then takes the place of ``path`` in one step.
-    A process killed in between leaves ``path`` as it was; the neighbour's name is always the same,
-    so the next attempt overwrites it.
+    It is a hidden neighbour with the same ending. A process killed in between leaves ``path`` as
+    it was; the neighbour's name is always the same, so the next attempt overwrites it.
+
+    Args:
+        path: the file to write or replace; its folder exists.
+
+    Yields:
+        Where to write.
+    """
+    part = path.with_name(f".part.{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that no reader ever sees a part of it, see `replacing`.
 
     Args:
         path: the file to write or replace; its folder exists.
@@ -23,13 +41,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: the folder cannot be written to, or the disk is full; ``path`` is untouched.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(data)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from fcam_tf.cams.gradient import XGradCAM as XGradCAM
 from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
 from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
+from fcam_tf.cams.split import logits_output as logits_output
 from fcam_tf.names import lookup
 
 METHODS: Mapping[str, type[CAM]] = {

@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 
-from fcam_tf.cams.base import CAM, weighted_sum
+from fcam_tf.cams.base import EvidenceCAM, weighted_sum
+from fcam_tf.cams.split import Evidence
 
 
-class ClassActivationMap(CAM):
+class ClassActivationMap(EvidenceCAM):
     """CAM (Zhou et al., CVPR 2016), the ``CAM*`` of the F-CAM tables.
 
     ``M = sum_k w_k A_k``, with w the head's weights of the class. Negative evidence stays: there is
@@ -31,7 +32,6 @@ class ClassActivationMap(CAM):
                 "'layercam' explain any."
             )
 
-    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        evidence = self.split(images, labels)
+    def combine(self, evidence: Evidence) -> Any:
         # The gradient is w / (h w), which min-max cannot tell from w.
-        return weighted_sum(evidence.gradients[0], evidence.activations[0]), evidence.logits
+        return weighted_sum(evidence.gradients[0], evidence.activations[0])

@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 
 from fcam_tf.cams import autodiff
-from fcam_tf.cams.split import SplitClassifier
-from fcam_tf.models.resize import bilinear
+from fcam_tf.cams.split import Evidence, SplitClassifier
+from fcam_tf.graphs.resize import bilinear
 
 
 def normalize(maps: Any) -> Any:
@@ -71,6 +71,11 @@ class CAM(abc.ABC):
             )
         self.split = SplitClassifier(model, [tap for tap in layers if tap is not None])
         self._compiled = autodiff.compiled(self._normalized)
+
+    @property
+    def needs_only_features(self) -> bool:
+        """Whether the tapped map alone gives the CAM, see `EvidenceCAM.from_features`."""
+        return False
 
     @abc.abstractmethod
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
@@ -143,3 +148,38 @@ class CAM(abc.ABC):
                 )
             labels = values
         return ops.cast(ops.convert_to_tensor(labels), "int32")
+
+
+class EvidenceCAM(CAM):
+    """A map that follows from one forward pass: the tapped maps, and the logit's gradient by them.
+
+    Where the head is global average pooling and one dense layer, a model that has computed the
+    tapped map already gets its CAM from `from_features`, without running anything again.
+    """
+
+    @abc.abstractmethod
+    def combine(self, evidence: Evidence) -> Any:
+        """Return the maps before normalisation, (B, h, w)."""
+
+    @property
+    def needs_only_features(self) -> bool:
+        return self.split.kernel is not None
+
+    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        evidence = self.split(images, labels)
+        return self.combine(evidence), evidence.logits
+
+    def from_features(self, features: Any, labels: Any) -> Any:
+        """Compute the maps from the tapped map.
+
+        Args:
+            features: (B, h, w, C), the tapped map of a batch.
+            labels: (B,) int32; negative for the predicted class.
+
+        Returns:
+            (B, h, w) float32 in [0, 1].
+
+        Raises:
+            ValueError: the head is not global average pooling and one dense layer.
+        """
+        return normalize(self.combine(self.split.linear_evidence(features, labels)))

@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import ops
 
-from fcam_tf.cams.base import CAM, normalize, weighted_sum
-from fcam_tf.models.resize import bilinear
+from fcam_tf.cams.base import CAM, EvidenceCAM, normalize, weighted_sum
+from fcam_tf.cams.split import Evidence
+from fcam_tf.graphs.resize import bilinear
 
 _SPACE = (1, 2)
 
 
-class GradientCAM(CAM):
+class GradientCAM(EvidenceCAM):
     """``M = ReLU(sum_k weight_k A_k)``; each method brings its own weights."""
 
     @abc.abstractmethod
@@ -29,11 +30,11 @@ class GradientCAM(CAM):
             (B, 1, 1, C) or (B, h, w, C); a common factor of all channels does not matter.
         """
 
-    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        evidence = self.split(images, labels)
-        activations, gradients = evidence.activations[0], evidence.gradients[0]
-        weights = self.weights(activations, gradients)
-        return ops.relu(weighted_sum(weights, activations)), evidence.logits
+    def combine(self, evidence: Evidence) -> Any:
+        return self._weigh(evidence.activations[0], evidence.gradients[0])
+
+    def _weigh(self, activations: Any, gradients: Any) -> Any:
+        return ops.relu(weighted_sum(self.weights(activations, gradients), activations))
 
 
 class GradCAM(GradientCAM):
@@ -178,16 +179,15 @@ class LayerCAM(GradientCAM):
     def weights(self, activations: Any, gradients: Any) -> Any:  # noqa: ARG002
         return ops.relu(gradients)
 
-    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        if len(self.split.taps) == 1:
-            return super().raw_maps(images, labels)
-        evidence = self.split(images, labels)
+    def combine(self, evidence: Evidence) -> Any:
+        if len(evidence.activations) == 1:
+            return super().combine(evidence)
         sizes = [ops.shape(a)[1:3] for a in evidence.activations]
         size = tuple(ops.max(ops.stack([s[axis] for s in sizes])) for axis in (0, 1))
         fused = 0.0
         for activations, gradients in zip(evidence.activations, evidence.gradients, strict=True):
-            maps = ops.relu(weighted_sum(self.weights(activations, gradients), activations))
-            maps = ops.tanh(self.gain * normalize(maps))[..., None]
+            maps = normalize(self._weigh(activations, gradients))
+            maps = ops.tanh(self.gain * maps)[..., None]
             maps = bilinear(maps, size)[..., 0]
             fused = ops.maximum(fused, maps)
-        return fused, evidence.logits
+        return fused

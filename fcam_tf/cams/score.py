@@ -14,7 +14,7 @@ from rich.progress import track
 
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.base import CAM, weighted_sum
-from fcam_tf.models.resize import bilinear
+from fcam_tf.graphs.resize import bilinear
 
 
 class ScoreCAM(CAM):

@@ -8,14 +8,14 @@ running anything: a row of the dense kernel over the number of cells.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from fcam_tf.cams import autodiff
-from fcam_tf.models import graph
+from fcam_tf.graphs import graph
 
 L = keras.layers
 _GLOBAL_POOLING = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
@@ -81,7 +81,7 @@ class SplitClassifier:
         self.inputs = flat.inputs
         self.num_classes = flat.outputs[0].shape[-1]
         self.taps = self._in_order([self._find(tap, model) for tap in taps] or [self._last_map()])
-        self._dense, before_logits = self._before_probabilities(flat.outputs[0])
+        self._dense, before_logits = before_probabilities(self._maker, flat.outputs[0])
         self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
 
         images = flat.inputs[0]
@@ -105,13 +105,7 @@ class SplitClassifier:
             labels: (B,) int32; negative for the predicted class.
         """
         if self.kernel is not None:
-            activations = self.activations(images)
-            logits = self._logits(_flat(self._head(activations))[-1])
-            labels = self._choose(labels, logits)
-            weights = ops.take(ops.cast(self.kernel, "float32"), labels, axis=1)  # (C, B)
-            cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
-            gradients = ops.transpose(weights)[:, None, None, :] / cells
-            return Evidence([activations], [gradients], logits, labels)
+            return self.linear_evidence(self.activations(images), labels)
 
         first = self._features(images) if self._split_at_first else images
 
@@ -135,6 +129,29 @@ class SplitClassifier:
             logits,
             chosen,
         )
+
+    def linear_evidence(self, activations: Any, labels: Any) -> Evidence:
+        """Return the evidence in closed form, under a head of pooling and one dense layer.
+
+        Args:
+            activations: (B, h, w, C), the tapped map.
+            labels: (B,) int32; negative for the predicted class.
+
+        Raises:
+            ValueError: the model has another head.
+        """
+        if self.kernel is None:
+            raise ValueError(
+                "the tapped map alone gives no evidence: the model does not end in global average "
+                "pooling and one dense layer on it."
+            )
+        activations = ops.cast(activations, "float32")
+        logits = self._logits(_flat(self._head(activations))[-1])
+        labels = self._choose(labels, logits)
+        weights = ops.take(ops.cast(self.kernel, "float32"), labels, axis=1)  # (C, B)
+        cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
+        gradients = ops.transpose(weights)[:, None, None, :] / cells
+        return Evidence([activations], [gradients], logits, labels)
 
     def activations(self, images: Any) -> Any:
         """Return the first tapped map, (B, h, w, C) float32."""
@@ -209,19 +226,6 @@ class SplitClassifier:
             "maps need a convolutional classifier."
         )
 
-    def _before_probabilities(self, output: Any) -> tuple[Any, Any]:
-        """Return the last dense layer and its input, or None and the scores before any softmax."""
-        step = self._maker[id(output)]
-        operation = step.operation
-        activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
-        probabilities = isinstance(operation, L.Softmax) or activation in _PROBABILITIES
-        if isinstance(operation, L.Dense):
-            if activation in ("linear", *_PROBABILITIES):
-                return operation, step.inputs[0]
-        elif probabilities or type(operation).__name__.lower() in _PROBABILITIES:
-            return self._before_probabilities(step.inputs[0])
-        return None, output
-
     def _is_linear(self, before_logits: Any) -> bool:
         """Tell whether global average pooling alone stands between the tap and the dense layer."""
         if self._dense is None or len(self.taps) > 1:
@@ -251,3 +255,31 @@ class SplitClassifier:
             if not isinstance(operation, _INPUT_SCALING) and type(operation).__name__ != "Flip":
                 return x
             x = users[0].outputs[0]
+
+
+def before_probabilities(maker: Mapping[int, graph.Step], output: Any) -> tuple[Any, Any]:
+    """Return the last dense layer and its input, or None and the scores before any softmax."""
+    step = maker[id(output)]
+    operation = step.operation
+    activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
+    probabilities = isinstance(operation, L.Softmax) or activation in _PROBABILITIES
+    if isinstance(operation, L.Dense):
+        if activation in ("linear", *_PROBABILITIES):
+            return operation, step.inputs[0]
+    elif probabilities or type(operation).__name__.lower() in _PROBABILITIES:
+        return before_probabilities(maker, step.inputs[0])
+    return None, output
+
+
+def logits_output(model: keras.Model) -> Any:
+    """Return the symbolic logits (B, classes) of a flat functional classifier.
+
+    A dense layer that ends in a softmax or sigmoid loses it: ``model`` gives logits afterwards.
+    """
+    steps = graph.steps(model)
+    maker = {id(x): step for step in steps for x in step.outputs}
+    dense, before = before_probabilities(maker, model.outputs[0])
+    if dense is None:
+        return before
+    dense.activation = keras.activations.linear
+    return next(step.outputs[0] for step in steps if step.inputs and step.inputs[0] is before)

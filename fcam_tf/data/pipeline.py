@@ -29,6 +29,7 @@ def training_dataset(
     cams: ArrayLike | None = None,
     with_masks: bool = False,
     seed: int = 0,
+    first_epoch: int | None = None,
 ) -> tf.data.Dataset:
     """Shuffled, augmented batches for ``model.fit``.
 
@@ -45,6 +46,9 @@ def training_dataset(
             bilinearly to ``resize`` and then cropped and flipped.
         with_masks: whether to give masks; the split must have some.
         seed: of order, crops and flips.
+        first_epoch: None gives one epoch at each iteration. A number gives epoch after epoch
+            without end, from that one on, each the same whichever came first: with
+            ``fit(steps_per_epoch=...)`` training that was interrupted goes on as it would have.
 
     Returns:
         Batches (image, label), or (image, {"label", "cam", "mask"}) where CAMs or masks were asked
@@ -57,11 +61,12 @@ def training_dataset(
     """
     if not 0 < crop <= resize:
         raise ValueError(f"crop must be in [1, resize={resize}], got {crop}")
-    elements = _elements(split, cams, with_masks=with_masks)
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+    columns = _columns(split, cams, with_masks=with_masks)
 
-    def load(element: dict[str, tf.Tensor], pair: tf.Tensor) -> tuple[tf.Tensor, Batch]:
+    def load(index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Batch]:
+        element = {name: tf.gather(column, index) for name, column in columns.items()}
         layers = _read(split, element, (resize, resize))
+        pair = tf.stack([seed * len(split) + index, epoch])
         top, left, mirrored = _draw(pair, resize - crop)
         for name, layer in layers.items():
             piece = layer[top : top + crop, left : left + crop]
@@ -70,11 +75,28 @@ def training_dataset(
             layers[name] = tf.ensure_shape(piece, (crop, crop, layer.shape[-1]))
         return _finish(layers, element["label"])
 
-    shuffled = elements.shuffle(len(split), seed=seed, reshuffle_each_iteration=True)
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(split), dtype=tf.int64), [seed, epoch]
+        )
+        return (
+            tf.data.Dataset.from_tensor_slices(order)
+            .map(
+                lambda index: load(index, epoch),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            .batch(batch_size)
+        )
+
+    if first_epoch is not None:
+        epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+        return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+    epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+    steps = -(-len(split) // batch_size)
     return (
-        tf.data.Dataset.zip(shuffled, seeds)
-        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
+        epochs.flat_map(one_epoch)
+        .apply(tf.data.experimental.assert_cardinality(steps))
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -111,7 +133,7 @@ def evaluation_dataset(
         return _finish(_read(split, element, (height, width)), element["label"])
 
     return (
-        _elements(split, cams, with_masks=with_masks)
+        tf.data.Dataset.from_tensor_slices(_columns(split, cams, with_masks=with_masks))
         .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
@@ -149,14 +171,14 @@ def _whole(image: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(tf.round(image), 0, 255)
 
 
-def _elements(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> tf.data.Dataset:
+def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[str, tf.Tensor]:
     if len(split) == 0:
         raise ValueError(f"split {split.name!r} is empty")
     if with_masks and split.masks is None:
         raise ValueError(f"split {split.name!r} has no masks; leave out with_masks")
     columns = {"path": [str(path) for path in split.paths], "label": split.labels}
     if cams is not None:
-        array = np.asarray(cams, dtype=np.float32)
+        array = np.asarray(cams)
         if array.ndim != 3 or len(array) != len(split):
             raise ValueError(
                 f"cams must be one (h, w) map for each of {len(split)} images, got {array.shape}"
@@ -164,7 +186,8 @@ def _elements(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> tf.d
         columns["cam"] = array
     if with_masks:
         columns["mask"] = np.arange(len(split))
-    return tf.data.Dataset.from_tensor_slices(columns)
+    with tf.device("CPU"):
+        return {name: tf.constant(column) for name, column in columns.items()}
 
 
 def _read(
@@ -174,7 +197,8 @@ def _read(
     image = _decode(element["path"])
     layers = {"image": tf.image.resize(image, size, method="bilinear", antialias=True)}
     if "cam" in element:
-        layers["cam"] = tf.image.resize(element["cam"][..., None], size, method="bilinear")
+        cam = tf.cast(element["cam"], tf.float32)[..., None]
+        layers["cam"] = tf.image.resize(cam, size, method="bilinear")
     if "mask" in element:
         mask = tf.numpy_function(
             lambda index: _label_mask(*split.read_masks(int(index))), [element["mask"]], tf.uint8

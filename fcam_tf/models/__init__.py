@@ -1,7 +1,10 @@
-"""Models: backbones and the classifier, each one flat functional graph."""
+"""Models: backbones, the classifier and F-CAM, each one flat functional graph."""
 
+from fcam_tf.graphs.graph import flatten as flatten
 from fcam_tf.models.backbones import BACKBONES as BACKBONES
 from fcam_tf.models.backbones import BackboneSpec as BackboneSpec
 from fcam_tf.models.classifier import Classifier as Classifier
-from fcam_tf.models.graph import flatten as flatten
+from fcam_tf.models.fcam import FCAM as FCAM
+from fcam_tf.models.saved import load as load
 from fcam_tf.models.weights import WeightsUnavailableError as WeightsUnavailableError
+from fcam_tf.optimizer import CoupledSGD as CoupledSGD  # what saved models were trained with

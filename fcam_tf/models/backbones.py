@@ -12,7 +12,8 @@ from typing import Any
 
 import keras
 
-from fcam_tf.models import graph, weights
+from fcam_tf.graphs import graph
+from fcam_tf.models import weights
 from fcam_tf.models.inceptionv3 import inceptionv3
 from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT, Preprocessing
 from fcam_tf.models.vgg16 import vgg16
@@ -36,6 +37,10 @@ class BackboneSpec:
         licence: licence of the pretrained weights.
         fast_learners: prefixes of layers that train at ten times the learning rate with the head
             (F-CAM, section 4).
+        decoder_filters: channels of the decoder's blocks, the coarsest first; as many are used as
+            there are blocks.
+        decoder_center: whether the decoder starts with two convolutions of the top map, and takes
+            no skips that are as coarse as it (the paper's VGG16).
     """
 
     name: str
@@ -45,6 +50,8 @@ class BackboneSpec:
     output_stride: int = 8
     licence: str = "Apache-2.0"
     fast_learners: tuple[str, ...] = ()
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
+    decoder_center: bool = False
 
 
 def _limit_strides(strides: list[int], stem: int, output_stride: int) -> list[int]:
@@ -188,6 +195,7 @@ _SPECS = (
         weights.applications("VGG16", weights.by_name),
         licence="CC-BY-4.0",
         fast_learners=("conv6",),
+        decoder_center=True,
     ),
     BackboneSpec(
         "inceptionv3",
@@ -206,6 +214,7 @@ _SPECS = (
         LITE,
         weights.EFFICIENTNET_LITE0,
         output_stride=32,
+        decoder_filters=(64, 48, 32, 24, 16),
     ),
     BackboneSpec(
         "resnet50_v2",

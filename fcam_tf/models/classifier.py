@@ -15,7 +15,7 @@ from fcam_tf.models.weights import HEAD
 
 
 @contextlib.contextmanager
-def _layers_of(dtype: Any) -> Iterator[None]:
+def layers_of(dtype: Any) -> Iterator[None]:
     """Make ``dtype`` the policy of the layers built meanwhile; None leaves the global one."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(before if dtype is None else dtype)
@@ -99,7 +99,7 @@ class Classifier(keras.Model):
                 f"Received: {len(class_names)} names."
             )
 
-        with _layers_of(dtype):
+        with layers_of(dtype):
             images = keras.Input((None, None, 3), name="images")
             taps = spec.build(spec.preprocessing(images), output_stride)
             x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(taps["P5"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from fcam_tf.models.layers import FreezableDropout
+from fcam_tf.graphs.layers import FreezableDropout
 
 L = keras.layers
 

@@ -1,13 +1,13 @@
 """From images to labels, heat maps, masks and boxes."""
 
+from fcam_tf.localization import NO_BOX as NO_BOX
+from fcam_tf.localization import Localization as Localization
+from fcam_tf.localization import check_threshold as check_threshold
+from fcam_tf.localization import scale_box as scale_box
 from fcam_tf.predict.files import Job as Job
 from fcam_tf.predict.files import Summary as Summary
 from fcam_tf.predict.files import localize_files as localize_files
 from fcam_tf.predict.labels import find_label as find_label
-from fcam_tf.predict.localization import NO_BOX as NO_BOX
-from fcam_tf.predict.localization import Localization as Localization
-from fcam_tf.predict.localization import check_threshold as check_threshold
-from fcam_tf.predict.localization import scale_box as scale_box
 from fcam_tf.predict.results import FolderBusyError as FolderBusyError
 from fcam_tf.predict.results import Settings as Settings
 from fcam_tf.predict.results import SettingsChangedError as SettingsChangedError

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from fcam_tf import cams
-from fcam_tf.models.resize import bilinear
-from fcam_tf.predict.localization import OTSU, Localization, check_threshold
+from fcam_tf.graphs.resize import bilinear
+from fcam_tf.localization import OTSU, Localization, check_threshold
 
 _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
 

@@ -12,14 +12,14 @@ from PIL import Image
 
 from fcam_tf import visualize
 from fcam_tf.atomic import write_atomically
-from fcam_tf.predict.localization import NO_BOX, scale_box
+from fcam_tf.localization import NO_BOX, scale_box
 from fcam_tf.predict.sources import HEATMAP_SUFFIXES, OVERLAY_SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fcam_tf.localization import Localization
     from fcam_tf.photos import Photo
-    from fcam_tf.predict.localization import Localization
 
 _COMPRESSION = 1  # of zlib: four times as fast as its default, and a sixth larger
 

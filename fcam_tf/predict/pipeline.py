@@ -16,7 +16,7 @@ from fcam_tf.predict.lookahead import lookahead
 from fcam_tf.predict.sources import Failure, Source
 
 if TYPE_CHECKING:
-    from fcam_tf.predict.localization import Localization
+    from fcam_tf.localization import Localization
     from fcam_tf.predict.localizer import Localizer
     from fcam_tf.predict.outputs import Outputs
 

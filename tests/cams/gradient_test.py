@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import cams
-from fcam_tf.models.resize import bilinear
+from fcam_tf.graphs.resize import bilinear
 
 L = keras.layers
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from fcam_tf import cams
+from fcam_tf.graphs.resize import bilinear
 from fcam_tf.models import Classifier
-from fcam_tf.models.resize import bilinear
 from fcam_tf.predict import Localizer
 
 

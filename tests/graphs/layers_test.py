@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.models.layers import FreezableDropout, SqueezeExcite
+from fcam_tf.graphs.layers import FreezableDropout, SqueezeExcite
 
 X = np.random.default_rng(0).normal(size=(2, 5, 6, 8)).astype("float32")
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fcam_tf.predict.localization import (
+from fcam_tf.localization import (
     NO_BOX,
     Localization,
     box_of,

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from fcam_tf.models.layers import FreezableDropout, SqueezeExcite
+from fcam_tf.graphs.layers import FreezableDropout, SqueezeExcite
 
 
 def as_functional(model: keras.Model) -> Any:
@@ -153,7 +153,7 @@ def copy_layers() -> Callable[[Any], Callable[..., Any]]:
 
     Layers that Keras named by counting (``multiply_34``) are counted anew, so that a model gets
     the same names each time it is built. Weights are not copied. Layers that would not stay frozen
-    become those of `fcam_tf.models.layers`.
+    become those of `fcam_tf.graphs.layers`.
     """
     copies: dict[int, Any] = {}
     counts: dict[str, int] = {}

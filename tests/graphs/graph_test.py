@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.models import graph
+from fcam_tf.graphs import graph
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")

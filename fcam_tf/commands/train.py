@@ -1,0 +1,235 @@
+"""``fcam train``: a classifier, then the decoder of its full-resolution map."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import app, flags
+
+from fcam_tf.commands.command import Command
+from fcam_tf.commands.quiet import quiet_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+    from rich.console import Console
+    from rich.table import Table
+
+    from fcam_tf.data import Split
+    from fcam_tf.training import Recipe, RunFolder
+
+STAGES = ("classifier", "fcam")
+_BACKBONE = "efficientnetlite_b0"
+
+_DETAILS = """\
+Two stages. The first trains a classifier on images and their labels; no boxes, no masks. The second
+freezes it and trains a decoder behind it, whose map has the resolution of the image. What teaches
+the decoder are a few pixels of the classifier's own coarse map (--method), the colours of the
+image, and that neither object nor background may vanish.
+
+DATA is a folder in the benchmark's layout or of class folders, tfds:NAME, or shapes (generated).
+Boxes and masks of its val split, where it has them, choose the best epoch; they never train.
+
+OUT gets run.json (recipe, versions), metrics.csv, convergence.png, best.keras, and logs for
+TensorBoard where it is installed. A run that was stopped goes on where it was when the same command
+is given again.
+
+Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
+
+Examples:
+  fcam train classifier --data shapes --recipe small --out runs/shapes
+  fcam train fcam --data shapes --model runs/shapes --recipe small --out runs/shapes-fcam
+  fcam train classifier --data data/CUB --model resnet50 --out runs/cub
+  fcam train fcam --data data/CUB --model runs/cub --method layercam --out runs/cub-fcam \\
+      --set loss.negative_share=0.3"""
+
+
+def _define(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("data", None, "`DATA` to train on", flag_values=values)
+    flags.DEFINE_string(
+        "model",
+        None,
+        "`MODEL`: a run folder, a model saved as .keras, or for a classifier the name of a "
+        "backbone (default there: efficientnetlite_b0)",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "output_stride",
+        None,
+        ("8", "16", "32"),
+        "pixels for one cell of the coarse map, of a backbone given by name",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "weights",
+        "imagenet",
+        "`imagenet|none|FILE` to start a backbone given by name from",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "method",
+        "cam",
+        "`METHOD` whose maps are scored, and teach the decoder",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "recipe", "cub", "`NAME|FILE.json` of the numbers to train with", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "set", [], "`KEY=VALUE` to change in the recipe; may be repeated", flag_values=values
+    )
+    flags.DEFINE_string(
+        "cams",
+        None,
+        "`FOLDER` of stored maps, to be shared by runs (default: in the run)",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "strategy",
+        "single",
+        ("single", "mirrored"),
+        "mirrored: share each batch among all GPUs",
+        flag_values=values,
+    )
+    flags.DEFINE_string("out", None, "`FOLDER` of the run", flag_values=values)
+
+
+def _run(values: flags.FlagValues, arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in STAGES:
+        raise app.UsageError(f"name one stage to train: {' or '.join(STAGES)}")
+    stage = arguments[0]
+    for name in ("data", "out") if stage == "classifier" else ("data", "model", "out"):
+        if not values[name].value:
+            raise app.UsageError(f"--{name} is missing")
+    from rich.console import Console  # noqa: PLC0415
+
+    notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    with quiet_tensorflow():
+        from fcam_tf import training  # noqa: PLC0415
+    with _usage_errors(ValueError, FileNotFoundError):
+        recipe = training.get(stage, values.recipe).changed(values.set)
+        train, validation = _splits(values.data, recipe.select, notes)
+    try:
+        with _usage_errors(ValueError, FileNotFoundError):
+            run = _train(stage, values, recipe, train, validation)
+    except (OSError, training.TrainingDivergedError) as error:
+        notes.print(f"fcam: {error}")
+        notes.print("fcam: what is finished is kept; the same command goes on from there")
+        return 1
+    Console().print(_table(run))
+    notes.print(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
+    notes.print(f"next: {_next(stage, values)}")
+    return 0
+
+
+def _splits(name: str, select: str, notes: Console) -> tuple[Split, Split | None]:
+    """Load what trains, and what chooses the best epoch where there is truth for it."""
+    from fcam_tf import data  # noqa: PLC0415
+
+    train = data.load(name, "train")
+    try:
+        validation = data.load(name, "val")
+    except FileNotFoundError:
+        validation = None
+    if validation is None or (
+        validation.boxes is None and validation.masks is None and select != "accuracy"
+    ):
+        notes.print("fcam: no boxes or masks for val: the last epoch will be kept, not the best")
+        validation = None
+    return train, validation
+
+
+def _train(
+    stage: str, values: flags.FlagValues, recipe: Recipe, train: Split, validation: Split | None
+) -> RunFolder:
+    import keras  # noqa: PLC0415
+
+    from fcam_tf import models, training  # noqa: PLC0415
+
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.mixed_precision:
+        keras.config.set_dtype_policy("mixed_float16")
+    with _strategy(values.strategy):
+        if stage == "classifier":
+            model = _classifier(values, train)
+        else:
+            model = models.FCAM.from_classifier(
+                models.load(values.model),
+                method=values.method,
+                decoder_filters=recipe.decoder_filters or None,
+                seed=recipe.seed,
+            )
+        if stage == "classifier":
+            return training.fit_classifier(
+                model, train, validation, recipe, values.out, method=values.method
+            )
+        return training.fit_fcam(model, train, validation, recipe, values.out, cache=values.cams)
+
+
+def _classifier(values: flags.FlagValues, train: Split) -> keras.Model:
+    from fcam_tf import models  # noqa: PLC0415
+
+    name = values.model or _BACKBONE
+    if name not in models.BACKBONES and (name.endswith(".keras") or Path(name).is_dir()):
+        return models.load(name)
+    stride = values.output_stride
+    return models.Classifier(
+        name,
+        len(train.class_names),
+        output_stride=int(stride) if stride else None,
+        weights=None if values.weights == "none" else values.weights,
+        class_names=train.class_names,
+    )
+
+
+def _strategy(name: str) -> contextlib.AbstractContextManager:
+    if name == "single":
+        return contextlib.nullcontext()
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.distribute.MirroredStrategy().scope()
+
+
+@contextlib.contextmanager
+def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kinds as error:
+        text = re.sub("`([a-z_]+)`", lambda match: match[1].replace("_", "-"), str(error))
+        raise app.UsageError(text) from None
+
+
+def _table(run: RunFolder) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    from fcam_tf.training.callbacks import VALIDATION_PREFIX  # noqa: PLC0415
+
+    history = run.state.history
+    chosen = history[run.state.best]
+    table = Table(title=f"{len(history) - 1} epochs, val, %")
+    table.add_column("")
+    table.add_column("before", justify="right")
+    table.add_column(f"chosen: epoch {chosen['epoch']:.0f}", justify="right")
+    for name in chosen:
+        if name.startswith(VALIDATION_PREFIX):
+            label = name.removeprefix(VALIDATION_PREFIX)
+            table.add_row(label, f"{history[0][name]:.2f}", f"{chosen[name]:.2f}")
+    return table
+
+
+def _next(stage: str, values: flags.FlagValues) -> str:
+    if stage == "classifier":
+        return f"fcam train fcam --data {values.data} --model {values.out} --out {values.out}-fcam"
+    return f"fcam evaluate --data {values.data} --model {values.out} --out {values.out}-test"
+
+
+COMMAND = Command(
+    usage="classifier|fcam --data DATA --out RUN [--model M] [flags]",
+    summary="train a classifier, or the decoder that gives its maps full resolution",
+    details=_DETAILS,
+    define=_define,
+    run=_run,
+)

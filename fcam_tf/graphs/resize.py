@@ -1,0 +1,53 @@
+"""Bilinear scaling to a size that may only be known when the graph runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def bilinear(images: Any, size: Any) -> Any:
+    """Scale images or maps: bilinear, half-pixel centres, no antialiasing.
+
+    Args:
+        images: (B, h, w, C) float.
+        size: (height, width), integers or, under TensorFlow, integer tensors.
+
+    Returns:
+        (B, height, width, C) float32.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.image.resize(images, size, interpolation="bilinear")
+    import tensorflow as tf  # noqa: PLC0415 - keras.ops takes sizes known beforehand only
+
+    return tf.image.resize(images, size)
+
+
+def bilinear_aligned(images: Any, size: Any) -> Any:
+    """Scale images or maps: bilinear, the centres of the corner pixels stay where they are.
+
+    PyTorch's ``align_corners=True``, which U-Net decoders fit maps to their skips with.
+
+    Args:
+        images: (B, h, w, C) float.
+        size: (height, width), integers or, under TensorFlow, integer tensors.
+
+    Returns:
+        (B, height, width, C) float32.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415 - as above
+
+        return tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
+    images = ops.cast(images, "float32")
+    for axis, new in ((1, size[0]), (2, size[1])):
+        old = images.shape[axis]
+        position = ops.arange(new, dtype="float32") * ((old - 1) / max(new - 1, 1))
+        low = ops.minimum(ops.cast(ops.floor(position), "int32"), old - 1)
+        share = ops.reshape(position - ops.cast(low, "float32"), [-1] + [1] * (3 - axis))
+        left = ops.take(images, low, axis)
+        right = ops.take(images, ops.minimum(low + 1, old - 1), axis)
+        images = left + (right - left) * share
+    return images

@@ -1,0 +1,190 @@
+"""Seeds: the few pixels of a coarse map that a full-resolution map must agree with (SR)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+IGNORE = 255
+_LEVELS = 256
+_SUBLEVELS = 4096
+
+
+def sample_seeds(
+    cams: Any,
+    seed: int | keras.random.SeedGenerator,
+    *,
+    positives: int = 1,
+    negatives: int = 1,
+    kernel: int = 3,
+    negative_share: float = 0.1,
+    erosion: int = 11,
+    erosion_iterations: int = 1,
+) -> Any:
+    """Draw object and background seeds from coarse maps (F-CAM, section 3).
+
+    Object seeds are drawn uniformly, without replacement, from the pixels above Otsu's threshold
+    of the 8-bit map, after an erosion that treats pixels outside the image as object and is left
+    out where it would leave nothing. Background seeds are drawn uniformly from the
+    ``negative_share`` of the pixels with the lowest activation; where pixels tie at the limit
+    (closer than 1e-6), chance decides which of them belong. Each drawn pixel grows to a square,
+    and pixels that both kinds claim are ignored. A constant map gives no seeds at all.
+
+    Works on the whole batch at once, in a graph or not, on every backend; nothing has a gradient.
+
+    Args:
+        cams: (B, H, W) maps in [0, 1]; NaN counts as 0, values outside are clipped.
+        seed: int for the same draw at each call, or a SeedGenerator for a new draw at each call.
+        positives: object pixels drawn per image (n+).
+        negatives: background pixels drawn per image.
+        kernel: odd side of the square that a drawn pixel becomes, in pixels.
+        negative_share: n-, share of the pixels that background is drawn from, in (0, 1].
+        erosion: odd side of the square that erodes the object region, in pixels; 1 does nothing.
+        erosion_iterations: how often it does.
+
+    Returns:
+        (B, H, W) int32: 1 object, 0 background, `IGNORE` elsewhere.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    for argument, value in {"positives": positives, "negatives": negatives}.items():
+        if value < 1:
+            raise ValueError(f"`{argument}` must be 1 or more. Received: {value!r}.")
+    for argument, value in {"kernel": kernel, "erosion": erosion}.items():
+        if value < 1 or value % 2 == 0:
+            raise ValueError(f"`{argument}` must be an odd number of pixels. Received: {value!r}.")
+    if not 0 < negative_share <= 1:
+        raise ValueError(f"`negative_share` must be in (0, 1]. Received: {negative_share!r}.")
+    if erosion_iterations < 0:
+        raise ValueError(
+            f"`erosion_iterations` must be 0 or more. Received: {erosion_iterations!r}."
+        )
+    cams = ops.clip(ops.nan_to_num(ops.cast(cams, "float32"), 0.0, 1.0, 0.0), 0.0, 1.0)
+    shape = ops.shape(cams)
+    batch, (height, width) = shape[0], shape[1:3]
+    pixels = height * width
+    scaled = ops.reshape(255.0 * cams, (batch, pixels))
+    levels = ops.floor(scaled)
+    counts = _histogram(ops.cast(levels, "int32"), _LEVELS)
+
+    regions = levels > ops.cast(_otsu(counts), "float32")
+    regions = _erode(ops.reshape(regions, shape), erosion, erosion_iterations)
+    noise = keras.random.uniform((3, batch, pixels), seed=seed)
+    objects = _draw(ops.reshape(regions, (batch, pixels)), noise[0], positives)
+
+    pool = (
+        int(negative_share * pixels)
+        if isinstance(pixels, int)
+        else ops.cast(negative_share * ops.cast(pixels, "float64"), "int32")
+    )
+    below, ties = _lowest(scaled, levels, counts, pool)
+    # Which of the ties belong to the pool need not be decided: it is enough to know how many of
+    # the draws fall on them. Places 0, 1, .. of the pool are those below the limit.
+    places, valid = _draw(ops.arange(pixels)[None] < pool, noise[1], negatives)
+    from_ties = _count(ops.logical_and(valid, places >= _count(below)))
+    parts = [(below, _count(valid) - from_ties), (ties, from_ties)]
+    drawn = [_draw(masks, noise[2], negatives)[0] for masks, _ in parts]
+    order = ops.arange(negatives)[None]
+    background = (
+        ops.concatenate(drawn, axis=1),
+        ops.concatenate([order < number for _, number in parts], axis=1),
+    )
+
+    varied = ops.max(levels, axis=1, keepdims=True) > ops.min(levels, axis=1, keepdims=True)
+    objects, background = (
+        _squares(places, ops.logical_and(valid, varied), kernel, shape)
+        for places, valid in (objects, background)
+    )
+    seeds = ops.where(background, 0, ops.where(objects, 1, IGNORE))
+    return ops.cast(ops.where(ops.logical_and(background, objects), IGNORE, seeds), "int32")
+
+
+def _otsu(counts: Any) -> Any:
+    """Return (B, 1) thresholds from (B, 256) counts: classes are <= and >, in [1, 254]."""
+    moments = counts * ops.arange(_LEVELS, dtype="int32")
+    below, moment = ops.cumsum(counts, axis=1)[:, :-1], ops.cumsum(moments, axis=1)[:, :-1]
+    total, moment_total = _count(counts), _count(moments)
+    # Integers until here, so that equal splits are exactly equal and the first of them wins.
+    below, above, moment, rest = (
+        ops.cast(x, "float32") for x in (below, total - below, moment, moment_total - moment)
+    )
+    distance = moment / ops.maximum(below, 1.0) - rest / ops.maximum(above, 1.0)
+    variance = (below / (below + above)) * above * distance**2
+    return ops.clip(ops.argmax(variance, axis=1, keepdims=True), 1, _LEVELS - 2)
+
+
+def _erode(regions: Any, side: int, iterations: int) -> Any:
+    for _ in range(iterations if side > 1 else 0):
+        eroded = ops.logical_not(_any_in_square(ops.logical_not(regions), side))
+        something = ops.any(eroded, axis=(1, 2), keepdims=True)
+        regions = ops.where(something, eroded, regions)
+    return regions
+
+
+def _any_in_square(masks: Any, side: int) -> Any:
+    """Dilate (B, H, W), one axis at a time; columns as channels keep the pooling fast."""
+    x = ops.cast(masks, "float32")[:, :, None, :]
+    for _ in range(2):
+        x = ops.max_pool(x, (side, 1), 1, padding="same", data_format="channels_last")
+        x = ops.transpose(x, (0, 3, 2, 1))
+    return x[:, :, 0, :] > 0
+
+
+def _lowest(scaled: Any, levels: Any, counts: Any, pool: Any) -> tuple[Any, Any]:
+    """Return what is among the lowest ``pool`` pixels for sure, and what ties for the last places.
+
+    A selection by counting, level by level: no sort, which would cost more than all the rest.
+    """
+    below, left = levels < 0, pool
+    ties = levels >= 0
+    for size in (_LEVELS, _SUBLEVELS):
+        reached = ops.cumsum(counts, axis=1)
+        limit = ops.sum(ops.cast(reached < left, "int32"), axis=1, keepdims=True)
+        under = ops.where(ops.arange(size)[None] < limit, counts, 0)
+        left = left - _count(under)
+        limit = ops.cast(limit, "float32")
+        below = ops.logical_or(below, ops.logical_and(ties, levels < limit))
+        ties = ops.logical_and(ties, levels == limit)
+        if size == _LEVELS:
+            levels = ops.clip(ops.floor((scaled - levels) * _SUBLEVELS), 0, _SUBLEVELS - 1)
+            counts = _histogram(ops.cast(ops.where(ties, levels, _SUBLEVELS), "int32"), _SUBLEVELS)
+    return below, ties
+
+
+def _histogram(levels: Any, size: int) -> Any:
+    """Count (B, N) integers from 0; those of ``size`` are left out."""
+    batch = ops.shape(levels)[0]
+    rows = levels + (size + 1) * ops.arange(batch, dtype="int32")[:, None]
+    flat = ops.reshape(rows, (-1,))
+    counts = ops.segment_sum(ops.ones_like(flat), flat, num_segments=batch * (size + 1))
+    return ops.reshape(counts, (batch, size + 1))[:, :size]
+
+
+def _draw(masks: Any, noise: Any, number: int) -> tuple[Any, Any]:
+    """Draw distinct places of (B, N) masks, uniformly: (B, number) places and whether they are."""
+    score, places = ops.top_k(ops.where(masks, noise, -1.0), number)
+    return places, score >= 0
+
+
+def _squares(places: Any, valid: Any, side: int, shape: Any) -> Any:
+    """Return (B, H, W) bool: the squares around flat places, cut at the image's border."""
+    batch, height, width = shape
+    steps = ops.arange(side, dtype="int32") - side // 2
+    rows = (places // width)[:, :, None, None] + steps[:, None]
+    columns = (places % width)[:, :, None, None] + steps
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    hits = ops.cast(inside & valid[:, :, None, None], "int32")
+    images = ops.arange(batch, dtype="int32")[:, None, None, None]
+    flat = (images * height + ops.clip(rows, 0, height - 1)) * width
+    flat = flat + ops.clip(columns, 0, width - 1)
+    hits = ops.segment_max(
+        ops.reshape(hits, (-1,)), ops.reshape(flat, (-1,)), num_segments=batch * height * width
+    )
+    return ops.reshape(hits, shape) > 0
+
+
+def _count(counts: Any) -> Any:
+    return ops.sum(ops.cast(counts, "int32"), axis=1, keepdims=True)

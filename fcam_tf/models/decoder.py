@@ -1,0 +1,94 @@
+"""The U-Net decoder: from the top map and the finer maps under it to full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from fcam_tf.graphs.resize import bilinear_aligned
+
+L = keras.layers
+PREFIX = "decoder"
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class MatchSize(L.Layer):
+    """Scale the first of two maps to the height and width of the second.
+
+    Bilinear with aligned corners, as the decoder of F-CAM does it; what fits already passes
+    untouched. Takes [(B, h, w, C), (B, H, W, any)] and gives (B, H, W, C).
+    """
+
+    def call(self, inputs: Any) -> Any:
+        x, reference = inputs
+        size = ops.shape(reference)[1:3]
+        now = ops.shape(x)[1:3]
+
+        def scaled() -> Any:
+            return ops.cast(bilinear_aligned(x, size), x.dtype)
+
+        if all(isinstance(side, int) for side in (*now, *size)):
+            return x if now == size else scaled()
+        fits = ops.all(ops.equal(ops.stack(now), ops.stack(size)))
+        return ops.cond(fits, lambda: x, scaled)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        x, reference = input_shape
+        return (x[0], *reference[1:3], x[3])
+
+
+def decoder(
+    top: Any,
+    skips: Sequence[tuple[Any, bool]],
+    filters: Sequence[int],
+    *,
+    center: bool = False,
+) -> Any:
+    """Build the decoder (F-CAM, supplement, Table 2).
+
+    A block doubles the size (nearest), fits it to its skip (bilinear, aligned corners),
+    concatenates the two and convolves twice: 3x3 without bias, batch normalisation, ReLU. Where
+    the skip is as coarse as the map already, doubling and fitting cancel out exactly and neither
+    is done.
+
+    Args:
+        top: symbolic (B, h, w, C).
+        skips: for each block but the last its skip, symbolic (B, h', w', C'), and whether it is
+            finer than what comes from below.
+        filters: channels of each block, one more than there are skips. The last block doubles.
+        center: convolve the top twice first, at its own width, as the paper does on VGG16.
+
+    Returns:
+        Symbolic (B, H, W, filters[-1]).
+    """
+    x = top
+    if center:
+        x = _convolve(x, int(top.shape[-1]), f"{PREFIX}_center")
+    for i, ((skip, finer), width) in enumerate(zip([*skips, (None, True)], filters, strict=True)):
+        name = f"{PREFIX}_block{i + 1}"
+        if finer:
+            x = L.UpSampling2D(2, name=f"{name}_double")(x)
+        if skip is not None:
+            if finer:
+                x = MatchSize(name=f"{name}_fit")([x, skip])
+            x = L.Concatenate(name=f"{name}_concat")([x, skip])
+        x = _convolve(x, width, name)
+    return x
+
+
+def _convolve(x: Any, width: int, name: str) -> Any:
+    for i in (1, 2):
+        x = L.Conv2D(
+            width,
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_uniform",
+            name=f"{name}_conv{i}",
+        )(x)
+        x = L.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn{i}")(x)
+        x = L.ReLU(name=f"{name}_relu{i}")(x)
+    return x

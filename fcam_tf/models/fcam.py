@@ -1,0 +1,384 @@
+"""F-CAM: a frozen classifier and, behind it, the decoder of its full-resolution map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from fcam_tf import cams
+from fcam_tf.graphs import graph
+from fcam_tf.graphs.resize import bilinear
+from fcam_tf.localization import OTSU, Localization
+from fcam_tf.losses.objective import TERMS, FCAMLoss
+from fcam_tf.models import backbones
+from fcam_tf.models.classifier import Classifier, layers_of
+from fcam_tf.models.decoder import PREFIX, MatchSize, decoder
+from fcam_tf.models.levels import levels
+from fcam_tf.models.weights import HEAD
+
+L = keras.layers
+_OUTPUTS = ("logits", "fcam")
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class FCAM(keras.Model):
+    """A classifier that also says where, at full resolution (F-CAM, WACV 2022).
+
+    Input: raw RGB (B, H, W, 3) in [0, 255], any H and W, uint8 or float. Output: ``{"logits": (B,
+    classes), "fcam": (B, H, W, 2)}``, float32; the softmax of "fcam" over its last axis is the
+    probability of background (channel 0) and object (channel 1).
+
+    One flat functional graph, compiled. ``fit`` takes batches ``(image, label)``, or ``(image,
+    {"label": ..., "cam": ...})`` with stored coarse maps (B, h, w) in [0, 1] that got the image's
+    own crop and flip. Without stored maps the CAM of the very features that the decoder reads is
+    used: nothing runs twice. A label below 0 stands for the predicted class.
+
+    Use `from_classifier`; the constructor takes over the layers of the classifier that it is given.
+
+    Args:
+        classifier: see `from_classifier`.
+        method: see `from_classifier`.
+        layer: see `from_classifier`.
+        decoder_filters: see `from_classifier`.
+        class_names: see `from_classifier`.
+        frozen: names of the layers that do not train; None freezes the whole classifier.
+        seed: of the seeds that are drawn in training.
+        name: name of the model.
+
+    Attributes:
+        num_classes: number of classes.
+        class_names: tuple of str, or None.
+        input_size: side of the square that evaluated images are resized to, in pixels.
+        method: name of the CAM method that teaches.
+        layer: map that it starts from, None for the last one before the head.
+        taps: symbolic maps of the classifier by level, ``"P1"`` the finest.
+    """
+
+    def __init__(
+        self,
+        classifier: keras.Model,
+        *,
+        method: str = "cam",
+        layer: str | None = None,
+        decoder_filters: Sequence[int] | None = None,
+        class_names: Sequence[str] | None = None,
+        frozen: Sequence[str] | None = None,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> None:
+        cam = cams.get(method, classifier, layer)
+        spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
+        images, logits = classifier.inputs[0], classifier.outputs[0]
+        taps, skips = _skips(classifier, cam.split.taps[0], spec)
+        if decoder_filters is None:
+            decoder_filters = (spec or backbones.BackboneSpec).decoder_filters[: len(skips) + 1]
+        if len(decoder_filters) != len(skips) + 1 or min(decoder_filters) < 1:
+            raise ValueError(
+                f"`decoder_filters` must give the channels of the decoder's {len(skips) + 1} "
+                f"blocks. Received: {decoder_filters!r}."
+            )
+        with layers_of(classifier.dtype_policy if spec else None):
+            x = decoder(
+                cam.split.taps[0],
+                skips,
+                decoder_filters,
+                center=spec is not None and spec.decoder_center,
+            )
+            maps = L.Conv2D(2, 3, padding="same", dtype="float32", name=f"{PREFIX}_head")(x)
+            maps = MatchSize(dtype="float32", name="fcam")([maps, images])
+        outputs = {"logits": logits, "fcam": maps}
+        super().__init__(images, outputs, name=name or f"{classifier.name}_fcam")
+        # A layer that only training needs is no output for users. Kept in a function, as Keras
+        # would take a model that is an attribute for a layer of this one.
+        extended = keras.Model(images, {**outputs, "features": cam.split.taps[0]})
+        self._call_extended = lambda x: extended(x, training=True)
+        self._classifier_config = json.dumps(keras.saving.serialize_keras_object(classifier))
+        self._cam = cam
+        self.layer = layer
+        self.taps = taps
+        self.method = method
+        self.decoder_filters = tuple(decoder_filters)
+        self.num_classes = int(logits.shape[-1])
+        names = getattr(classifier, "class_names", None) if class_names is None else class_names
+        if names is not None and len(names) != self.num_classes:
+            raise ValueError(
+                f"`class_names` must hold one name for each of the {self.num_classes} classes. "
+                f"Received: {len(names)} names."
+            )
+        self.class_names = None if names is None else tuple(names)
+        self.input_size = images.shape[1] or getattr(classifier, "input_size", 224)
+        # The CRF operation does not run under XLA; Keras asks before it chooses.
+        self.supports_jit = False
+        self.draws = keras.random.SeedGenerator(seed)
+        self.epoch = Epoch(name="epoch_now")
+        self._terms = {name: keras.metrics.Mean(name=f"{name}_loss") for name in TERMS}
+        if frozen is None:
+            self.freeze()
+        else:
+            for layer_name in frozen:
+                self.get_layer(layer_name).trainable = False
+        self.compile(
+            optimizer=keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), loss=FCAMLoss()
+        )
+
+    @classmethod
+    def from_classifier(
+        cls,
+        classifier: keras.Model,
+        *,
+        method: str = "cam",
+        layer: str | None = None,
+        decoder_filters: Sequence[int] | None = None,
+        class_names: Sequence[str] | None = None,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> FCAM:
+        """Put a decoder behind a copy of a classifier, and freeze the copy.
+
+        Args:
+            classifier: a `Classifier`, or any functional or sequential Keras model from images
+                (B, H, W, 3) in [0, 255] to logits or probabilities (B, classes). It is not
+                changed.
+            method: CAM method that teaches the decoder, a name in `fcam_tf.cams.METHODS`.
+            layer: map to start from; None takes the last one before the head.
+            decoder_filters: channels of the decoder's blocks, the coarsest first; None takes the
+                backbone's own.
+            class_names: names in the order of the labels; None takes the classifier's.
+            seed: of the decoder's draws of seeds in training.
+            name: name of the model.
+
+        Raises:
+            TypeError: the classifier has no functional graph.
+            ValueError: the method cannot explain this model, no such layer, or a wrong number of
+                filters or names.
+        """
+        return cls(
+            _copy(classifier),
+            method=method,
+            layer=layer,
+            decoder_filters=decoder_filters,
+            class_names=getattr(classifier, "class_names", None)
+            if class_names is None
+            else class_names,
+            seed=seed,
+            name=name,
+        )
+
+    @property
+    def classifier(self) -> keras.Model:
+        """The classifier alone, a functional model that shares its layers with this one."""
+        return keras.Model(self.inputs[0], self.output["logits"])
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, Any]:
+        if training:
+            return self._call_extended(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,  # noqa: ARG002
+    ) -> Any:
+        """Compute the objective that the model was compiled with, term by term."""
+        if not isinstance(self.loss, FCAMLoss):
+            raise TypeError(
+                "`loss` must be an fcam_tf.losses.FCAMLoss. The model was compiled with: "
+                f"{self.loss!r}."
+            )
+        targets = y if isinstance(y, Mapping) else {"label": y}
+        labels = ops.cast(targets["label"], "int32")
+        needs_cams = self.loss.weights["seeds"] > 0
+        coarse = self._coarse_maps(x, labels, targets.get("cam"), y_pred) if needs_cams else None
+        terms = self.loss.terms(x, y_pred["fcam"], coarse, self.draws, self.epoch.value)
+        if self.loss.weights["classification"] and self._classifier_trains():
+            terms["classification"] = self.loss.weight(
+                "classification", self.epoch.value
+            ) * keras.losses.sparse_categorical_crossentropy(
+                labels, y_pred["logits"], from_logits=True
+            )
+        total = 0.0
+        for name, values in terms.items():
+            if sample_weight is not None:
+                values = values * ops.cast(sample_weight, "float32")  # noqa: PLW2901
+            mean = ops.mean(values)
+            self._terms[name].update_state(mean)
+            total += mean
+        return total
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the logs of an epoch: the total and the terms that are in use."""
+        used = {name for name, weight in self.loss.weights.items() if weight}
+        if not self._classifier_trains():
+            used.discard("classification")
+        hidden = {self.epoch.name, *(self._terms[name].name for name in set(TERMS) - used)}
+        return {k: v for k, v in super().get_metrics_result().items() if k not in hidden}
+
+    def localize(
+        self, images: Any, labels: Any = None, threshold: str | float = OTSU
+    ) -> Localization:
+        """Say what is in a batch of images, and where.
+
+        Args:
+            images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
+            labels: (B,) classes to report the scores of; None is the predicted class of each
+                image. The map shows the object whatever its class.
+            threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
+
+        Returns:
+            The localisation, in the frame of ``images``; heat maps are probabilities.
+
+        Raises:
+            ValueError: wrong shape, unknown ``threshold``, or outputs that are not finite.
+        """
+        heatmaps, logits = self.maps_and_logits(images)
+        probabilities = ops.convert_to_numpy(ops.softmax(logits))
+        if not np.isfinite(probabilities).all() or not np.isfinite(heatmaps).all():
+            raise ValueError("The model's outputs are not finite: its weights are damaged.")
+        return Localization.from_heatmaps(heatmaps, probabilities, labels, threshold)
+
+    def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002
+        """Return the object's probability (B, H, W) in [0, 1] and the logits (B, classes).
+
+        The signature is that of a CAM method; labels do not matter, as one map shows any object.
+        """
+        images = ops.convert_to_numpy(images)
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(
+                "`images` must have the shape (batch, height, width, 3). Received: shape "
+                f"{images.shape}. One image goes in as images[None]."
+            )
+        outputs = self.predict_on_batch(images)
+        maps = ops.convert_to_numpy(ops.softmax(outputs["fcam"]))[..., 1]
+        return maps, ops.convert_to_numpy(outputs["logits"])
+
+    def freeze(self) -> None:
+        """Stop training the classifier; batch statistics and dropout stay in inference mode."""
+        for layer in self._classifier_layers():
+            layer.trainable = False
+        self.train_function = None  # else ``fit`` goes on with the step that it traced before
+
+    def unfreeze(self, head_only: bool = False) -> None:
+        """Train the classifier too, on a cross-entropy term; compile again if ``fit`` ran.
+
+        Args:
+            head_only: unfreeze the linear head alone.
+        """
+        for layer in self._classifier_layers():
+            layer.trainable = layer.name == HEAD if head_only else True
+        self.train_function = None
+
+    def save_own_variables(self, store: Any) -> None:
+        # All other variables are those of layers; Keras leaves this one out, and a training that
+        # goes on later would draw its first seeds again.
+        store["draws"] = self.draws.state
+
+    def load_own_variables(self, store: Any) -> None:
+        self.draws.state.assign(store["draws"])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "classifier": json.loads(self._classifier_config),
+            "method": self.method,
+            "layer": self.layer,
+            "decoder_filters": self.decoder_filters,
+            "class_names": self.class_names,
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+            "seed": int(self.draws.get_config()["seed"]),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> FCAM:
+        config = dict(config)
+        classifier = keras.saving.deserialize_keras_object(
+            config.pop("classifier"), custom_objects=custom_objects
+        )
+        return cls(classifier, **config)
+
+    def _classifier_layers(self) -> list[Any]:
+        return [
+            layer
+            for layer in self.layers
+            if not layer.name.startswith(f"{PREFIX}_") and layer.name != "fcam"
+        ]
+
+    def _classifier_trains(self) -> bool:
+        return any(layer.trainable_variables for layer in self._classifier_layers())
+
+    def _coarse_maps(self, images: Any, labels: Any, stored: Any, y_pred: Any) -> Any:
+        """Return what teaches the decoder, (B, H, W) in [0, 1], without a gradient."""
+        if stored is not None:
+            maps = ops.cast(stored, "float32")
+        elif "features" in y_pred and self._cam.needs_only_features:
+            maps = self._cam.from_features(y_pred["features"], labels)
+        else:
+            maps = cams.normalize(self._cam.raw_maps(images, labels)[0])
+        size = ops.shape(images)[1:3]
+        return ops.stop_gradient(bilinear(maps[..., None], size)[..., 0])
+
+
+class Epoch(keras.metrics.Metric):
+    """The number of the epoch in training: what schedules set, the loss reads, and logs show.
+
+    A metric, because its variable is no weight of the model and yet part of a compiled step.
+    """
+
+    def __init__(self, name: str = "epoch") -> None:
+        super().__init__(name=name, dtype="float32")
+        self.value = self.add_variable((), "ones", name="value")
+
+    def update_state(self, epoch: Any) -> None:
+        self.value.assign(epoch)
+
+    def result(self) -> Any:
+        return ops.convert_to_tensor(self.value)
+
+    def reset_state(self) -> None:
+        """Keep the number: it holds for an epoch, and evaluation in between does not change it."""
+
+
+def _skips(
+    classifier: keras.Model, top: Any, spec: Any
+) -> tuple[dict[str, Any], list[tuple[Any, bool]]]:
+    """Return the maps by level, and for each block but the last its skip and whether it is finer.
+
+    Our own classifiers have stages P1 to P4 below the top at any output stride; of other models
+    the last map of each resolution is taken.
+    """
+    if spec is None:
+        found = levels(classifier, top)
+        top_level = max(found)
+        taps = {f"P{level}": x for level, x in found.items()}
+        skips = [(found.get(level), True) for level in range(top_level - 1, 0, -1)]
+        return taps, skips
+    taps = classifier.taps
+    if top is not taps["P5"]:
+        raise ValueError(
+            "`layer` must be left out for our own classifiers: the decoder starts from the top "
+            "map. Store the maps of another layer and train on them."
+        )
+    strides = {level: min(2**level, classifier.output_stride) for level in range(1, 6)}
+    skips = [(taps[f"P{n}"], strides[n] < strides[n + 1]) for n in range(4, 0, -1)]
+    if spec.decoder_center:
+        skips = [(skip, finer) for skip, finer in skips if finer]
+    return taps, skips
+
+
+def _copy(classifier: keras.Model) -> keras.Model:
+    """Copy a classifier with its weights; one that gives probabilities comes out giving logits."""
+    if isinstance(classifier, Classifier):
+        copy = Classifier.from_config(classifier.get_config())
+        copy.set_weights(classifier.get_weights())
+        return copy
+    flat = graph.flatten(classifier)
+    copy = keras.models.clone_model(flat)
+    copy.set_weights(flat.get_weights())
+    return keras.Model(copy.inputs, cams.logits_output(copy), name=classifier.name)

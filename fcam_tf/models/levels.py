@@ -1,0 +1,79 @@
+"""The maps of a classifier by resolution: what a decoder takes as its skips."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from fcam_tf.graphs import graph
+
+_SIDE = 256  # any size that halves cleanly tells the strides
+
+
+def levels(model: keras.Model, top: Any) -> dict[int, Any]:
+    """Find the last map of each resolution on the way to the top map.
+
+    Args:
+        model: a flat functional classifier.
+        top: its symbolic top map.
+
+    Returns:
+        Symbolic maps (B, h, w, C) by level, finest first; level n is 2^n times smaller than the
+        image, rounded. The top is the last. Level 0, the image itself, is left out.
+
+    Raises:
+        ValueError: the top is as large as the image.
+    """
+    shapes = _shapes(model)
+    side = max(shapes[model.inputs[0].name])
+    ancestors = _ancestors(model, top)
+    found: dict[int, Any] = {}
+    for step in graph.steps(model):
+        for output in step.outputs:
+            if id(output) not in ancestors or len(output.shape) != 4:
+                continue
+            here = max(shapes[step.operation.name])
+            level = round(math.log2(side / here))
+            if level > 0:
+                found[level] = output
+    top_level = next((level for level, x in found.items() if x is top), None)
+    if top_level is None:
+        raise ValueError(
+            "`layer` is as large as the image: there is nothing for a decoder to refine. "
+            "Choose a coarser map."
+        )
+    return {level: found[level] for level in sorted(found) if level <= top_level}
+
+
+def _ancestors(model: keras.Model, top: Any) -> set[int]:
+    makers = {id(x): step for step in graph.steps(model) for x in step.outputs}
+    waiting, seen = [top], set()
+    while waiting:
+        x = waiting.pop()
+        if id(x) not in seen and id(x) in makers:
+            waiting.extend(makers[id(x)].inputs)
+        seen.add(id(x))
+    return seen
+
+
+def _shapes(model: keras.Model) -> dict[str, tuple[int, int]]:
+    """Return height and width of what each operation gives, for a model of any input size."""
+    (images,) = model.inputs
+    height, width = (side or _SIDE for side in images.shape[1:3])
+    shapes = {images.name: (height, width)}
+
+    def replace(operation: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            spec = operation.compute_output_spec(*args, **kwargs)
+            for x in keras.tree.flatten(spec)[:1]:
+                if len(x.shape) == 4:
+                    shapes[operation.name] = tuple(x.shape[1:3])
+            return spec
+
+        return call
+
+    keras_tensor = keras.KerasTensor((None, height, width, images.shape[3]), images.dtype)
+    graph.replay(model, keras_tensor, replace)
+    return shapes

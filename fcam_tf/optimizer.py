@@ -1,0 +1,66 @@
+"""SGD as the WSOL benchmark trains: coupled L2, and layers that learn faster than others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class CoupledSGD(keras.optimizers.SGD):
+    """SGD whose weight decay is part of the gradient, as PyTorch's is.
+
+    ``g = gradient + l2 * w``, then momentum on g; Keras's own ``weight_decay`` shrinks the weights
+    beside the momentum instead. With ``nesterov``: ``v = m v - lr g; w += m v - lr g``.
+
+    Args:
+        learning_rate: step size.
+        momentum: m.
+        nesterov: whether to look ahead.
+        l2: weight decay; applies to every variable that trains, biases and batch normalisation
+            among them.
+        multipliers: factors of the learning rate by the beginning of a name in a variable's
+            path, ``{"logits": 10.0}``; where several fit, the longest counts.
+        **kwargs: those of ``keras.optimizers.SGD``.
+
+    Raises:
+        ValueError: a negative ``l2``.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        *,
+        l2: float = 0.0,
+        multipliers: Mapping[str, float] | None = None,
+        name: str = "coupled_sgd",
+        **kwargs: Any,
+    ) -> None:
+        if l2 < 0:
+            raise ValueError(f"`l2` must not be negative. Received: {l2}.")
+        super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
+        self.l2 = l2
+        self.multipliers = dict(multipliers or {})
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        # Backends hand `update_step` variables of their own, which have no path.
+        self._factors = [self.multiplier(variable.path) for variable in variables]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if self.l2:
+            gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
+        factor = self._factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def multiplier(self, path: str) -> float:
+        """Return the factor of the learning rate for a variable."""
+        fitting = [prefix for prefix in self.multipliers if f"/{prefix}" in f"/{path}"]
+        return self.multipliers[max(fitting, key=len)] if fitting else 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"l2": self.l2, "multipliers": self.multipliers}

@@ -1,0 +1,20 @@
+"""Training classifiers and F-CAMs by recipes."""
+
+from fcam_tf.optimizer import CoupledSGD as CoupledSGD
+from fcam_tf.training.callbacks import KeepBest as KeepBest
+from fcam_tf.training.callbacks import Schedule as Schedule
+from fcam_tf.training.callbacks import StopOnNaN as StopOnNaN
+from fcam_tf.training.callbacks import TrainingDivergedError as TrainingDivergedError
+from fcam_tf.training.recipe import CLASSIFIER_PRESETS as CLASSIFIER_PRESETS
+from fcam_tf.training.recipe import FCAM_PRESETS as FCAM_PRESETS
+from fcam_tf.training.recipe import ClassifierRecipe as ClassifierRecipe
+from fcam_tf.training.recipe import FCAMRecipe as FCAMRecipe
+from fcam_tf.training.recipe import Recipe as Recipe
+from fcam_tf.training.recipe import get as get
+from fcam_tf.training.run import RunChangedError as RunChangedError
+from fcam_tf.training.run import RunFolder as RunFolder
+from fcam_tf.training.stored_cams import CacheChangedError as CacheChangedError
+from fcam_tf.training.stored_cams import stored_cams as stored_cams
+from fcam_tf.training.trainer import fit_classifier as fit_classifier
+from fcam_tf.training.trainer import fit_fcam as fit_fcam
+from fcam_tf.training.validation import Validation as Validation

@@ -1,0 +1,91 @@
+"""What happens between the steps: schedules, validation, keeping the best, stopping on NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from fcam_tf.training.recipe import Recipe
+from fcam_tf.training.run import RunFolder
+
+VALIDATION_PREFIX = "val_"
+
+
+class TrainingDivergedError(ArithmeticError):
+    """A loss is no number any more."""
+
+    ADVICE = "A lower learning rate or clip_norm may help."
+
+
+class Schedule(keras.callbacks.Callback):
+    """Set the learning rate, and tell F-CAM's objective which epoch it is.
+
+    Without a recipe only the latter: what ``model.fit`` of an F-CAM needs for losses that start or
+    end at some epoch, and for the growth of the size constraint's barrier.
+
+    Args:
+        recipe: gives the learning rate of each epoch.
+    """
+
+    def __init__(self, recipe: Recipe | None = None) -> None:
+        super().__init__()
+        self.recipe = recipe
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        if self.recipe is not None:
+            self.model.optimizer.learning_rate = self.recipe.learning_rate_at(epoch + 1)
+        if hasattr(self.model, "epoch"):
+            self.model.epoch.update_state(epoch + 1)
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Score each epoch on the validation split, and keep every epoch's state and the best model.
+
+    The state before training counts as epoch 0 and may be the best. On ties the earliest wins.
+
+    Args:
+        run: where to keep them.
+        validate: gives the scores of the model as it is, in percent; None where there is nothing
+            to select by: the last epoch is kept then.
+        select: name of the score to select by.
+    """
+
+    def __init__(
+        self, run: RunFolder, validate: Callable[[], dict[str, float]] | None, select: str
+    ) -> None:
+        super().__init__()
+        self.run = run
+        self.validate = validate
+        self.select = VALIDATION_PREFIX + select
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+        if not self.run.state.history:
+            self._finish(0, {})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._finish(epoch + 1, {} if logs is None else logs)
+
+    def _finish(self, epoch: int, logs: dict[str, float]) -> None:
+        scores = self.validate() if self.validate else {}
+        logs.update({VALIDATION_PREFIX + name: score for name, score in scores.items()})
+        state = self.run.state
+        before = None if state.best is None else state.history[state.best].get(self.select)
+        best = before is None or self.select not in logs or logs[self.select] > before
+        row = {name: float(value) for name, value in logs.items()}
+        self.run.save_epoch(self.model, epoch, row, best)
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """End training at the first loss that is no number, and say which and when."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            if not np.isfinite(value):
+                step = int(self.model.optimizer.iterations)
+                raise TrainingDivergedError(
+                    f"{name} is {value} at step {step} (batch {batch} of its epoch). "
+                    f"{TrainingDivergedError.ADVICE}"
+                )

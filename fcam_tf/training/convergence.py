@@ -1,0 +1,68 @@
+"""The convergence plot: losses and scores over the epochs (F-CAM, supplement, Fig. 9)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fcam_tf.atomic import write_atomically
+
+
+def draw_convergence(
+    history: Sequence[Mapping[str, float]], best: int | None, path: str | Path
+) -> None:
+    """Draw losses (left) and validation scores (right) over the epochs.
+
+    Args:
+        history: rows of logs with "epoch"; a row may lack what others have. Names that begin with
+            "val_" and hold percent are scores, names that end in "loss" are losses.
+        best: row of the chosen epoch, marked; None marks none.
+        path: PNG file to write.
+    """
+    names = list(dict.fromkeys(key for row in history for key in row))
+    panels = {
+        "Training loss": [n for n in names if n.endswith("loss") and not n.startswith("val_")],
+        "Validation score [%]": [n for n in names if n.startswith("val_")],
+    }
+    shown = {title: found for title, found in panels.items() if found}
+    figure = Figure(figsize=(5.2 * max(len(shown), 1), 3.6), layout="constrained")
+    for axis, (title, found) in (
+        zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True)
+        if shown
+        else ()
+    ):
+        for name in found:
+            rows = [row for row in history if name in row]
+            label = name.removeprefix("val_").removesuffix("_loss").replace("loss", "total")
+            axis.plot(
+                [row["epoch"] for row in rows],
+                [row[name] for row in rows],
+                marker="o" if len(rows) == 1 else None,
+                label=label,
+                linewidth=2 if name in ("loss", "val_PxAP") else 1.4,
+            )
+        if best is not None:
+            epoch = history[best]["epoch"]
+            axis.axvline(epoch, color="0.6", linewidth=1, linestyle="--")
+            axis.annotate(
+                f"chosen: {epoch}",
+                (epoch, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -3),
+                textcoords="offset points",
+                va="top",
+                color="0.35",
+                fontsize=8,
+            )
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(visible=True, alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_atomically(Path(path), buffer.getvalue())

@@ -1,0 +1,213 @@
+"""Recipes: every number that a training run depends on, with the paper's values as presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from fcam_tf.losses import FCAMLoss
+from fcam_tf.names import lookup
+
+SELECT = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What both stages have in common (F-CAM, section 4).
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: images in a step.
+        learning_rate: of SGD with Nesterov momentum.
+        lr_step: epochs after which the learning rate falls by ``lr_factor``; 0 keeps it.
+        lr_factor: see ``lr_step``.
+        momentum: of SGD.
+        weight_decay: coupled L2 on all that trains.
+        clip_norm: largest norm of the whole gradient; 0 does not clip.
+        resize: side to which training images are resized, in pixels.
+        crop: side of the random crop, in pixels; also the size at which is evaluated.
+        flip: whether to flip half of the training images.
+        mixed_precision: train in float16 with loss scaling.
+        select: the score on the validation split by which the best epoch is chosen.
+        seed: of weights, order, crops, flips and seed pixels.
+    """
+
+    epochs: int = 50
+    batch_size: int = 32
+    learning_rate: float = 0.01
+    lr_step: int = 0
+    lr_factor: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.0
+    resize: int = 256
+    crop: int = 224
+    flip: bool = True
+    mixed_precision: bool = False
+    select: Literal["MaxBoxAcc", "MaxBoxAccV2", "PxAP", "accuracy"] = "MaxBoxAcc"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                continue
+            smallest = 1 if field.name in ("batch_size", "resize", "crop") else 0
+            if not smallest <= value < float("inf"):
+                raise ValueError(f"`{field.name}` must be {smallest} or more. Received: {value}.")
+        if self.crop > self.resize:
+            raise ValueError(
+                f"`crop` must not exceed `resize`. Received: {self.crop} and {self.resize}."
+            )
+        if self.select not in SELECT:
+            raise ValueError(f"`select` must be one of {SELECT}. Received: {self.select!r}.")
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, which counts from 1; never below 1e-7."""
+        falls = (epoch - 1) // self.lr_step if self.lr_step else 0
+        return max(self.learning_rate * self.lr_factor**falls, 1e-7)
+
+    def changed(self, settings: Iterable[str]) -> Self:
+        """Return a copy with settings of the form ``key=value`` applied.
+
+        Values are JSON, or text where they are not; ``loss.crf=4e-9`` reaches into a mapping.
+
+        Raises:
+            ValueError: no such key, or a value of another type.
+        """
+        values = dataclasses.asdict(self)
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            if not equals:
+                raise ValueError(f"a setting is key=value. Received: {setting!r}.")
+            try:
+                value = json.loads(text)
+            except json.JSONDecodeError:
+                value = text
+            key, _, inner = key.partition(".")
+            lookup(values, key, "setting")
+            if inner:
+                value = {**values[key], inner: value}
+            values[key] = value
+        return type(self).from_dict(values)
+
+    def to_json(self) -> str:
+        """Return the recipe as JSON text that ``from_json`` reads."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make a recipe from plain values, each checked against the type of its default.
+
+        Raises:
+            ValueError: an unknown key or a value of another type.
+        """
+        defaults = {field.name: getattr(cls(), field.name) for field in dataclasses.fields(cls)}
+        checked = {}
+        for key, value in values.items():
+            default = lookup(defaults, key, "setting")
+            if isinstance(default, float) and type(value) is int:
+                value = float(value)  # noqa: PLW2901
+            if isinstance(default, tuple) and isinstance(value, list):
+                value = tuple(value)  # noqa: PLW2901
+            if type(value) is not type(default):
+                raise ValueError(
+                    f"`{key}` must be {type(default).__name__}. Received: {value!r}, "
+                    f"{type(value).__name__}."
+                )
+            checked[key] = value
+        return cls(**checked)
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Self:
+        """Read a recipe from a JSON file.
+
+        Raises:
+            ValueError: the file is no JSON object, or see ``from_dict``.
+            OSError: it cannot be read.
+        """
+        try:
+            values = json.loads(Path(path).read_text("utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no recipe: {error}.") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"{path} is no recipe: it must hold one JSON object.")  # noqa: TRY004
+        return cls.from_dict(values)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierRecipe(Recipe):
+    """How a classifier is trained (the paper's first stage).
+
+    Attributes:
+        learning_rate: see `Recipe`.
+        lr_step: see `Recipe`.
+        head_ratio: factor of the learning rate for the head and, of the paper's backbones, the
+            last stage.
+        train: "all", or "head" for the linear head on fixed features.
+    """
+
+    learning_rate: float = 0.0017
+    lr_step: int = 15
+    head_ratio: float = 10.0
+    train: Literal["all", "head"] = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train not in ("all", "head"):
+            raise ValueError(f"`train` must be 'all' or 'head'. Received: {self.train!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class FCAMRecipe(Recipe):
+    """How the decoder is trained (the paper's second stage).
+
+    Attributes:
+        cams: "online": the CAM of the augmented crop, from the features of the step itself.
+            "stored": of the whole image, made once (the paper's).
+        decoder_filters: channels of the decoder's blocks; empty for the backbone's own.
+        loss: arguments of `fcam_tf.losses.FCAMLoss` that differ from its defaults.
+    """
+
+    cams: Literal["online", "stored"] = "online"
+    decoder_filters: tuple[int, ...] = ()
+    loss: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cams not in ("online", "stored"):
+            raise ValueError(f"`cams` must be 'online' or 'stored'. Received: {self.cams!r}.")
+        options = FCAMLoss().get_config()
+        for name in self.loss:
+            lookup(options, name, "setting of loss")
+        FCAMLoss(**self.loss)
+
+
+CLASSIFIER_PRESETS: Mapping[str, ClassifierRecipe] = {
+    "cub": ClassifierRecipe(),
+    "openimages": ClassifierRecipe(epochs=10, lr_step=3, select="PxAP"),
+    "ilsvrc": ClassifierRecipe(epochs=10, lr_step=3),
+}
+FCAM_PRESETS: Mapping[str, FCAMRecipe] = {
+    "cub": FCAMRecipe(),
+    "openimages": FCAMRecipe(epochs=10, select="PxAP"),
+    "ilsvrc": FCAMRecipe(epochs=10),
+}
+
+
+def get(stage: Literal["classifier", "fcam"], name: str) -> Recipe:
+    """Return a preset by its name, or the recipe in a JSON file.
+
+    Raises:
+        ValueError: neither a preset nor a file; the message gives the nearest names.
+    """
+    kind, presets = {
+        "classifier": (ClassifierRecipe, CLASSIFIER_PRESETS),
+        "fcam": (FCAMRecipe, FCAM_PRESETS),
+    }[stage]
+    if Path(name).suffix == ".json":
+        return kind.from_json(name)
+    return lookup(presets, name, "recipe")

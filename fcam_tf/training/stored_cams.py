@@ -1,0 +1,134 @@
+"""Coarse maps of a whole split, made once and kept: the paper's protocol for its teachers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcam_tf.atomic import replacing, write_atomically
+from fcam_tf.cams.base import CAM
+from fcam_tf.data import Split, evaluation_dataset
+
+_ABOUT = "cams.json"
+_SHARD = 64
+
+
+class CacheChangedError(ValueError):
+    """The folder holds the maps of another model, method or data set."""
+
+
+def stored_cams(
+    cam: CAM,
+    split: Split,
+    folder: str | Path,
+    about: dict[str, Any],
+    *,
+    size: int = 224,
+    batch_size: int = 16,
+    verbose: Any = "auto",
+) -> np.ndarray:
+    """Return the maps of the images of a split, from ``folder`` as far as they are there.
+
+    Each map is that of the whole image, resized straight to a square, and of its true class (of
+    the predicted one where the label is negative), normalised to [0, 1]. It keeps the resolution
+    that the method gives it: 28 x 28 for the paper's backbones and 224 x 224 pixels.
+
+    The folder gets ``cams.json`` and one TFRecord file for every 64 images, each written whole or
+    not at all: after a stop only what is missing is computed.
+
+    Args:
+        cam: any method, the slow ones too.
+        split: the images.
+        folder: where maps are kept; made if it is not there.
+        about: what the maps depend on besides the images' names, labels and ``size``: a
+            fingerprint of the model, the method. JSON values.
+        size: side of the square, in pixels.
+        batch_size: images for one call of the method.
+        verbose: progress bar, as of ``fit``.
+
+    Returns:
+        (n, h, w) float16, in the order of the split.
+
+    Raises:
+        CacheChangedError: the folder holds maps of something else.
+        OSError: the folder cannot be written to, or the disk is full; what was written stays.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, {**about, "size": size, "images": list(split.ids), "labels": list(split.labels)})
+    shards = [
+        (folder / f"cams-{start // _SHARD:05}.tfrecord", range(start, min(start + _SHARD, stop)))
+        for stop in [len(split)]
+        for start in range(0, stop, _SHARD)
+    ]
+    progress = keras.utils.Progbar(
+        len(shards), verbose=int(verbose not in (0, "0")), unit_name="shard"
+    )
+    maps = []
+    for path, indices in shards:
+        found = _read(path, [split.ids[i] for i in indices])
+        if found is None:
+            part = split.subset(indices)
+            batches = evaluation_dataset(part, batch_size=batch_size, size=size)
+            found = np.concatenate([np.asarray(cam(x, y), np.float16) for x, y in batches])
+            _write(path, part.ids, found)
+        maps.append(found)
+        progress.add(1)
+    return np.concatenate(maps)
+
+
+def _claim(folder: Path, about: dict[str, Any]) -> None:
+    """Say whose maps these are, or refuse where they are another's."""
+    about = json.loads(json.dumps(about, default=int))
+    path = folder / _ABOUT
+    if not path.exists():
+        write_atomically(path, json.dumps(about).encode())
+        return
+    before = json.loads(path.read_text("utf-8"))
+    changed = sorted(k for k in before.keys() | about.keys() if before.get(k) != about.get(k))
+    if changed:
+        raise CacheChangedError(
+            f"{folder} holds maps of another training: {', '.join(changed)} differ. Give another "
+            "folder, or remove this one to compute them anew."
+        )
+
+
+def _write(path: Path, ids: Sequence[str], maps: np.ndarray) -> None:
+    try:
+        with replacing(path) as part, tf.io.TFRecordWriter(str(part)) as writer:
+            for name, values in zip(ids, maps, strict=True):
+                features = {
+                    "id": _bytes(name.encode()),
+                    "shape": tf.train.Feature(int64_list=tf.train.Int64List(value=values.shape)),
+                    "cam": _bytes(np.ascontiguousarray(values, "<f2").tobytes()),
+                }
+                example = tf.train.Example(features=tf.train.Features(feature=features))
+                writer.write(example.SerializeToString())
+    except tf.errors.OpError as error:
+        raise OSError(f"{path} cannot be written: {error.message}") from error
+
+
+def _bytes(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _read(path: Path, ids: Sequence[str]) -> np.ndarray | None:
+    """Return the maps of a shard; None where it is not there, or damaged."""
+    if not path.exists():
+        return None
+    found = {}
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            feature = tf.train.Example.FromString(record).features.feature
+            shape = tuple(feature["shape"].int64_list.value)
+            values = np.frombuffer(feature["cam"].bytes_list.value[0], "<f2")
+            found[feature["id"].bytes_list.value[0].decode()] = values.reshape(shape)
+    except tf.errors.DataLossError:
+        return None
+    return np.stack([found[name] for name in ids]) if list(found) == list(ids) else None

@@ -1,0 +1,86 @@
+"""TensorBoard: the curves of a run, and how its maps lie over some photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcam_tf.data import Split, evaluation_dataset
+from fcam_tf.training.validation import MapsAndLogits
+from fcam_tf.visualize import overlay
+
+_PHOTOS = 6
+
+
+class Overlays(keras.callbacks.Callback):
+    """Write the maps of a few images over their photos, each epoch, for TensorBoard.
+
+    Args:
+        maps_and_logits: makes the maps of the true classes.
+        split: where images are taken from, evenly spread.
+        folder: of the logs.
+        size: side of the square that images are resized to, in pixels.
+        known_classes: whether the model's classes are the split's; if not, maps are those of the
+            predicted class.
+    """
+
+    def __init__(
+        self,
+        maps_and_logits: MapsAndLogits,
+        split: Split,
+        folder: str | Path,
+        *,
+        size: int = 224,
+        known_classes: bool = True,
+    ) -> None:
+        super().__init__()
+        self.maps_and_logits = maps_and_logits
+        self.folder = str(folder)
+        self.known_classes = known_classes
+        chosen = np.unique(np.linspace(0, len(split) - 1, _PHOTOS).round().astype(int))
+        self.split = split.subset(chosen)
+        self._images, self._labels = next(
+            iter(evaluation_dataset(self.split, size=size, batch_size=len(chosen)))
+        )
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+        self._writer = tf.summary.create_file_writer(self.folder)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        labels = self._labels if self.known_classes else None
+        maps, _ = self.maps_and_logits(self._images, labels)
+        with self._writer.as_default(step=epoch):
+            for name, photo, heatmap in zip(
+                self.split.ids, np.uint8(self._images), np.asarray(maps), strict=True
+            ):
+                tf.summary.image(name, overlay(photo, heatmap)[None])
+        self._writer.flush()
+
+
+def tensorboard(
+    maps_and_logits: MapsAndLogits,
+    split: Split | None,
+    folder: Path,
+    size: int,
+    known_classes: bool,
+) -> Sequence[keras.callbacks.Callback]:
+    """Return the callbacks that write curves, and overlays where there is a split to show.
+
+    The files go to ``logs`` in the folder; see `Overlays` for the arguments. TensorFlow does not
+    bring TensorBoard along any more: without it there are none.
+    """
+    if find_spec("tensorboard") is None:
+        return []
+    logs = folder / "logs"
+    callbacks = [keras.callbacks.TensorBoard(logs, write_graph=False)]
+    if split is not None:
+        callbacks.append(
+            Overlays(maps_and_logits, split, logs / "maps", size=size, known_classes=known_classes)
+        )
+    return callbacks

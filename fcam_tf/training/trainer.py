@@ -1,0 +1,290 @@
+"""Training both stages: thin layers over ``compile`` and ``fit``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from fcam_tf import cams
+from fcam_tf.data import Split, training_dataset
+from fcam_tf.losses import FCAMLoss
+from fcam_tf.models import FCAM, Classifier, backbones
+from fcam_tf.optimizer import CoupledSGD
+from fcam_tf.training.callbacks import KeepBest, Schedule, StopOnNaN, TrainingDivergedError
+from fcam_tf.training.convergence import draw_convergence
+from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
+from fcam_tf.training.run import RunFolder
+from fcam_tf.training.stored_cams import stored_cams
+from fcam_tf.training.tensorboard import tensorboard
+from fcam_tf.training.validation import MapsAndLogits, Validation
+
+Splits = tuple[Split, Split | None]
+
+
+def fit_classifier(
+    classifier: keras.Model,
+    train: Split,
+    validation: Split | None,
+    recipe: ClassifierRecipe,
+    out: str | Path,
+    *,
+    method: str = "cam",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: Any = "auto",
+) -> RunFolder:
+    """Train a classifier, and keep the epoch whose maps localise best on the validation split.
+
+    A run that was stopped goes on where it was, to the same result, if it is called again with
+    the same arguments.
+
+    Args:
+        classifier: a `Classifier`, or any functional Keras model that gives logits.
+        train: images and labels.
+        validation: what to select by; None keeps the last epoch.
+        recipe: everything else.
+        out: folder of the run, see `RunFolder`.
+        method: CAM method whose maps are scored.
+        callbacks: further callbacks of ``fit``.
+        verbose: as of ``fit``.
+
+    Returns:
+        The run; ``run.best`` is the file of the chosen model.
+
+    Raises:
+        ValueError: labels that are no classes of the model, or a split without what
+            ``recipe.select`` needs.
+        RunChangedError: ``out`` holds another run.
+        TrainingDivergedError: a loss was no number.
+    """
+    _check_labels(train, classifier.output_shape[-1])
+    if isinstance(classifier, Classifier):
+        classifier.unfreeze()
+        if recipe.train == "head":
+            classifier.freeze(head=False)
+        fast = backbones.get(classifier.backbone).fast_learners
+    else:
+        fast = ()
+    multipliers = dict.fromkeys((*fast, classifier.layers[-1].name), recipe.head_ratio)
+    classifier.compile(
+        optimizer=_optimizer(recipe, {} if recipe.train == "head" else multipliers),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    cam = cams.get(method, classifier)
+    settings = {"stage": "classifier", "method": method}
+    return _fit(
+        classifier,
+        cam.maps_and_logits,
+        (train, validation),
+        _open_run(classifier, (train, validation), recipe, out, settings),
+        recipe,
+        stored=None,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+
+
+def fit_fcam(
+    model: FCAM,
+    train: Split,
+    validation: Split | None,
+    recipe: FCAMRecipe,
+    out: str | Path,
+    *,
+    cache: str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: Any = "auto",
+) -> RunFolder:
+    """Train the decoder of an F-CAM, and keep the epoch that localises best.
+
+    See `fit_classifier` for what both have in common.
+
+    Args:
+        model: F-CAM from a trained classifier.
+        train: images and labels. Where the model's classes are not those of the split, the maps
+            of the predicted classes teach.
+        validation: what to select by; None keeps the last epoch.
+        recipe: everything else.
+        out: folder of the run.
+        cache: folder of the maps of ``cams="stored"``, see `stored_cams`; several runs may share
+            one. None keeps them in the run.
+        callbacks: further callbacks of ``fit``.
+        verbose: as of ``fit``.
+
+    Raises:
+        CacheChangedError: the cache holds maps of something else.
+        ValueError: see `fit_classifier`.
+    """
+    model.freeze()
+    model.compile(optimizer=_optimizer(recipe, {}), loss=FCAMLoss(**recipe.loss))
+    if not knows_classes(model, train):
+        train = dataclasses.replace(train, labels=np.full(len(train), -1))
+    about = {
+        "classifier": fingerprint(model.classifier),
+        "method": model.method,
+        "layer": model.layer,
+    }
+    settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
+    run = _open_run(model, (train, validation), recipe, out, settings)
+    stored = None
+    if recipe.cams == "stored" and not run.finished:
+        cam = cams.get(model.method, model.classifier, model.layer)
+        folder = run.folder / "cams" if cache is None else cache
+        stored = stored_cams(cam, train, folder, about, size=recipe.crop, verbose=verbose)
+    return _fit(
+        model,
+        model.maps_and_logits,
+        (train, validation),
+        run,
+        recipe,
+        stored=stored,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+
+
+def knows_classes(model: keras.Model, split: Split) -> bool:
+    """Tell whether the classes of a model are those of a split.
+
+    By name where the model has names, else by their number.
+    """
+    names = getattr(model, "class_names", None)
+    if names is not None:
+        return tuple(names) == tuple(split.class_names)
+    classes = getattr(model, "num_classes", None) or model.output_shape[-1]
+    return classes == len(split.class_names)
+
+
+def fingerprint(model: keras.Model) -> str:
+    """Return a hash of all weights of a model, by which files made with it are told."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(str(weight.shape).encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _optimizer(recipe: Recipe, multipliers: dict[str, float]) -> keras.optimizers.Optimizer:
+    return CoupledSGD(
+        recipe.learning_rate,
+        recipe.momentum,
+        l2=recipe.weight_decay,
+        multipliers=multipliers,
+        global_clipnorm=recipe.clip_norm or None,
+    )
+
+
+def _open_run(
+    model: keras.Model,
+    splits: Splits,
+    recipe: Recipe,
+    out: str | Path,
+    settings: dict[str, Any],
+) -> RunFolder:
+    train, validation = splits
+    if recipe.mixed_precision != (model.compute_dtype == "float16"):
+        raise ValueError(
+            f"`recipe.mixed_precision` is {recipe.mixed_precision}, but the model computes in "
+            f"{model.compute_dtype}. Call keras.config.set_dtype_policy('mixed_float16') before "
+            "the model is built, or leave the setting out."
+        )
+    return RunFolder(
+        out,
+        settings
+        | {
+            "recipe": dataclasses.asdict(recipe),
+            "train": _describe(train),
+            "validation": validation and _describe(validation),
+            "model": model.name,
+        },
+        recipe.epochs,
+    )
+
+
+def _fit(
+    model: keras.Model,
+    maps_and_logits: MapsAndLogits,
+    splits: Splits,
+    run: RunFolder,
+    recipe: Recipe,
+    *,
+    stored: ArrayLike | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: Any,
+) -> RunFolder:
+    train, validation = splits
+    validate, known = None, knows_classes(model, train)
+    if validation is not None:
+        scorer = Validation(validation, recipe.crop)
+        if recipe.select not in scorer.scores or (recipe.select == "accuracy" and not known):
+            raise ValueError(
+                f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no "
+                f"truth; it allows {', '.join(scorer.scores)}. Choose one of them, or give no "
+                "validation split to keep the last epoch."
+            )
+        validate = lambda: scorer(maps_and_logits, known)  # noqa: E731
+    run.restore(model)
+    if run.finished:
+        return run
+    dataset = training_dataset(
+        train,
+        batch_size=recipe.batch_size,
+        resize=recipe.resize,
+        crop=recipe.crop,
+        flip=recipe.flip,
+        cams=stored,
+        seed=recipe.seed,
+        first_epoch=run.state.epoch,
+    )
+    try:
+        model.fit(
+            dataset,
+            initial_epoch=run.state.epoch,
+            epochs=recipe.epochs,
+            steps_per_epoch=-(-len(train) // recipe.batch_size),
+            callbacks=[
+                Schedule(recipe),
+                StopOnNaN(),
+                KeepBest(run, validate, recipe.select),
+                *tensorboard(maps_and_logits, validation, run.folder, recipe.crop, known),
+                *callbacks,
+            ],
+            shuffle=False,  # the data set does
+            verbose=verbose,
+        )
+    except (TrainingDivergedError, tf.errors.InvalidArgumentError) as error:
+        if isinstance(error, tf.errors.OpError):
+            # The CRF operation refuses maps that are no numbers before any loss shows it.
+            if "NaN" not in error.message:
+                raise
+            step = int(model.optimizer.iterations) + 1
+            error = f"The maps are no numbers at step {step}. {TrainingDivergedError.ADVICE}"
+        raise TrainingDivergedError(
+            f"{error} {run.folder} keeps epoch {run.state.epoch} and the best model so far."
+        ) from None
+    draw_convergence(run.state.history, run.state.best, run.folder / "convergence.png")
+    return run
+
+
+def _check_labels(split: Split, num_classes: int) -> None:
+    wrong = np.flatnonzero((split.labels < 0) | (split.labels >= num_classes))
+    if wrong.size:
+        index = int(wrong[0])
+        raise ValueError(
+            f"`labels` must lie in [0, {num_classes}), the classes of the model. {split.ids[index]}"
+            f" of {split.name!r} has {split.labels[index]}."
+        )
+
+
+def _describe(split: Split) -> dict[str, Any]:
+    ids = "\n".join(f"{i},{label}" for i, label in zip(split.ids, split.labels, strict=True))
+    digest = hashlib.sha256(ids.encode()).hexdigest()[:16]
+    return {"name": split.name, "images": len(split), "ids": digest}

@@ -1,0 +1,99 @@
+import csv
+import json
+import shutil
+
+import pytest
+
+from fcam_tf import cli, models
+from fcam_tf.data import write_shapes
+from tests.models.tiny import tiny_classifier
+
+FAST = ("--set", "epochs=1", "--set", "batch_size=5", "--set", "resize=36", "--set", "crop=32")
+
+
+def status(*arguments):
+    return cli.run(["fcam", "train", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_shapes(tmp_path_factory.mktemp("data") / "shapes", {"train": 10, "val": 5}, 48)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.keras"
+    tiny_classifier(classes=5).save(path)
+    return path
+
+
+def test_both_stages(data, tiny, tmp_path, capfd):
+    first, second = tmp_path / "a", tmp_path / "b"
+    assert status("classifier", "--data", data, "--model", tiny, "--out", first, *FAST) == 0
+    out, err = capfd.readouterr()
+    assert "MaxBoxAccV2" in out
+    assert f"fcam train fcam --data {data} --model {first}" in err
+    options = ("--set", "select=PxAP", "--set", "loss.erosion=3", "--method", "gradcam")
+    command = ("fcam", "--data", data, "--model", first, "--out", second, *FAST, *options)
+    assert status(*command) == 0
+    about = json.loads((second / "run.json").read_text())["settings"]
+    assert (about["stage"], about["method"]) == ("fcam", "gradcam")
+    assert (about["recipe"]["epochs"], about["recipe"]["loss"]) == (1, {"erosion": 3})
+    with (second / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+    assert models.load(second).method == "gradcam"
+    # The same command again has nothing to do.
+    stamp = (second / "state.json").stat().st_mtime_ns
+    assert status(*command) == 0
+    assert (second / "state.json").stat().st_mtime_ns == stamp
+
+
+def test_backbones_by_name(data, tmp_path):
+    arguments = ("--model", "mobilenet_v3_large", "--weights", "none", "--output-stride", "16")
+    assert status("classifier", "--data", data, "--out", tmp_path / "a", *arguments, *FAST) == 0
+    model = models.load(tmp_path / "a")
+    assert (model.backbone, model.output_stride, model.num_classes) == ("mobilenet_v3_large", 16, 5)
+    assert len(model.class_names) == 5
+
+
+def test_data_without_boxes(data, tiny, tmp_path, capfd):
+    plain = tmp_path / "plain"
+    for name in ("train", "val"):
+        for split_line in (data / "metadata" / name / "class_labels.txt").read_text().split():
+            image, label = split_line.split(",")
+            target = plain / name / f"class{label}" / image.replace("/", "_")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(next(data.rglob(image)), target)
+    run = ("classifier", "--data", plain, "--model", tiny, "--out", tmp_path / "a", *FAST)
+    assert status(*run) == 0
+    assert "the last epoch will be kept" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name one stage"),
+        (("both",), "name one stage"),
+        (("fcam", "--data=a", "--out=b"), "--model is missing"),
+        (("classifier", "--data=a"), "--out is missing"),
+        (("classifier", "--data={data}", "--out={out}", "--recipe=cup"), "cub"),
+        (("classifier", "--data={data}", "--out={out}", "--set=epoch=1"), "epochs"),
+        (("classifier", "--data={out}", "--out={out}"), "not a folder"),
+        (("classifier", "--data={data}", "--out={out}", "--model=resnet51"), "resnet50"),
+        (("fcam", "--data={data}", "--out={out}", "--model={out}.keras"), "no such file"),
+        (("fcam", "--data={data}", "--out={out}", "--model={tiny}", "--method=cma"), "cam"),
+    ],
+)
+def test_wrong_usage(data, tiny, tmp_path, arguments, message, capfd):
+    out = tmp_path / "out"
+    assert status(*(a.format(data=data, out=out, tiny=tiny) for a in arguments)) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_divergence(data, tiny, tmp_path, capfd):
+    out = tmp_path / "out"
+    arguments = ("--data", data, "--model", tiny, "--out", out, "--set", "learning_rate=1e30")
+    assert status("fcam", *arguments, *FAST) == 1
+    err = capfd.readouterr().err
+    assert "keeps epoch 0" in err
+    assert "Traceback" not in err

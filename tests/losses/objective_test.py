@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from fcam_tf.losses import (
+    FCAMLoss,
+    crf_loss,
+    entropy,
+    partial_cross_entropy,
+    sample_seeds,
+    size_constraint,
+)
+from tests.ops.examples import photos, soft_maps
+
+MAPS = np.log(soft_maps(np.random.default_rng(0), 3, 32, 32, 2)).astype("float32")
+CAMS = np.random.default_rng(1).random((3, 32, 32)).astype("float32")
+
+
+def terms(loss, epoch=1.0):
+    found = loss.terms(photos(32), MAPS, CAMS, 5, np.float32(epoch))
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+def softmax(x):
+    x = np.exp(x)
+    return x / x.sum(axis=-1, keepdims=True)
+
+
+def test_terms_are_the_weighted_losses():
+    found = terms(FCAMLoss(seeds=2, crf=3e-9, size=0.5, entropy=0.25, negative_share=0.3), epoch=3)
+    seeds = sample_seeds(CAMS, 5, negative_share=0.3)
+    expected = {
+        "seeds": 2 * np.asarray(partial_cross_entropy(MAPS, seeds)),
+        "crf": 3e-9 * np.asarray(crf_loss(photos(32), softmax(MAPS))),
+        "size": 0.5 * np.asarray(size_constraint(softmax(MAPS), 1.01**2)),
+        "entropy": 0.25 * np.asarray(entropy(MAPS)),
+    }
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5)
+
+
+def test_the_paper_s_terms_are_the_default():
+    assert list(terms(FCAMLoss())) == ["seeds", "crf", "size"]
+
+
+def test_weight_zero_leaves_a_term_out():
+    assert list(terms(FCAMLoss(crf=0, size=0))) == ["seeds"]
+
+
+@pytest.mark.parametrize(
+    ("window", "on"), [((2, None), [0, 1, 1, 1]), ((1, 2), [1, 1, 0, 0]), ((3, 3), [0, 0, 1, 0])]
+)
+def test_windows(window, on):
+    loss = FCAMLoss(crf=0, size=1, seeds=0, windows={"size": window})
+    found = [terms(loss, epoch)["size"].any() for epoch in (1, 2, 3, 4)]
+    assert found == [bool(x) for x in on]
+
+
+def test_barrier_grows_to_its_limit():
+    loss = FCAMLoss(barrier_max=1.05)
+    found = [float(loss.barrier(epoch)) for epoch in (1, 2, 5, 6, 100)]
+    np.testing.assert_allclose(found, [1, 1.01, 1.01**4, 1.05, 1.05], rtol=1e-6)
+
+
+def test_barrier_of_the_facts():
+    loss = FCAMLoss()
+    np.testing.assert_allclose(
+        [float(loss.barrier(e)) for e in (11, 51)], [1.1046, 1.6446], atol=1e-4
+    )
+
+
+def test_round_trip():
+    loss = FCAMLoss(crf=1e-9, windows={"crf": (5, None)}, erosion=5, crf_method="exact")
+    again = FCAMLoss.from_config(loss.get_config())
+    assert again.get_config() == loss.get_config()
+    assert again.windows == {"crf": (5, None)}
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_bad_weights(value):
+    with pytest.raises(ValueError, match="`crf`"):
+        FCAMLoss(crf=value)
+
+
+def test_unknown_terms():
+    with pytest.raises(ValueError, match="colour"):
+        FCAMLoss(windows={"colour": (1, 2)})

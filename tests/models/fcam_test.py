@@ -1,0 +1,246 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcam_tf import cams
+from fcam_tf.losses import IGNORE, FCAMLoss, sample_seeds
+from fcam_tf.models import FCAM, Classifier
+from tests.models.tiny import photos, tiny_classifier
+
+IMAGES = photos()
+LABELS = np.array([0, 1, 2, 0])
+
+
+def compiled(model, *, eagerly=True, **loss):
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    model.compile(optimizer=optimizer, loss=FCAMLoss(**loss), run_eagerly=eagerly)
+    return model
+
+
+def weights(model):
+    return [w.numpy().copy() for w in model.classifier.weights]
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    keras.utils.set_random_seed(0)
+    model = tiny_classifier()
+    # Statistics that differ from those of a batch, so that both modes can be told apart.
+    for n in range(3):
+        gamma, beta, mean, variance = model.get_layer(f"bn{n}").get_weights()
+        model.get_layer(f"bn{n}").set_weights([gamma, beta, mean + 0.05, variance * 0.5])
+    return model
+
+
+@pytest.fixture
+def model(classifier):
+    return FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4))
+
+
+def test_outputs(model, classifier):
+    outputs = model(IMAGES)
+    assert list(outputs) == ["logits", "fcam"]
+    assert outputs["fcam"].shape == (4, 32, 32, 2)
+    assert outputs["fcam"].dtype == "float32"
+    np.testing.assert_allclose(outputs["logits"], classifier(IMAGES), atol=1e-6)
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+
+
+@pytest.mark.parametrize("size", [(33, 47), (8, 8), (65, 17)])
+def test_any_size(model, size):
+    images = np.zeros((2, *size, 3), np.uint8)
+    assert model(images)["fcam"].shape == (2, *size, 2)
+
+
+def test_uint8_and_float_are_equal(model):
+    np.testing.assert_array_equal(model(IMAGES)["fcam"], model(IMAGES.astype("float32"))["fcam"])
+
+
+def test_our_own_classifiers_keep_their_stride_and_names():
+    classifier = Classifier("mobilenet_v3_large", 2, weights=None, class_names=("cat", "dog"))
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 8, 8, 4, 4))
+    assert model.class_names == ("cat", "dog")
+    assert list(model.taps) == ["P1", "P2", "P3", "P4", "P5"]
+    assert model(IMAGES)["fcam"].shape == (4, 32, 32, 2)
+    loaded = FCAM.from_config(model.get_config())
+    loaded.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model(IMAGES)["fcam"], loaded(IMAGES)["fcam"])
+
+
+def test_the_classifier_is_copied_and_stays_as_it_is(classifier):
+    before = [w.numpy().copy() for w in classifier.weights]
+    model = compiled(FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4)), size=1.0)
+    maps = model(IMAGES)["fcam"].numpy()
+    model.fit(IMAGES, LABELS, epochs=2, batch_size=2, verbose=0)
+    assert np.abs(model(IMAGES)["fcam"] - maps).max() > 1e-3
+    for ours, theirs, old in zip(weights(model), classifier.weights, before, strict=True):
+        np.testing.assert_array_equal(ours, old)
+        np.testing.assert_array_equal(theirs, old)
+    assert classifier.trainable
+
+
+def test_training_sees_the_classifier_in_inference_mode(model):
+    training = model(IMAGES, training=True)
+    np.testing.assert_array_equal(training["logits"], model(IMAGES)["logits"])
+    assert np.abs(training["fcam"] - model(IMAGES)["fcam"]).max() > 1e-3  # the decoder's batches
+
+
+def test_unfreezing_trains_the_classifier_on_labels(classifier):
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4))
+    model.unfreeze()
+    compiled(model, crf=0, size=0)
+    before = weights(model)
+    logs = model.fit(IMAGES, LABELS, batch_size=4, verbose=0).history
+    assert set(logs) == {"loss", "seeds_loss", "classification_loss"}
+    assert any((a != b).any() for a, b in zip(before, weights(model), strict=True))
+    model.freeze()
+    before = weights(model)
+    compiled(model, crf=0, size=0)
+    logs = model.fit(IMAGES, LABELS, batch_size=4, verbose=0).history
+    assert set(logs) == {"loss", "seeds_loss"}
+    for a, b in zip(before, weights(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_unfreezing_the_head_alone(model):
+    model.unfreeze(head_only=True)
+    trainable = {w.path.split("/")[0] for w in model.trainable_variables}
+    assert {name for name in trainable if not name.startswith("decoder")} == {"logits"}
+
+
+def test_the_online_map_is_that_of_the_method(model, classifier):
+    y_pred = model(IMAGES, training=True)
+    found = model._coarse_maps(IMAGES, LABELS, None, y_pred)
+    maps, _ = cams.get("cam", classifier).maps_and_logits(IMAGES, LABELS)
+    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_gradient_methods_teach_online_too(classifier):
+    model = FCAM.from_classifier(classifier, method="layercam", decoder_filters=(8, 6, 4))
+    found = model._coarse_maps(IMAGES, LABELS, None, model(IMAGES, training=True))
+    maps, _ = cams.get("layercam", classifier).maps_and_logits(IMAGES, LABELS)
+    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_heads_that_are_not_linear_train_by_gradients():
+    classifier = tiny_classifier(size=32, pooling=False)
+    model = compiled(FCAM.from_classifier(classifier, method="gradcam", decoder_filters=(8, 6, 4)))
+    logs = model.fit(IMAGES, LABELS, batch_size=2, verbose=0).history
+    assert np.isfinite(logs["seeds_loss"]).all()
+
+
+def test_stored_maps_teach(model):
+    compiled(model, crf=0, size=0)
+    cams_ = np.zeros((4, 8, 8), np.float32)
+    cams_[:, :4, :4] = 1
+    for _ in range(40):
+        model.train_on_batch(IMAGES, {"label": LABELS, "cam": cams_})
+    maps, _ = model.maps_and_logits(IMAGES)
+    assert maps[:, 2:14, 2:14].mean() > maps[:, 18:, 18:].mean() + 0.2
+
+
+def test_no_seed_in_a_batch_costs_nothing(model):
+    compiled(model, crf=0, size=0)
+    constant = {"label": LABELS, "cam": np.full((4, 8, 8), 0.5, np.float32)}
+    assert float(model.train_on_batch(IMAGES, constant, return_dict=True)["loss"]) == 0
+    assert (np.asarray(sample_seeds(constant["cam"], 0)) == IGNORE).all()
+
+
+def test_the_total_is_the_sum_of_its_terms(model):
+    compiled(model, crf=1e-5, size=0.3, entropy=0.2)
+    logs = model.fit(IMAGES, LABELS, batch_size=4, verbose=0).history
+    terms = {"seeds_loss", "crf_loss", "size_loss", "entropy_loss"}
+    assert set(logs) == {"loss", *terms}
+    np.testing.assert_allclose(logs["loss"], sum(logs[name][0] for name in terms), rtol=1e-5)
+
+
+def test_graph_and_eager_steps_agree(classifier):
+    found = []
+    for eagerly in (True, False):
+        keras.utils.set_random_seed(1)
+        model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3)
+        compiled(model, eagerly=eagerly)
+        found.append(model.fit(IMAGES, LABELS, epochs=2, batch_size=2, shuffle=False, verbose=0))
+    a, b = (np.asarray(run.history["loss"]) for run in found)
+    np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+def test_saved_models_go_on_as_they_were(classifier, tmp_path):
+    keras.utils.set_random_seed(1)
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3)
+    compiled(model, crf=3e-9, windows={"size": (2, None)})
+    model.fit(IMAGES, LABELS, batch_size=2, verbose=0)
+    model.save(tmp_path / "a.keras")
+    loaded = keras.models.load_model(tmp_path / "a.keras")
+    loaded.run_eagerly = True
+    np.testing.assert_array_equal(model(IMAGES)["fcam"], loaded(IMAGES)["fcam"])
+    assert loaded.loss.get_config() == model.loss.get_config()
+    assert [w.path for w in loaded.trainable_variables] == [
+        w.path for w in model.trainable_variables
+    ]
+    logs = [
+        m.fit(IMAGES, LABELS, batch_size=2, shuffle=False, verbose=0).history["loss"]
+        for m in (model, loaded)
+    ]
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-6)
+
+
+def test_weights_files_fit_a_model_from_config(model, tmp_path):
+    model.save_weights(tmp_path / "a.weights.h5")
+    other = FCAM.from_config(model.get_config())
+    other.load_weights(tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(model(IMAGES)["fcam"], other(IMAGES)["fcam"])
+
+
+def test_localize(model):
+    found = model.localize(IMAGES)
+    assert found.heatmaps.shape == (4, 32, 32)
+    assert (found.heatmaps >= 0).all()
+    assert (found.heatmaps <= 1).all()
+    np.testing.assert_array_equal(found.labels, np.argmax(model(IMAGES)["logits"], axis=-1))
+    named = model.localize(IMAGES, LABELS, threshold=0.5)
+    np.testing.assert_array_equal(named.labels, LABELS)
+
+
+def test_softmax_models_come_out_giving_logits(classifier):
+    probabilities = keras.Model(classifier.input, L.Softmax()(classifier.output))
+    model = FCAM.from_classifier(probabilities, decoder_filters=(8, 6, 4))
+    np.testing.assert_allclose(model(IMAGES)["logits"], classifier(IMAGES), atol=1e-5)
+
+
+L = keras.layers
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decoder_filters": (8, 6)}, "decoder's 3 blocks"),
+        ({"decoder_filters": (8, 6, 0)}, "decoder_filters"),
+        ({"class_names": ("a",)}, "class_names"),
+        ({"method": "nonsense"}, "nonsense"),
+        ({"layer": "nonsense"}, "nonsense"),
+    ],
+)
+def test_bad_arguments(classifier, options, message):
+    with pytest.raises(ValueError, match=message):
+        FCAM.from_classifier(classifier, **options)
+
+
+def test_other_losses_are_refused(model):
+    model.compile(loss="mse", run_eagerly=True)
+    with pytest.raises(TypeError, match="FCAMLoss"):
+        model.fit(IMAGES, LABELS, verbose=0)
+
+
+def test_bad_images(model):
+    with pytest.raises(ValueError, match=r"images\[None\]"):
+        model.localize(IMAGES[0])
+
+
+def test_damaged_weights(model):
+    model.get_layer("decoder_head").set_weights([np.full((3, 3, 4, 2), np.nan), np.zeros(2)])
+    with pytest.raises(ValueError, match="not finite"):
+        model.localize(IMAGES)

@@ -1,0 +1,82 @@
+import keras
+import numpy as np
+import pytest
+
+from fcam_tf.losses import FCAMLoss
+from fcam_tf.training import KeepBest, Recipe, RunFolder, Schedule, StopOnNaN, TrainingDivergedError
+from tests.models.tiny import photos, tiny_classifier
+
+IMAGES, LABELS = photos(), np.array([0, 1, 2, 0])
+
+
+def small():
+    model = tiny_classifier()
+    model.compile(
+        keras.optimizers.SGD(0.1),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        run_eagerly=True,
+    )
+    return model
+
+
+def test_schedule_sets_the_learning_rate():
+    model, rates = small(), []
+    model.fit(
+        IMAGES,
+        LABELS,
+        epochs=4,
+        verbose=0,
+        callbacks=[
+            Schedule(Recipe(learning_rate=0.5, lr_step=2)),
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda *_: rates.append(float(model.optimizer.learning_rate))
+            ),
+        ],
+    )
+    np.testing.assert_allclose(rates, [0.5, 0.5, 0.05, 0.05], rtol=1e-6)
+
+
+@pytest.mark.parametrize("eagerly", [True, False])
+def test_schedule_opens_the_windows_of_the_losses(fcam, eagerly):
+    loss = FCAMLoss(crf=0, windows={"size": (2, 2)})
+    fcam.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=eagerly)
+    history = fcam.fit(
+        IMAGES, LABELS, epochs=3, batch_size=2, verbose=0, callbacks=[Schedule()]
+    ).history
+    assert [value != 0 for value in history["size_loss"]] == [False, True, False]
+    assert set(history) == {"loss", "seeds_loss", "size_loss"}
+
+
+def test_the_earliest_best_is_kept(tmp_path):
+    scores = iter([50.0, 70.0, 70.0, 60.0])
+    model, run = small(), RunFolder(tmp_path, {}, 3)
+    validate = lambda: {"PxAP": next(scores)}  # noqa: E731
+    model.fit(IMAGES, LABELS, epochs=3, verbose=0, callbacks=[KeepBest(run, validate, "PxAP")])
+    assert run.state.best == 1
+    assert [row["val_PxAP"] for row in run.state.history] == [50, 70, 70, 60]
+    assert run.finished
+
+
+def test_no_training_may_be_the_best(tmp_path):
+    scores = iter([50.0, 40.0])
+    model, run = small(), RunFolder(tmp_path, {}, 1)
+    before = model(IMAGES).numpy()
+    validate = lambda: {"PxAP": next(scores)}  # noqa: E731
+    model.fit(IMAGES, LABELS, verbose=0, callbacks=[KeepBest(run, validate, "PxAP")])
+    assert run.state.best == 0
+    np.testing.assert_array_equal(keras.models.load_model(run.best)(IMAGES), before)
+
+
+def test_without_scores_the_last_epoch_is_kept(tmp_path):
+    model, run = small(), RunFolder(tmp_path, {}, 2)
+    model.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=[KeepBest(run, None, "PxAP")])
+    assert run.state.best == 2
+    np.testing.assert_array_equal(keras.models.load_model(run.best)(IMAGES), model(IMAGES))
+
+
+def test_nan_stops_and_says_where():
+    model = small()
+    images = np.concatenate([IMAGES, np.full((2, 32, 32, 3), np.nan)])
+    labels = np.concatenate([LABELS, [0, 0]])
+    with pytest.raises(TrainingDivergedError, match=r"loss is nan at step 3 \(batch 2"):
+        model.fit(images, labels, batch_size=2, shuffle=False, verbose=0, callbacks=[StopOnNaN()])

@@ -1,0 +1,90 @@
+import dataclasses
+import json
+
+import pytest
+
+from fcam_tf.training import CLASSIFIER_PRESETS, FCAM_PRESETS, ClassifierRecipe, FCAMRecipe, Recipe
+from fcam_tf.training.recipe import get
+
+
+def test_the_paper_s_numbers():
+    cub = FCAM_PRESETS["cub"]
+    assert (cub.epochs, cub.batch_size, cub.learning_rate) == (50, 32, 0.01)
+    assert (cub.momentum, cub.weight_decay, cub.resize, cub.crop) == (0.9, 1e-4, 256, 224)
+    assert FCAM_PRESETS["openimages"].select == "PxAP"
+    assert CLASSIFIER_PRESETS["ilsvrc"].head_ratio == 10
+
+
+def test_learning_rate_falls_in_steps():
+    recipe = Recipe(learning_rate=1.0, lr_step=2, lr_factor=0.1)
+    assert [recipe.learning_rate_at(e) for e in (1, 2, 3, 4)] == [1, 1, 0.1, 0.1]
+    assert recipe.learning_rate_at(5) == pytest.approx(0.01)
+    assert recipe.learning_rate_at(1000) == 1e-7
+    assert Recipe(learning_rate=0.5).learning_rate_at(1000) == 0.5
+
+
+def test_settings_change_a_copy():
+    recipe = FCAMRecipe(loss={"crf": 1e-9})
+    changed = recipe.changed(
+        ["epochs=3", "learning_rate=1", "select=PxAP", "flip=false", "loss.size=0.2"]
+    )
+    assert changed == dataclasses.replace(
+        recipe,
+        epochs=3,
+        learning_rate=1.0,
+        select="PxAP",
+        flip=False,
+        loss={"crf": 1e-9, "size": 0.2},
+    )
+    assert changed.changed(["decoder_filters=[8, 4]"]).decoder_filters == (8, 4)
+    assert recipe.loss == {"crf": 1e-9}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("epochs", "key=value"),
+        ("epoch=3", "epochs"),
+        ("epochs=many", "`epochs` must be int"),
+        ("epochs=1.5", "`epochs` must be int"),
+        ("flip=1", "`flip` must be bool"),
+        ("batch_size=0", "`batch_size` must be 1 or more"),
+        ("learning_rate=-1", "`learning_rate`"),
+        ("learning_rate=Infinity", "`learning_rate`"),
+        ("crop=300", "`crop` must not exceed"),
+        ("select=IoU", "`select`"),
+        ("cams=offline", "`cams`"),
+        ("loss.colour=1", "colour"),
+    ],
+)
+def test_bad_settings(setting, message):
+    with pytest.raises(ValueError, match=message):
+        FCAMRecipe().changed([setting])
+
+
+def test_bad_training_of_a_classifier():
+    with pytest.raises(ValueError, match="`train`"):
+        ClassifierRecipe(train="some")
+
+
+@pytest.mark.parametrize("recipe", [ClassifierRecipe(train="head"), FCAMRecipe(loss={"crf": 0.0})])
+def test_files(recipe, tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(recipe.to_json())
+    assert type(recipe).from_json(path) == recipe
+    assert (
+        get("classifier" if isinstance(recipe, ClassifierRecipe) else "fcam", str(path)) == recipe
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", json.dumps({"epochz": 3})])
+def test_bad_files(text, tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"recipe.json|epochz"):
+        FCAMRecipe.from_json(path)
+
+
+def test_unknown_presets_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="cub"):
+        get("fcam", "cup")

@@ -1,0 +1,88 @@
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from fcam_tf.training import RunChangedError, RunFolder
+from tests.models.tiny import tiny_classifier
+
+
+def model():
+    net = tiny_classifier()
+    net.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    return net
+
+
+def test_a_new_folder_says_what_it_is(tmp_path):
+    run = RunFolder(tmp_path / "a" / "b", {"x": (1, 2)}, 3)
+    about = json.loads((run.folder / "run.json").read_text())
+    assert about["settings"] == {"x": [1, 2]}
+    assert {"python", "keras", "fcam_tf", "backend"} <= set(about["environment"])
+    assert not run.finished
+    RunFolder(tmp_path / "a" / "b", {"x": (1, 2)}, 3)
+
+
+def test_other_settings_are_refused(tmp_path):
+    RunFolder(tmp_path, {"x": 1, "y": 2, "z": 3}, 3)
+    with pytest.raises(RunChangedError, match="x, z"):
+        RunFolder(tmp_path, {"x": 2, "y": 2}, 3)
+
+
+def test_epochs_are_kept(tmp_path):
+    net, run = model(), RunFolder(tmp_path, {}, 2)
+    net.fit(np.ones((2, 16, 16, 3)), np.ones((2, 3)), verbose=0)
+    run.save_epoch(net, 0, {"val_PxAP": 5.0}, best=True)
+    best = net.get_layer("logits").get_weights()[0]
+    net.fit(np.ones((2, 16, 16, 3)), np.ones((2, 3)), verbose=0)
+    run.save_epoch(net, 1, {"val_PxAP": 4.0, "loss": 1.5}, best=False)
+
+    again = RunFolder(tmp_path, {}, 2)
+    assert again.state == run.state
+    assert (again.state.epoch, again.state.best) == (1, 0)
+    other = model()
+    again.restore(other)
+    for a, b in zip(net.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(net.optimizer.variables, other.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    kept = keras.models.load_model(again.best)
+    np.testing.assert_array_equal(kept.get_layer("logits").get_weights()[0], best)
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"epoch": "0", "val_PxAP": "5.0", "loss": ""},
+        {"epoch": "1", "val_PxAP": "4.0", "loss": "1.5"},
+    ]
+    assert sorted(p.name for p in tmp_path.glob("*")) == [
+        "best.keras",
+        "epoch1.weights.h5",
+        "metrics.csv",
+        "run.json",
+        "state.json",
+    ]
+
+
+def test_finished(tmp_path):
+    net, run = model(), RunFolder(tmp_path, {}, 1)
+    run.save_epoch(net, 0, {}, best=True)
+    assert not run.finished
+    run.save_epoch(net, 1, {}, best=True)
+    assert run.finished
+
+
+@pytest.mark.parametrize("broken", ["save", "save_weights"])
+def test_a_full_disk_leaves_the_last_epoch(broken, tmp_path, monkeypatch):
+    net, run = model(), RunFolder(tmp_path, {}, 2)
+    run.save_epoch(net, 0, {"a": 1.0}, best=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(net, broken, fail)
+    with pytest.raises(OSError, match="No space"):
+        run.save_epoch(net, 1, {"a": 2.0}, best=broken == "save")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,0 +1,198 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from fcam_tf import training
+from fcam_tf.models import FCAM, Classifier
+from fcam_tf.training import ClassifierRecipe, FCAMRecipe
+from fcam_tf.training.trainer import fingerprint, knows_classes
+from tests.models.tiny import tiny_classifier
+
+SMALL = {"epochs": 2, "batch_size": 5, "resize": 36, "crop": 32}
+CLASSIFIER = ClassifierRecipe(**SMALL, learning_rate=0.01, select="MaxBoxAccV2")
+DECODER = FCAMRecipe(**SMALL, learning_rate=0.05, select="PxAP", loss={"erosion": 3})
+
+
+def fit_fcam(model, splits, out, recipe=DECODER, **options):
+    return training.fit_fcam(model, *splits, recipe, out, verbose=0, **options)
+
+
+def test_a_classifier_learns(classifier, splits, tmp_path):
+    before = fingerprint(classifier)
+    recipe = dataclasses.replace(CLASSIFIER, epochs=6, learning_rate=0.05)
+    run = training.fit_classifier(classifier, *splits, recipe, tmp_path, verbose=0)
+    history = run.state.history
+    assert [row["epoch"] for row in history] == list(range(7))
+    assert history[-1]["loss"] < history[1]["loss"]
+    scores = {"val_PxAP", "val_MaxBoxAcc", "val_MaxBoxAccV2", "val_accuracy"}
+    assert set(history[-1]) == {"epoch", "loss", "accuracy", *scores}
+    assert fingerprint(classifier) != before
+    assert (tmp_path / "convergence.png").exists()
+    best = max(row["val_MaxBoxAccV2"] for row in history)
+    assert history[run.state.best]["val_MaxBoxAccV2"] == best
+
+
+def test_our_own_classifiers_train_head_or_all(splits, tmp_path):
+    model = Classifier("mobilenet_v3_large", 5, weights=None)
+    # The size at which the deepest maps are larger than a cell.
+    recipe = dataclasses.replace(CLASSIFIER, epochs=1, train="head", resize=64, crop=64)
+    stem = model.get_layer("logits").get_weights()[0]
+    body = [w.numpy().copy() for w in model.weights if not w.path.startswith("logits")]
+    training.fit_classifier(model, *splits, recipe, tmp_path / "a", verbose=0)
+    after = [w.numpy() for w in model.weights if not w.path.startswith("logits")]
+    assert all((a == b).all() for a, b in zip(body, after, strict=True))
+    assert (model.get_layer("logits").get_weights()[0] != stem).any()
+
+
+def test_a_decoder_learns_and_the_classifier_stays(fcam, splits, tmp_path):
+    before = fingerprint(fcam.classifier)
+    run = fit_fcam(fcam, splits, tmp_path)
+    assert fingerprint(fcam.classifier) == before
+    assert {"seeds_loss", "crf_loss", "size_loss", "loss"} <= set(run.state.history[-1])
+    best = keras.models.load_model(run.best)
+    assert isinstance(best, FCAM)
+    assert fingerprint(best.classifier) == before
+
+
+def test_runs_repeat(classifier, splits, tmp_path):
+    histories = []
+    for name in "ab":
+        keras.utils.set_random_seed(5)
+        model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3)
+        histories.append(fit_fcam(model, splits, tmp_path / name).state.history)
+    for a, b in zip(*histories, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_a_finished_run_is_not_trained_again(fcam, splits, tmp_path):
+    fit_fcam(fcam, splits, tmp_path)
+    stamp = (tmp_path / "state.json").stat().st_mtime_ns
+    again = FCAM.from_config(fcam.get_config())
+    again.set_weights(fcam.get_weights())
+    assert fit_fcam(again, splits, tmp_path).finished
+    assert (tmp_path / "state.json").stat().st_mtime_ns == stamp
+
+
+KILLED = """
+import json, os, signal, sys
+import keras
+from fcam_tf import data, training
+from fcam_tf.models import FCAM
+from tests.models.tiny import tiny_classifier
+from tests.training.trainer_test import DECODER
+
+keras.utils.set_random_seed(5)
+model = FCAM.from_classifier(tiny_classifier(classes=5), decoder_filters=(8, 6, 4), seed=3)
+splits = [data.load_wsol(sys.argv[1], name) for name in ("train", "val")]
+kill_at = int(sys.argv[3])
+steps = 0
+
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        global steps
+        steps += 1
+        if steps == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+run = training.fit_fcam(model, *splits, DECODER, sys.argv[2], verbose=0, callbacks=[Kill()])
+print(json.dumps([row["loss"] for row in run.state.history[1:]]))
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_result(splits, tmp_path):
+    root = splits[0].paths[0]
+    while not (root / "metadata").is_dir():
+        root = root.parent
+
+    def start(out, kill_at):
+        return subprocess.run(
+            [sys.executable, "-c", KILLED, root, tmp_path / out, str(kill_at)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    whole = start("whole", 0)
+    assert whole.returncode == 0, whole.stderr
+    assert start("killed", 2).returncode == -signal.SIGKILL  # in the first epoch
+    assert start("killed", 5).returncode == -signal.SIGKILL  # in the second
+    rest = start("killed", 0)
+    a, b = (json.loads(x.stdout.splitlines()[-1]) for x in (whole, rest))
+    assert a == pytest.approx(b, rel=1e-5)
+
+
+def test_stored_maps_of_any_method(classifier, splits, tmp_path):
+    model = FCAM.from_classifier(classifier, method="scorecam", decoder_filters=(8, 6, 4))
+    recipe = dataclasses.replace(DECODER, cams="stored", epochs=1)
+    fit_fcam(model, splits, tmp_path / "run", recipe, cache=tmp_path / "cams")
+    assert list((tmp_path / "cams").glob("*.tfrecord"))
+    classifier.get_layer("logits").bias.assign_add([1.0] * 5)
+    other = FCAM.from_classifier(classifier, method="scorecam", decoder_filters=(8, 6, 4))
+    with pytest.raises(training.CacheChangedError, match="classifier"):
+        fit_fcam(other, splits, tmp_path / "run2", recipe, cache=tmp_path / "cams")
+
+
+def test_other_settings_are_refused(fcam, splits, tmp_path):
+    fit_fcam(fcam, splits, tmp_path, dataclasses.replace(DECODER, epochs=0))
+    with pytest.raises(training.RunChangedError, match="recipe"):
+        fit_fcam(fcam, splits, tmp_path, dataclasses.replace(DECODER, epochs=1))
+
+
+def test_without_validation_the_last_epoch_is_kept(fcam, splits, tmp_path):
+    run = fit_fcam(fcam, (splits[0], None), tmp_path)
+    assert run.state.best == 2
+    assert not any(key.startswith("val_") for row in run.state.history for key in row)
+
+
+def test_a_score_without_truth_is_refused(fcam, splits, tmp_path):
+    blind = dataclasses.replace(splits[1], masks=None)
+    with pytest.raises(ValueError, match="MaxBoxAccV2, accuracy"):
+        fit_fcam(fcam, (splits[0], blind), tmp_path)
+
+
+def test_labels_out_of_range(splits, tmp_path):
+    with pytest.raises(ValueError, match=r"\[0, 3\)"):
+        training.fit_classifier(tiny_classifier(), *splits, CLASSIFIER, tmp_path, verbose=0)
+
+
+def test_foreign_classifiers_teach_what_they_predict(splits, tmp_path):
+    model = FCAM.from_classifier(tiny_classifier(classes=9), decoder_filters=(8, 6, 4))
+    assert not knows_classes(model, splits[0])
+    run = fit_fcam(model, splits, tmp_path, dataclasses.replace(DECODER, epochs=1))
+    assert np.isfinite(run.state.history[-1]["seeds_loss"])
+    assert "val_accuracy" not in run.state.history[-1]
+
+
+@pytest.mark.parametrize("crf", [0.0, 1e-9])
+def test_divergence_stops_and_keeps_the_last_epoch(fcam, splits, tmp_path, crf):
+    recipe = dataclasses.replace(
+        DECODER, learning_rate=1e30, epochs=3, loss={"crf": crf, "size": 0.0}
+    )
+    with pytest.raises(training.TrainingDivergedError, match=r"step \d.*keeps epoch 0"):
+        fit_fcam(fcam, splits, tmp_path, recipe)
+    assert keras.models.load_model(tmp_path / "best.keras") is not None
+
+
+def test_mixed_precision(splits, tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        keras.utils.set_random_seed(0)
+        model = FCAM.from_classifier(tiny_classifier(classes=5), decoder_filters=(8, 6, 4))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(ValueError, match="mixed_float16"):
+        fit_fcam(model, splits, tmp_path / "a")
+    recipe = dataclasses.replace(DECODER, mixed_precision=True, learning_rate=0.01)
+    run = fit_fcam(model, splits, tmp_path / "b", recipe)
+    assert np.isfinite(run.state.history[-1]["loss"])
+    assert model(np.zeros((1, 32, 32, 3)))["fcam"].dtype == "float32"

@@ -1,0 +1,52 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fcam_tf import cams, metrics
+from fcam_tf.training import Validation
+
+
+def truth_maps(split, size):
+    """Return what a perfect model would give."""
+    union = [metrics.join_masks(*split.read_masks(i), (size, size)) == 1 for i in range(len(split))]
+    return np.stack(union).astype(np.float32)
+
+
+def test_a_perfect_model_reaches_a_hundred(splits):
+    split = splits[1]
+    maps = iter(np.array_split(truth_maps(split, 64), [4]))
+    seen = []
+
+    def perfect(images, labels):
+        seen.append((np.asarray(images).shape, list(labels)))
+        return next(maps), np.eye(5)[labels]
+
+    scores = Validation(split, 64, batch_size=4)(perfect)
+    assert scores["PxAP"] == pytest.approx(100, abs=0.2)
+    assert scores["MaxBoxAcc"] == 100
+    assert scores["accuracy"] == 100
+    assert [shape for shape, _ in seen] == [(4, 64, 64, 3), (3, 64, 64, 3)]
+    assert [label for _, labels in seen for label in labels] == list(split.labels)
+
+
+def test_scores_are_the_metrics_on_scaled_maps(splits, classifier):
+    split, cam = splits[1], cams.get("cam", classifier)
+    scores = Validation(split, 64, batch_size=3)(cam.maps_and_logits)
+    whole = Validation(split, 64, batch_size=7)(cam.maps_and_logits)
+    assert scores == pytest.approx(whole)
+    assert list(scores) == ["PxAP", "MaxBoxAcc", "MaxBoxAccV2", "accuracy"]
+
+
+def test_unknown_classes_leave_the_prediction(splits):
+    def model(images, labels):
+        assert labels is None
+        return np.ones((len(images), 8, 8)), np.zeros((len(images), 1000))
+
+    assert "accuracy" not in Validation(splits[1], 64)(model, False)
+
+
+def test_what_has_no_truth_has_no_score(splits):
+    split = dataclasses.replace(splits[1], masks=None)
+    assert Validation(split).scores == ("MaxBoxAcc", "MaxBoxAccV2", "accuracy")
+    assert Validation(dataclasses.replace(split, boxes=None)).scores == ("accuracy",)
