@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests"
-	@echo "make lint   set up, then check style"
+	@echo "make lint   set up, then check style (and the CUDA kernels, where nvcc is there)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
 	@echo "make bench  set up, then time the CRF loss, the metrics and the CAM methods (needs a quiet machine)"
 	@echo "make clean  remove the environment and all that was made"
@@ -36,6 +36,9 @@ lint: $(INSTALLED)
 	@echo "==> Checking style"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@out=$$(mktemp) && trap 'rm -f "$$out"' EXIT && ! command -v nvcc >/dev/null || for arch in 80 90; do \
+	  nvcc -arch=sm_$$arch -std=c++17 -cubin -Werror all-warnings -o "$$out" fcam_tf/ops/cc/permutohedral.cu || exit 1; \
+	done
 
 sanitize:
 	@echo "==> Checking the C++ code for memory errors and data races"

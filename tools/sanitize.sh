@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the C++ test of the lattice under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer, once with
-# the instruction set of this machine and once with the portable code.
+# Runs the C++ tests under sanitizers. The lattice: AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer, once
+# with the instruction set of this machine and once with the portable code. The CUDA kernels on the CPU, which run on
+# one thread: the first two.
 set -euo pipefail
 cd "$(dirname "$0")/../fcam_tf/ops/cc"
 out=$(mktemp -d)
@@ -20,3 +21,8 @@ for sanitizer in address,undefined thread; do
     "$out/test"
   done
 done
+echo "address,undefined cuda"
+g++ -std=gnu++17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DFCAM_PORTABLE \
+  -Wno-psabi -Wno-unknown-pragmas -pthread -o "$out/test" cuda_lattice_test.cc cuda_lattice.cc cuda_device.cc \
+  permutohedral.cc geometry.cc batch.cc thread_pool.cc lattice_baseline.cc
+"$out/test"

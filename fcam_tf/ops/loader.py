@@ -54,11 +54,11 @@ def library() -> Any:
         return None
     import tensorflow as tf  # noqa: PLC0415 - slow, and not there under every backend
 
-    path = _path()
+    file = path()
     try:
-        if not path.is_file():
-            raise OSError(f"{path} is missing")  # noqa: TRY301 - one place says what to do
-        return tf.load_op_library(str(path))
+        if not file.is_file():
+            raise OSError(f"{file} is missing")  # noqa: TRY301 - one place says what to do
+        return tf.load_op_library(str(file))
     except (OSError, tf.errors.OpError) as error:
         reason = (
             f"the compiled CRF operations cannot be loaded with TensorFlow {tf.__version__}: "
@@ -90,7 +90,7 @@ def on_gpu() -> bool:
         if wanted == CUDA:
             raise ImportError(f"{SWITCH}=cuda, but TensorFlow {tf.__version__} sees no GPU.")
         return False
-    problem = set_up(ctypes.CDLL(str(_path())))
+    problem = set_up(ctypes.CDLL(str(path())))
     if problem and wanted == CUDA:
         raise ImportError(f"{SWITCH}=cuda, but {problem}.")
     if problem:
@@ -118,6 +118,11 @@ def compilers() -> list[Path]:
     return sorted(found) + sorted(toolkit.glob("lib64/libnvrtc.so*"))
 
 
+def path() -> Path:
+    """Return where the compiled operations are, or would be."""
+    return Path(str(resources.files("fcam_tf.ops") / "fcam_ops.so"))
+
+
 def _wanted() -> str:
     wanted = os.environ.get(SWITCH, "")
     if wanted not in ("", CUDA, NATIVE, TENSORFLOW):
@@ -125,7 +130,3 @@ def _wanted() -> str:
             f"{SWITCH} must be 'cuda', 'native' or 'tensorflow'. Received: {wanted!r}."
         )
     return wanted
-
-
-def _path() -> Path:
-    return Path(str(resources.files("fcam_tf.ops") / "fcam_ops.so"))

@@ -1,9 +1,15 @@
+import importlib.util
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fcam_tf import losses
+from fcam_tf.ops import loader
 from tests.ops.examples import photos, soft_maps
 from tests.ops.lattice_oracle import Lattice
 
@@ -23,6 +29,13 @@ def slope(function, maps):
         variable = tf.Variable(maps)
         value = tf.reduce_sum(function(variable))
     return tape.gradient(value, variable).numpy()
+
+
+def mapper():
+    """Return a model from images to maps."""
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(2, 1, activation="softmax")(inputs / 255.0)
+    return keras.Model(inputs, maps)
 
 
 def test_published_value_is_lower_by_a_constant(images, maps):
@@ -79,6 +92,56 @@ def test_exact_runs_under_xla(images, maps):
     )
 
 
+@pytest.mark.parametrize("engine", ["native", "tensorflow"])
+def test_the_lattice_says_what_to_do_under_xla(images, maps, engine, monkeypatch):
+    loader.library.cache_clear()
+    monkeypatch.setenv("FCAM_OPS", engine)
+    run = tf.function(lambda s: losses.crf_loss(images, s, 15, 50), jit_compile=True)
+    with pytest.raises(NotImplementedError, match=r"jit_compile=False.*method=\"exact\""):
+        run(tf.constant(maps))
+    model = mapper()
+    model.compile("sgd", losses.CRFLoss(1e-5, sigma_xy=50), jit_compile=True)
+    with pytest.raises(NotImplementedError, match="supports_jit = False"):
+        model.fit(images, images.astype("float32"), verbose=0)
+    loader.library.cache_clear()
+
+
+def test_a_model_that_says_so_trains_without_xla(images):
+    model = mapper()
+    model.supports_jit = False
+    with pytest.warns(UserWarning, match="jit_compile=False"):
+        model.compile("sgd", losses.CRFLoss(1e-5, sigma_xy=50), jit_compile=True)
+    model.fit(images, images.astype("float32"), verbose=0)
+    assert not model.jit_compile
+
+
+@pytest.mark.parametrize("backend", ["jax", "numpy"])
+def test_exact_runs_where_there_is_no_tensorflow(images, maps, backend, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is missing: pip install {backend}")
+    np.savez(tmp_path / "data.npz", images=images, maps=maps)
+    program = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "import numpy as np\n"
+        "from fcam_tf import losses, ops\n"
+        "data = np.load(sys.argv[1])\n"
+        "print(*losses.crf_loss(data['images'], data['maps'], 15, 50, method='exact'))\n"
+        "assert callable(ops.dense_bilateral_filter)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "data.npz"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "KERAS_BACKEND": backend},
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    got = [float(number) for number in done.stdout.split()]
+    np.testing.assert_allclose(
+        got, losses.crf_loss(images, maps, 15, 50, method="exact"), rtol=1e-4
+    )
+
+
 def test_scale_resizes_and_scales_sigma(images, maps):
     scaled = losses.crf_loss(images, maps, 15, 50, scale=0.5)
     small = keras.ops.image.resize(maps, (16, 16), interpolation="bilinear")
@@ -113,9 +176,7 @@ def test_keras_class_weighs_and_averages(images, maps):
 
 
 def test_trains_in_fit(images):
-    inputs = keras.Input((32, 32, 3))
-    maps = keras.layers.Conv2D(2, 1, activation="softmax")(inputs / 255.0)
-    model = keras.Model(inputs, maps)
+    model = mapper()
     model.compile(keras.optimizers.Adam(0.05), losses.CRFLoss(1e-5, sigma_xy=50))
     history = model.fit(images, images.astype("float32"), epochs=8, verbose=0).history["loss"]
     assert history[-1] < history[0]

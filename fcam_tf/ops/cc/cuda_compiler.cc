@@ -41,6 +41,7 @@ struct Compiler {
   int (*DestroyProgram)(Program*);
   int major = 0;
   int minor = 0;
+  std::vector<int> archs;
 };
 
 bool Open(const std::string& place, Compiler* compiler) {
@@ -64,6 +65,10 @@ bool Open(const std::string& place, Compiler* compiler) {
   find("nvrtcGetPTX", &compiler->GetPTX);
   find("nvrtcDestroyProgram", &compiler->DestroyProgram);
   if (!complete || compiler->Version(&compiler->major, &compiler->minor) != 0) return false;
+  int count = 0;
+  if (compiler->GetNumSupportedArchs(&count) != 0) return false;
+  compiler->archs.resize(count);
+  if (compiler->GetSupportedArchs(compiler->archs.data()) != 0) return false;
   // What the compiler opens by name itself, when it compiles. That of the 13.0 packages does not look beside itself.
   const std::string builtins =
       "libnvrtc-builtins.so." + std::to_string(compiler->major) + "." + std::to_string(compiler->minor);
@@ -71,36 +76,41 @@ bool Open(const std::string& place, Compiler* compiler) {
   return true;
 }
 
-// The first compiler that is not of a newer generation than the driver, which could not load what it makes.
-bool Find(int driver_version, const std::vector<std::string>& places, Compiler* compiler, std::string* problem) {
+// The newest architecture up to `arch` that a compiler knows, 0 where it knows none.
+int Nearest(const Compiler& compiler, int arch) {
+  int newest = 0;
+  for (int known : compiler.archs) {
+    if (known <= arch && known > newest) newest = known;
+  }
+  return newest;
+}
+
+// The first compiler that makes what both the driver and the GPU can load.
+bool Find(int arch, int driver_version, const std::vector<std::string>& places, Compiler* compiler,
+          std::string* problem) {
   std::vector<std::string> all = places;
   for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}) all.push_back(name);
-  std::string newer;
+  *problem = "NVIDIA's run-time compiler (libnvrtc) is missing";
   for (const std::string& place : all) {
     if (!Open(place, compiler)) continue;
-    if (compiler->major <= driver_version / 1000) return true;
-    newer = place;
+    const bool fits_driver = compiler->major <= driver_version / 1000;
+    if (fits_driver && Nearest(*compiler, arch) > 0) return true;
+    *problem = "the run-time compiler " + place +
+               (fits_driver ? " knows no GPU as old as compute capability " + std::to_string(arch / 10) + "." +
+                                  std::to_string(arch % 10)
+                            : " is newer than the NVIDIA driver");
   }
-  const std::string generation = driver_version >= 13000 ? "" : "-cu12";
-  *problem = newer.empty() ? "NVIDIA's run-time compiler (libnvrtc) is missing"
-                           : "the run-time compiler " + newer + " is newer than the NVIDIA driver";
+  // CUDA 13 dropped the GPUs before 7.5.
+  const std::string generation = driver_version >= 13000 && arch >= 75 ? "" : "-cu12";
   *problem += "; `pip install nvidia-cuda-nvrtc" + generation + "` brings one that fits";
   return false;
 }
 
 std::string Option(const Compiler& compiler, int arch, bool* binary) {
-  int count = 0, newest = 0;
-  compiler.GetNumSupportedArchs(&count);
-  std::vector<int> archs(count);
-  compiler.GetSupportedArchs(archs.data());
-  *binary = false;
-  for (int known : archs) {
-    *binary |= known == arch;
-    if (known <= arch && known > newest) newest = known;
-  }
+  const int nearest = Nearest(compiler, arch);
+  *binary = nearest == arch;
   // A GPU that is newer than the compiler takes the code of an older one through the driver.
-  return *binary ? "--gpu-architecture=sm_" + std::to_string(arch)
-                 : "--gpu-architecture=compute_" + std::to_string(newest);
+  return (*binary ? "--gpu-architecture=sm_" : "--gpu-architecture=compute_") + std::to_string(nearest);
 }
 
 std::string Run(const Compiler& compiler, const std::string& architecture, bool binary, std::string* problem) {
@@ -180,7 +190,8 @@ void WriteCached(const std::string& path, const std::string& key, const std::str
 
 std::string Compile(int arch, int driver_version, const std::vector<std::string>& places, std::string* problem) {
   Compiler compiler;
-  if (!Find(driver_version, places, &compiler, problem)) return "";
+  if (!Find(arch, driver_version, places, &compiler, problem)) return "";
+  problem->clear();
   bool binary = false;
   const std::string option = Option(compiler, arch, &binary);
   const std::string key = std::string(kJob) + kKernels + option + " NVRTC " + std::to_string(compiler.major) + "." +

@@ -12,12 +12,16 @@ COMPILER = shutil.which("g++")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no g++")
 
 
-def run(folder, *names, options=()):
-    """Compile sources without the fast instruction sets, run them, and return what they print."""
-    program = folder / names[0]
+def compiled(target, names, options=()):
+    """Compile sources without the fast instruction sets; return the target."""
     sources = [SOURCES / f"{name}.cc" for name in (*names, *LATTICE)]
     flags = ["-std=gnu++17", "-O1", "-DFCAM_PORTABLE", "-Wno-psabi", "-pthread", *options]
-    subprocess.run([COMPILER, *flags, "-o", program, *sources], check=True)
+    subprocess.run([COMPILER, *flags, "-o", target, *sources], check=True)
+    return target
+
+
+def run(program):
+    """Run a test program and return what it prints."""
     done = subprocess.run([program], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     return done.stdout
