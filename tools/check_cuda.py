@@ -349,8 +349,10 @@ def main(argv: list[str]) -> None:
     if _ON_CPU.value:
         arrays: ModuleType = np
     else:
-        import cupy as arrays  # noqa: PLC0415 - not there without a GPU
-
+        try:
+            import cupy as arrays  # noqa: PLC0415 - not there without a GPU
+        except ImportError as error:
+            raise app.UsageError(f"{error}: pip install cupy-cuda12x, or --on_cpu") from error
         name = arrays.cuda.runtime.getDeviceProperties(0)["name"].decode()
         driver = arrays.cuda.runtime.driverGetVersion()
         print(f"{name}, driver of CUDA {driver // 1000}.{driver % 1000 // 10}")
