@@ -64,6 +64,39 @@ def test_loss_and_gradient_are_those_of_the_oracle(
     assert relative(gradient[0], slope) < 1e-5 or np.abs(slope).max() < 1e-3
 
 
+@pytest.mark.parametrize(
+    ("sigma_rgb", "sigma_xy"),
+    [(1.0, 2.0), (0.02, 0.02)],  # addresses of 64 bits, and more than fit these
+)
+def test_small_sigmas_are_a_matter_of_precision_only(backend, sigma_rgb, sigma_xy):
+    del backend
+    rng = np.random.default_rng(6)
+    image = photos(24, 1)
+    maps = soft_maps(rng, 1, 24, 24, 2)
+    loss, gradient = loss_and_gradient(image, maps, sigma_rgb, sigma_xy)
+    expected, slope = crf_loss(image[0], maps[0].astype(float), sigma_rgb, sigma_xy)
+    np.testing.assert_allclose(loss[0], expected, rtol=1e-2)
+    assert relative(gradient[0], slope) < 1e-2
+
+
+def test_a_large_image():
+    rng = np.random.default_rng(7)
+    image = np.kron(rng.integers(0, 256, (1, 70, 100, 3)), np.ones((1, 10, 10, 1))).astype(np.uint8)
+    a, b = rng.normal(size=(2, 1, 700, 1000, 2)).astype(np.float32)
+    values = tf.Variable(a)
+    with tf.GradientTape() as tape:
+        filtered = bilateral_filter(values, image, 15, 100)
+        score = tf.reduce_sum(filtered * b)
+    transposed = tape.gradient(score, values).numpy()
+    assert dual(a, b, filtered.numpy(), transposed) < 1e-6
+
+
+def dual(a, b, forward, transposed):
+    """Return how far b . W a and W' b . a are apart, as a part of what they may reach."""
+    difference = np.vdot(b.astype(float), forward) - np.vdot(a.astype(float), transposed)
+    return abs(difference) / np.linalg.norm(forward) / np.linalg.norm(b)
+
+
 def test_gradient_of_the_filter_is_its_transpose(backend):
     del backend
     rng = np.random.default_rng(2)
@@ -75,7 +108,7 @@ def test_gradient_of_the_filter_is_its_transpose(backend):
         filtered = bilateral_filter(values, image, 15, 50)
         score = tf.reduce_sum(filtered * b)
     transposed = tape.gradient(score, values).numpy()
-    np.testing.assert_allclose((transposed * a).sum(), (filtered.numpy() * b).sum(), rtol=1e-4)
+    assert dual(a, b, filtered.numpy(), transposed) < 1e-6
     oracle = Lattice(image[0], 15, 50).filter(b[0], reverse=True)
     assert relative(transposed[0], oracle) < 1e-5
     assert relative(transposed[0], filtered.numpy()[0]) > 1e-3  # W is not symmetric
