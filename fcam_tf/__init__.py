@@ -8,7 +8,18 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Loaded on first use, because most of them import TensorFlow.
-_SUBPACKAGES = ("cams", "data", "losses", "metrics", "models", "ops", "predict", "visualize")
+_SUBPACKAGES = (
+    "cams",
+    "data",
+    "evaluation",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "predict",
+    "report",
+    "visualize",
+)
 
 
 def __getattr__(name: str) -> Any:

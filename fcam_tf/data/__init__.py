@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcam_tf.data.check import Report, check_dataset
 from fcam_tf.data.folder import load_folder
+from fcam_tf.data.load import load
 from fcam_tf.data.shapes import draw_shapes, write_shapes
 from fcam_tf.data.split import DataError, Problem, Split
 from fcam_tf.data.tfds import write_tfds
@@ -24,6 +25,7 @@ __all__ = [
     "check_dataset",
     "draw_shapes",
     "evaluation_dataset",
+    "load",
     "load_folder",
     "load_wsol",
     "training_dataset",

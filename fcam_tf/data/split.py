@@ -1,6 +1,7 @@
 """One split of a data set: image files, labels and, where known, where the objects are."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +72,23 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def subset(self, indices: Sequence[int]) -> "Split":
+        """The split with only some of its images, in the order given."""
+
+        def chosen(column: tuple | None) -> tuple | None:
+            return column and tuple(column[i] for i in indices)
+
+        return replace(
+            self,
+            ids=chosen(self.ids),
+            paths=chosen(self.paths),
+            labels=self.labels[indices],
+            sizes=None if self.sizes is None else self.sizes[indices],
+            boxes=chosen(self.boxes),
+            masks=chosen(self.masks),
+            ignores=chosen(self.ignores),
+        )
 
     def size(self, index: int) -> tuple[int, int]:
         """(width, height) of an image, from the metadata or else from the file's header."""

@@ -84,8 +84,7 @@ class PxAP(Accumulator):
         Raises:
             RuntimeError: if no pixel was added, or none of an object.
         """
-        precision, recall = self.curve()
-        return float(100 * np.sum(precision * np.diff(recall, prepend=0)))
+        return average_precision(*self.curve())
 
     def curve(self) -> tuple[Floats, Floats]:
         """Precision and recall in [0, 1] from the highest threshold down, empty bins left out."""
@@ -96,9 +95,7 @@ class PxAP(Accumulator):
             raise RuntimeError(
                 f"{self.name} has no object pixel in the whole split; are the masks 1 on objects?"
             )
-        false, true = np.cumsum(pixels[:, ::-1], axis=1)
-        seen = true + false > 0
-        return true[seen] / (true + false)[seen], true[seen] / true[-1]
+        return precision_recall(pixels)
 
     def iou_at(self, threshold: float) -> float:
         """Mean IoU in percent of {score >= threshold} with the object, e.g. at another split's.
@@ -169,6 +166,22 @@ def score_histogram(scores: Floats, truth: NDArray, thresholds: Floats) -> NDArr
             place += (kind == IGNORED) * np.int32(2 * bins)
         counts += np.bincount(place, minlength=3 * bins)
     return counts.reshape(3, bins)[:2]
+
+
+def precision_recall(histogram: NDArray) -> tuple[Floats, Floats]:
+    """Precision and recall in [0, 1] from the highest bin down, bins without a pixel left out.
+
+    Args:
+        histogram: (2, bins) background and object pixels; there must be object pixels.
+    """
+    false, true = np.cumsum(histogram[:, ::-1], axis=1)
+    seen = true + false > 0
+    return true[seen] / (true + false)[seen], true[seen] / true[-1]
+
+
+def average_precision(precision: Floats, recall: Floats) -> float:
+    """Percent: precision weighted with the gain in recall, from the highest bin down."""
+    return float(100 * np.sum(precision * np.diff(recall, prepend=0)))
 
 
 def mask_iou(histogram: NDArray[np.int64]) -> Floats:

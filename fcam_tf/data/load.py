@@ -1,0 +1,53 @@
+"""A split by what users type: a folder of any layout, ``tfds:NAME`` or ``shapes``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fcam_tf.data.folder import load_folder
+from fcam_tf.data.shapes import write_shapes
+from fcam_tf.data.split import Split
+from fcam_tf.data.tfds import write_tfds
+from fcam_tf.data.wsol import find_folders, load_wsol
+
+SHAPES = "shapes"
+TFDS = "tfds:"
+
+
+def load(data: str | Path, split: str) -> Split:
+    """Reads a split of a data set.
+
+    Args:
+        data: a folder in the benchmark's layout or of class folders (``DATA/<split>/<class>/``);
+            "tfds:NAME" for a data set of ``write_tfds``; "shapes" for the generated one. The last
+            two are written once, below ``$FCAM_CACHE`` or ``~/.cache/fcam_tf``.
+        split: name of the split.
+
+    Returns:
+        The split.
+
+    Raises:
+        FileNotFoundError: if there is no such data set or split.
+        DataError, ValueError: if it cannot be read, see ``load_wsol`` and ``write_tfds``.
+    """
+    root = find_root(data)
+    if find_folders(root).metadata.is_dir():
+        return load_wsol(root, split)
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root} is not a folder; a data set is one, or {TFDS}NAME, or {SHAPES}"
+        )
+    return load_folder(root, split)
+
+
+def find_root(data: str | Path) -> Path:
+    """The folder of a data set, which is written first if it does not come as one."""
+    name = str(data)
+    if name == SHAPES or name.startswith(TFDS):
+        cache = Path(os.environ.get("FCAM_CACHE", Path.home() / ".cache" / "fcam_tf"))
+        root = cache / name.removeprefix(TFDS)
+        if not root.is_dir():
+            write_shapes(root) if name == SHAPES else write_tfds(name, root, download=True)
+        return root
+    return Path(data)
