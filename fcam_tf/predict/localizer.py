@@ -27,9 +27,7 @@ class Localizer:
         classifier: a Keras functional classifier, raw RGB in [0, 255] to logits.
         method: a name in `fcam_tf.cams.METHODS`.
         threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
-        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`. None takes the last one; but
-            LayerCAM of our own classifiers fuses the last two stages, which finds the whole object
-            more often (docs/results.md).
+        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`; None for `default_layer`.
 
     Attributes:
         classifier: as given.
@@ -60,9 +58,7 @@ class Localizer:
         self.input_size: int = fixed or getattr(classifier, "input_size", _INPUT_SIZE)
         given = layer if isinstance(layer, (list, tuple)) else [layer]
         self.layer = ",".join(str(getattr(tap, "name", tap)) for tap in given if tap is not None)
-        if layer is None and method == "layercam" and hasattr(classifier, "taps"):
-            layer = ["P4", "P5"]
-        self._cam = cams.get(method, classifier, layer)
+        self._cam = cams.get(method, classifier, layer or default_layer(classifier, method))
 
     def __call__(self, images: Any, labels: Any = None) -> Localization:
         """Localise a batch.
@@ -85,3 +81,12 @@ class Localizer:
         return Localization.from_heatmaps(
             keras.ops.convert_to_numpy(heatmaps), probabilities, labels, self.threshold
         )
+
+
+def default_layer(classifier: keras.Model, method: str) -> list[str] | None:
+    """Name the layers that a method weighs where the user names none, None for the method's own.
+
+    LayerCAM of our own classifiers fuses the last two stages, which finds the whole object more
+    often (docs/results.md).
+    """
+    return ["P4", "P5"] if method == "layercam" and hasattr(classifier, "taps") else None
