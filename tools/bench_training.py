@@ -3,7 +3,8 @@
     python tools/bench_training.py --backbone resnet50 --batch 8 --size 224
 
 Parts are measured on their own, on a natural photo's crops; weights are random, which does not
-change the time. What is left of the step is the decoder, forward and backward.
+change the time. What is left of the step is the decoder, forward and backward. A stored map costs
+a pass of the classifier for each image, once; the one of the step only what is listed.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> None:
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
-    from fcam_tf import losses, models  # noqa: PLC0415
+    from fcam_tf import cams, losses, models  # noqa: PLC0415
 
     batch, size = _BATCH.value, _SIZE.value
     model = models.FCAM(models.Classifier(_BACKBONE.value, 200, weights=None))
@@ -83,12 +84,16 @@ def main(argv: list[str]) -> None:
         return tape.gradient(total, logits)
 
     forward = tf.function(lambda: classifier(images, training=False))
+    cam = cams.get("cam", classifier)
+    features = cam.split.activations(images)[0]
+    online = tf.function(lambda: cam.from_features(features, labels))
     seeds = tf.function(lambda: losses.sample_seeds(maps[..., 0], draws))
     with tempfile.TemporaryDirectory() as folder:
         calls = {
             "whole step": lambda: model.train_on_batch(images, labels),
             "input (in parallel)": _input(batch, size, folder),
             "frozen classifier": forward,
+            "coarse map": online,
             "seeds": seeds,
             "CRF loss and gradient": crf,
         }
@@ -102,7 +107,7 @@ def main(argv: list[str]) -> None:
                 times[name].append(time.perf_counter() - start)
     median = {name: statistics.median(values) for name, values in times.items()}
     median["input (in parallel)"] /= _AHEAD
-    inside = ("frozen classifier", "seeds", "CRF loss and gradient")
+    inside = ("frozen classifier", "coarse map", "seeds", "CRF loss and gradient")
     rest = median["whole step"] - sum(median[name] for name in inside)
     median["decoder, forward and backward"] = rest
 

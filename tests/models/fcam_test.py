@@ -358,3 +358,11 @@ def test_two_replicas_train_as_one_device():
     for name, values in one["history"].items():
         np.testing.assert_allclose(two["history"][name], values, rtol=1e-4)
     np.testing.assert_allclose(two["kernels"], one["kernels"], rtol=1e-4)
+
+
+def test_clones_are_plain_functional_models_that_compute_the_same(model):
+    # Keras clones any functional model as its base class.
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone(IMAGES)["fcam"], model(IMAGES)["fcam"])
+    assert len(clone.trainable_variables) == len(model.trainable_variables)
