@@ -11,7 +11,7 @@ help:
 	@echo "make test   set up, then run the tests"
 	@echo "make lint   set up, then check style (and the CUDA kernels, where nvcc is there)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
-	@echo "make bench  set up, then time the CRF loss, the metrics and the CAM methods (needs a quiet machine)"
+	@echo "make bench  set up, then time the CRF loss, metrics, CAM methods and training (needs a quiet machine)"
 	@echo "make clean  remove the environment and all that was made"
 
 # A failed installation leaves no stamp, so the next call starts over.
@@ -51,6 +51,8 @@ bench: $(INSTALLED)
 	@$(BIN)/python tools/bench_metrics.py
 	@echo "==> Timing the CAM methods on resnet50"
 	@$(BIN)/python tools/bench_cams.py
+	@echo "==> Timing a training step of F-CAM on resnet50"
+	@$(BIN)/python tools/bench_training.py
 	@echo "==> Timing the score methods too, on a smaller network (59,000 forward passes)"
 	@$(BIN)/python tools/bench_cams.py --backbone efficientnetlite_b0 --score_images 1
 

@@ -9,7 +9,17 @@ __version__ = "0.1.0"
 
 # Loaded on first use, because most of them import TensorFlow.
 _SUBPACKAGES = (
-    *("cams", "data", "losses", "metrics", "models", "ops", "predict", "training", "visualize"),
+    "cams",
+    "data",
+    "evaluation",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "predict",
+    "report",
+    "training",
+    "visualize",
 )
 
 

@@ -44,7 +44,10 @@ def overlay(
         (H', W', 3) uint8 RGB, its longer side in [`MIN_SIDE`, `MAX_SIDE`]; very narrow photos get a
         margin.
     """
-    image = _blend(photo, heatmap)
+    height, width = photo.shape[:2]
+    scale = min(max(1, MIN_SIDE / max(width, height)), MAX_SIDE / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    image = blend(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC), heatmap)
     width, height = image.size
     canvas_size = tuple(map(max, image.size, _MIN_CANVAS))
     left, top = (canvas_size[0] - width) // 2, (canvas_size[1] - height) // 2
@@ -86,14 +89,19 @@ def resize_heatmap(heatmap: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.clip(resized, 0, 1)
 
 
-def _blend(photo: np.ndarray, heatmap: np.ndarray) -> Image.Image:
-    height, width = photo.shape[:2]
-    scale = min(max(1, MIN_SIDE / max(width, height)), MAX_SIDE / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)
-    heat = resize_heatmap(heatmap, *size)
+def blend(photo: Image.Image, heatmap: np.ndarray) -> Image.Image:
+    """Lay a heat map over a photo, half transparent, in the colours of `overlay`.
+
+    Args:
+        photo: RGB.
+        heatmap: (h, w) in [0, 1] at any resolution, covering the whole photo.
+
+    Returns:
+        RGB of the photo's size.
+    """
+    heat = resize_heatmap(heatmap, *photo.size)
     opacity = np.interp(heat, (0, 1), _OPACITY).astype(np.float32)[..., None]
-    muted = ImageEnhance.Color(image).enhance(_COLOUR)
+    muted = ImageEnhance.Color(photo).enhance(_COLOUR)
     blended = np.asarray(muted) * (1 - opacity) + _INFERNO[np.uint8(255 * heat)] * opacity
     return Image.fromarray(np.uint8(blended))
 

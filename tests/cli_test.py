@@ -77,7 +77,7 @@ class TestStatus:
             (["try", "--batch-size=many"], "--batch-size=many"),
             (["try", "--kind=jpg"], "value should be one of <png|npy>"),
             (["try", "a", "--batch-size"], "Missing value for flag --batch-size\n"),
-            (["tri"], "fcam: unknown command 'tri'; did you mean try?\n"),
+            (["tryy"], "fcam: unknown command 'tryy'; did you mean try?\n"),
             (["/"], "did you mean: fcam localize /\n"),
             (["--batch-size=3", "try"], "fcam: unknown command '--batch-size=3'"),
         ],

@@ -14,6 +14,7 @@ LEVELS = {
     "cli": 3,
     "commands": 3,
     "predict": 2,
+    "evaluation": 2,
     "export": 2,
     "report": 2,
     "training": 2,

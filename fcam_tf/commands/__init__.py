@@ -1,10 +1,11 @@
 """The sub-commands of ``fcam``, one module each."""
 
-from fcam_tf.commands import data, localize, train
+from fcam_tf.commands import data, evaluate, localize, train
 from fcam_tf.commands.command import Command as Command
 
 COMMANDS: dict[str, Command] = {
     "data": data.COMMAND,
+    "evaluate": evaluate.COMMAND,
     "localize": localize.COMMAND,
     "train": train.COMMAND,
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Here too so that help and a misspelt name need no TensorFlow; a test holds them to the truth.
 MODELS = ("efficientnetlite_b0",)
+AUTO, OWN = "auto", "fcam"
 METHODS = (
     *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
     *("scorecam", "sscam", "iscam"),
@@ -38,17 +39,25 @@ Exit status: 0 all went well, 1 some photo failed, 2 wrong usage, 130 interrupte
 Examples:
   fcam localize cat.jpg
   fcam localize holiday/ 'more/**/*.png' --out found --heatmap npy
-  fcam localize dogs/ --label beagle --method gradcam --threshold 0.2"""
+  fcam localize dogs/ --label beagle --method gradcam --threshold 0.2
+  fcam localize birds/ --model runs/cub-fcam"""
 
 
 def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "model",
         "efficientnetlite_b0",
-        "`NAME|FILE` of a pretrained classifier, or of one saved as .keras",
+        "`MODEL`: the name of a pretrained classifier, a model saved as .keras, or a training run",
         flag_values=values,
     )
-    flags.DEFINE_enum("method", "layercam", METHODS, "how the heat map is made", flag_values=values)
+    flags.DEFINE_enum(
+        "method",
+        AUTO,
+        (AUTO, OWN, *METHODS),
+        "how the heat map is made; fcam: by the model's decoder; auto: fcam where it has one, else "
+        "layercam",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "layer",
         "",
@@ -95,7 +104,7 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
     from fcam_tf import predict  # noqa: PLC0415
 
     notes = _console(stderr=True)
-    with _usage_errors():
+    with _usage_errors(ValueError):
         settings = predict.Settings(
             values.model,
             values.method,
@@ -130,38 +139,37 @@ def _check_model(name: str) -> None:
     if name.endswith(".keras"):
         if not Path(name).is_file():
             raise app.UsageError(f"--model {name}: there is no such file")
-    elif name not in MODELS:
+    elif name not in MODELS and not Path(name).is_dir():
         raise app.UsageError(
             f"--model {name!r} is no pretrained classifier; there is {', '.join(MODELS)}, or give "
-            "one that was saved as .keras"
+            "a model that was saved as .keras, or the folder of a training run"
         )
 
 
 def _localizer(settings: Settings) -> Localizer:
     """Load the model, and check what only the model can tell."""
     with quiet_tensorflow():
-        import keras  # noqa: PLC0415
-
         from fcam_tf import models, predict  # noqa: PLC0415
 
-        with _usage_errors():
-            if settings.model.endswith(".keras"):
-                classifier = keras.saving.load_model(settings.model, compile=False)
+        with _usage_errors(ValueError, FileNotFoundError):
+            if settings.model in MODELS:
+                model = models.Classifier(settings.model)
             else:
-                classifier = models.Classifier(settings.model)
+                model = models.load(settings.model)
             layer = settings.layer.split(",") if settings.layer else None
-            localizer = predict.Localizer(classifier, settings.method, settings.threshold, layer)
+            method = None if settings.method == AUTO else settings.method
+            localizer = predict.Localizer(model, method, settings.threshold, layer)
     if settings.label is not None:
-        with _usage_errors():
+        with _usage_errors(ValueError):
             predict.find_label(settings.label, localizer.class_names, localizer.num_classes)
     return localizer
 
 
 @contextlib.contextmanager
-def _usage_errors(kind: type[Exception] = ValueError) -> Iterator[None]:
+def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
-    except kind as error:
+    except kinds as error:
         raise app.UsageError(re.sub("`([a-z]+)`", r"--\1", str(error))) from None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf.graphs.replicas import sum_over_replicas
 from fcam_tf.losses.seeds import IGNORE
 
 
@@ -14,7 +15,8 @@ def partial_cross_entropy(logits: Any, seeds: Any) -> Any:
     """Return the cross-entropy at the seeds, so scaled that its mean is the batch's mean.
 
     As in the published code the mean over a batch is taken over all its labelled pixels, so an
-    image with more of them weighs more. A batch without any gives 0.
+    image with more of them weighs more. A batch without any gives 0. Where replicas of a
+    TensorFlow strategy share a batch, its labelled pixels are counted over all of them.
 
     Args:
         logits: (B, H, W, 2), background and object; half precision is cast to float32.
@@ -28,8 +30,8 @@ def partial_cross_entropy(logits: Any, seeds: Any) -> Any:
     log_probabilities = ops.log_softmax(ops.cast(logits, "float32"))
     chosen = ops.where(seeds == 1, log_probabilities[..., 1], log_probabilities[..., 0])
     entropies = ops.sum(ops.where(labelled, -chosen, 0.0), axis=(1, 2))
-    number = ops.sum(ops.cast(labelled, "float32"))
-    batch = ops.cast(ops.shape(logits)[0], "float32")
+    number = sum_over_replicas(ops.sum(ops.cast(labelled, "float32")))
+    batch = sum_over_replicas(ops.cast(ops.shape(logits)[0], "float32"))
     return entropies * batch / ops.maximum(number, 1.0)
 
 

@@ -1,15 +1,35 @@
 """Per-image curves: what every threshold of one heat map would score, in NumPy."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.filters import threshold_otsu
 
 from fcam_tf.metrics.boxes import check_boxes, contours, pairwise_iou
 from fcam_tf.metrics.component_tree import LEVELS
-from fcam_tf.metrics.contours import all_contours, best_per_threshold
+from fcam_tf.metrics.contours import Contours, best_per_threshold
 from fcam_tf.metrics.scoremap import Floats, check_scoremap, to_levels
 
 Bytes = NDArray[np.uint8]
+
+
+class BoxCurve(NamedTuple):
+    """What one image scores at every 8-bit threshold: all that box metrics need to know of it.
+
+    Attributes:
+        iou: (256, instances) IoU at each threshold; one column where the image counts as one.
+        peak: the map's maximum, which relative thresholds refer to.
+        otsu: Otsu's threshold of the map.
+    """
+
+    iou: Floats
+    peak: int
+    otsu: int
+
+    def at(self, thresholds: ArrayLike) -> Floats:
+        """(T, instances) IoU at relative thresholds in [0, 1)."""
+        return self.iou[grey_thresholds(self.peak, np.asarray(thresholds))]
 
 
 def threshold_grid(interval: float = 0.001) -> Floats:
@@ -41,13 +61,13 @@ def iou_curve(
         TypeError, ValueError: see ``check_scoremap`` and ``check_boxes``; without a true box.
     """
     levels = to_levels(check_scoremap(heatmap))
-    curve = best_iou(levels, check_truth(boxes), multiple=multiple)
-    return curve[grey_thresholds(levels, np.asarray(thresholds))]
+    curve = best_iou(contours(levels, multiple=multiple), check_truth(boxes))
+    return curve[grey_thresholds(levels.max(), np.asarray(thresholds))]
 
 
-def grey_thresholds(levels: Bytes, thresholds: Floats) -> NDArray[np.int64]:
-    """The 8-bit thresholds that relative ones stand for in this map."""
-    return (thresholds * float(levels.max())).astype(np.int64)
+def grey_thresholds(peak: int, thresholds: Floats) -> NDArray[np.int64]:
+    """The 8-bit thresholds that relative ones stand for in a map with this maximum."""
+    return (thresholds * float(peak)).astype(np.int64)
 
 
 def otsu_level(levels: Bytes) -> int:
@@ -59,31 +79,28 @@ def otsu_level(levels: Bytes) -> int:
     return int(threshold_otsu(hist=(counts[low:], np.arange(low, counts.size))))
 
 
-def best_iou(levels: Bytes, truth: NDArray, *, multiple: bool) -> Floats:
+def best_iou(found: Contours, truth: NDArray) -> Floats:
     """(256,) best IoU of any predicted with any true box at every 8-bit threshold."""
-    found = contours(levels, multiple=multiple)
     values = pairwise_iou(found.boxes, truth).max(axis=1)
     nothing = pairwise_iou(np.zeros((1, 4), np.int64), truth).max()
     curve = best_per_threshold(values, found.first, found.stop, default=-1)
     return np.where(curve < 0, nothing, curve)
 
 
-def matched_iou(levels: Bytes, truth: NDArray, thresholds: NDArray[np.int64]) -> Floats:
+def matched_iou(found: Contours, truth: NDArray) -> Floats:
     """(256, n) IoU that each true box is left with after one-to-one matching.
 
     Greedy: the pair with the largest IoU is matched and both leave, until no true or no
-    predicted box is left; a true box without a partner has 0. Only the rows of the 8-bit
-    ``thresholds`` are filled.
+    predicted box is left; a true box without a partner has 0.
     """
-    found = all_contours(levels)
+    if len(truth) == 1:  # it gets the best box there is
+        return best_iou(found, truth)[:, None]
     ious = pairwise_iou(found.boxes, truth)
-    curve = np.zeros((LEVELS, len(truth)))
-    for threshold in np.unique(thresholds):
-        if threshold >= levels.max():
-            present = pairwise_iou(np.zeros((1, 4), np.int64), truth)
-        else:
-            present = ious[(found.first <= threshold) & (threshold < found.stop)]
-        curve[threshold] = _match(present)
+    nothing = pairwise_iou(np.zeros((1, 4), np.int64), truth)
+    curve = np.empty((LEVELS, len(truth)))
+    for threshold in range(LEVELS):
+        present = ious[(found.first <= threshold) & (threshold < found.stop)]
+        curve[threshold] = _match(present if len(present) else nothing)
     return curve
 
 

@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.metrics.accumulator import Accumulator, as_batch
+from fcam_tf.metrics.boxes import contours
+from fcam_tf.metrics.contours import all_contours
 from fcam_tf.metrics.curves import (
+    BoxCurve,
     best_iou,
     check_truth,
     grey_thresholds,
@@ -87,23 +90,37 @@ class MaxBoxAcc(Accumulator):
         """
         names, (heatmaps, boxes) = as_batch(ids, heatmaps=heatmaps, boxes=boxes)
         ranked = labels is not None or logits is not None
-        rank = _rank(labels, logits, len(names)) if ranked else np.zeros(len(names))
-        among = np.stack([np.ones(len(names)), ranked * (rank < 1), ranked * (rank < 5)], axis=1)
+        ranks = class_rank(labels, logits, len(names)) if ranked else None
+        curves = []
+        for heatmap, truth, name in zip(heatmaps, boxes, names, strict=True):
+            levels = to_levels(check_scoremap(heatmap, f"heatmap of {name}"))
+            iou = self._iou(levels, check_truth(truth, f"boxes of {name}"))
+            curves.append(BoxCurve(iou, int(levels.max()), otsu_level(levels)))
+        self.update_curves(curves, ranks)
+
+    def update_curves(self, curves: Iterable[BoxCurve], ranks: ArrayLike | None = None) -> None:
+        """Adds images by what they score at every threshold, for whoever keeps that.
+
+        Args:
+            curves: one for each image, computed as this metric does it.
+            ranks: (B,) how many classes are predicted before the true one, for Top-1 and Top-5.
+        """
+        curves = list(curves)
+        ranked = ranks is not None
+        rank = np.asarray(ranks) if ranked else np.zeros(len(curves))
+        among = np.stack([np.ones(len(curves)), ranked * (rank < 1), ranked * (rank < 5)], axis=1)
 
         deltas = np.array(self.iou_thresholds)[:, None, None]
         hits = np.zeros((3, len(deltas), self.thresholds.size))
         otsu_hits, iou = np.zeros(len(deltas)), np.zeros(self.thresholds.size)
         total = 0
-        for heatmap, truth, name, counts in zip(heatmaps, boxes, names, among, strict=True):
-            levels = to_levels(check_scoremap(heatmap, f"heatmap of {name}"))
-            grey, otsu = grey_thresholds(levels, self.thresholds), otsu_level(levels)
-            wanted = np.append(grey, otsu)
-            curve = self._curve(levels, check_truth(truth, f"boxes of {name}"), wanted)
-            correct = (curve >= deltas).sum(axis=2)
+        for curve, counts in zip(curves, among, strict=True):
+            grey = grey_thresholds(curve.peak, self.thresholds)
+            correct = (curve.iou >= deltas).sum(axis=2)
             hits += counts[:, None, None] * correct[:, grey]
-            otsu_hits += correct[:, otsu]
-            iou += curve.sum(axis=1)[grey]
-            total += curve.shape[1]
+            otsu_hits += correct[:, curve.otsu]
+            iou += curve.iou.sum(axis=1)[grey]
+            total += curve.iou.shape[1]
         self._add(hits=hits, otsu_hits=otsu_hits, iou=iou, total=[total, ranked * total])
 
     def result(self) -> float:
@@ -196,10 +213,9 @@ class MaxBoxAcc(Accumulator):
             "name": self.name,
         }
 
-    def _curve(self, levels: NDArray[np.uint8], truth: NDArray, wanted: NDArray) -> Floats:
-        """(256, instances) IoU at every 8-bit threshold; only those ``wanted`` are read."""
-        del wanted
-        return best_iou(levels, truth, multiple=self.multiple)[:, None]
+    def _iou(self, levels: NDArray[np.uint8], truth: NDArray) -> Floats:
+        """(256, instances) IoU at every 8-bit threshold."""
+        return best_iou(contours(levels, multiple=self.multiple), truth)[:, None]
 
 
 @keras.saving.register_keras_serializable(package="fcam_tf")
@@ -235,12 +251,21 @@ class MaxBoxAccV3(MaxBoxAccV2):
     def __init__(self, interval: float = 0.001, name: str = "MaxBoxAccV3") -> None:
         super().__init__(interval, name=name)
 
-    def _curve(self, levels: NDArray[np.uint8], truth: NDArray, wanted: NDArray) -> Floats:
-        return matched_iou(levels, truth, wanted)
+    def _iou(self, levels: NDArray[np.uint8], truth: NDArray) -> Floats:
+        return matched_iou(all_contours(levels), truth)
 
 
-def _rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -> NDArray[np.int64]:
-    """(B,) how many classes are predicted before the true one."""
+def class_rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -> NDArray[np.int64]:
+    """(B,) how many classes are predicted before the true one; equal scores rank by class index.
+
+    Args:
+        labels: (B,) true classes.
+        logits: (B, classes) class scores.
+        count: B.
+
+    Raises:
+        ValueError: for another shape, a label that is no class, or scores that are not finite.
+    """
     if labels is None or logits is None:
         raise ValueError("labels and logits go together: give both or neither")
     labels, logits = np.asarray(labels), np.asarray(logits)

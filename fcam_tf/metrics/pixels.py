@@ -57,16 +57,22 @@ class PxAP(Accumulator):
             TypeError, ValueError: for a bad map, mask or number of them, naming the image.
         """
         names, (heatmaps, masks) = as_batch(ids, heatmaps=heatmaps, masks=masks)
-        pixels = np.zeros((2, self.thresholds.size + 1))
-        iou = np.zeros(self.thresholds.size + 1)
-        otsu_iou, images = 0.0, 0
+        histograms = []
         for heatmap, mask, name in zip(heatmaps, masks, names, strict=True):
             scores = check_scoremap(heatmap, f"heatmap of {name}")
             truth = check_mask(mask, scores.shape, f"mask of {name}")
-            histogram = score_histogram(scores, truth, self.thresholds)
+            histograms.append(score_histogram(scores, truth, self.thresholds))
+        self.update_histograms(histograms)
+
+    def update_histograms(self, histograms: Iterable[NDArray[np.int64]]) -> None:
+        """Adds images by their ``score_histogram``, for whoever keeps those."""
+        pixels = np.zeros((2, self.thresholds.size + 1))
+        iou = np.zeros(self.thresholds.size + 1)
+        otsu_iou, images = 0.0, 0
+        for histogram in histograms:
             pixels += histogram
             if histogram[OBJECT].any():  # IoU means nothing without an object
-                curve = _iou(histogram)
+                curve = mask_iou(histogram)
                 iou += curve
                 otsu_iou += curve[_above_otsu(histogram.sum(axis=0))]
                 images += 1
@@ -78,8 +84,7 @@ class PxAP(Accumulator):
         Raises:
             RuntimeError: if no pixel was added, or none of an object.
         """
-        precision, recall = self.curve()
-        return float(100 * np.sum(precision * np.diff(recall, prepend=0)))
+        return average_precision(*self.curve())
 
     def curve(self) -> tuple[Floats, Floats]:
         """Precision and recall in [0, 1] from the highest threshold down, empty bins left out."""
@@ -90,9 +95,18 @@ class PxAP(Accumulator):
             raise RuntimeError(
                 f"{self.name} has no object pixel in the whole split; are the masks 1 on objects?"
             )
-        false, true = np.cumsum(pixels[:, ::-1], axis=1)
-        seen = true + false > 0
-        return true[seen] / (true + false)[seen], true[seen] / true[-1]
+        return precision_recall(pixels)
+
+    def iou_at(self, threshold: float) -> float:
+        """Mean IoU in percent of {score >= threshold} with the object, e.g. at another split's.
+
+        Args:
+            threshold: in [0, 1]; the nearest of the grid is used.
+        """
+        self.curve()  # raises where there is nothing to say
+        sums = self._read()
+        nearest = np.abs(np.append(self.thresholds, 1.0) - threshold).argmin()
+        return float(100 * sums["iou"][nearest] / sums["images"])
 
     def details(self) -> dict[str, Any]:
         """Companions in percent, ready for JSON.
@@ -154,7 +168,23 @@ def score_histogram(scores: Floats, truth: NDArray, thresholds: Floats) -> NDArr
     return counts.reshape(3, bins)[:2]
 
 
-def _iou(histogram: NDArray[np.int64]) -> Floats:
+def precision_recall(histogram: NDArray) -> tuple[Floats, Floats]:
+    """Precision and recall in [0, 1] from the highest bin down, bins without a pixel left out.
+
+    Args:
+        histogram: (2, bins) background and object pixels; there must be object pixels.
+    """
+    false, true = np.cumsum(histogram[:, ::-1], axis=1)
+    seen = true + false > 0
+    return true[seen] / (true + false)[seen], true[seen] / true[-1]
+
+
+def average_precision(precision: Floats, recall: Floats) -> float:
+    """Percent: precision weighted with the gain in recall, from the highest bin down."""
+    return float(100 * np.sum(precision * np.diff(recall, prepend=0)))
+
+
+def mask_iou(histogram: NDArray[np.int64]) -> Floats:
     """(bins,) IoU of {score >= left edge of the bin} with the object."""
     false, true = np.cumsum(histogram[:, ::-1], axis=1)
     return (true / (true[-1] + false))[::-1]

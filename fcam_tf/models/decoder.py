@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf.graphs.replicas import replicas
 from fcam_tf.graphs.resize import bilinear_aligned
 
 L = keras.layers
@@ -89,6 +90,8 @@ def _convolve(x: Any, width: int, name: str) -> Any:
             kernel_initializer="he_uniform",
             name=f"{name}_conv{i}",
         )(x)
-        x = L.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn{i}")(x)
+        x = L.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, synchronized=replicas() > 1, name=f"{name}_bn{i}"
+        )(x)
         x = L.ReLU(name=f"{name}_relu{i}")(x)
     return x

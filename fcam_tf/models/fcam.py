@@ -12,6 +12,7 @@ from keras import ops
 
 from fcam_tf import cams
 from fcam_tf.graphs import graph
+from fcam_tf.graphs.replicas import replicas
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.localization import OTSU, Localization
 from fcam_tf.losses.objective import TERMS, FCAMLoss
@@ -112,8 +113,8 @@ class FCAM(keras.Model):
             )
         self.class_names = None if names is None else tuple(names)
         self.input_size = images.shape[1] or getattr(classifier, "input_size", 224)
-        # The CRF operation does not run under XLA; Keras asks before it chooses.
-        self.supports_jit = False
+        # TensorFlow's CRF operation does not run under XLA; Keras asks before it chooses.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         self.draws = keras.random.SeedGenerator(seed)
         self.epoch = Epoch(name="epoch_now")
         self._terms = {name: keras.metrics.Mean(name=f"{name}_loss") for name in TERMS}
@@ -211,7 +212,7 @@ class FCAM(keras.Model):
             mean = ops.mean(values)
             self._terms[name].update_state(mean)
             total += mean
-        return total
+        return total / replicas()  # gradients of replicas are added up
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return the logs of an epoch: the total and the terms that are in use."""

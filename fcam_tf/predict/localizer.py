@@ -1,8 +1,8 @@
-"""A classifier, a CAM method and a threshold, tied together."""
+"""A model, the way it makes heat maps and a threshold, tied together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,10 @@ import numpy as np
 from fcam_tf import cams
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.localization import OTSU, Localization, check_threshold
+from fcam_tf.models import FCAM, Classifier
 
+OWN = "fcam"
+MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
 _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
 
 
@@ -24,16 +27,15 @@ class Localizer:
         >>> result.labels, result.boxes
 
     Args:
-        classifier: a Keras functional classifier, raw RGB in [0, 255] to logits.
-        method: a name in `fcam_tf.cams.METHODS`.
+        classifier: a Keras functional classifier, raw RGB in [0, 255] to logits; or an F-CAM.
+        method: a name in `fcam_tf.cams.METHODS`, or "fcam" for the maps of an F-CAM's decoder.
+            None takes "fcam" where the model has a decoder, else "layercam".
         threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
-        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`. None takes the last one; but
-            LayerCAM of our own classifiers fuses the last two stages, which finds the whole object
-            more often (docs/results.md).
+        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`; None for `default_layer`.
 
     Attributes:
         classifier: as given.
-        method: as given.
+        method: the one chosen.
         threshold: "otsu" or a float.
         layer: names of the layers as given, with commas between them; empty where None was given.
         class_names: the classifier's names in the order of the labels, or None.
@@ -41,28 +43,28 @@ class Localizer:
         input_size: side of the square that photos are resized to, in pixels.
 
     Raises:
-        ValueError: unknown ``method``, ``threshold`` or ``layer``.
+        ValueError: unknown ``method``, ``threshold`` or ``layer``, or a decoder's maps are asked of
+            a classifier.
     """
 
     def __init__(
         self,
         classifier: keras.Model,
-        method: str = "layercam",
+        method: str | None = None,
         threshold: str | float = OTSU,
         layer: Any = None,
     ) -> None:
         self.classifier = classifier
-        self.method = method
+        self.method = method or default_method(classifier)
         self.threshold = check_threshold(threshold)
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
-        self.num_classes: int = classifier.output_shape[-1]
+        own = has_own_maps(classifier)
+        self.num_classes: int = classifier.num_classes if own else classifier.output_shape[-1]
         fixed = classifier.input_shape[1]
         self.input_size: int = fixed or getattr(classifier, "input_size", _INPUT_SIZE)
         given = layer if isinstance(layer, (list, tuple)) else [layer]
         self.layer = ",".join(str(getattr(tap, "name", tap)) for tap in given if tap is not None)
-        if layer is None and method == "layercam" and hasattr(classifier, "taps"):
-            layer = ["P4", "P5"]
-        self._cam = cams.get(method, classifier, layer)
+        self._maps_and_logits = maps_and_logits(classifier, self.method, layer)
 
     def __call__(self, images: Any, labels: Any = None) -> Localization:
         """Localise a batch.
@@ -77,7 +79,8 @@ class Localizer:
         Raises:
             ValueError: the classifier's logits are not finite.
         """
-        maps, logits = self._cam.maps_and_logits(images, labels)
+        maps, logits = self._maps_and_logits(images, labels)
+        maps = keras.ops.convert_to_tensor(maps)
         heatmaps = bilinear(maps[..., None], images.shape[1:3])[..., 0]
         probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
         if not np.isfinite(probabilities).all():
@@ -85,3 +88,52 @@ class Localizer:
         return Localization.from_heatmaps(
             keras.ops.convert_to_numpy(heatmaps), probabilities, labels, self.threshold
         )
+
+
+def maps_and_logits(model: keras.Model, method: str, layer: Any = None) -> MapsAndLogits:
+    """Return what makes the heat maps and logits of a batch of images.
+
+    Args:
+        model: a classifier, or an F-CAM; a CAM method explains the classifier within.
+        method: a name in `fcam_tf.cams.METHODS`, or "fcam".
+        layer: see `fcam_tf.cams.CAM`; None for `default_layer`.
+
+    Returns:
+        A function of images (B, H, W, 3) and labels (B,) or None, which gives maps (B, h, w) in
+        [0, 1] and logits (B, classes).
+
+    Raises:
+        ValueError: the model has no decoder, or the method cannot explain it.
+    """
+    own = has_own_maps(model)
+    if method == OWN:
+        if not own:
+            raise ValueError(
+                f"`method` {OWN!r} takes the maps of a model with a decoder, and this is a "
+                f"classifier. Choose one of {', '.join(cams.METHODS)}."
+            )
+        if layer is not None:
+            raise ValueError(f"`layer` must be left out with method {OWN!r}. Received: {layer!r}.")
+        return model.maps_and_logits
+    classifier = model.classifier if own else model
+    return cams.get(method, classifier, layer or default_layer(model, method)).maps_and_logits
+
+
+def has_own_maps(model: keras.Model) -> bool:
+    """Tell whether a model gives heat maps beside class scores, as an F-CAM does."""
+    return isinstance(model, FCAM)
+
+
+def default_method(model: keras.Model) -> str:
+    """Return the method for a model where the user names none."""
+    return OWN if has_own_maps(model) else "layercam"
+
+
+def default_layer(classifier: keras.Model, method: str) -> list[str] | None:
+    """Name the layers that a method weighs where the user names none, None for the method's own.
+
+    LayerCAM of our own classifiers fuses the last two stages, which finds the whole object more
+    often (docs/results.md).
+    """
+    ours = isinstance(classifier, Classifier)
+    return ["P4", "P5"] if method == "layercam" and ours else None

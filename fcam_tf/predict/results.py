@@ -33,8 +33,8 @@ class Settings:
     """What decides the results of a photo; kept in OUT/settings.json.
 
     Attributes:
-        model: name of the classifier.
-        method: CAM method.
+        model: name of the classifier, file of the model or folder of the run.
+        method: how maps are made, or "auto".
         threshold: "otsu" or a number in [0, 1].
         label: the class to localise as the user gave it; None is the predicted one.
         top: how many of the most probable classes are listed.

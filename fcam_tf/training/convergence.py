@@ -47,13 +47,15 @@ def draw_convergence(
             )
         if best is not None:
             epoch = history[best]["epoch"]
+            late = epoch > history[-1]["epoch"] / 2
             axis.axvline(epoch, color="0.6", linewidth=1, linestyle="--")
             axis.annotate(
                 f"chosen: {epoch}",
                 (epoch, 1),
                 xycoords=("data", "axes fraction"),
-                xytext=(3, -3),
+                xytext=(-3 if late else 3, -3),
                 textcoords="offset points",
+                ha="right" if late else "left",
                 va="top",
                 color="0.35",
                 fontsize=8,

@@ -190,11 +190,23 @@ CLASSIFIER_PRESETS: Mapping[str, ClassifierRecipe] = {
     "cub": ClassifierRecipe(),
     "openimages": ClassifierRecipe(epochs=10, lr_step=3, select="PxAP"),
     "ilsvrc": ClassifierRecipe(epochs=10, lr_step=3),
+    # Hundreds of photos and a pretrained backbone, see docs/results.md.
+    "small": ClassifierRecipe(
+        train="head", epochs=15, batch_size=16, learning_rate=0.05, lr_step=6
+    ),
 }
 FCAM_PRESETS: Mapping[str, FCAMRecipe] = {
     "cub": FCAMRecipe(),
     "openimages": FCAMRecipe(epochs=10, select="PxAP"),
     "ilsvrc": FCAMRecipe(epochs=10),
+    "small": FCAMRecipe(
+        epochs=12,
+        batch_size=8,
+        learning_rate=0.1,
+        lr_step=9,
+        select="PxAP",
+        loss={"positives": 5, "negatives": 5, "negative_share": 0.3, "crf": 2.4e-8},
+    ),
 }
 
 

@@ -125,7 +125,9 @@ def fit_fcam(
     """
     model.freeze()
     model.compile(optimizer=_optimizer(recipe, {}), loss=FCAMLoss(**recipe.loss))
-    if not knows_classes(model, train):
+    if knows_classes(model, train):
+        _check_labels(train, model.num_classes)
+    else:
         train = dataclasses.replace(train, labels=np.full(len(train), -1))
     about = {
         "classifier": fingerprint(model.classifier),

@@ -10,6 +10,7 @@ from skimage import data
 
 from fcam_tf import cams, cli, models
 from fcam_tf.commands import localize
+from tests.models.tiny import tiny_classifier
 
 # Keras saves variables through an old protocol of NumPy's.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -85,7 +86,7 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
         (["--model=resnet50"], "'resnet50' is no pretrained classifier; there is efficientnetlite"),
         (["--threshold=high"], r"--threshold must be 'otsu' or a number in [0, 1]. Received: high"),
         (["--out=photos/0.png"], "--out photos/0.png is not a folder"),
-        (["--method=layrcam"], "value should be one of <cam|"),
+        (["--method=layrcam"], "value should be one of <auto|fcam|cam|"),
     ],
 )
 def test_wrong_usage(capsys, wrong, message):
@@ -133,3 +134,18 @@ def test_the_cat(tmp_path):
     intersection = (min(x1, 398) - x0 + 1) * (y1 - y0 + 1)
     union = 399 * 300 + (x1 - x0 + 1) * (y1 - y0 + 1) - intersection
     assert intersection / union > 0.5
+
+
+def test_a_training_run(photos, tmp_path, capfd):
+    run = tmp_path / "run"
+    run.mkdir()
+    models.FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4)).save(
+        run / "best.keras"
+    )
+    assert status(photos, "--model", run, "--out", tmp_path / "a", "--heatmap=none") == 0
+    assert len(lines(tmp_path / "a")) == 3
+    command = ("--model", run, "--out", tmp_path / "b", "--heatmap=none", "--method=gradcam")
+    assert status(photos, *command) == 0
+    (run / "best.keras").unlink()
+    assert status(photos, "--model", run, "--out", tmp_path / "c") == 2
+    assert "no finished epoch" in capfd.readouterr().err

@@ -24,7 +24,7 @@ def test_boxes(vectors):
     for case in expected["boxes"]:
         given = module.build(case)
         levels = to_levels(metrics.check_scoremap(given["map"]))
-        grey = grey_thresholds(levels, metrics.threshold_grid(given["interval"]))
+        grey = grey_thresholds(levels.max(), metrics.threshold_grid(given["interval"]))
         largest, every = (contours(levels, multiple=multiple) for multiple in (False, True))
         want = case["expected"]
         assert [largest.at(t).tolist() for t in grey] == [

@@ -4,7 +4,7 @@ import pytest
 
 from fcam_tf import cams
 from fcam_tf.graphs.resize import bilinear
-from fcam_tf.models import Classifier
+from fcam_tf.models import FCAM, Classifier
 from fcam_tf.predict import Localizer
 
 
@@ -87,3 +87,30 @@ def test_layercam_of_our_classifiers_fuses_two_stages_unless_told(images):
             cams.get("layercam", classifier, weighed)(images, labels)[..., None], (32, 48)
         )
         np.testing.assert_array_equal(localizer(images, labels).heatmaps, maps[..., 0])
+
+
+@pytest.fixture(scope="module")
+def fcam(classifier):
+    return FCAM.from_classifier(classifier, decoder_filters=(4, 4))
+
+
+def test_a_decoder_s_maps(fcam, images):
+    localizer = Localizer(fcam, threshold=0.5)
+    assert localizer.method == "fcam"
+    assert localizer.num_classes == 2
+    found, expected = localizer(images), fcam.localize(images, threshold=0.5)
+    np.testing.assert_allclose(found.heatmaps, expected.heatmaps, atol=1e-6)
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.labels, [0, 1])
+
+
+def test_cam_methods_explain_the_classifier_within(fcam, classifier, images):
+    found, expected = (Localizer(model, "cam", 0.5)(images) for model in (fcam, classifier))
+    np.testing.assert_allclose(found.heatmaps, expected.heatmaps, atol=1e-5)
+
+
+def test_no_decoder(classifier, fcam):
+    with pytest.raises(ValueError, match="this is a classifier"):
+        Localizer(classifier, "fcam")
+    with pytest.raises(ValueError, match="`layer` must be left out"):
+        Localizer(fcam, layer="colours")

@@ -1,0 +1,246 @@
+"""``fcam evaluate``: how well heat maps localise, by the benchmark's rules, with a report."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import app, flags
+
+from fcam_tf.commands.command import Command
+from fcam_tf.commands.localize import METHODS, MODELS
+from fcam_tf.commands.quiet import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fcam_tf.evaluation import MapSource, Run, Settings
+
+_CENTER, _OWN, _MAPS = "center", "fcam", "maps"
+
+_DETAILS = """\
+Heat maps are scored against boxes (MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3) and masks (PxAP) in a frame
+of 224 x 224 pixels, as the WSOL benchmark does. All figures are percent. OUT gets metrics.json,
+results.csv (one row for each image) and report.html (one file: tables, curves, pictures).
+
+DATA is a folder in the benchmark's layout, tfds:caltech_birds2011, tfds:oxford_iiit_pet, or shapes
+(generated). Method center needs no model: it marks the middle of every image. With --maps, maps
+come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.npy (as the benchmark's
+code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
+
+The threshold is the best for the scored split, which is the benchmark's protocol and an oracle;
+--threshold-split val tells besides what the best threshold of val gives. What is scored is kept:
+the same command goes on after a stop, and only writes the report anew if all is done.
+
+Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
+
+Examples:
+  fcam evaluate --model birds.keras --method cam --data data/CUB --out cub-cam
+  fcam evaluate --model birds.keras --method layercam --data data/CUB --out cub-layercam \\
+      --compare cub-cam --threshold-split val
+  fcam evaluate --maps their/scoremaps --data data/CUB --out theirs
+  fcam evaluate --method center --data data/CUB --out center"""
+
+
+def _define(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "model",
+        None,
+        "`FILE|NAME` of a model saved as .keras, or of a pretrained classifier",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "method",
+        None,
+        (*METHODS, _OWN, _CENTER),
+        "how heat maps are made; fcam: by the model's own decoder (default: fcam where the model "
+        "has one, else layercam)",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "layer",
+        "",
+        "`NAME,...` of the layers to weigh: levels such as P5, or layer names (default: the "
+        "method's; layercam fuses P4,P5)",
+        flag_values=values,
+    )
+    flags.DEFINE_string("maps", None, "`FOLDER` of .npy maps to score instead", flag_values=values)
+    flags.DEFINE_string("data", None, "`DATA` to score on", flag_values=values)
+    flags.DEFINE_string("split", "test", "`SPLIT` of the data", flag_values=values)
+    flags.DEFINE_enum(
+        "labels",
+        "truth",
+        ("truth", "predicted"),
+        "the class whose map is scored; truth is the protocol, predicted is for a model whose "
+        "classes are not the data set's",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "threshold_split", "", "`SPLIT` to choose thresholds on, besides", flag_values=values
+    )
+    flags.DEFINE_string("out", None, "output `FOLDER`", flag_values=values)
+    flags.DEFINE_string(
+        "compare", None, "`OUT` of another evaluation to show beside this one", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "batch_size", 32, "`N` images for one call of the model", 1, flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "overwrite",
+        False,
+        "drop what is in the output folder, and start afresh",
+        flag_values=values,
+    )
+
+
+def _run(values: flags.FlagValues, arguments: list[str]) -> int:
+    _check(values, arguments)
+    from rich.console import Console  # noqa: PLC0415
+
+    notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    with quiet_tensorflow():
+        from fcam_tf import evaluation, report  # noqa: PLC0415
+        from fcam_tf.predict import SettingsChangedError  # noqa: PLC0415
+    try:
+        with _usage_errors(ValueError, FileNotFoundError, SettingsChangedError):
+            other = evaluation.Run(values.compare) if values.compare else None
+            source, settings = _source(values, notes)
+            job = evaluation.Evaluation(source, settings, values.out, overwrite=values.overwrite)
+            if other:
+                report.check_comparable(job.split, other)
+        run = job.run(values.batch_size, notes)
+        file = report.write_report(run, other)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        notes.print(f"fcam: {error}")
+        notes.print("fcam: what is finished is kept; the same command goes on from there")
+        return 1
+    Console().print(_table(run, other))
+    notes.print(f"report in {file}")
+    return 0
+
+
+def _check(values: flags.FlagValues, arguments: list[str]) -> None:
+    """Refuse what can be refused without TensorFlow."""
+    if arguments:
+        raise app.UsageError(f"does not know what to do with {' '.join(arguments)!r}")
+    for name in ("data", "out"):
+        if not values[name].value:
+            raise app.UsageError(f"--{name} is missing")
+    _check_source(values)
+    if values.threshold_split == values.split:
+        raise app.UsageError("--threshold-split must be another split than --split")
+    if values.compare and Path(values.compare).resolve() == Path(values.out).resolve():
+        raise app.UsageError("--compare must be another folder than --out")
+
+
+def _check_source(values: flags.FlagValues) -> None:
+    """Refuse what names no source of maps, or two."""
+    if values.maps or values.method == _CENTER:
+        source = "--maps" if values.maps else f"--method {_CENTER}"
+        others = ("model", "method", "layer") if values.maps else ("model", "layer")
+        given = [f"--{name}" for name in others if values[name].value]
+        if given:
+            raise app.UsageError(f"{source} and {given[0]} exclude each other")
+    elif not values.model:
+        raise app.UsageError(f"--model is missing (or --maps, or --method {_CENTER})")
+    elif values.model.endswith(".keras"):
+        if not Path(values.model).is_file():
+            raise app.UsageError(f"--model {values.model}: there is no such file")
+    elif values.model not in MODELS:
+        raise app.UsageError(
+            f"--model {values.model!r} is no pretrained classifier; there is {', '.join(MODELS)}, "
+            "or give one that was saved as .keras"
+        )
+
+
+def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settings]:
+    from fcam_tf import data, evaluation  # noqa: PLC0415
+
+    settings = evaluation.Settings(
+        method=values.method or _MAPS,
+        data=_absolute(values.data),
+        split=values.split,
+        threshold_split=values.threshold_split,
+        labels=values.labels,
+    )
+    if values.maps:
+        splits = filter(None, [values.split, values.threshold_split])
+        ids = [name for split in splits for name in data.load(values.data, split).ids]
+        settings = dataclasses.replace(settings, maps=_absolute(values.maps))
+        return evaluation.StoredMaps(values.maps, ids), settings
+    if values.method == _CENTER:
+        return evaluation.Center(), settings
+
+    notes.print(f"Loading {values.model} ...")
+    with quiet_tensorflow():
+        import keras  # noqa: PLC0415
+
+        from fcam_tf import models  # noqa: PLC0415
+        from fcam_tf.predict.localizer import default_layer  # noqa: PLC0415
+
+        saved = values.model.endswith(".keras")
+        if saved:
+            model = keras.saving.load_model(values.model, compile=False)
+            content = Path(values.model).read_bytes()
+        else:
+            model = models.Classifier(values.model)
+        method = values.method or evaluation.default_method(model)
+        layer = values.layer.split(",") if values.layer else default_layer(model, method)
+        source = evaluation.from_model(model, method, layer)
+    return source, dataclasses.replace(
+        settings,
+        model=_absolute(values.model) if saved else values.model,
+        model_sha256=hashlib.sha256(content).hexdigest() if saved else "",
+        method=method,
+        layer=",".join(layer or ()),
+    )
+
+
+def _absolute(name: str) -> str:
+    """Name a file or folder so that the report can be made again from elsewhere."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+@contextlib.contextmanager
+def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kinds as error:
+        text = re.sub("`([a-z_]+)`", lambda match: f"--{match[1].replace('_', '-')}", str(error))
+        raise app.UsageError(text) from None
+
+
+def _table(run: Run, other: Run | None) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    from fcam_tf.report import HEADLINES  # noqa: PLC0415
+
+    table = Table(title=f"{run.settings.title}, {run.settings.split}: {len(run.rows)} images, %")
+    table.add_column("")
+    table.add_column(run.settings.title, justify="right")
+    if other:
+        table.add_column(other.settings.title, justify="right")
+        table.add_column("difference", justify="right")
+    for name in HEADLINES:
+        mine, theirs = run.metrics[name], other and other.metrics[name]
+        cells = [name, "-" if mine is None else f"{mine:.2f}"]
+        if other:
+            cells.append("-" if theirs is None else f"{theirs:.2f}")
+            cells.append("-" if None in (mine, theirs) else f"{mine - theirs:+.2f}")
+        table.add_row(*cells)
+    return table
+
+
+COMMAND = Command(
+    usage="--data DATA --out FOLDER [--model M] [flags]",
+    summary="how well heat maps localise: MaxBoxAcc, PxAP and others, with a report",
+    details=_DETAILS,
+    define=_define,
+    run=_run,
+)

@@ -1,0 +1,125 @@
+"""Results on disk as they come: one file for every few images, each there as a whole or not at all.
+
+``OUT/parts/<split>-<first>-<last>.npz`` holds the scores of consecutive images of a split. What is
+there need not be computed again, whatever ended the program that wrote it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fcam_tf.atomic import write_atomically
+from fcam_tf.evaluation.scores import Scores
+
+FOLDER = "parts"
+
+
+class Scored(NamedTuple):
+    """One image's results.
+
+    Attributes:
+        index: of the image in its split.
+        scores: of its map.
+        rank: how many classes are predicted before the true one, -1 if that is not known.
+        predicted: the class with the highest score, -1 if there are no class scores.
+        confidence: its softmax probability, NaN without.
+    """
+
+    index: int
+    scores: Scores
+    rank: int
+    predicted: int
+    confidence: float
+
+
+class Parts:
+    """The results of a split in an output folder.
+
+    Args:
+        out: the output folder.
+        split: name of the split.
+        count: number of its images.
+    """
+
+    def __init__(self, out: Path, split: str, count: int) -> None:
+        self._folder = out / FOLDER
+        self._split = split
+        self._count = count
+
+    def todo(self) -> list[int]:
+        """Indices of the images that have no results yet."""
+        done = {i for first, last, _ in self._files() for i in range(first, last + 1)}
+        return [i for i in range(self._count) if i not in done]
+
+    def save(self, scored: Sequence[Scored]) -> None:
+        """Writes the results of consecutive images.
+
+        Raises:
+            OSError: the disk is full; nothing is written.
+        """
+        columns = {
+            name: np.array([getattr(item, name) for item in scored])
+            for name in ("rank", "predicted", "confidence")
+        }
+        for name in Scores._fields:
+            values = [getattr(item.scores, name) for item in scored]
+            if values[0] is None:
+                continue
+            if name == "iou_each":  # as many columns as the image has true boxes
+                columns["instances"] = np.array([value.shape[1] for value in values])
+                columns[name] = np.concatenate(values, axis=1)
+            else:
+                columns[name] = np.stack(values)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **columns)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        first, last = scored[0].index, scored[-1].index
+        file = self._folder / f"{self._split}-{first:07d}-{last:07d}.npz"
+        write_atomically(file, buffer.getvalue())
+
+    def __iter__(self) -> Iterator[Scored]:
+        """Yields all images' results in order, a part in memory at a time."""
+        for first, _, file in self._files():
+            yield from _read(file, first)
+
+    def read(self, indices: Sequence[int]) -> dict[int, Scored]:
+        """The results of a few images by index."""
+        found = {}
+        for first, last, file in self._files():
+            wanted = [i for i in indices if first <= i <= last]
+            if wanted:
+                found |= {s.index: s for s in _read(file, first) if s.index in wanted}
+        return found
+
+    def _files(self) -> list[tuple[int, int, Path]]:
+        found = []
+        for file in self._folder.glob("*.npz"):
+            match = re.fullmatch(r"(.+)-(\d{7})-(\d{7})", file.stem)
+            if match and match[1] == self._split:
+                found.append((int(match[2]), int(match[3]), file))
+        return sorted(found)
+
+
+def _read(file: Path, first: int) -> Iterator[Scored]:
+    with np.load(file) as archive:
+        columns = dict(archive)
+    if "iou_each" in columns:
+        ends = np.cumsum(columns.pop("instances"))[:-1]
+        columns["iou_each"] = np.split(columns["iou_each"], ends, axis=1)
+    for place in range(len(columns["levels"])):
+        scores = {
+            name: columns[name][place] if name in columns else None for name in Scores._fields
+        }
+        yield Scored(
+            first + place,
+            Scores(**scores),
+            int(columns["rank"][place]),
+            int(columns["predicted"][place]),
+            float(columns["confidence"][place]),
+        )

@@ -1,0 +1,224 @@
+"""Where heat maps come from: a CAM of a classifier, a model's own maps, the centre, or files.
+
+Whatever gives maps and class scores for images and labels can be evaluated; these are the sources
+the command line knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fcam_tf import cams
+
+FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
+CENTER, OWN = "center", "fcam"
+
+
+class MapSource(Protocol):
+    """What makes the heat maps of a batch.
+
+    Attributes:
+        image_size: (height, width) of the images it wants, or None if it does not look at any.
+        num_classes: number of its class scores, or None if it gives none.
+        class_names: their names, or None if unknown.
+    """
+
+    image_size: tuple[int, int] | None
+    num_classes: int | None
+    class_names: Sequence[str] | None
+
+    def __call__(
+        self, ids: Sequence[str], images: Any, labels: Any
+    ) -> tuple[Any, NDArray[np.float32] | None]:
+        """Makes the maps of a batch.
+
+        Args:
+            ids: names of the images.
+            images: (B, height, width, 3) float32 RGB in [0, 255], or None.
+            labels: (B,) classes to explain, or None for the predicted ones.
+
+        Returns:
+            (B, h, w) maps in [0, 1] at any resolution, and (B, classes) logits or None.
+        """
+
+
+class CAMSource:
+    """The maps of a CAM method.
+
+    Args:
+        classifier: a Keras functional classifier, raw RGB in [0, 255] to class scores.
+        method: a name in ``cams.METHODS``.
+        layer: see ``cams.CAM``.
+    """
+
+    def __init__(self, classifier: keras.Model, method: str, layer: Any = None) -> None:
+        self._cam = cams.get(method, classifier, layer)
+        self.image_size = _input_size(classifier)
+        self.num_classes = self._cam.split.num_classes
+        self.class_names = getattr(classifier, "class_names", None)
+
+    def __call__(
+        self, ids: Sequence[str], images: Any, labels: Any
+    ) -> tuple[Any, NDArray[np.float32]]:
+        """See ``MapSource``."""
+        del ids
+        maps, logits = self._cam.maps_and_logits(images, labels)
+        return maps, keras.ops.convert_to_numpy(logits)
+
+
+class OwnMaps:
+    """The maps of a model that has a decoder for them, such as F-CAM.
+
+    Args:
+        model: gives {"logits": (B, classes), "fcam": (B, H, W, 2) logits, channel 1 = object}.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        self.image_size = _input_size(model)
+        self.num_classes = int(model.output_shape["logits"][-1])
+        self.class_names = getattr(model, "class_names", None)
+
+    def __call__(
+        self, ids: Sequence[str], images: Any, labels: Any
+    ) -> tuple[Any, NDArray[np.float32]]:
+        """See ``MapSource``; a decoder's map is of no class in particular."""
+        del ids, labels
+        outputs = self._model.predict_on_batch(images)
+        return keras.ops.softmax(outputs["fcam"], axis=-1)[..., 1], outputs["logits"]
+
+
+class Center:
+    """The Center baseline: one map for all images, falling with the distance from the centre.
+
+    Only its level sets matter to box metrics, so that a parabola stands for the Gaussian of the
+    benchmark (Choe et al., CVPR 2020, section 5). Its peak is on pixel FRAME / 2.
+    """
+
+    image_size = num_classes = class_names = None
+
+    def __init__(self) -> None:
+        offset = (np.arange(FRAME) - FRAME // 2) ** 2.0
+        distance = offset[:, None] + offset
+        self._map = (distance.max() - distance) / distance.max()
+
+    def __call__(self, ids: Sequence[str], images: Any, labels: Any) -> tuple[Any, None]:
+        """See ``MapSource``."""
+        del images, labels
+        return np.broadcast_to(self._map, (len(ids), FRAME, FRAME)), None
+
+
+class StoredMaps:
+    """Maps in a folder of .npy files: the benchmark's ``scoremaps``, or anyone's.
+
+    The map of image ``a/b.jpg`` is ``a/b.jpg.npy`` (as the benchmark's code writes it),
+    ``a/b.npy``, ``a_b.jpg.npy`` or ``a_b.npy``.
+
+    Args:
+        folder: with the files.
+        ids: the images that will be asked for.
+
+    Raises:
+        FileNotFoundError: if an image has no file; the message names the first few.
+        ValueError: if two images would share a file.
+    """
+
+    image_size = num_classes = class_names = None
+
+    def __init__(self, folder: str | Path, ids: Sequence[str]) -> None:
+        self._files: dict[str, Path] = {}
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is not a folder")
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*.npy")}
+        missing, owner = [], {}
+        for name in ids:
+            file = next((file for file in _file_names(name) if file in there), None)
+            if file is None:
+                missing.append(name)
+            elif owner.setdefault(file, name) != name:
+                raise ValueError(f"{folder / file} would be the map of {owner[file]} and of {name}")
+            else:
+                self._files[name] = folder / file
+        if missing:
+            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            wanted = " or ".join(_file_names(missing[0]))
+            raise FileNotFoundError(
+                f"{folder} lacks the maps of {len(missing)} of {len(ids)} images: {shown}. "
+                f"The first would be {wanted}"
+            )
+
+    def __call__(
+        self, ids: Sequence[str], images: Any, labels: Any
+    ) -> tuple[list[NDArray[np.float64]], None]:
+        """See ``MapSource``; the files are read as they are."""
+        del images, labels
+        return [self._read(name) for name in ids], None
+
+    def _read(self, name: str) -> NDArray[np.float64]:
+        file = self._files[name]
+        try:
+            array = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"the map of {name}, {file}, cannot be read: {error}") from None
+        if array.shape != (FRAME, FRAME):
+            raise ValueError(
+                f"the map of {name}, {file}, has shape {array.shape}; the benchmark scores maps of "
+                f"({FRAME}, {FRAME}). metrics.normalize_cam brings a CAM there as its code does"
+            )
+        return array
+
+
+def from_model(model: keras.Model, method: str, layer: Any = None) -> MapSource:
+    """Chooses how a model gives maps: its own where ``method`` says so, else a CAM.
+
+    Args:
+        model: a classifier, or a model with maps of its own.
+        method: "fcam" for the model's own maps, or a name in ``cams.METHODS``.
+        layer: see ``cams.CAM``.
+
+    Raises:
+        ValueError: if the method does not fit the model.
+    """
+    own = has_own_maps(model)
+    if method == OWN:
+        if not own:
+            raise ValueError(
+                f"`method` {OWN!r} takes the maps of a model with a decoder, and this is a "
+                f"classifier; choose one of {', '.join(cams.METHODS)}"
+            )
+        return OwnMaps(model)
+    if own:
+        raise ValueError(
+            f"`method` {method!r} explains a classifier, and this model has maps of its own; "
+            f"choose {OWN!r}, or give the classifier"
+        )
+    return CAMSource(model, method, layer)
+
+
+def default_method(model: keras.Model) -> str:
+    """The model's own maps where it has some, else LayerCAM."""
+    return OWN if has_own_maps(model) else "layercam"
+
+
+def has_own_maps(model: keras.Model) -> bool:
+    """Whether a model gives heat maps beside class scores."""
+    shape = model.output_shape
+    return isinstance(shape, dict) and {"logits", "fcam"} <= shape.keys()
+
+
+def _file_names(name: str) -> list[str]:
+    stem = str(Path(name).with_suffix(""))
+    return [f"{x}.npy" for x in (name, stem, name.replace("/", "_"), stem.replace("/", "_"))]
+
+
+def _input_size(model: keras.Model) -> tuple[int, int]:
+    """What a model wants: its fixed input, or the benchmark's."""
+    height, width = model.input_shape[1:3]
+    return height or FRAME, width or FRAME

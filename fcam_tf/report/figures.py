@@ -1,0 +1,154 @@
+"""Figures of the report as SVG: one small panel each, so that they wrap on narrow screens.
+
+Accuracy against the threshold is the paper's figures 7 and 8, the activation distribution its
+figures 5 and 6 (Belharbi et al., WACV 2022), in its colours: orange the baseline, green the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import scipy.signal
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fcam_tf.evaluation import Run
+
+COLOURS = ("#1b7f3b", "#e07b00")  # this run, the one it is compared with
+V1, V2 = "MaxBoxAcc", "MaxBoxAccV2"
+_MARK = "#555555"
+_SIZE = (4.2, 3.0)
+_MEDIAN = 5  # bins, as in the paper's plots
+_STYLE = {
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.edgecolor": "#888888",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.hashsalt": "fcam",  # the same figure gives the same file
+}
+
+
+class Panel(NamedTuple):
+    """A figure and what it says to those who do not see it."""
+
+    source: str
+    alt: str
+
+
+def threshold_panels(runs: Sequence[Run]) -> list[Panel]:
+    """Box accuracy against the threshold, a panel for each IoU; empty without boxes."""
+    if any(V2 not in run.metrics["details"] for run in runs):
+        return []
+    deltas = runs[0].metrics["details"][V2]["iou_thresholds"]
+    return [_threshold_panel(runs, k, delta) for k, delta in enumerate(deltas)]
+
+
+def _threshold_panel(runs: Sequence[Run], k: int, delta: float) -> Panel:
+    said = []
+
+    def draw(axes: Axes) -> None:
+        for run, colour in zip(runs, COLOURS, strict=False):
+            details, label = run.metrics["details"], run.settings.title
+            metric, largest = details[V2], details[V1]
+            best, tau = metric["accuracy"][k], metric["best_thresholds"][k]
+            axes.plot(details["thresholds"], metric["curves"][k], color=colour, label=label)
+            axes.plot(tau, best, "o", color=colour, ms=5)
+            said.append(f"{label}: at best {best:.1f} % at threshold {tau:.3f}")
+            if delta in largest["iou_thresholds"]:
+                curve = largest["curves"][largest["iou_thresholds"].index(delta)]
+                axes.plot(details["thresholds"], curve, color=colour, lw=1, ls="--")
+            if "transferred" in metric:
+                axes.axvline(metric["transferred"]["thresholds"][k], color=colour, ls=":", lw=1)
+        axes.set(xlim=(0, 1), ylim=(0, 102), xlabel="threshold", ylabel="images boxed, %")
+        axes.set_title(f"IoU ≥ {delta:g}")
+
+    source = _render(draw, legend=len(runs) > 1)
+    return Panel(source, f"Images boxed against the threshold, IoU {delta:g}. {'; '.join(said)}.")
+
+
+def precision_panel(runs: Sequence[Run]) -> list[Panel]:
+    """Precision against recall of pixels, empty without masks."""
+    if any("PxAP" not in run.metrics["details"] for run in runs):
+        return []
+    said = []
+
+    def draw(axes: Axes) -> None:
+        for run, colour in zip(runs, COLOURS, strict=False):
+            pixels, label = run.metrics["details"]["PxAP"], run.settings.title
+            recall, precision = (
+                100 * np.array(pixels["recall"]),
+                100 * np.array(pixels["precision"]),
+            )
+            axes.step(recall, precision, where="pre", color=colour, label=label)
+            said.append(f"{label}: PxAP {run.metrics['PxAP']:.1f} %")
+        axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall, %", ylabel="precision, %")
+        axes.set_title("Pixels: precision and recall")
+
+    source = _render(draw, legend=len(runs) > 1)
+    return [Panel(source, f"Precision against recall of pixels. {'; '.join(said)}.")]
+
+
+def activation_panel(runs: Sequence[Run]) -> Panel:
+    """How a map's pixels spread over [0, 1], mean over the images."""
+    said = []
+
+    def draw(axes: Axes) -> None:
+        highest = 0.0
+        for run, colour in zip(runs, COLOURS, strict=False):
+            share = scipy.signal.medfilt(run.metrics["details"]["activation"], _MEDIAN)
+            centres = (np.arange(share.size) + 0.5) / share.size
+            axes.plot(centres, share, color=colour, lw=1.1, label=run.settings.title)
+            highest = max(highest, float(np.sort(share)[-_MEDIAN]))
+            low = float(np.sum(run.metrics["details"]["activation"][: share.size // 10]))
+            said.append(f"{run.settings.title}: {low:.0%} of the pixels lie below 0.1")
+        axes.set(xlim=(0, 1), ylim=(0, 1.1 * highest), xlabel="activation")
+        axes.set_ylabel("share of pixels per 0.001")
+        axes.set_title("Activation distribution")
+
+    source = _render(draw, legend=len(runs) > 1)
+    return Panel(source, f"Distribution of activations. {'; '.join(said)}.")
+
+
+def quality_panel(runs: Sequence[Run]) -> Panel:
+    """How many images have which IoU."""
+    boxes = runs[0].rows[0].iou is not None
+    said = []
+
+    def draw(axes: Axes) -> None:
+        edges = np.linspace(0, 1, 21)
+        for run, colour in zip(runs, COLOURS, strict=False):
+            values = np.array([row.quality for row in run.rows])
+            kind, alpha = ("step", 1.0) if len(runs) > 1 else ("stepfilled", 0.75)
+            label = run.settings.title
+            axes.hist(values, edges, histtype=kind, color=colour, alpha=alpha, lw=1.6, label=label)
+            said.append(f"{run.settings.title}: median {np.median(values):.2f}")
+        axes.axvline(0.5, color=_MARK, ls="--", lw=1)
+        axes.set(xlim=(0, 1), xlabel=f"IoU of the {'box' if boxes else 'mask'}", ylabel="images")
+        axes.set_title(f"Overlap of {'boxes' if boxes else 'masks'}")
+
+    source = _render(draw, legend=len(runs) > 1)
+    return Panel(source, f"Histogram of IoU. {'; '.join(said)}.")
+
+
+def _render(draw: Callable[[Axes], Any], *, legend: bool) -> str:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        if legend:
+            axes.legend(loc="best")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,177 @@
+"""Which images the report shows, and how: chosen by rule, never by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fcam_tf.evaluation import Row, Run
+from fcam_tf.evaluation.failures import FOUND, KINDS
+from fcam_tf.evaluation.parts import Scored
+from fcam_tf.report.pictures import Thresholds, data_uri, draw_map, draw_parts
+
+SHOWN = 6
+SAMPLE = 12
+SEED = 0
+
+
+class View(NamedTuple):
+    """One run's pictures of an image.
+
+    Attributes:
+        title: of the run.
+        pictures: addresses of the map and of the parts.
+        alt: what they show.
+        verdict: IoU and what else there is to say, in a few words.
+        good: whether the image counts as localised.
+    """
+
+    title: str
+    pictures: tuple[str, str]
+    alt: str
+    verdict: str
+    good: bool
+
+
+class Card(NamedTuple):
+    """An image in a gallery, seen by one run or by two."""
+
+    name: str
+    label: str
+    views: tuple[View, ...]
+
+
+class Gallery(NamedTuple):
+    """A group of cards.
+
+    Attributes:
+        title: what they have in common.
+        note: how they were chosen.
+        count: how many images are of this kind; None where that means nothing.
+        cards: the images.
+    """
+
+    title: str
+    note: str
+    count: int | None
+    cards: list[Card]
+
+
+_NOTES = {
+    "too small": "more than half of the predicted region lies inside the object, but it is too "
+    "small: the map shows a part.",
+    "too large": "the predicted region covers more than 0.7 of the object, and much beside it.",
+    "several instances": "the predicted box covers at least 0.3 of each of two or more objects.",
+    "wrong place": "the predicted region neither lies mostly inside the object nor covers it.",
+    "nothing found": "the map is zero everywhere.",
+    "wrong class": "the box is right, but the class predicted first is another.",
+}
+
+
+def galleries(run: Run) -> list[Gallery]:
+    """A random sample, the best and the worst images of a run."""
+    order = _by_quality(run)
+    count = min(SAMPLE, len(run.rows))
+    sample = np.random.default_rng(SEED).choice(len(run.rows), count, replace=False)
+    what = "box" if run.rows[0].iou is not None else "mask"
+    chosen = [
+        ("A random sample", f"{count} images drawn with a fixed seed.", sorted(sample.tolist())),
+        ("The best", f"Highest IoU of the {what}.", order[::-1][:SHOWN]),
+        ("The worst", f"Lowest IoU of the {what}.", order[:SHOWN]),
+    ]
+    return _draw([run], [Group(title, note, None, indices) for title, note, indices in chosen])
+
+
+def failures(run: Run) -> list[Gallery]:
+    """What goes wrong, by kind; examples spread evenly over those of the kind, by IoU."""
+    groups = []
+    for kind in KINDS:
+        indices = [i for i in _by_quality(run) if run.rows[i].kind == kind]
+        if indices:
+            places = np.linspace(0, len(indices) - 1, min(SHOWN, len(indices))).round().astype(int)
+            shown = [indices[place] for place in places]
+            note = _NOTES[kind][0].upper() + _NOTES[kind][1:]
+            groups.append(Group(kind[0].upper() + kind[1:], note, len(indices), shown))
+    return _draw([run], groups)
+
+
+def changes(run: Run, other: Run) -> list[Gallery]:
+    """The images that gain and lose most against another run."""
+    gain = np.array([a.quality - b.quality for a, b in zip(run.rows, other.rows, strict=True)])
+    order = np.argsort(gain, kind="stable").tolist()
+    up = [i for i in order[::-1] if gain[i] > 0]
+    down = [i for i in order if gain[i] < 0]
+    groups = [
+        Group("The largest gains", "Where IoU rises most.", len(up), up[:SHOWN]),
+        Group("The largest losses", "Where IoU falls most.", len(down), down[:SHOWN]),
+    ]
+    return _draw([run, other], groups)
+
+
+class Group(NamedTuple):
+    """A gallery to be drawn: see ``Gallery``; ``indices`` are those of the images."""
+
+    title: str
+    note: str
+    count: int | None
+    indices: list[int]
+
+
+def thresholds(run: Run) -> Thresholds:
+    """What a run's pictures are thresholded at: its own best thresholds."""
+    details = run.metrics["details"]
+    return Thresholds(
+        details["MaxBoxAcc"]["best_thresholds"][0] if "MaxBoxAcc" in details else None,
+        details["PxAP"]["peak_threshold"] if "PxAP" in details else None,
+    )
+
+
+def _by_quality(run: Run) -> list[int]:
+    return np.argsort([row.quality for row in run.rows], kind="stable").tolist()
+
+
+def _draw(runs: Sequence[Run], groups: Sequence[Group]) -> list[Gallery]:
+    wanted = sorted({i for group in groups for i in group.indices})
+    found = [run.parts.read(wanted) for run in runs]
+    cards = {}
+    for index in wanted:
+        row = runs[0].rows[index]
+        views = tuple(_view(run, s[index]) for run, s in zip(runs, found, strict=True))
+        cards[index] = Card(row.id, _class_name(runs[0], row.label), views)
+    return [Gallery(g.title, g.note, g.count, [cards[i] for i in g.indices]) for g in groups]
+
+
+def _view(run: Run, scored: Scored) -> View:
+    row, split, cuts = run.rows[scored.index], run.split, thresholds(run)
+    pictures = (
+        data_uri(draw_map(split, scored.index, scored.scores, cuts.box)),
+        data_uri(draw_parts(split, scored.index, scored.scores, cuts)),
+    )
+    verdict = _verdict(run, row)
+    what = (
+        "what was found of the object" if cuts.mask is not None else "what is above the threshold"
+    )
+    alt = f"{row.id}, {run.settings.title}: heat map and boxes; {what}. {verdict}"
+    return View(run.settings.title, pictures, alt, verdict, row.kind == FOUND)
+
+
+def _verdict(run: Run, row: Row) -> str:
+    parts = []
+    if row.iou is not None:
+        parts.append(f"box IoU {_cut(row.iou)}")
+    if row.mask_iou is not None:
+        parts.append(f"mask IoU {_cut(row.mask_iou)}")
+    if row.rank:
+        parts.append(f"taken for {_class_name(run, row.predicted)}")
+    return ", ".join(parts)
+
+
+def _cut(iou: float) -> str:
+    """Two digits, cut off, for 0.50 must not stand where 0.5 was missed."""
+    return f"{np.floor(100 * iou) / 100:.2f}"
+
+
+def _class_name(run: Run, label: int) -> str:
+    return run.split.class_names[label].replace("_", " ")

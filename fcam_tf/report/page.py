@@ -1,0 +1,101 @@
+"""The report: one HTML file that needs no network."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from fcam_tf.atomic import write_atomically
+from fcam_tf.data.split import Split
+from fcam_tf.evaluation import Run
+from fcam_tf.report import figures, galleries, tables
+
+REPORT = "report.html"
+
+# Published test figures, so that a reader can tell a good one: Belharbi et al. (WACV 2022),
+# ResNet50, and the Center baseline as our evaluator counts it from the benchmark's metadata.
+_PEERS = tables.Table(
+    "For orientation: published figures of ResNet50 (Belharbi et al., WACV 2022), and the Center "
+    "baseline as this evaluator counts it. The 59.7 that tables often print for Center under "
+    "MaxBoxAccV2 is its MaxBoxAcc. Expect three points up or down from one training to the next.",
+    ["", "CUB, MaxBoxAcc", "CUB, MaxBoxAccV2", "OpenImages, PxAP"],
+    [
+        ["Center", "59.7", "57.0", "45.8"],
+        ["CAM*", "71.5", "62.1", "56.8"],
+        ["CAM* + F-CAM", "90.3", "79.4", "72.1"],
+        ["LayerCAM", "85.2", "72.6", "61.1"],
+        ["LayerCAM + F-CAM", "92.4", "82.7", "65.3"],
+    ],
+)
+
+
+def write_report(run: Run, other: Run | None = None) -> Path:
+    """Writes OUT/report.html.
+
+    Args:
+        run: what the report is about.
+        other: an earlier run of the same images to show beside it, e.g. the baseline.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: if the other run is of other images.
+        OSError: if a photo or mask cannot be read, or the file not be written.
+    """
+    if other:
+        check_comparable(run.split, other)
+    runs = [run, *([other] if other else [])]
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    text = resources.files("fcam_tf.report").joinpath("page.html.j2").read_text("utf-8")
+    page = environment.from_string(text).render(
+        run=run,
+        other=other,
+        colours=figures.COLOURS,
+        tiles=tables.tiles(run, other),
+        comparison=tables.comparison(run, other) if other else None,
+        truth_tables=[*tables.boxes(run), *tables.pixels(run)],
+        kinds=tables.kinds(runs[::-1]),
+        classes=tables.classes(run),
+        peers=_PEERS,
+        curve_panels=figures.threshold_panels(runs),
+        spread_panels=[
+            *figures.precision_panel(runs),
+            figures.activation_panel(runs),
+            figures.quality_panel(runs),
+        ],
+        galleries=galleries.galleries(run),
+        failures=galleries.failures(run),
+        changes=galleries.changes(run, other) if other else [],
+        thresholds=galleries.thresholds(run),
+        masks=run.split.masks is not None,
+        data=Path(run.settings.data).name,
+    )
+    file = run.out / REPORT
+    write_atomically(file, page.encode())
+    return file
+
+
+def check_comparable(split: Split, other: Run) -> None:
+    """Refuses to compare runs of different images.
+
+    Raises:
+        ValueError: naming the first difference.
+    """
+    theirs = [row.id for row in other.rows]
+    if theirs == list(split.ids):
+        return
+    if len(theirs) != len(split):
+        reason = f"it has {len(theirs)} images, this split {len(split)}"
+    else:
+        reason = next(
+            f"{a!r} stands where this split has {b!r}"
+            for a, b in zip(theirs, split.ids, strict=True)
+            if a != b
+        )
+    raise ValueError(
+        f"`compare` {other.out} is no evaluation of the same images: {reason}; it was made on "
+        f"{other.settings.data}, split {other.settings.split}"
+    )

@@ -1,0 +1,115 @@
+"""Pictures of the report: a photo with its map and boxes, and what of the object was found.
+
+Colours are the paper's (Belharbi et al., WACV 2022, figures 1, 10 and 11): true positives red,
+false negatives green, false positives blue; the true box green, the predicted one red.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from fcam_tf.data.split import Split
+from fcam_tf.evaluation.scores import Scores
+from fcam_tf.metrics import join_masks
+from fcam_tf.metrics.curves import grey_thresholds
+from fcam_tf.predict import scale_box
+from fcam_tf.visualize import blend, resize_heatmap
+
+SIDE = 320  # pixels on the longer side of a picture
+HIT, MISSED, EXCESS = (228, 26, 28), (40, 190, 60), (40, 90, 235)
+TRUE_BOX, PREDICTED_BOX, HALO = (40, 240, 60), (255, 45, 45), (0, 0, 0)
+LINE = 4
+_QUALITY = 82
+_TINT = 0.55
+_DIMMED = 0.6
+
+
+class Thresholds(NamedTuple):
+    """What pictures of a run are thresholded at; None where the split has no such truth."""
+
+    box: float | None
+    mask: float | None
+
+
+def draw_map(split: Split, index: int, scores: Scores, threshold: float | None) -> Image.Image:
+    """Draws the photo with its heat map, the true boxes and the predicted one.
+
+    Args:
+        split: of the image.
+        index: of the image.
+        scores: its results.
+        threshold: of the predicted box, relative to the map's maximum; None for no box.
+    """
+    photo, (width, height) = _open(split, index)
+    levels = scores.levels
+    picture = blend(photo, levels / 255)
+    draw = ImageDraw.Draw(picture)
+    if split.boxes is not None:
+        for box in split.boxes[index]:
+            edges = scale_box(box, (width, height), photo.size)
+            _rectangle(draw, edges, TRUE_BOX)
+    if threshold is not None:
+        box = scores.boxes[grey_thresholds(levels.max(), np.array(threshold))]
+        edges = scale_box(box, levels.shape[::-1], photo.size)
+        _rectangle(draw, edges, PREDICTED_BOX)
+    return picture
+
+
+def draw_parts(split: Split, index: int, scores: Scores, thresholds: Thresholds) -> Image.Image:
+    """Draws what the thresholded map found, missed and has too much, over the dimmed photo.
+
+    Without a mask there is no telling right from wrong: what is above the box's threshold is red.
+    """
+    photo, _ = _open(split, index)
+    heat = resize_heatmap(scores.levels / 255, *photo.size)
+    picture = np.asarray(photo.convert("L").convert("RGB")) * _DIMMED
+    if thresholds.mask is None:
+        cut = grey_thresholds(scores.levels.max(), np.array(thresholds.box or 0.0))
+        return Image.fromarray(np.uint8(_tint(picture, heat > cut / 255, HIT)))
+    found = heat >= thresholds.mask
+    truth = join_masks(*split.read_masks(index), size=photo.size[::-1])
+    for where, colour in (
+        (found & (truth == 1), HIT),
+        (~found & (truth == 1), MISSED),
+        (found & (truth == 0), EXCESS),
+    ):
+        picture = _tint(picture, where, colour)
+    return Image.fromarray(np.uint8(picture))
+
+
+def data_uri(picture: Image.Image) -> str:
+    """The picture as a JPEG in an address that needs no file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _open(split: Split, index: int) -> tuple[Image.Image, tuple[int, int]]:
+    """The photo at the size of pictures, as stored (boxes are in that frame), and its own size."""
+    with Image.open(split.paths[index]) as image:
+        photo, size = image.convert("RGB"), image.size
+    scale = SIDE / max(size)
+    small = tuple(max(1, round(side * scale)) for side in size)
+    return photo.resize(small, Image.Resampling.BICUBIC), size
+
+
+def _rectangle(
+    draw: ImageDraw.ImageDraw, edges: tuple[int, int, int, int], colour: tuple[int, int, int]
+) -> None:
+    """Draws a bright line inside the edges, and a thin dark one within it."""
+    x0, y0, x1, y1 = edges
+    draw.rectangle(edges, outline=colour, width=LINE)
+    if min(x1 - x0, y1 - y0) > 3 * LINE:
+        inner = (x0 + LINE, y0 + LINE, x1 - LINE, y1 - LINE)
+        draw.rectangle(inner, outline=HALO, width=1)
+
+
+def _tint(picture: NDArray, where: NDArray, colour: tuple[int, int, int]) -> NDArray:
+    tinted = picture / _DIMMED * (1 - _TINT) + np.array(colour) * _TINT
+    return np.where(where[..., None], tinted, picture)

@@ -1,0 +1,198 @@
+"""The tables of the report, as text cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fcam_tf.evaluation import Row, Run
+from fcam_tf.evaluation.failures import CORRECT_IOU, KINDS
+from fcam_tf.evaluation.summary import TOP
+
+HEADLINES = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "Top1Loc", "Top5Loc", "accuracy")
+MISSING = "—"
+CLASSES = 20  # more than these are not all listed
+
+
+class Tile(NamedTuple):
+    """A headline figure: its name, its value, what it means, and the change if there is one."""
+
+    name: str
+    value: str
+    meaning: str
+    change: str
+
+
+class Table(NamedTuple):
+    """A table: its caption, the heads of its columns, its rows, and the first of number cells."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers_from: int = 1
+
+
+_MEANINGS = {
+    "MaxBoxAcc": "images boxed with IoU ≥ 0.5, largest contour",
+    "MaxBoxAccV2": "mean over IoU 0.3, 0.5, 0.7, all contours",
+    "PxAP": "average precision of pixels",
+    "Top1Loc": "boxed, and the class predicted first",
+    "Top5Loc": "boxed, and the class among the first five",
+    "accuracy": "class predicted first",
+}
+
+
+def tiles(run: Run, other: Run | None) -> list[Tile]:
+    """The headline figures that there are."""
+    found = []
+    for name in HEADLINES:
+        value = run.metrics[name]
+        meaningless = name == "Top5Loc" and len(run.split.class_names) <= TOP
+        if value is not None and not meaningless:
+            before = other and other.metrics[name]
+            change = "" if before is None else f"{value - before:+.1f}"
+            found.append(Tile(name, f"{value:.1f}", _MEANINGS[name], change))
+    return found
+
+
+def comparison(run: Run, other: Run) -> Table:
+    """Two runs side by side."""
+    rows = []
+    for name, now, before in _pairs(run.metrics, other.metrics):
+        rows.append([name, _percent(before, 2), _percent(now, 2), _change(now, before)])
+    gain = np.array([a.quality - b.quality for a, b in zip(run.rows, other.rows, strict=True)])
+    rows.append(["images that gain", "", f"{np.count_nonzero(gain > 0)}", ""])
+    rows.append(["images that lose", "", f"{np.count_nonzero(gain < 0)}", ""])
+    heads = ["", other.settings.title, run.settings.title, "difference"]
+    return Table("Both runs, percent.", heads, rows)
+
+
+def _pairs(mine: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    pairs = [(name, mine[name], theirs[name]) for name in HEADLINES]
+    for name in ("MaxBoxAccV2", "MaxBoxAccV3"):
+        now, before = mine["details"].get(name), theirs["details"].get(name)
+        if now and before:
+            for delta, a, b in zip(
+                now["iou_thresholds"], now["accuracy"], before["accuracy"], strict=True
+            ):
+                pairs.append((f"{name}, IoU {delta:g}", a, b))
+    return [pair for pair in pairs if pair[1:] != (None, None)]
+
+
+def boxes(run: Run) -> list[Table]:
+    """Box accuracy by IoU threshold, with and without an oracle; empty without boxes."""
+    details = run.metrics["details"]
+    if "MaxBoxAcc" not in details:
+        return []
+    ranked = details["MaxBoxAcc"]["top1"] is not None
+    transfer = details["MaxBoxAcc"].get("transferred")
+    heads = ["metric", "IoU", "best threshold", "accuracy"]
+    heads += [f"threshold of {transfer['split']}", "accuracy"] if transfer else []
+    heads += ["at Otsu's threshold", *(["Top-1", "Top-5"] if ranked else [])]
+    rows = []
+    for name in ("MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"):
+        metric = details[name]
+        for k, delta in enumerate(metric["iou_thresholds"]):
+            cells = [name, f"{delta:g}", f"{metric['best_thresholds'][k]:.3f}"]
+            cells.append(_percent(metric["accuracy"][k]))
+            if transfer:
+                moved = metric["transferred"]
+                cells += [f"{moved['thresholds'][k]:.3f}", _percent(moved["accuracy"][k])]
+            cells.append(_percent(metric["otsu"][k]))
+            if ranked:
+                cells += [_percent(metric["top1"][k]), _percent(metric["top5"][k])]
+            rows.append(cells)
+        if len(metric["iou_thresholds"]) > 1:
+            cells = [name, "mean", "", _percent(metric["mean"])]
+            cells += ["", _percent(metric["transferred"]["mean"])] if transfer else []
+            cells.append(_percent(float(np.mean(metric["otsu"]))))
+            cells += [_percent(float(np.mean(metric[k]))) for k in ("top1", "top5") if ranked]
+            rows.append(cells)
+    caption = (
+        "Boxes, percent of images (MaxBoxAccV3: of true boxes). “Best threshold” is chosen on this "
+        "split, separately for each IoU, as the benchmark does; "
+        + ("the next columns take it from another split; " if transfer else "")
+        + "Otsu's is each image's own and needs no truth."
+    )
+    return [Table(caption, heads, rows, 1)]
+
+
+def pixels(run: Run) -> list[Table]:
+    """Pixel figures; empty without masks."""
+    details = run.metrics["details"].get("PxAP")
+    if details is None:
+        return []
+    rows = [
+        ["PxAP", "all", _percent(run.metrics["PxAP"])],
+        [
+            "mean IoU, best threshold",
+            f"{details['peak_threshold']:.3f}",
+            _percent(details["peak_iou"]),
+        ],
+        ["mean IoU, Otsu's threshold", "each its own", _percent(details["otsu_iou"])],
+    ]
+    if moved := details.get("transferred"):
+        name = f"mean IoU, threshold of {moved['split']}"
+        rows.insert(2, [name, f"{moved['threshold']:.3f}", _percent(moved["iou"])])
+    caption = (
+        f"Pixels, percent: {details['object_pixels']:,} of objects, "
+        f"{details['background_pixels']:,} of background; ignored ones do not count. PxAP pools "
+        "the pixels of all images."
+    )
+    return [Table(caption, ["metric", "threshold", "%"], rows)]
+
+
+def classes(run: Run) -> Table:
+    """How well each class is localised, the worst first."""
+    by_class: dict[int, list[Row]] = {}
+    for row in run.rows:
+        by_class.setdefault(row.label, []).append(row)
+    order = sorted(by_class, key=lambda k: np.mean([row.quality for row in by_class[k]]))
+    half = CLASSES // 2
+    shown = order if len(order) <= CLASSES else [*order[:half], *order[-half:]]
+    what = "box" if run.rows[0].iou is not None else "mask"
+    heads = ["class", "images", f"mean {what} IoU", f"{what} IoU ≥ 0.5, %"]
+    masks, ranks = run.rows[0].pixel_ap is not None, run.rows[0].rank is not None
+    heads += [*(["mean pixel AP, %"] if masks else []), *(["accuracy, %"] if ranks else [])]
+    rows = []
+    for label in shown:
+        mine = by_class[label]
+        quality = np.array([row.quality for row in mine])
+        cells = [run.split.class_names[label].replace("_", " "), f"{len(mine)}"]
+        cells += [f"{quality.mean():.2f}", _percent(100 * float((quality >= CORRECT_IOU).mean()))]
+        if masks:
+            ap = [row.pixel_ap for row in mine if row.pixel_ap is not None]
+            cells.append(_percent(float(np.mean(ap)) if ap else None))
+        if ranks:
+            cells.append(_percent(100 * float(np.mean([row.rank == 0 for row in mine]))))
+        rows.append(cells)
+    left_out = len(order) - len(shown)
+    caption = "Classes, the worst first." + (
+        f" The {half} worst and the {half} best of {len(order)}." if left_out else ""
+    )
+    return Table(caption, heads, rows)
+
+
+def kinds(runs: Sequence[Run]) -> Table:
+    """How many images fail in which way."""
+    rows = []
+    for kind in ("found", *KINDS):
+        counts = [sum(row.kind == kind for row in run.rows) for run in runs]
+        if any(counts):
+            shares = zip(counts, runs, strict=True)
+            rows.append([kind, *(f"{n} ({n / len(run.rows):.0%})" for n, run in shares)])
+    return Table(
+        "Images by outcome at MaxBoxAcc's best threshold (without boxes: of the masks).",
+        ["outcome", *(run.settings.title for run in runs)],
+        rows,
+    )
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def _change(now: float | None, before: float | None) -> str:
+    return MISSING if now is None or before is None else f"{now - before:+.2f}"
