@@ -14,7 +14,7 @@ constexpr unsigned kRun = 8;         // pixels in a row whose values one thread 
 // of the image's box. Where a hash table is smaller than that bitmap, they are the corners of the pixels' simplices
 // instead, and a vertex is at the first corner that is there. Vertices are numbered from 1 in the order of their
 // places; 0 stands for what is not there.
-struct Cell {
+struct alignas(8) Cell {
   unsigned bits;
   unsigned first;
 };

@@ -70,9 +70,9 @@ class Run {
 
  private:
   bool TooLarge() {
-    outcome_.error = "images of " + std::to_string(images_.height) + "x" + std::to_string(images_.width) + " pixels and " +
-                     std::to_string(task_.count) + " channels of values are too large; `with tf.device(\"CPU\")` has the "
-                     "CPU compute them";
+    const std::string size = std::to_string(images_.height) + "x" + std::to_string(images_.width);
+    outcome_.error = "images of " + size + " pixels and " + std::to_string(task_.count) +
+                     " channels of values are too large; `with tf.device(\"CPU\")` has the CPU compute them";
     return false;
   }
 

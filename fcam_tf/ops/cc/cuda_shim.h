@@ -211,10 +211,6 @@ inline fcam::cuda::Driver FakeDriver() {
     std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
     return Queue();
   };
-  driver.MemcpyHtoDAsync = [](Address to, const void* from, size_t bytes, Stream) {
-    std::memcpy(reinterpret_cast<void*>(to), from, bytes);
-    return Queue();
-  };
   driver.LaunchKernel = [](Function function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned ty,
                            unsigned tz, unsigned shared, Stream, void** arguments, void**) {
     if (record.launches++ == record.fail_at) return 700;

@@ -1,7 +1,7 @@
-// The lattice on a GPU, for a batch of images: blockIdx.y is the image. The numbers are those of lattice.inc, but nothing
-// depends on which thread comes first, so that results are the same from run to run: pixels mark their vertices in a
-// bitmap, and the rank of a vertex in it is its number; values are splatted in fixed point, where the order of additions
-// does not matter.
+// The lattice on a GPU, for a batch of images: blockIdx.y is the image. The numbers are those of lattice.inc, but
+// nothing depends on which thread comes first, so that results are the same from run to run: pixels mark their vertices in a
+// bitmap, and the rank of a vertex in it is its number; values are splatted in fixed point, where the order of
+// additions does not matter.
 //
 // Compiled at run time for the GPU at hand (cuda_compiler.h), by nvcc as a check, and by a C++ compiler in the tests.
 
