@@ -1,3 +1,4 @@
+import ctypes.util
 import os
 import subprocess
 import sys
@@ -38,6 +39,36 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setenv("FCAM_OPS", "cuda")
     with pytest.raises(ImportError, match=r"FCAM_OPS=cuda, but TensorFlow .* sees no GPU"):
         backend()
+
+
+@pytest.mark.skipif(bool(ctypes.util.find_library("cuda")), reason="there is a driver")
+def test_a_gpu_without_its_driver_is_told_once(monkeypatch):
+    monkeypatch.delenv("FCAM_OPS", raising=False)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["GPU:0"])
+    with pytest.warns(UserWarning, match=r"libcuda.so.1 cannot be loaded.*FCAM_OPS=native"):
+        assert backend() == "native"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert backend() == "native"
+        with loader.device():
+            assert "CPU" in tf.constant(1.0).device
+    _forget()
+    monkeypatch.setenv("FCAM_OPS", "cuda")
+    with pytest.raises(ImportError, match=r"FCAM_OPS=cuda, but the NVIDIA driver is missing"):
+        backend()
+    _forget()
+    monkeypatch.setenv("FCAM_OPS", "native")
+    assert backend() == "native"
+
+
+def test_compilers_of_packages_come_before_the_toolkit(monkeypatch, tmp_path):
+    lib = tmp_path / "lib64"
+    lib.mkdir()
+    (lib / "libnvrtc.so.13").touch()
+    (lib / "libnvrtc-builtins.so.13.0").touch()
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert loader.compilers()[-1] == lib / "libnvrtc.so.13"
+    assert all("nvidia" in path.parts for path in loader.compilers()[:-1])
 
 
 @pytest.mark.parametrize("damage", ["missing", "garbage"])
