@@ -15,9 +15,12 @@ namespace fcam {
 namespace cuda {
 namespace {
 
-// The build makes string literals of both files.
+// The build makes string literals of these files.
 const char kKernels[] =
 #include "permutohedral.cu.inc"
+    ;
+const char kVertices[] =
+#include "cuda_vertices.h.inc"
     ;
 const char kJob[] =
 #include "cuda_job.h.inc"
@@ -115,11 +118,11 @@ std::string Option(const Compiler& compiler, int arch, bool* binary) {
 
 std::string Run(const Compiler& compiler, const std::string& architecture, bool binary, std::string* problem) {
   Program program = nullptr;
-  const char* texts[] = {kJob};
-  const char* names[] = {"cuda_job.h"};
+  const char* texts[] = {kVertices, kJob};
+  const char* names[] = {"cuda_vertices.h", "cuda_job.h"};
   const char* options[] = {architecture.c_str(), "--std=c++17"};
   std::string code;
-  bool done = compiler.CreateProgram(&program, kKernels, "permutohedral.cu", 1, texts, names) == 0 &&
+  bool done = compiler.CreateProgram(&program, kKernels, "permutohedral.cu", 2, texts, names) == 0 &&
               compiler.CompileProgram(program, 2, options) == 0;
   size_t size = 0;
   if (done) {
@@ -194,8 +197,8 @@ std::string Compile(int arch, int driver_version, const std::vector<std::string>
   problem->clear();
   bool binary = false;
   const std::string option = Option(compiler, arch, &binary);
-  const std::string key = std::string(kJob) + kKernels + option + " NVRTC " + std::to_string(compiler.major) + "." +
-                          std::to_string(compiler.minor) + "\n";
+  const std::string version = std::to_string(compiler.major) + "." + std::to_string(compiler.minor);
+  const std::string key = std::string(kJob) + kVertices + kKernels + option + " NVRTC " + version + "\n";
   const std::string path = CachePath(key);
   std::string code = path.empty() ? "" : ReadCached(path, key);
   if (!code.empty()) return code;

@@ -1,88 +1,15 @@
 // The lattice on a GPU, for a batch of images: blockIdx.y is the image. The numbers are those of lattice.inc, but
-// nothing depends on which thread comes first, so that results are the same from run to run: pixels mark their vertices in a
-// bitmap, and the rank of a vertex in it is its number; values are splatted in fixed point, where the order of
+// nothing depends on which thread comes first, so that results are the same from run to run: pixels mark their vertices
+// in a bitmap, and the rank of a vertex in it is its number; values are splatted in fixed point, where the order of
 // additions does not matter.
 //
 // Compiled at run time for the GPU at hand (cuda_compiler.h), by nvcc as a check, and by a C++ compiler in the tests.
 
-#include "cuda_job.h"
+#include "cuda_vertices.h"
 
 using namespace fcam::cuda;
 
 namespace {
-
-constexpr float kUnit = 134217728.0f;  // 2^27: fractions as integers, with room for three more bits
-
-__device__ unsigned Thread() { return blockIdx.x * kThreads + threadIdx.x; }
-
-// Unsigned integers in the order of the floats.
-__device__ unsigned Ordered(float value) {
-  const unsigned bits = __float_as_uint(value);
-  return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-
-__device__ void SortDescending(int& a, int& b) {
-  const int larger = a > b ? a : b;
-  b = a > b ? b : a;
-  a = larger;
-}
-
-__device__ float Pixel(const Job& job, unsigned image, int pixel, int channel) {
-  const long long index = (static_cast<long long>(image) * job.pixels + pixel) * job.channels + channel;
-  return job.is_uint8 ? static_cast<float>(static_cast<const unsigned char*>(job.image)[index])
-                      : static_cast<const float*>(job.image)[index];
-}
-
-// The vertices of a pixel's simplex and its barycentric weights; lattice.inc explains.
-template <int D>
-__device__ void Locate(const Job& job, unsigned image, int pixel, unsigned long long* addresses,
-                       float* weights) {
-  float raw[D];
-  raw[0] = static_cast<float>(pixel % job.width);
-  raw[1] = static_cast<float>(pixel / job.width);
-#pragma unroll
-  for (int c = 0; c < D - 2; ++c) raw[c + 2] = Pixel(job, image, pixel, c);
-  float y = 0;
-  int above = 0;
-  unsigned long long address = 0;
-  int key[D];
-#pragma unroll
-  for (int j = D - 1; j >= 0; --j) {
-    y = fmaf(job.own[j], raw[j], y);
-    if (j > 0) y = fmaf(job.previous[j], raw[j - 1], y);
-    int floor = static_cast<int>(y);
-    floor -= static_cast<float>(floor) > y;
-    key[j] = (static_cast<int>((y - static_cast<float>(floor)) * kUnit) << 3) | (7 - j);
-    address += static_cast<unsigned>(floor - above - job.lowest[j]) * job.stride[j];
-    above = floor;
-  }
-  if (D == 5) {
-    SortDescending(key[0], key[1]);
-    SortDescending(key[D - 2], key[D - 1]);
-    SortDescending(key[2], key[D - 1]);
-    SortDescending(key[2], key[D - 2]);
-    SortDescending(key[1], key[D - 1]);
-    SortDescending(key[0], key[D - 2]);
-    SortDescending(key[0], key[2]);
-    SortDescending(key[1], key[D - 2]);
-    SortDescending(key[1], key[2]);
-  } else {
-    SortDescending(key[0], key[1]);
-    SortDescending(key[1], key[2]);
-    SortDescending(key[0], key[1]);
-  }
-  float before = 1.0f;
-  addresses[0] = address;
-#pragma unroll
-  for (int k = 0; k < D; ++k) {
-    const float fraction = static_cast<float>(key[k] >> 3) * (1.0f / kUnit);
-    weights[k] = before - fraction;
-    before = fraction;
-    address += job.axis[7 - (key[k] & 7)];
-    addresses[k + 1] = address;
-  }
-  weights[D] = before;
-}
 
 // The sum of what the threads before this one hold; `shared` has kThreads elements, and ends with the sum of all last.
 __device__ unsigned SumBefore(unsigned value, unsigned* shared) {
@@ -119,69 +46,6 @@ __device__ int Places(const Job& job, unsigned peak) {
 __device__ int PlacesOf(const Job& job, unsigned image, int channel) {
   const unsigned peak = channel < job.count ? job.found[image * kFound + kValuesPeak] : __float_as_uint(1.0f);
   return Places(job, peak);
-}
-
-__device__ Cell* Cells(const Job& job, unsigned image) {
-  return job.cells + static_cast<unsigned long long>(image) * job.words;
-}
-
-__device__ unsigned long long* Keys(const Job& job, unsigned image) {
-  return job.keys + static_cast<unsigned long long>(image) * job.slots;
-}
-
-__device__ unsigned* Holders(const Job& job, unsigned image) {
-  return job.holders + static_cast<unsigned long long>(image) * job.slots;
-}
-
-// Where a look-up of an address begins. At most half of the slots are used, so that it soon ends.
-__device__ unsigned Slot(const Job& job, unsigned long long address) {
-  return static_cast<unsigned>((address ^ (address >> 29)) * 0x9E3779B97F4A7C15ull >> 24) & (job.slots - 1);
-}
-
-__device__ void MarkPlace(Cell* cells, unsigned long long place) {
-  unsigned* bits = &cells[place / 32].bits;
-  const unsigned bit = 1u << place % 32;
-  if (!(*bits & bit)) atomicOr(bits, bit);  // most are there already, and reading is cheaper
-}
-
-// The number of the vertex at a place, 0 where there is none.
-__device__ unsigned Rank(const Cell* cells, unsigned long long place) {
-  const Cell cell = cells[place / 32];
-  const unsigned bit = 1u << place % 32;
-  return cell.bits & bit ? cell.first + __popc(cell.bits & (bit - 1)) : 0;
-}
-
-// The number of the vertex at an address, 0 where there is none.
-__device__ unsigned Find(const Job& job, unsigned image, unsigned long long address) {
-  if (job.slots == 0) return Rank(Cells(job, image), address);
-  const unsigned long long* keys = Keys(job, image);
-  for (unsigned slot = Slot(job, address);; slot = (slot + 1) & (job.slots - 1)) {
-    if (keys[slot] == address) return Holders(job, image)[slot];
-    if (keys[slot] == kFree) return 0;
-  }
-}
-
-// Puts an address into the hash table, and the first of the places that it is found at.
-__device__ void Hold(const Job& job, unsigned image, unsigned long long address, unsigned place) {
-  unsigned long long* keys = Keys(job, image);
-  unsigned slot = Slot(job, address);
-  for (;; slot = (slot + 1) & (job.slots - 1)) {
-    unsigned long long key = keys[slot];
-    if (key == kFree) key = atomicCAS(&keys[slot], kFree, address);
-    if (key == kFree || key == address) break;
-  }
-  unsigned* holder = Holders(job, image) + slot;
-  if (place < *holder) atomicMin(holder, place);
-}
-
-// Notes the neighbours of a vertex along each axis, on both sides.
-__device__ void Connect(const Job& job, unsigned id, unsigned long long address) {
-  unsigned* neighbours = job.neighbours + static_cast<unsigned long long>(blockIdx.y) * job.axes * 2 * job.rows;
-  for (int axis = 0; axis < job.axes; ++axis) {
-    unsigned* both = neighbours + static_cast<unsigned long long>(axis) * 2 * job.rows + id;
-    both[0] = Find(job, blockIdx.y, address + job.axis[axis]);
-    both[job.rows] = Find(job, blockIdx.y, address - job.axis[axis]);
-  }
 }
 
 // A word of this image's bitmap that this thread counts.
