@@ -85,7 +85,7 @@ def main(argv: list[str]) -> None:
 
     forward = tf.function(lambda: classifier(images, training=False))
     cam = cams.get("cam", classifier)
-    features = cam.split.activations(images)[0]
+    features = cam.split.activations(images)
     online = tf.function(lambda: cam.from_features(features, labels))
     seeds = tf.function(lambda: losses.sample_seeds(maps[..., 0], draws))
     with tempfile.TemporaryDirectory() as folder:

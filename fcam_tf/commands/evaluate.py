@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.localize import METHODS, MODELS
+from fcam_tf.commands.localize import METHODS, MODELS, check_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "`FILE|NAME` of a model saved as .keras, or of a pretrained classifier",
+        "`MODEL`: the name of a pretrained classifier, a model saved as .keras, or a training run",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -149,14 +149,8 @@ def _check_source(values: flags.FlagValues) -> None:
             raise app.UsageError(f"{source} and {given[0]} exclude each other")
     elif not values.model:
         raise app.UsageError(f"--model is missing (or --maps, or --method {_CENTER})")
-    elif values.model.endswith(".keras"):
-        if not Path(values.model).is_file():
-            raise app.UsageError(f"--model {values.model}: there is no such file")
-    elif values.model not in MODELS:
-        raise app.UsageError(
-            f"--model {values.model!r} is no pretrained classifier; there is {', '.join(MODELS)}, "
-            "or give one that was saved as .keras"
-        )
+    else:
+        check_model(values.model)
 
 
 def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settings]:
@@ -179,20 +173,18 @@ def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settin
 
     notes.print(f"Loading {values.model} ...")
     with quiet_tensorflow():
-        import keras  # noqa: PLC0415
-
         from fcam_tf import models  # noqa: PLC0415
-        from fcam_tf.predict.localizer import default_layer  # noqa: PLC0415
+        from fcam_tf.predict.localizer import default_layer, default_method  # noqa: PLC0415
 
-        saved = values.model.endswith(".keras")
+        saved = values.model not in MODELS
         if saved:
-            model = keras.saving.load_model(values.model, compile=False)
-            content = Path(values.model).read_bytes()
+            model = models.load(values.model)
+            content = models.saved_file(values.model).read_bytes()
         else:
             model = models.Classifier(values.model)
-        method = values.method or evaluation.default_method(model)
+        method = values.method or default_method(model)
         layer = values.layer.split(",") if values.layer else default_layer(model, method)
-        source = evaluation.from_model(model, method, layer)
+        source = evaluation.ModelMaps(model, method, layer)
     return source, dataclasses.replace(
         settings,
         model=_absolute(values.model) if saved else values.model,

@@ -97,7 +97,7 @@ def _define(values: flags.FlagValues) -> None:
 def _run(values: flags.FlagValues, photos: list[str]) -> int:
     if not photos:
         raise app.UsageError("name at least one photo, folder or glob")
-    _check_model(values.model)
+    check_model(values.model)
     if Path(values.out).exists() and not Path(values.out).is_dir():
         raise app.UsageError(f"--out {values.out} is not a folder")
     # Imported here: NumPy, scikit-image and matplotlib would slow help down.
@@ -135,7 +135,8 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
     return 1 if job.failures else 0
 
 
-def _check_model(name: str) -> None:
+def check_model(name: str) -> None:
+    """Refuse what is neither a saved model nor the name of one, without TensorFlow."""
     if name.endswith(".keras"):
         if not Path(name).is_file():
             raise app.UsageError(f"--model {name}: there is no such file")

@@ -6,6 +6,5 @@ from fcam_tf.evaluation.run import Run as Run
 from fcam_tf.evaluation.run import Settings as Settings
 from fcam_tf.evaluation.sources import Center as Center
 from fcam_tf.evaluation.sources import MapSource as MapSource
+from fcam_tf.evaluation.sources import ModelMaps as ModelMaps
 from fcam_tf.evaluation.sources import StoredMaps as StoredMaps
-from fcam_tf.evaluation.sources import default_method as default_method
-from fcam_tf.evaluation.sources import from_model as from_model

@@ -214,13 +214,13 @@ def check_classes(source: MapSource, split: Split, labels: str) -> None:
 
 def _begin(out: Path, settings: Settings, *, overwrite: bool) -> None:
     """Makes the folder ready, or refuses what is in it."""
-    if overwrite:
-        for name in (SETTINGS, METRICS, ROWS):
-            (out / name).unlink(missing_ok=True)
-        if (out / FOLDER).is_dir():
-            shutil.rmtree(out / FOLDER)
     wanted = dataclasses.asdict(settings)
-    if (out / SETTINGS).is_file():
+    ours = (out / SETTINGS).is_file()
+    if ours and overwrite:
+        for name in (METRICS, ROWS):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / FOLDER, ignore_errors=True)
+    elif ours:
         try:
             old = json.loads((out / SETTINGS).read_text("utf-8"))
         except ValueError:

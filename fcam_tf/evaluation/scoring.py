@@ -18,8 +18,8 @@ from fcam_tf.evaluation.parts import Parts, Scored
 from fcam_tf.evaluation.scores import score_map
 from fcam_tf.evaluation.sources import FRAME, MapSource
 from fcam_tf.evaluation.truth import read_truth
+from fcam_tf.graphs.resize import bilinear
 from fcam_tf.metrics.localization import class_rank
-from fcam_tf.models.resize import bilinear
 from fcam_tf.predict.lookahead import lookahead
 
 PART = 32  # images
@@ -69,11 +69,21 @@ def score_split(
         scores = score_map(answer.heatmap, read_truth(split, answer.index, FRAME), name)
         return Scored(answer.index, scores, answer.rank, answer.predicted, answer.confidence)
 
-    answers = _answers(source, split, todo, explain_truth=explain_truth, batch_size=batch_size)
+    failures: list[BaseException] = []
+
+    def answers() -> Iterator[_Answer]:
+        # What was answered before a failure is still under way in threads: it is kept first.
+        try:
+            yield from _answers(
+                source, split, todo, explain_truth=explain_truth, batch_size=batch_size
+            )
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+
     waiting: list[Scored] = []
     with ThreadPoolExecutor(threads) as executor:
         try:
-            for scored in lookahead(executor, score, answers, ahead=max(batch_size, 2 * threads)):
+            for scored in lookahead(executor, score, answers(), ahead=max(batch_size, 2 * threads)):
                 if waiting and (len(waiting) == PART or scored.index != waiting[-1].index + 1):
                     parts.save(waiting)
                     waiting = []
@@ -82,6 +92,8 @@ def score_split(
         finally:
             if waiting:
                 parts.save(waiting)
+    if failures:
+        raise failures[0]
 
 
 def _answers(

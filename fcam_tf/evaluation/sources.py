@@ -14,10 +14,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf import cams
+from fcam_tf.predict.localizer import maps_and_logits
 
 FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
-CENTER, OWN = "center", "fcam"
 
 
 class MapSource(Protocol):
@@ -48,50 +47,32 @@ class MapSource(Protocol):
         """
 
 
-class CAMSource:
-    """The maps of a CAM method.
+class ModelMaps:
+    """The maps of a model: of its decoder, or those that explain its class scores.
 
     Args:
-        classifier: a Keras functional classifier, raw RGB in [0, 255] to class scores.
-        method: a name in ``cams.METHODS``.
-        layer: see ``cams.CAM``.
+        model: a Keras functional classifier, raw RGB in [0, 255] to class scores, or an F-CAM.
+        method: see ``predict.maps_and_logits``.
+        layer: see ``predict.maps_and_logits``.
+
+    Raises:
+        ValueError: the method does not fit the model.
     """
 
-    def __init__(self, classifier: keras.Model, method: str, layer: Any = None) -> None:
-        self._cam = cams.get(method, classifier, layer)
-        self.image_size = _input_size(classifier)
-        self.num_classes = self._cam.split.num_classes
-        self.class_names = getattr(classifier, "class_names", None)
+    def __init__(self, model: keras.Model, method: str, layer: Any = None) -> None:
+        self._maps_and_logits = maps_and_logits(model, method, layer)
+        height, width = model.input_shape[1:3]
+        self.image_size = height or FRAME, width or FRAME
+        self.num_classes = getattr(model, "num_classes", None) or model.output_shape[-1]
+        self.class_names = getattr(model, "class_names", None)
 
     def __call__(
         self, ids: Sequence[str], images: Any, labels: Any
     ) -> tuple[Any, NDArray[np.float32]]:
         """See ``MapSource``."""
         del ids
-        maps, logits = self._cam.maps_and_logits(images, labels)
+        maps, logits = self._maps_and_logits(images, labels)
         return maps, keras.ops.convert_to_numpy(logits)
-
-
-class OwnMaps:
-    """The maps of a model that has a decoder for them, such as F-CAM.
-
-    Args:
-        model: gives {"logits": (B, classes), "fcam": (B, H, W, 2) logits, channel 1 = object}.
-    """
-
-    def __init__(self, model: keras.Model) -> None:
-        self._model = model
-        self.image_size = _input_size(model)
-        self.num_classes = int(model.output_shape["logits"][-1])
-        self.class_names = getattr(model, "class_names", None)
-
-    def __call__(
-        self, ids: Sequence[str], images: Any, labels: Any
-    ) -> tuple[Any, NDArray[np.float32]]:
-        """See ``MapSource``; a decoder's map is of no class in particular."""
-        del ids, labels
-        outputs = self._model.predict_on_batch(images)
-        return keras.ops.softmax(outputs["fcam"], axis=-1)[..., 1], outputs["logits"]
 
 
 class Center:
@@ -175,50 +156,6 @@ class StoredMaps:
         return array
 
 
-def from_model(model: keras.Model, method: str, layer: Any = None) -> MapSource:
-    """Chooses how a model gives maps: its own where ``method`` says so, else a CAM.
-
-    Args:
-        model: a classifier, or a model with maps of its own.
-        method: "fcam" for the model's own maps, or a name in ``cams.METHODS``.
-        layer: see ``cams.CAM``.
-
-    Raises:
-        ValueError: if the method does not fit the model.
-    """
-    own = has_own_maps(model)
-    if method == OWN:
-        if not own:
-            raise ValueError(
-                f"`method` {OWN!r} takes the maps of a model with a decoder, and this is a "
-                f"classifier; choose one of {', '.join(cams.METHODS)}"
-            )
-        return OwnMaps(model)
-    if own:
-        raise ValueError(
-            f"`method` {method!r} explains a classifier, and this model has maps of its own; "
-            f"choose {OWN!r}, or give the classifier"
-        )
-    return CAMSource(model, method, layer)
-
-
-def default_method(model: keras.Model) -> str:
-    """The model's own maps where it has some, else LayerCAM."""
-    return OWN if has_own_maps(model) else "layercam"
-
-
-def has_own_maps(model: keras.Model) -> bool:
-    """Whether a model gives heat maps beside class scores."""
-    shape = model.output_shape
-    return isinstance(shape, dict) and {"logits", "fcam"} <= shape.keys()
-
-
 def _file_names(name: str) -> list[str]:
     stem = str(Path(name).with_suffix(""))
     return [f"{x}.npy" for x in (name, stem, name.replace("/", "_"), stem.replace("/", "_"))]
-
-
-def _input_size(model: keras.Model) -> tuple[int, int]:
-    """What a model wants: its fixed input, or the benchmark's."""
-    height, width = model.input_shape[1:3]
-    return height or FRAME, width or FRAME

@@ -6,5 +6,6 @@ from fcam_tf.models.backbones import BackboneSpec as BackboneSpec
 from fcam_tf.models.classifier import Classifier as Classifier
 from fcam_tf.models.fcam import FCAM as FCAM
 from fcam_tf.models.saved import load as load
+from fcam_tf.models.saved import saved_file as saved_file
 from fcam_tf.models.weights import WeightsUnavailableError as WeightsUnavailableError
 from fcam_tf.optimizer import CoupledSGD as CoupledSGD  # what saved models were trained with

@@ -23,12 +23,25 @@ def load(path: str | Path) -> keras.Model:
         FileNotFoundError: there is no such file, or the run has not chosen a model yet.
         ValueError: the file is no saved model.
     """
+    file = saved_file(path)
+    with warnings.catch_warnings():
+        # Said of every model that was saved before any fit: its optimizer has no state yet.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        return keras.saving.load_model(file)
+
+
+def saved_file(path: str | Path) -> Path:
+    """Return the file that ``load`` reads.
+
+    Args:
+        path: see `load`.
+
+    Raises:
+        FileNotFoundError: see `load`.
+    """
     path = Path(path)
     file = path / BEST if path.is_dir() else path
     if not file.is_file():
         what = "no finished epoch yet" if path.is_dir() else "no such file"
         raise FileNotFoundError(f"{path}: there is {what}.")
-    with warnings.catch_warnings():
-        # Said of every model that was saved before any fit: its optimizer has no state yet.
-        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-        return keras.saving.load_model(file)
+    return file

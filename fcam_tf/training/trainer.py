@@ -109,8 +109,8 @@ def fit_fcam(
 
     Args:
         model: F-CAM from a trained classifier.
-        train: images and labels. Where the model's classes are not those of the split, the maps
-            of the predicted classes teach.
+        train: images and labels. Where the model's classes are not those of the split, or a label
+            is -1, the map of the predicted class teaches.
         validation: what to select by; None keeps the last epoch.
         recipe: everything else.
         out: folder of the run.
@@ -126,7 +126,7 @@ def fit_fcam(
     model.freeze()
     model.compile(optimizer=_optimizer(recipe, {}), loss=FCAMLoss(**recipe.loss))
     if knows_classes(model, train):
-        _check_labels(train, model.num_classes)
+        _check_labels(train, model.num_classes, lowest=-1)
     else:
         train = dataclasses.replace(train, labels=np.full(len(train), -1))
     about = {
@@ -276,13 +276,13 @@ def _fit(
     return run
 
 
-def _check_labels(split: Split, num_classes: int) -> None:
-    wrong = np.flatnonzero((split.labels < 0) | (split.labels >= num_classes))
+def _check_labels(split: Split, num_classes: int, lowest: int = 0) -> None:
+    wrong = np.flatnonzero((split.labels < lowest) | (split.labels >= num_classes))
     if wrong.size:
         index = int(wrong[0])
         raise ValueError(
-            f"`labels` must lie in [0, {num_classes}), the classes of the model. {split.ids[index]}"
-            f" of {split.name!r} has {split.labels[index]}."
+            f"`labels` must lie in [{lowest}, {num_classes}), the classes of the model. "
+            f"{split.ids[index]} of {split.name!r} has {split.labels[index]}."
         )
 
 

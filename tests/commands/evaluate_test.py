@@ -1,0 +1,102 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from fcam_tf import cli
+from fcam_tf.data import load, write_shapes
+from fcam_tf.models import FCAM
+from tests.models.tiny import tiny_classifier
+
+
+def status(*arguments):
+    return cli.run(["fcam", "evaluate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_shapes(tmp_path_factory.mktemp("data") / "shapes", {"val": 5, "test": 6}, 48)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a training run with an F-CAM."""
+    folder = tmp_path_factory.mktemp("run")
+    model = FCAM.from_classifier(tiny_classifier(classes=5), decoder_filters=(4, 4, 4))
+    model.save(folder / "best.keras")
+    return folder
+
+
+def metrics(out):
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_a_decoder_against_its_classifier(data, run, tmp_path, capfd):
+    first, second = tmp_path / "cam", tmp_path / "fcam"
+    assert status("--data", data, "--model", run, "--method", "cam", "--out", first) == 0
+    command = ("--data", data, "--model", run, "--out", second, "--compare", first)
+    assert status(*command, "--threshold-split", "val") == 0
+    out, err = capfd.readouterr()
+    assert "difference" in out
+    assert str(second / "report.html") in err
+    assert metrics(second)["settings"]["method"] == "fcam"
+    with (second / "results.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == list(load(data, "test").ids)
+    # Again: nothing is left to score, and the figures stay.
+    before = metrics(second)
+    assert status(*command, "--threshold-split", "val") == 0
+    assert metrics(second) == before
+    # Other settings do not go into the same folder unless they may.
+    assert status(*command) == 2
+    assert "threshold_split was 'val' and is now ''" in capfd.readouterr().err
+    assert status(*command, "--overwrite") == 0
+
+
+def test_stored_maps_score_as_their_source(data, tmp_path):
+    maps = tmp_path / "maps"
+    for i, name in enumerate(load(data, "test").ids):
+        file = maps / f"{name}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.random.default_rng(i).random((224, 224)))
+    assert status("--data", data, "--maps", maps, "--out", tmp_path / "a") == 0
+    assert metrics(tmp_path / "a")["accuracy"] is None
+    next(maps.rglob("*.npy")).unlink()
+    assert status("--data", data, "--maps", maps, "--out", tmp_path / "b") == 2
+
+
+def test_center(data, tmp_path, capfd):
+    assert status("--data", data, "--method", "center", "--out", tmp_path / "a") == 0
+    assert "MaxBoxAccV2" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--out={out}", "--method=center"), "--data is missing"),
+        (("--data={data}", "--method=center"), "--out is missing"),
+        (("--data={data}", "--out={out}"), "--model is missing"),
+        (("--data={data}", "--out={out}", "--model=resnet51"), "no pretrained classifier"),
+        (("--data={data}", "--out={out}", "--model=gone.keras"), "no such file"),
+        (("--data={data}", "--out={out}", "--model={data}"), "no finished epoch"),
+        (("--data={data}", "--out={out}", "--model={run}", "--layer=P4"), "--layer must be left"),
+        (("--data={data}", "--out={out}", "--maps=a", "--model={run}"), "exclude each other"),
+        (("--data={data}", "--out={out}", "--method=center", "--split=tset"), "tset"),
+        (("--data=gone", "--out={out}", "--method=center"), "gone"),
+        (("--data={data}", "--out={out}", "--method=center", "--compare={out}"), "another folder"),
+        (("x", "--data={data}", "--out={out}", "--method=center"), "'x'"),
+    ],
+)
+def test_wrong_usage(data, run, tmp_path, arguments, message, capfd):
+    out = tmp_path / "out"
+    assert status(*(a.format(data=data, out=out, run=run) for a in arguments)) == 2
+    assert message in capfd.readouterr().err
+    assert not (out / "metrics.json").exists()
+
+
+def test_a_model_of_other_classes(data, tmp_path, capfd):
+    tiny_classifier(classes=3).save(tmp_path / "three.keras")
+    command = ("--data", data, "--model", tmp_path / "three.keras", "--out", tmp_path / "a")
+    assert status(*command) == 2
+    assert "--labels" in capfd.readouterr().err
+    assert status(*command, "--labels", "predicted") == 0

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from fcam_tf.evaluation.parts import Parts, Scored
+from fcam_tf.evaluation.scores import Scores, score_map
+from fcam_tf.evaluation.truth import Truth
+
+
+def scored(index, instances=1, mask=True):
+    rng = np.random.default_rng(index)
+    boxes = np.array([[0, 0, 5 + k, 9] for k in range(instances)])
+    truth = Truth(boxes, np.ones((12, 12), np.uint8) if mask else None)
+    scores = score_map(rng.random((12, 12)), truth, "x")
+    return Scored(index, scores, rank=index % 3, predicted=index, confidence=0.5)
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    items = [scored(0), scored(1, instances=3), scored(2, instances=2)]
+    parts = Parts(tmp_path, "test", 4)
+    parts.save(items[:2])
+    parts.save(items[2:])
+    for got, want in zip(parts, items, strict=True):
+        assert (got.index, got.rank, got.predicted, got.confidence) == (
+            *(want.index, want.rank, want.predicted),
+            want.confidence,
+        )
+        for name in Scores._fields:
+            np.testing.assert_array_equal(getattr(got.scores, name), getattr(want.scores, name))
+    assert parts.todo() == [3]
+    assert list(parts.read([2, 0])) == [0, 2]
+
+
+def test_what_a_split_does_not_have_stays_none(tmp_path):
+    parts = Parts(tmp_path, "test", 1)
+    parts.save([scored(0, mask=False)])
+    assert next(iter(parts)).scores.histogram is None
+
+
+def test_splits_do_not_mix_and_files_appear_whole(tmp_path, monkeypatch):
+    Parts(tmp_path, "val", 2).save([scored(0)])
+    assert Parts(tmp_path, "test", 2).todo() == [0, 1]
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        Parts(tmp_path, "test", 2).save([scored(0)])
+    assert Parts(tmp_path, "test", 2).todo() == [0, 1]
