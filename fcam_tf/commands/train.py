@@ -33,9 +33,10 @@ image, and that neither object nor background may vanish.
 DATA is a folder in the benchmark's layout or of class folders, tfds:NAME, or shapes (generated).
 Boxes and masks of its val split, where it has them, choose the best epoch; they never train.
 
-OUT gets run.json (recipe, versions), metrics.csv, convergence.png, best.keras, and logs for
-TensorBoard where it is installed. A run that was stopped goes on where it was when the same command
-is given again.
+OUT gets run.json (recipe, versions), metrics.csv, convergence.png, best.keras, logs for
+TensorBoard where it is installed, and test/ with the report of fcam evaluate where there is a test
+split with boxes or masks. A run that was stopped goes on where it was when the same command is
+given again.
 
 Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
 
@@ -121,7 +122,10 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         return 1
     Console().print(_table(run))
     notes.print(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
-    notes.print(f"next: {_next(stage, values)}")
+    _report(run, values, notes)
+    if stage == "classifier":
+        out = values.out
+        notes.print(f"next: fcam train fcam --data {values.data} --model {out} --out {out}-fcam")
     return 0
 
 
@@ -220,10 +224,30 @@ def _table(run: RunFolder) -> Table:
     return table
 
 
-def _next(stage: str, values: flags.FlagValues) -> str:
-    if stage == "classifier":
-        return f"fcam train fcam --data {values.data} --model {values.out} --out {values.out}-fcam"
-    return f"fcam evaluate --data {values.data} --model {values.out} --out {values.out}-test"
+def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
+    """Evaluate the chosen model on the test split, where there is truth, as fcam evaluate does."""
+    from fcam_tf import data, evaluation, models, report, training  # noqa: PLC0415
+    from fcam_tf.predict.localizer import OWN  # noqa: PLC0415
+
+    try:
+        split = data.load(values.data, "test")
+    except FileNotFoundError:
+        return
+    if split.boxes is None and split.masks is None:
+        return
+    model = models.load(run.best)
+    method = OWN if isinstance(model, models.FCAM) else values.method
+    source = evaluation.ModelMaps(model, method)
+    settings = evaluation.Settings(
+        method=method,
+        data=str(Path(values.data).resolve()) if Path(values.data).exists() else values.data,
+        split="test",
+        model=str(run.folder.resolve()),
+        model_sha256=training.fingerprint(model),
+        labels="truth" if evaluation.same_classes(source, split) else "predicted",
+    )
+    job = evaluation.Evaluation(source, settings, run.folder / "test")
+    notes.print(f"report on the test split in {report.write_report(job.run(console=notes))}")
 
 
 COMMAND = Command(

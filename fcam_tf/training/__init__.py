@@ -15,6 +15,7 @@ from fcam_tf.training.run import RunChangedError as RunChangedError
 from fcam_tf.training.run import RunFolder as RunFolder
 from fcam_tf.training.stored_cams import CacheChangedError as CacheChangedError
 from fcam_tf.training.stored_cams import stored_cams as stored_cams
+from fcam_tf.training.trainer import fingerprint as fingerprint
 from fcam_tf.training.trainer import fit_classifier as fit_classifier
 from fcam_tf.training.trainer import fit_fcam as fit_fcam
 from fcam_tf.training.validation import Validation as Validation

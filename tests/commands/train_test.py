@@ -17,7 +17,9 @@ def status(*arguments):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_shapes(tmp_path_factory.mktemp("data") / "shapes", {"train": 10, "val": 5}, 48)
+    return write_shapes(
+        tmp_path_factory.mktemp("data") / "shapes", {"train": 10, "val": 5, "test": 4}, 48
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,10 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     with (second / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
     assert models.load(second).method == "gradcam"
+    for out, method in ((first, "cam"), (second, "fcam")):
+        found = json.loads((out / "test" / "metrics.json").read_text())
+        assert (found["settings"]["method"], found["details"]["images"]) == (method, 4)
+        assert (out / "test" / "report.html").exists()
     # The same command again has nothing to do.
     stamp = (second / "state.json").stat().st_mtime_ns
     assert status(*command) == 0
