@@ -20,6 +20,7 @@ _SUBPACKAGES = (
     "report",
     "training",
     "visualize",
+    "zoo",
 )
 
 

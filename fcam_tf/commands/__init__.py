@@ -1,6 +1,6 @@
 """The sub-commands of ``fcam``, one module each."""
 
-from fcam_tf.commands import data, evaluate, localize, train
+from fcam_tf.commands import data, evaluate, localize, train, zoo
 from fcam_tf.commands.command import Command as Command
 
 COMMANDS: dict[str, Command] = {
@@ -8,4 +8,5 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate.COMMAND,
     "localize": localize.COMMAND,
     "train": train.COMMAND,
+    "zoo": zoo.COMMAND,
 }

@@ -25,11 +25,6 @@ def layers_of(dtype: Any) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _imagenet_class_names() -> list[str]:
-    text = resources.files("fcam_tf.models").joinpath("imagenet_class_names.txt").read_text("utf-8")
-    return text.splitlines()
-
-
 @keras.saving.register_keras_serializable("fcam_tf")
 class Classifier(keras.Model):
     """An image classifier as one flat functional graph (F-CAM's "WGAP" head).
@@ -66,6 +61,12 @@ class Classifier(keras.Model):
 
     input_size = 224
 
+    @staticmethod
+    def imagenet_class_names() -> list[str]:
+        """Return the names of the 1000 ImageNet classes in the order of their labels."""
+        file = resources.files("fcam_tf.models").joinpath("imagenet_class_names.txt")
+        return file.read_text("utf-8").splitlines()
+
     def __init__(
         self,
         backbone: str,
@@ -87,7 +88,7 @@ class Classifier(keras.Model):
         )
         if pretrained_head:
             num_classes = 1000
-            class_names = _imagenet_class_names() if class_names is None else class_names
+            class_names = self.imagenet_class_names() if class_names is None else class_names
         if not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
             raise ValueError(
                 f"`num_classes` must be a positive integer. Received: {num_classes!r}. None stands "

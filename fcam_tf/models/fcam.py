@@ -14,7 +14,7 @@ from fcam_tf import cams
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.graphs.resize import bilinear
-from fcam_tf.localization import OTSU, Localization
+from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, FCAMLoss
 from fcam_tf.models import backbones
 from fcam_tf.models.classifier import Classifier, layers_of
@@ -47,6 +47,7 @@ class FCAM(keras.Model):
         layer: see `from_classifier`.
         decoder_filters: see `from_classifier`.
         class_names: see `from_classifier`.
+        threshold: see `from_classifier`.
         frozen: names of the layers that do not train; None freezes the whole classifier.
         seed: of the seeds that are drawn in training.
         name: name of the model.
@@ -57,6 +58,7 @@ class FCAM(keras.Model):
         input_size: side of the square that evaluated images are resized to, in pixels.
         method: name of the CAM method that teaches.
         layer: map that it starts from, None for the last one before the head.
+        threshold: what counts as object, "otsu" or a number.
         taps: symbolic maps of the classifier by level, ``"P1"`` the finest.
     """
 
@@ -68,6 +70,7 @@ class FCAM(keras.Model):
         layer: str | None = None,
         decoder_filters: Sequence[int] | None = None,
         class_names: Sequence[str] | None = None,
+        threshold: str | float = OTSU,
         frozen: Sequence[str] | None = None,
         seed: int = 0,
         name: str | None = None,
@@ -94,15 +97,17 @@ class FCAM(keras.Model):
             maps = MatchSize(dtype="float32", name="fcam")([maps, images])
         outputs = {"logits": logits, "fcam": maps}
         super().__init__(images, outputs, name=name or f"{classifier.name}_fcam")
-        # A layer that only training needs is no output for users. Kept in a function, as Keras
-        # would take a model that is an attribute for a layer of this one.
+        # A layer that only training needs is no output for users. Models are kept in functions, as
+        # Keras would take one that is an attribute for a layer of this one.
         extended = keras.Model(images, {**outputs, "features": cam.split.taps[0]})
         self._call_extended = lambda x: extended(x, training=True)
+        self._source = lambda: classifier
         self._classifier_config = json.dumps(keras.saving.serialize_keras_object(classifier))
         self._cam = cam
         self.layer = layer
         self.taps = taps
         self.method = method
+        self.threshold = check_threshold(threshold)
         self.decoder_filters = tuple(decoder_filters)
         self.num_classes = int(logits.shape[-1])
         names = getattr(classifier, "class_names", None) if class_names is None else class_names
@@ -136,6 +141,7 @@ class FCAM(keras.Model):
         layer: str | None = None,
         decoder_filters: Sequence[int] | None = None,
         class_names: Sequence[str] | None = None,
+        threshold: str | float = OTSU,
         seed: int = 0,
         name: str | None = None,
     ) -> FCAM:
@@ -150,6 +156,8 @@ class FCAM(keras.Model):
             decoder_filters: channels of the decoder's blocks, the coarsest first; None takes the
                 backbone's own.
             class_names: names in the order of the labels; None takes the classifier's.
+            threshold: what counts as object in `localize`: "otsu", or a number in [0, 1] relative
+                to each map's maximum.
             seed: of the decoder's draws of seeds in training.
             name: name of the model.
 
@@ -166,9 +174,15 @@ class FCAM(keras.Model):
             class_names=getattr(classifier, "class_names", None)
             if class_names is None
             else class_names,
+            threshold=threshold,
             seed=seed,
             name=name,
         )
+
+    @property
+    def source(self) -> keras.Model:
+        """The model that the layers were taken over from, which shares them."""
+        return self._source()
 
     @property
     def classifier(self) -> keras.Model:
@@ -223,7 +237,7 @@ class FCAM(keras.Model):
         return {k: v for k, v in super().get_metrics_result().items() if k not in hidden}
 
     def localize(
-        self, images: Any, labels: Any = None, threshold: str | float = OTSU
+        self, images: Any, labels: Any = None, threshold: str | float | None = None
     ) -> Localization:
         """Say what is in a batch of images, and where.
 
@@ -231,7 +245,8 @@ class FCAM(keras.Model):
             images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
             labels: (B,) classes to report the scores of; None is the predicted class of each
                 image. The map shows the object whatever its class.
-            threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
+            threshold: "otsu", or a number in [0, 1] relative to each map's maximum; None for the
+                model's own.
 
         Returns:
             The localisation, in the frame of ``images``; heat maps are probabilities.
@@ -239,6 +254,7 @@ class FCAM(keras.Model):
         Raises:
             ValueError: wrong shape, unknown ``threshold``, or outputs that are not finite.
         """
+        threshold = self.threshold if threshold is None else threshold
         heatmaps, logits = self.maps_and_logits(images)
         probabilities = ops.convert_to_numpy(ops.softmax(logits))
         if not np.isfinite(probabilities).all() or not np.isfinite(heatmaps).all():
@@ -291,6 +307,7 @@ class FCAM(keras.Model):
             "layer": self.layer,
             "decoder_filters": self.decoder_filters,
             "class_names": self.class_names,
+            "threshold": self.threshold,
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
             "seed": int(self.draws.get_config()["seed"]),
             "name": self.name,

@@ -1,0 +1,248 @@
+"""``fcam zoo``: what models there are, what they are, and making one more."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import app, flags
+
+from fcam_tf.commands.command import Command
+from fcam_tf.commands.quiet import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fcam_tf.zoo.card import Card
+
+ACTIONS = ("list", "show", "verify", "make")
+
+_DETAILS = """\
+  fcam zoo list [PATTERN]       names, status and figures of all models
+  fcam zoo show NAME            the card: architecture, training, scores, licence, weights
+  fcam zoo verify [NAME...]     hash, rebuild and stored answer of models (default: all trained);
+                                with --data also the scores that were measured on that data set
+  fcam zoo make NAME            train a classifier and its decoder, measure them, write the entry;
+                                NAME is <backbone>_<method>, perhaps with .<data set>
+
+Models come with the package, from the folder or address that the environment variable FCAM_ZOO
+names, or from the addresses in their cards. In Python: fcam_tf.zoo.load(NAME).
+
+Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
+
+Examples:
+  fcam zoo list 'efficientnetlite_b0_*'
+  fcam zoo verify --data data/pets3
+  fcam zoo make resnet50_layercam.cub --data data/CUB --recipe cub --licence CC-BY-4.0"""
+
+
+def _define(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("data", None, "`DATA` to train or measure on", flag_values=values)
+    flags.DEFINE_string(
+        "recipe", "cub", "make: `NAME|FILE.json` of both stages", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "classifier_set",
+        [],
+        "make: `KEY=VALUE` of the classifier's recipe; may be repeated",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "set", [], "make: `KEY=VALUE` of the decoder's recipe; may be repeated", flag_values=values
+    )
+    flags.DEFINE_string("weights", "imagenet", "make: of the backbone", flag_values=values)
+    flags.DEFINE_string("licence", None, "make: `LICENCE` of the weights", flag_values=values)
+    flags.DEFINE_string(
+        "out", None, "make: `FOLDER` of the zoo (default: $FCAM_ZOO, or zoo)", flag_values=values
+    )
+    flags.DEFINE_string("runs", "runs", "make: `FOLDER` of the training runs", flag_values=values)
+    flags.DEFINE_boolean("int8", False, "make: large kernels in 8 bits", flag_values=values)
+
+
+def _run(values: flags.FlagValues, arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in ACTIONS:
+        raise app.UsageError(f"say what to do: {', '.join(ACTIONS)}")
+    action, *names = arguments
+    from rich.console import Console  # noqa: PLC0415
+
+    notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    with quiet_tensorflow():
+        from fcam_tf import zoo  # noqa: PLC0415
+    if action == "list":
+        _list(names)
+    elif action == "show":
+        with _usage_errors():
+            cards = [zoo.card(name) for name in _some(names)]
+        for card in cards:
+            Console().print_json(json.dumps(_short(card)))
+    elif action == "verify":
+        with _usage_errors():
+            chosen = [zoo.card(name)["name"] for name in names]
+        return _verify(chosen or zoo.list_models(status="trained"), values.data, notes)
+    else:
+        return _make(values, names, notes)
+    return 0
+
+
+def _some(names: list[str]) -> list[str]:
+    if not names:
+        raise app.UsageError("name a model; fcam zoo list shows them")
+    return names
+
+
+def _list(patterns: list[str]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from fcam_tf import zoo  # noqa: PLC0415
+
+    table = Table()
+    for column in ("name", "status", "classes", "trained on", "scores, %"):
+        table.add_column(column)
+    found = {name for pattern in patterns or ["*"] for name in zoo.list_models(pattern)}
+    for name in sorted(found):
+        card = zoo.card(name)
+        scores = "\n".join(
+            f"{s['data']} {s['split']} {s['metric']} {s['value']:.1f}" for s in card["scores"]
+        )
+        classes = str(card["architecture"]["num_classes"])
+        table.add_row(name, card["status"], classes, card["trained_on"], scores)
+    Console().print(table)
+
+
+def _short(card: Card) -> Card:
+    """Leave out of a card what nobody reads."""
+    names = card["architecture"]["class_names"]
+    if isinstance(names, list) and len(names) > 20:
+        names = [*names[:3], f"... {len(names)} in all"]
+    return {
+        **{key: value for key, value in card.items() if key != "check"},
+        "architecture": {**card["architecture"], "class_names": names},
+    }
+
+
+def _verify(names: list[str], data: str | None, notes: Console) -> int:
+    from rich.console import Console  # noqa: PLC0415
+
+    from fcam_tf import zoo  # noqa: PLC0415
+    from fcam_tf.zoo.verify import verify_scores  # noqa: PLC0415
+
+    status, answers = 0, Console(highlight=False, soft_wrap=True)
+    for name in names:
+        try:
+            card = zoo.card(name)
+            model = zoo.load(name)
+            zoo.verify(card, model)
+            scores = verify_scores(card, model, data) if data else []
+        except (OSError, ValueError) as error:
+            notes.print(f"fcam: {error}")
+            status = 1
+            continue
+        answers.print(f"{name}: as its card says")
+        for score in scores:
+            where = f"{score['data']} {score['split']} {score['metric']}"
+            answers.print(f"  {where}: {score['found']:.2f}, the card says {score['value']:.2f}")
+            status = status or int(abs(score["found"] - score["value"]) > 0.5)
+    return status
+
+
+def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
+    if len(names) != 1:
+        raise app.UsageError("name one model to make")
+    for flag in ("data", "licence"):
+        if not values[flag].value:
+            raise app.UsageError(f"--{flag} is missing")
+    (name,) = names
+    backbone, method = _parts(name)
+    import keras  # noqa: PLC0415
+
+    from fcam_tf import data, models, training, zoo  # noqa: PLC0415
+
+    with _usage_errors(FileNotFoundError):
+        first = training.get("classifier", values.recipe).changed(values.classifier_set)
+        second = training.get("fcam", values.recipe).changed(values.set)
+        splits = {split: data.load(values.data, split) for split in ("train", "val", "test")}
+    train = splits["train"]
+    runs = Path(values.runs)
+    try:
+        keras.utils.set_random_seed(first.seed)
+        weights = None if values.weights == "none" else values.weights
+        classifier = models.Classifier(
+            backbone, len(train.class_names), weights=weights, class_names=train.class_names
+        )
+        run = training.fit_classifier(
+            classifier, train, splits["val"], first, runs / f"{name}-classifier", method=method
+        )
+        model = models.FCAM.from_classifier(
+            models.load(run.best),
+            method=method,
+            decoder_filters=second.decoder_filters or None,
+            seed=second.seed,
+        )
+        run = training.fit_fcam(model, train, splits["val"], second, runs / name)
+        best = models.load(run.best)
+        found = training.Validation(splits["test"], second.crop)(best.maps_and_logits)
+        folder = zoo.save(
+            best,
+            name,
+            values.out,
+            trained_on=f"{Path(values.data).name}, {len(train)} images",
+            licence=values.licence,
+            recipe=dataclasses.asdict(second),
+            scores=[
+                {
+                    "data": Path(values.data).name,
+                    "split": "test",
+                    "metric": metric,
+                    "value": value,
+                    "command": f"fcam zoo make {name} --data {Path(values.data).name} "
+                    f"--recipe {values.recipe}",
+                }
+                for metric, value in found.items()
+            ],
+            int8=values.int8,
+        )
+    except (OSError, ValueError, training.TrainingDivergedError) as error:
+        notes.print(f"fcam: {error}")
+        notes.print("fcam: what is finished is kept; the same command goes on from there")
+        return 1
+    notes.print(f"{name} in {folder}")
+    return 0
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Read backbone and method out of an entry's name."""
+    from fcam_tf import cams, models  # noqa: PLC0415
+
+    plain = name.partition(".")[0]
+    for backbone in models.BACKBONES:
+        method = plain.removeprefix(f"{backbone}_")
+        if method in cams.METHODS:
+            return backbone, method
+    raise app.UsageError(
+        f"{name!r} is no <backbone>_<method>: backbones are {', '.join(models.BACKBONES)}, methods "
+        f"{', '.join(cams.METHODS)}"
+    )
+
+
+@contextlib.contextmanager
+def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, *kinds) as error:
+        text = re.sub("`([a-z_]+)`", lambda match: match[1].replace("_", "-"), str(error))
+        raise app.UsageError(text) from None
+
+
+COMMAND = Command(
+    usage="list|show|verify|make [NAME] [flags]",
+    summary="the models that come along: list, show, verify, or make one",
+    details=_DETAILS,
+    define=_define,
+    run=_run,
+)

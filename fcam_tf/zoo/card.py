@@ -1,0 +1,56 @@
+"""A card: what an entry is, what it was trained on, and what it reaches."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+CARD = "card.json"
+_LARGEST = 4 * 2**20  # bytes; a thousand class names take 40 kB
+
+Card = dict[str, Any]
+
+
+def read_card(path: str | Path) -> Card:
+    """Read a card and hold it to the schema.
+
+    Args:
+        path: its file; the folder it lies in has the entry's name.
+
+    Raises:
+        ValueError: the file is no card, or that of another entry; the message says where.
+        OSError: it cannot be read.
+    """
+    path = Path(path)
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"{path} is no card: it is larger than {_LARGEST} bytes.")
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no card: {error}.") from None
+    check_card(card, str(path))
+    if card["name"] != path.parent.name:
+        raise ValueError(f"{path} is the card of {card['name']!r}, not of {path.parent.name!r}.")
+    return card
+
+
+def check_card(card: Any, where: str) -> None:
+    """Hold a card to the schema.
+
+    Raises:
+        ValueError: it breaks it; the message says where and how.
+    """
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(card))
+    if error is not None:
+        raise ValueError(f"{where} is no card: {error.json_path}: {error.message[:300]}.")
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    text = resources.files("fcam_tf.zoo").joinpath("card.schema.json").read_text("utf-8")
+    return jsonschema.Draft202012Validator(json.loads(text))

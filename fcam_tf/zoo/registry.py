@@ -1,0 +1,229 @@
+"""The registry: entries by name, loading one as a model, and making one of a model."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fcam_tf.atomic import new_folder
+from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models.weights import HEAD
+from fcam_tf.names import lookup
+from fcam_tf.zoo import weights as weights_file
+from fcam_tf.zoo.card import CARD, Card, check_card, read_card
+from fcam_tf.zoo.fetch import ZOO, find_weights
+from fcam_tf.zoo.verify import reference_output
+
+IMAGENET = "imagenet"
+
+
+def list_models(pattern: str = "*", status: str | None = None) -> list[str]:
+    """Return the names of entries, sorted.
+
+    Args:
+        pattern: with ``*`` and ``?``, as of a shell.
+        status: "trained" or "architecture" for those alone.
+    """
+    names = fnmatch.filter(sorted(_folders()), pattern)
+    return [name for name in names if status is None or card(name)["status"] == status]
+
+
+def card(name: str) -> Card:
+    """Return the card of an entry, what card.schema.json describes.
+
+    Raises:
+        ValueError: there is no such entry; the message gives the nearest names.
+    """
+    return read_card(_folder(name) / CARD)
+
+
+def load(
+    name: str,
+    weights: str | Path | None = "auto",
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+) -> FCAM:
+    """Load an entry: compiled, its classifier frozen, ready for ``localize`` and ``fit``.
+
+    Args:
+        name: of the entry, ``<backbone>_<method>``, perhaps with ``.<data set>``.
+        weights: "auto" takes the entry's own, see `fcam_tf.zoo.fetch.find_weights`; of an entry
+            that is an architecture so far, the ImageNet weights of its backbone. A path takes a
+            file of the entry's form. None leaves everything as it is initialised.
+        num_classes: another number of classes: a new linear head, everything else as it was.
+        class_names: names of the new classes.
+
+    Raises:
+        ValueError: there is no such entry, or the file holds other weights.
+        FileNotFoundError: the weights are nowhere to be had.
+        WeightsDamagedError: a file is not the one that the card describes.
+        WeightsUnavailableError: the ImageNet weights of the backbone cannot be had.
+    """
+    entry = card(name)
+    architecture = entry["architecture"]
+    pretrained = weights == "auto" and entry["weights"] is None
+    model = _build(entry, IMAGENET if pretrained else None)
+    if pretrained:
+        warnings.warn(
+            f"nobody has trained {name} yet: its backbone has ImageNet weights, its head and its "
+            "decoder are new. `fit` trains them; `fcam zoo make` makes an entry of it.",
+            stacklevel=2,
+        )
+    elif weights == "auto":
+        weights_file.read_weights(model, find_weights(entry, _folder(name)))
+    elif weights is not None:
+        weights_file.read_weights(model, weights)
+    if class_names is not None and num_classes is None:
+        num_classes = len(class_names)
+    if num_classes is None or (num_classes == architecture["num_classes"] and class_names is None):
+        return model
+    return _with_head(model, architecture, num_classes, class_names)
+
+
+def save(
+    model: FCAM,
+    name: str,
+    folder: str | Path | None = None,
+    *,
+    trained_on: str,
+    licence: str,
+    recipe: Mapping[str, Any] | None = None,
+    scores: Sequence[Mapping[str, Any]] = (),
+    addresses: Sequence[str] = (),
+    int8: bool = False,
+) -> Path:
+    """Make an entry of a trained model: FOLDER/NAME with its card and its weights.
+
+    Args:
+        model: an F-CAM over a `Classifier`.
+        name: of the entry.
+        folder: the zoo; None takes the folder that FCAM_ZOO names, else ``zoo``.
+        trained_on: what it was trained on, in a sentence.
+        licence: of the weights.
+        recipe: with which.
+        scores: what it reaches, as card.schema.json describes.
+        addresses: where the weights can be fetched.
+        int8: store large kernels in 8 bits, see `fcam_tf.zoo.weights.write_weights`.
+
+    Returns:
+        The entry's folder, which appears whole.
+
+    Raises:
+        FileExistsError: there is an entry of that name in the folder.
+        TypeError: the classifier is none of our own.
+        ValueError: the card breaks its schema, or a weight is not finite.
+        OSError: the folder cannot be written to.
+    """
+    source = getattr(model, "source", None)
+    if not isinstance(source, Classifier):
+        raise TypeError(
+            "`model` must be an F-CAM over fcam_tf.models.Classifier: an entry is rebuilt from its "
+            "backbone's name."
+        )
+    root = Path(os.environ.get(ZOO) or "zoo") if folder is None else Path(folder)
+    with new_folder(root / name) as place:
+        path = place / weights_file.WEIGHTS
+        weights_file.write_weights(model, path, int8=int8)
+        entry = {
+            "name": name,
+            "status": "trained",
+            "architecture": _architecture(model, source),
+            "trained_on": trained_on,
+            "recipe": None if recipe is None else dict(recipe),
+            "scores": [dict(score) for score in scores],
+            "threshold": model.threshold,
+            "input": {"colour": "RGB", "range": [0, 255], "size": model.input_size},
+            "licence": licence,
+            "weights": {
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "bytes": path.stat().st_size,
+                "addresses": list(addresses),
+            },
+            "check": None,
+        }
+        # What the entry will give, which is not quite what the model gives: it was rounded.
+        rebuilt = _build(entry, None)
+        weights_file.read_weights(rebuilt, path)
+        entry["check"] = reference_output(rebuilt)
+        entry = json.loads(json.dumps(entry))
+        check_card(entry, name)
+        (place / CARD).write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
+    return root / name
+
+
+def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:
+    names = None if model.class_names is None else list(model.class_names)
+    return {
+        "backbone": source.backbone,
+        "output_stride": source.output_stride,
+        "num_classes": model.num_classes,
+        "class_names": IMAGENET if names == Classifier.imagenet_class_names() else names,
+        "method": model.method,
+        "decoder_filters": list(model.decoder_filters),
+    }
+
+
+def _build(entry: Card, backbone_weights: str | None) -> FCAM:
+    architecture = entry["architecture"]
+    names = architecture["class_names"]
+    classifier = Classifier(
+        architecture["backbone"],
+        architecture["num_classes"],
+        output_stride=architecture["output_stride"],
+        weights=backbone_weights,
+        class_names=Classifier.imagenet_class_names() if names == IMAGENET else names,
+    )
+    return FCAM(
+        classifier,
+        method=architecture["method"],
+        decoder_filters=architecture["decoder_filters"],
+        threshold=entry["threshold"],
+        name=entry["name"].replace(".", "_"),
+    )
+
+
+def _with_head(
+    model: FCAM,
+    architecture: Mapping[str, Any],
+    num_classes: int,
+    class_names: Sequence[str] | None,
+) -> FCAM:
+    classifier = Classifier(
+        architecture["backbone"],
+        num_classes,
+        output_stride=architecture["output_stride"],
+        weights=None,
+        class_names=class_names,
+    )
+    other = FCAM(
+        classifier,
+        method=model.method,
+        decoder_filters=model.decoder_filters,
+        threshold=model.threshold,
+        name=model.name,
+    )
+    for layer in other.layers:
+        if layer.name != HEAD:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return other
+
+
+def _folder(name: str) -> Path:
+    return lookup(_folders(), name, "name")
+
+
+def _folders() -> dict[str, Path]:
+    """Return the folders of entries by name: the user's own first, then those that come along."""
+    beside = Path(__file__).parents[2] / "zoo"  # in a source checkout
+    bundled = beside if beside.is_dir() else Path(str(resources.files("fcam_tf.zoo") / "entries"))
+    own = os.environ.get(ZOO, "")
+    roots = [bundled, *([Path(own)] if own and "://" not in own else [])]
+    return {path.parent.name: path.parent for root in roots for path in root.glob(f"*/{CARD}")}

@@ -1,0 +1,146 @@
+"""The weights file of an entry: HDF5 with numbers in it, and nothing else that could do harm.
+
+One dataset for each variable, named by its layer and its place there: float16, or for large kernels
+int8 with one scale for each output channel in a dataset beside it. Reading takes names, shapes and
+kinds of numbers from the model, never from the file: a file can be wrong, but not dangerous.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+WEIGHTS = "model.weights.h5"
+SCALE = "_scale"
+_LARGE = 4096  # numbers; smaller arrays stay float16
+
+
+def write_weights(model: keras.Model, path: str | Path, *, int8: bool = False) -> None:
+    """Write all weights of a model.
+
+    Args:
+        model: the model.
+        path: the file.
+        int8: store large kernels in 8 bits, symmetric for each output channel; everything else,
+            and without it everything, is float16.
+
+    Raises:
+        ValueError: a weight is not finite in float16.
+        OSError: the file cannot be written.
+    """
+    with h5py.File(path, "w") as file:
+        for name, variable in _named(model).items():
+            values = np.asarray(keras.ops.convert_to_numpy(variable), "float32")
+            if int8 and _quantised(values):
+                scale = np.maximum(np.abs(values).max(axis=tuple(range(values.ndim - 1))), 1e-12)
+                _store(file, name + SCALE, (scale / 127).astype("float32"))
+                values = np.round(values / scale * 127).astype("int8")
+            else:
+                with np.errstate(over="ignore"):
+                    values = values.astype("float16")
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{name} does not fit float16: it is not finite.")
+            _store(file, name, values)
+
+
+def read_weights(model: keras.Model, path: str | Path) -> None:
+    """Put the weights of a file into a model, all or none.
+
+    Args:
+        model: of the architecture that the file was written for.
+        path: the file.
+
+    Raises:
+        ValueError: the file is no HDF5, or does not hold this model's weights and nothing else.
+        OSError: it cannot be read.
+    """
+    variables = _named(model)
+    try:
+        with h5py.File(path, "r") as file:
+            values = {n: _read(file, n, tuple(v.shape)) for n, v in variables.items()}
+            found = _names(file)
+    except FileNotFoundError:
+        raise
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{path} holds no weights that can be read: {error}") from None
+    extra = {name for name in found if name.removesuffix(SCALE) not in variables}
+    if extra:
+        raise ValueError(f"{path} holds weights of another model: {sorted(extra)[:3]} among them.")
+    for name, variable in variables.items():
+        variable.assign(values[name])
+
+
+def _named(model: keras.Model) -> dict[str, Any]:
+    """Name all weights; Keras's own paths may hold counters of what was built before."""
+    return {
+        f"{layer.name}/{i}": variable
+        for layer in model.layers
+        for i, variable in enumerate(layer.weights)
+    }
+
+
+def _quantised(values: np.ndarray) -> bool:
+    return values.ndim > 1 and values.size >= _LARGE and values.shape[-1] > 1
+
+
+def _store(file: h5py.File, name: str, values: np.ndarray) -> None:
+    compression = {"compression": "gzip", "shuffle": True} if values.ndim else {}
+    file.create_dataset(name, data=values, **compression)
+
+
+def _read(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    dataset = _dataset(file, name)
+    if dataset.dtype == np.int8:
+        scale = _dataset(file, name + SCALE)
+        _check(scale, name + SCALE, shape[-1:], ("float32",))
+        factor = scale[()]
+    else:
+        factor = np.float32(1)
+    _check(dataset, name, shape, ("float16", "float32", "int8"))
+    values = dataset[()].astype("float32") * factor
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} is not finite in {file.filename}: the file is damaged.")
+    return values
+
+
+def _names(group: h5py.Group) -> list[str]:
+    """Return the names of all that is no group, links among them, without following any."""
+    found = []
+    for name in group:
+        plain = isinstance(group.get(name, getlink=True), h5py.HardLink)
+        inner = group[name] if plain else None
+        if isinstance(inner, h5py.Group):
+            found += [f"{name}/{other}" for other in _names(inner)]
+        else:
+            found.append(name)
+    return found
+
+
+def _dataset(file: h5py.File, name: str) -> Any:
+    """Walk to a dataset through plain groups only: a link could lead into another file."""
+    node: Any = file
+    for part in name.split("/"):
+        if not isinstance(node, h5py.Group) or part not in node:
+            raise ValueError(f"{file.filename} lacks {name}: it is of another model.")
+        if not isinstance(node.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(  # noqa: TRY004 - the file is wrong, not an argument's type
+                f"{name} is a link in {file.filename}, which is refused."
+            )
+        node = node[part]
+    own = isinstance(node, h5py.Dataset) and not node.is_virtual and not node.external
+    if not own:
+        raise ValueError(f"{name} holds no numbers of its own in {file.filename}.")
+    return node
+
+
+def _check(dataset: Any, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
+    # Before anything is read: what a file promises to unpack to is bounded by the model.
+    if dataset.shape != shape or dataset.dtype.name not in dtypes:
+        raise ValueError(
+            f"{name} must be {shape} of {' or '.join(dtypes)} in {dataset.file.filename}. Found: "
+            f"{dataset.shape} of {dataset.dtype}."
+        )

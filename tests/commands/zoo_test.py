@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from fcam_tf import cli, zoo
+from fcam_tf.data import write_shapes
+from tests.zoo.conftest import NAME, built, model, own  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("own")
+
+
+def status(*arguments):
+    return cli.run(["fcam", "zoo", *map(str, arguments)])
+
+
+def test_list_and_show(capfd):
+    assert status("list", "mobilenet*") == 0
+    assert NAME in capfd.readouterr().out
+    assert status("show", NAME) == 0
+    shown = json.loads(capfd.readouterr().out)
+    assert shown["architecture"]["class_names"] == ["a", "b", "c"]
+
+
+def test_verify(own, capfd):  # noqa: F811
+    assert status("verify", NAME) == 0
+    assert f"{NAME}: as its card says" in capfd.readouterr().out
+    path = own / NAME / "card.json"
+    card = json.loads(path.read_text())
+    card["check"]["logits"][0] += 1
+    path.write_text(json.dumps(card))
+    assert status("verify", NAME) == 1
+    assert "logits differ by 1" in capfd.readouterr().err
+    (own / NAME / "model.weights.h5").write_bytes(b"swapped")
+    assert status("verify", NAME) == 1
+    assert "SHA-256" in capfd.readouterr().err
+
+
+def test_make_and_measure_again(tmp_path, capfd):
+    counts = {"train": 8, "val": 3, "test": 3}
+    data = write_shapes(tmp_path / "shapes", counts, 48)
+    fast = [
+        f"{flag}={value}"
+        for value in ("epochs=1", "resize=64", "crop=64", "batch_size=4")
+        for flag in ("--set", "--classifier-set")
+    ]
+    name = "mobilenet_v3_large_layercam.shapes"
+    command = ("make", name, "--data", data, "--weights=none", "--licence=Apache-2.0", "--int8")
+    assert status(*command, "--runs", tmp_path / "runs", *fast) == 0
+    card = zoo.card(name)
+    assert card["architecture"]["num_classes"] == 5
+    assert {score["metric"] for score in card["scores"]} >= {"PxAP", "MaxBoxAccV2"}
+    assert card["recipe"]["crop"] == 64
+    capfd.readouterr()
+    assert status("verify", name) == 0
+    assert status(*command, "--runs", tmp_path / "runs", *fast) == 1  # there is one of that name
+    assert "exists" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "say what to do"),
+        (("destroy",), "say what to do"),
+        (("show",), "name a model"),
+        (("show", "resnet51_cam"), "resnet50_cam"),
+        (("verify", "resnet51_cam"), "resnet50_cam"),
+        (("make", "resnet50_cam"), "--data is missing"),
+        (("make", "resnet50_cam", "--data=x"), "--licence is missing"),
+        (("make", "resnet50_cma", "--data=x", "--licence=x"), "no <backbone>_<method>"),
+        (("make", "resnet50_cam", "--data=nowhere", "--licence=x"), "nowhere"),
+    ],
+)
+def test_wrong_usage(arguments, message, capfd):
+    assert status(*arguments) == 2
+    assert message in capfd.readouterr().err

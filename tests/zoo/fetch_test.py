@@ -1,0 +1,131 @@
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from fcam_tf import zoo
+from fcam_tf.zoo.fetch import find_weights
+from tests.zoo.conftest import NAME
+
+
+@pytest.fixture
+def card(own):
+    del own
+    return zoo.card(NAME)
+
+
+@pytest.fixture
+def elsewhere(own, card, tmp_path, monkeypatch):
+    """Move the weights to where only an address leads, and return that folder."""
+    del card  # read before it moves
+    away = tmp_path / "away"
+    own.rename(away)
+    monkeypatch.setenv("FCAM_ZOO", away.as_uri())
+    return away
+
+
+def cached(tmp_path):
+    return list((tmp_path / "cache" / "zoo").glob("*.h5"))
+
+
+def test_the_user_s_zoo_comes_first(card, own, tmp_path):
+    assert find_weights(card, tmp_path) == own / NAME / "model.weights.h5"
+
+
+def test_then_the_entry_s_own_folder(card, own, monkeypatch):
+    monkeypatch.delenv("FCAM_ZOO")
+    assert find_weights(card, own / NAME) == own / NAME / "model.weights.h5"
+
+
+def test_an_address_fills_the_cache(card, elsewhere, tmp_path):
+    found = find_weights(card, tmp_path)
+    assert cached(tmp_path) == [found]
+    assert found.read_bytes() == (elsewhere / NAME / "model.weights.h5").read_bytes()
+    (elsewhere / NAME / "model.weights.h5").unlink()
+    assert find_weights(card, tmp_path) == found
+
+
+def test_the_card_s_addresses_are_tried_in_turn(card, elsewhere, tmp_path, monkeypatch):
+    monkeypatch.delenv("FCAM_ZOO")
+    good = (elsewhere / NAME / "model.weights.h5").as_uri()
+    card["weights"]["addresses"] = ["file:///nowhere/at/all.h5", good]
+    assert find_weights(card, tmp_path).is_file()
+
+
+def test_a_download_goes_on_where_it_stopped(card, elsewhere, tmp_path):
+    content = (elsewhere / NAME / "model.weights.h5").read_bytes()
+    found = find_weights(card, tmp_path)
+    found.unlink()
+    part = found.with_name(f"{found.name}.part")
+    part.write_bytes(content[:1000])
+    # What is there already is not read again: an address whose beginning is gone still serves.
+    (elsewhere / NAME / "model.weights.h5").write_bytes(b"\0" * 1000 + content[1000:])
+    assert find_weights(card, tmp_path).read_bytes() == content
+    assert not part.exists()
+
+
+def test_swapped_weights_are_refused(card, own, tmp_path):
+    path = own / NAME / "model.weights.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(zoo.WeightsDamagedError, match="not the file that its card describes"):
+        find_weights(card, tmp_path)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_changed_cache_is_fetched_again(card, tmp_path):
+    found = find_weights(card, tmp_path)
+    good = found.read_bytes()
+    found.write_bytes(b"changed")
+    assert find_weights(card, tmp_path).read_bytes() == good
+
+
+@pytest.mark.parametrize("ending", [b"", b"and more"])
+def test_what_came_wrong_is_not_kept(card, elsewhere, tmp_path, ending):
+    path = elsewhere / NAME / "model.weights.h5"
+    path.write_bytes(b"\1" * card["weights"]["bytes"] + ending)
+    with pytest.raises(FileNotFoundError, match="not the file that its card describes"):
+        find_weights(card, tmp_path)
+    assert not cached(tmp_path)
+    assert not list((tmp_path / "cache" / "zoo").glob("*.part"))
+
+
+def test_nowhere(card, tmp_path, monkeypatch):
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "empty"))
+    with pytest.raises(FileNotFoundError, match=f"nowhere.*empty.*holds {NAME}/model.weights.h5"):
+        find_weights(card, tmp_path)
+
+
+def test_http(card, elsewhere, tmp_path, monkeypatch):
+    pytest.importorskip("aiohttp")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=elsewhere))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("FCAM_ZOO", f"http://127.0.0.1:{server.server_port}")
+    try:
+        assert find_weights(card, tmp_path).stat().st_size == card["weights"]["bytes"]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_two_processes_fetch_once(elsewhere, tmp_path):
+    code = (
+        "import sys, pathlib; from fcam_tf.zoo.card import read_card;"
+        "from fcam_tf.zoo.fetch import find_weights;"
+        "print(find_weights(read_card(sys.argv[1]), pathlib.Path(sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", code, elsewhere / NAME / "card.json", tmp_path]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    found = {run.communicate()[0].strip() for run in runs}
+    assert len(found) == 1
+    assert Path(found.pop()).is_file()

@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pytest
+
+from fcam_tf import zoo
+from fcam_tf.models import FCAM, WeightsUnavailableError
+from tests.models.tiny import photos, tiny_classifier
+from tests.zoo.conftest import ABOUT, NAME
+
+IMAGES = photos(2, 64)
+
+
+@pytest.mark.usefixtures("own")
+def test_an_entry_is_the_model_that_was_saved(model):
+    loaded = zoo.load(NAME)
+    assert isinstance(loaded, FCAM)
+    np.testing.assert_allclose(loaded(IMAGES)["logits"], model(IMAGES)["logits"], atol=5e-2)
+    assert (loaded.threshold, loaded.class_names) == (0.25, ("a", "b", "c"))
+    assert loaded.name == NAME
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
+    zoo.verify(zoo.card(NAME), loaded)
+
+
+@pytest.mark.usefixtures("own")
+def test_list():
+    assert zoo.list_models("mobilenet*") == [NAME]
+    assert zoo.list_models("mobilenet*", status="architecture") == []
+    with pytest.raises(ValueError, match=f"Did you mean '{NAME}'"):
+        zoo.load("mobilenet_v3_large_cma")
+
+
+@pytest.mark.usefixtures("own")
+def test_without_weights():
+    model = zoo.load(NAME, weights=None)
+    with pytest.raises(ValueError, match="does not answer as its card says"):
+        zoo.verify(zoo.card(NAME), model)
+
+
+def test_weights_from_a_path(own, model):
+    path = own / NAME / "model.weights.h5"
+    other = path.rename(own / "other.h5")
+    loaded = zoo.load(NAME, weights=other)
+    np.testing.assert_allclose(loaded(IMAGES)["fcam"], model(IMAGES)["fcam"], atol=5e-2)
+
+
+@pytest.mark.usefixtures("own")
+def test_other_classes_keep_everything_but_the_head():
+    model, other = zoo.load(NAME), zoo.load(NAME, class_names=("cat", "dog"))
+    assert (other.num_classes, other.class_names) == (2, ("cat", "dog"))
+    np.testing.assert_array_equal(other(IMAGES)["fcam"], model(IMAGES)["fcam"])
+    assert other(IMAGES)["logits"].shape == (2, 2)
+    assert zoo.load(NAME, num_classes=7).num_classes == 7
+    assert zoo.load(NAME, num_classes=3).class_names == ("a", "b", "c")
+    other.unfreeze(head_only=True)
+    before = np.asarray(other.get_layer("logits").kernel).copy()
+    other.compile(other.optimizer, other.loss, run_eagerly=True)
+    other.fit(IMAGES, np.array([0, 1]), batch_size=2, verbose=0)
+    assert (np.asarray(other.get_layer("logits").kernel) != before).any()
+
+
+def test_an_architecture_starts_from_its_backbone(own):
+    path = own / NAME / "card.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "status": "architecture", "weights": None, "check": None}))
+    with pytest.raises(WeightsUnavailableError, match="mobilenet"):
+        zoo.load(NAME)
+    assert zoo.load(NAME, weights=None).num_classes == 3
+
+
+@pytest.mark.usefixtures("own")
+def test_save_refuses_what_it_cannot_rebuild(tmp_path, model):
+    tiny = FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4))
+    with pytest.raises(TypeError, match="rebuilt"):
+        zoo.save(tiny, "tiny_cam", tmp_path, **ABOUT)
+    with pytest.raises(FileExistsError):
+        zoo.save(model, NAME, **ABOUT)
+    with pytest.raises(ValueError, match="name"):
+        zoo.save(model, "Bad Name", tmp_path, **ABOUT)
+    assert not list(tmp_path.glob("*ad*"))
+
+
+def test_int8_is_smaller_and_close(model, built, tmp_path, monkeypatch):
+    zoo.save(model, NAME, tmp_path, int8=True, **ABOUT)
+    sizes = [(root / NAME / "model.weights.h5").stat().st_size for root in (built, tmp_path)]
+    assert sizes[1] < 0.7 * sizes[0]
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
+    loaded = zoo.load(NAME)
+    zoo.verify(zoo.card(NAME), loaded)
+    difference = np.abs(loaded(IMAGES)["fcam"] - model(IMAGES)["fcam"])
+    assert difference.mean() < 0.1
+
+
+def test_bundled_entries_have_valid_cards(monkeypatch):
+    monkeypatch.delenv("FCAM_ZOO", raising=False)
+    names = zoo.list_models()
+    assert {zoo.card(name)["name"] for name in names} == set(names)

@@ -1,0 +1,127 @@
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from fcam_tf.zoo.weights import read_weights, write_weights
+
+
+def small(units=5):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    images = layers.Input((None, None, 3))
+    x = layers.Conv2D(64, 5, name="large")(images)
+    x = layers.BatchNormalization(name="bn")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, layers.Dense(units, name="head")(x))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "w.h5"
+    write_weights(small(), path)
+    return path
+
+
+@pytest.mark.parametrize(("int8", "error"), [(False, 2**-11), (True, 1 / 254)])
+def test_round_trip(tmp_path, int8, error):
+    model, other = small(), small()
+    write_weights(model, tmp_path / "w.h5", int8=int8)
+    for variable in other.weights:
+        variable.assign(np.zeros(variable.shape))
+    read_weights(other, tmp_path / "w.h5")
+    for a, b in zip(model.weights, other.weights, strict=True):
+        largest = np.abs(np.asarray(a)).max(axis=tuple(range(len(a.shape) - 1)))
+        assert (np.abs(np.subtract(a, b)) <= error * largest * 1.001 + 1e-7).all()
+    with h5py.File(tmp_path / "w.h5") as stored:
+        assert (stored["large/0"].dtype == np.int8) == int8
+        assert stored["head/0"].dtype == np.float16
+
+
+def test_what_is_not_finite_is_not_written(tmp_path):
+    model = small()
+    model.get_layer("head").bias.assign([1e6] * 5)
+    with pytest.raises(ValueError, match="head/1 does not fit float16"):
+        write_weights(model, tmp_path / "w.h5")
+
+
+def refused(path, match, model=None):
+    model = model or small()
+    before = [np.asarray(w).copy() for w in model.weights]
+    with pytest.raises(ValueError, match=match):
+        read_weights(model, path)
+    for a, b in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_other_models(file):
+    refused(file, r"head/0 must be \(64, 7\)", small(7))
+
+
+def test_missing_and_extra(file):
+    with h5py.File(file, "a") as stored:
+        stored["head/other"] = np.zeros(3)
+    refused(file, "weights of another model.*head/other")
+    with h5py.File(file, "a") as stored:
+        del stored["head/other"], stored["bn/1"]
+    refused(file, "lacks bn/1")
+
+
+@pytest.mark.parametrize("content", [b"", b"no", b"\x89HDF\r\n\x1a\n" + b"\0" * 3000])
+def test_no_hdf5(tmp_path, content):
+    (tmp_path / "w.h5").write_bytes(content)
+    refused(tmp_path / "w.h5", "holds no weights")
+
+
+def test_truncated(file):
+    content = file.read_bytes()
+    for length in (len(content) // 2, len(content) - 100):
+        file.write_bytes(content[:length])
+        refused(file, "holds no weights|lacks|damaged|unable")
+
+
+def test_a_pickled_group(file):
+    with h5py.File(file, "a") as stored:
+        del stored["bn/1"]
+        stored["bn/1"] = np.void(b"cos\nsystem\n(S'true'\ntR.")
+    refused(file, "bn/1 must be")
+
+
+def test_a_bomb(file):
+    with h5py.File(file, "a") as stored:
+        del stored["bn/1"]
+        stored.create_dataset("bn/1", (10**6, 10**6), "float16", compression="gzip", chunks=True)
+    refused(file, r"bn/1 must be \(64,\)")
+
+
+@pytest.mark.parametrize("link", [h5py.SoftLink("/head/0"), h5py.ExternalLink("/etc/passwd", "/")])
+def test_links(file, link):
+    with h5py.File(file, "a") as stored:
+        del stored["bn/1"]
+        stored["bn/1"] = link
+    refused(file, "link")
+
+
+def test_virtual_and_external_storage(file, tmp_path):
+    (tmp_path / "raw").write_bytes(b"\0" * 128)
+    with h5py.File(file, "a") as stored:
+        del stored["bn/1"]
+        stored.create_dataset("bn/1", (64,), "float16", external=[(str(tmp_path / "raw"), 0, 128)])
+    refused(file, "no numbers of its own")
+    layout = h5py.VirtualLayout((64,), "float16")
+    layout[:] = h5py.VirtualSource(str(file), "bn/0", (64,))
+    with h5py.File(file, "a") as stored:
+        del stored["bn/1"]
+        stored.create_virtual_dataset("bn/1", layout)
+    refused(file, "no numbers of its own")
+
+
+def test_nan(file):
+    with h5py.File(file, "a") as stored:
+        stored["bn/1"][3] = np.nan
+    refused(file, "not finite")
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_weights(small(), tmp_path / "w.h5")
