@@ -1,0 +1,119 @@
+"""Object regions inside a TensorFlow graph: what `fcam_tf.localization` does, for served models.
+
+Core TensorFlow operations only, so that any server runs them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from fcam_tf.localization import NO_BOX, OTSU
+
+_LEVELS = 256
+
+
+def object_masks(heatmaps: Any, threshold: str | float) -> Any:
+    """Return the largest region above a threshold, see ``localization.threshold_level``.
+
+    Args:
+        heatmaps: (B, H, W) float in [0, 1].
+        threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
+
+    Returns:
+        (B, H, W) bool.
+    """
+    values = tf.cast(tf.clip_by_value(255.0 * tf.cast(heatmaps, tf.float64), 0, 255), tf.int32)
+    peaks = tf.reduce_max(values, axis=(1, 2))
+    if threshold == OTSU:
+        levels = _otsu(values)
+    else:
+        levels = tf.cast(float(threshold) * tf.cast(peaks, tf.float64), tf.int32)
+    levels = tf.maximum(0, tf.minimum(levels, peaks - 1))
+    return largest_components(values > levels[:, None, None])
+
+
+def largest_components(masks: Any) -> Any:
+    """Keep the 8-connected component with the most pixels, the first in reading order on ties.
+
+    Args:
+        masks: (B, H, W) bool.
+
+    Returns:
+        (B, H, W) bool.
+    """
+    batch, height, width = tf.unstack(tf.shape(masks))
+    number = batch * height * width
+    places = tf.reshape(tf.range(1, number + 1), (batch, height, width))
+    start = tf.where(masks, places, 0)
+
+    def step(labels: Any, _: Any) -> tuple[Any, Any]:
+        # Take over the largest label beside, then the label of the pixel that it names: paths of
+        # any length are covered in few steps.
+        spread = tf.nn.max_pool2d(labels[..., None], 3, 1, "SAME")[..., 0]
+        spread = tf.where(masks, spread, 0)
+        table = tf.concat([[0], tf.reshape(spread, [-1])], axis=0)
+        found = tf.gather(table, spread)
+        return found, tf.reduce_any(found != labels)
+
+    labels, _ = tf.while_loop(lambda _, changed: changed, step, (start, tf.reduce_any(masks)))
+    flat = tf.reshape(labels, [-1])
+    sizes = tf.math.unsorted_segment_sum(tf.ones_like(flat), flat, number + 1)
+    first = tf.math.unsorted_segment_min(tf.range(number), flat, number + 1)
+    rank = tf.cast(sizes, tf.int64) * tf.cast(number + 1, tf.int64) - tf.cast(first, tf.int64)
+    ranks = tf.where(masks, tf.gather(rank, labels), tf.constant(-1, tf.int64))
+    return masks & (ranks == tf.reduce_max(ranks, axis=(1, 2), keepdims=True))
+
+
+def boxes_of(masks: Any) -> Any:
+    """Return the smallest boxes around masks.
+
+    Args:
+        masks: (B, H, W) bool.
+
+    Returns:
+        (B, 4) int32 x0, y0, x1, y1, all inclusive; `NO_BOX` where a mask is empty.
+    """
+    sides = []
+    for axis in (1, 2):  # columns, rows
+        there = tf.cast(tf.reduce_any(masks, axis=axis), tf.int32)
+        last = tf.shape(there)[1] - 1 - tf.argmax(there[:, ::-1], axis=1, output_type=tf.int32)
+        sides.append((tf.argmax(there, axis=1, output_type=tf.int32), last))
+    (x0, x1), (y0, y1) = sides
+    some = tf.reduce_any(masks, axis=(1, 2))[:, None]
+    return tf.where(some, tf.stack([x0, y0, x1, y1], axis=1), tf.constant([NO_BOX], tf.int32))
+
+
+def scale_boxes(boxes: Any, source: Any, target: Any) -> Any:
+    """Carry boxes over to pictures of other sizes, see ``localization.scale_box``.
+
+    Args:
+        boxes: (B, 4) int32.
+        source: (2,) int32 width and height of the frame that the boxes are in.
+        target: (B, 2) int32 width and height of each picture.
+
+    Returns:
+        (B, 4) int32.
+    """
+    scaled = tf.concat(
+        [
+            boxes[:, :2] * target // source,
+            -((boxes[:, 2:] + 1) * -target // source) - 1,
+        ],
+        axis=1,
+    )
+    return tf.where(boxes == tf.constant([NO_BOX], tf.int32), boxes, scaled)
+
+
+def _otsu(values: Any) -> Any:
+    flat = tf.reshape(values, (tf.shape(values)[0], -1))
+    counts = tf.math.bincount(flat, minlength=_LEVELS, maxlength=_LEVELS, axis=-1)
+    counts = tf.cast(counts, tf.float64)
+    moments = counts * tf.range(_LEVELS, dtype=tf.float64)
+    below, above = tf.cumsum(counts, axis=1), tf.cumsum(counts, axis=1, reverse=True)
+    mean_below = tf.cumsum(moments, axis=1) / tf.maximum(below, 1)
+    mean_above = tf.cumsum(moments, axis=1, reverse=True) / tf.maximum(above, 1)
+    distance = mean_below[:, :-1] - mean_above[:, 1:]
+    variance = below[:, :-1] * above[:, 1:] * distance**2
+    return tf.argmax(variance, axis=1, output_type=tf.int32)
