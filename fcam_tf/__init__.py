@@ -12,6 +12,7 @@ _SUBPACKAGES = (
     "cams",
     "data",
     "evaluation",
+    "export",
     "losses",
     "metrics",
     "models",

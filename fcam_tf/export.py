@@ -1,0 +1,152 @@
+"""Export for TF Serving: a SavedModel that needs nothing of ours to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fcam_tf.atomic import new_folder
+from fcam_tf.graphs import regions
+from fcam_tf.localization import check_threshold
+from fcam_tf.models import FCAM
+
+BYTES = "serve_bytes"
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+LARGEST = 2**26  # pixels of a photo; what decodes to more is refused before it fills the memory
+
+
+def export(
+    model: FCAM,
+    path: str | Path,
+    *,
+    threshold: str | float | None = None,
+    warmup: bool = True,
+) -> Path:
+    """Write a model as a SavedModel of core TensorFlow operations.
+
+    Signatures:
+
+    - ``serving_default(images)``: (B, H, W, 3) float32 RGB in [0, 255], any size;
+    - ``serve_uint8(images)``: the same for uint8;
+    - ``serve_bytes(image_bytes)``: (B,) JPEG or PNG files, photos of any sizes in one batch.
+
+    Outputs: ``heatmap`` (B, H, W) float32 in [0, 1], ``label`` (B,) int64, ``score`` (B,) and
+    ``logits`` (B, classes) float32, ``boxes`` (B, 4) int32 x0, y0, x1, y1, all inclusive
+    (0, 0, -1, -1 where nothing was found). For files, heat maps are those of the square that photos
+    are resized to, boxes are in each photo's own pixels, and ``mask_png`` (B,) holds the object as
+    a PNG file of the photo's size, 255 inside.
+
+    An image that holds NaN or infinity, or a file that cannot be decoded, fails its request.
+
+    Args:
+        model: the F-CAM.
+        path: folder to make, by TF Serving's convention a number: ``serving/1``.
+        threshold: what counts as object; None for the model's own.
+        warmup: add requests that TF Serving runs before it takes others.
+
+    Returns:
+        The folder, which appears whole.
+
+    Raises:
+        TypeError: ``model`` is no F-CAM.
+        FileExistsError: ``path`` exists.
+        ValueError: unknown ``threshold``.
+        OSError: it cannot be written.
+    """
+    if not isinstance(model, FCAM):
+        raise TypeError(f"`model` must be an fcam_tf.models.FCAM. Received: {type(model)}.")
+    threshold = check_threshold(model.threshold if threshold is None else threshold)
+    size = model.input_size
+    fixed = model.input_shape[1:3]
+
+    def localize(images: Any) -> dict[str, Any]:
+        outputs = model(images, training=False)
+        heatmaps = tf.nn.softmax(outputs["fcam"])[..., 1]
+        probabilities = tf.nn.softmax(outputs["logits"])
+        return {
+            "heatmap": heatmaps,
+            "label": tf.argmax(probabilities, axis=1),
+            "score": tf.reduce_max(probabilities, axis=1),
+            "logits": outputs["logits"],
+        }
+
+    def serve(images: Any) -> dict[str, Any]:
+        images = tf.debugging.check_numerics(tf.cast(images, tf.float32), "images")
+        found = localize(images)
+        masks = regions.object_masks(found["heatmap"], threshold)
+        return {**found, "boxes": regions.boxes_of(masks)}
+
+    def serve_bytes(files: Any) -> dict[str, Any]:
+        images, sizes = tf.map_fn(
+            lambda file: _decode(file, size),
+            files,
+            fn_output_signature=(tf.TensorSpec((size, size, 3)), tf.TensorSpec((2,), tf.int32)),
+        )
+        found = localize(images)
+        masks = regions.object_masks(found["heatmap"], threshold)
+        boxes = regions.scale_boxes(regions.boxes_of(masks), tf.constant([size, size]), sizes)
+        pictures = tf.map_fn(
+            lambda pair: _encode(*pair), (masks, sizes), fn_output_signature=tf.string
+        )
+        return {**found, "boxes": boxes, "mask_png": pictures}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    shape = (None, *fixed, 3)
+    archive.add_endpoint("serving_default", serve, [tf.TensorSpec(shape, tf.float32, "images")])
+    archive.add_endpoint("serve_uint8", serve, [tf.TensorSpec(shape, tf.uint8, "images")])
+    archive.add_endpoint(BYTES, serve_bytes, [tf.TensorSpec((None,), tf.string, "image_bytes")])
+    path = Path(path)
+    with new_folder(path) as place:
+        archive.write_out(str(place), verbose=False)
+        if warmup:
+            _write_warmup(place / WARMUP, path.resolve().parent.name, size)
+    return path
+
+
+def _decode(file: Any, size: int) -> tuple[Any, Any]:
+    """Return a photo as a square of the model's size, and its own width and height."""
+    image = tf.io.decode_image(file, channels=3, expand_animations=False)
+    image = tf.ensure_shape(image, (None, None, 3))
+    height, width = tf.unstack(tf.shape(image)[:2])
+    with tf.control_dependencies(
+        [tf.debugging.assert_less_equal(height * width, LARGEST, "the photo has too many pixels")]
+    ):
+        resized = tf.image.resize(image, (size, size), antialias=True)
+    return tf.clip_by_value(tf.round(resized), 0, 255), tf.stack([width, height])
+
+
+def _encode(mask: Any, size: Any) -> Any:
+    scaled = tf.image.resize(tf.cast(mask, tf.uint8)[..., None] * 255, size[::-1], method="nearest")
+    return tf.io.encode_png(scaled)
+
+
+def _write_warmup(path: Path, name: str, size: int) -> None:
+    """Write the requests that TF Serving answers before it takes others.
+
+    A PredictionLog of tensorflow_serving/apis holds them; its few fields are written by number.
+    """
+    picture = tf.io.encode_jpeg(tf.zeros((size, size, 3), tf.uint8)).numpy()
+    requests = {
+        "serving_default": ("images", tf.make_tensor_proto(tf.zeros((1, size, size, 3)))),
+        BYTES: ("image_bytes", tf.make_tensor_proto([picture])),
+    }
+    path.parent.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature, (key, tensor) in requests.items():
+            spec = _field(1, name.encode()) + _field(3, signature.encode())
+            pair = _field(1, key.encode()) + _field(2, tensor.SerializeToString())
+            request = _field(1, spec) + _field(2, pair)
+            writer.write(_field(6, _field(1, request)))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Encode a field of a protocol buffer that holds bytes."""
+    length, count = b"", len(content)
+    while count > 127:
+        length += bytes([count & 127 | 128])
+        count >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([count]) + content

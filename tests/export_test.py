@@ -1,0 +1,170 @@
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from fcam_tf import cli
+from fcam_tf.export import WARMUP, export
+from fcam_tf.models import FCAM
+from tests.models.tiny import photos, tiny_classifier
+
+IMAGES = photos(3, 48)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(8, 6, 4), threshold=0.6)
+    model.input_size = 64
+    return model
+
+
+@pytest.fixture(scope="module")
+def served(model, tmp_path_factory):
+    return export(model, tmp_path_factory.mktemp("serving") / "tiny" / "1")
+
+
+@pytest.fixture(scope="module")
+def signatures(served):
+    return tf.saved_model.load(str(served)).signatures
+
+
+def encoded(image, form):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, form, quality=95)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "serve_uint8"])
+@pytest.mark.parametrize("shape", [(48, 48), (33, 50)])
+def test_answers_are_those_of_localize(model, signatures, signature, shape):
+    images = IMAGES[:, : shape[0], : shape[1]]
+    rest = [shape[i] - images.shape[i + 1] for i in (0, 1)]
+    images = np.pad(images, [(0, 0), (0, rest[0]), (0, rest[1]), (0, 0)])
+    dtype = "uint8" if signature == "serve_uint8" else "float32"
+    found = signatures[signature](images=tf.constant(images.astype(dtype)))
+    expected = model.localize(images)
+    np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-5)
+    np.testing.assert_array_equal(found["label"], expected.labels)
+    np.testing.assert_allclose(found["score"], expected.scores, atol=1e-5)
+    np.testing.assert_array_equal(found["boxes"], expected.boxes)
+
+
+def test_files_of_different_sizes(model, signatures):
+    big = np.array(Image.fromarray(IMAGES[0]).resize((120, 90)))
+    files = [encoded(big, "PNG"), encoded(IMAGES[1], "JPEG")]
+    answer = signatures["serve_bytes"](image_bytes=tf.constant(files))
+    found = {name: value.numpy() for name, value in answer.items()}
+    square = tf.image.resize(big.astype("float32"), (64, 64), antialias=True)
+    expected = model.localize(np.clip(np.round(square), 0, 255)[None])
+    np.testing.assert_allclose(found["heatmap"][0], expected.heatmaps[0], atol=1e-5)
+    for n, (width, height) in enumerate([(120, 90), (48, 48)]):
+        mask = np.array(Image.open(io.BytesIO(found["mask_png"][n])))
+        assert mask.shape == (height, width)
+        x0, y0, x1, y1 = found["boxes"][n]
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        assert (mask[mask > 0] == 255).all()
+        assert abs(columns[0] - x0) <= 2
+        assert abs(columns[-1] - x1) <= 2
+        assert abs(rows[0] - y0) <= 2
+        assert abs(rows[-1] - y1) <= 2
+
+
+@pytest.mark.parametrize("files", [[b"garbage"], [b""], [encoded(IMAGES[0], "PNG")[:100]]])
+def test_bad_files_fail_their_request_alone(signatures, files):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        signatures["serve_bytes"](image_bytes=tf.constant(files))
+    good = signatures["serve_bytes"](image_bytes=tf.constant([encoded(IMAGES[0], "PNG")]))
+    assert good["label"].shape == (1,)
+
+
+def test_nan_and_empty_batches_fail(signatures):
+    bad = IMAGES.astype("float32")
+    bad[1, 2, 3] = np.nan
+    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN"):
+        signatures["serving_default"](images=tf.constant(bad))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        signatures["serving_default"](images=tf.zeros((0, 48, 48, 3)))
+
+
+FOREIGN = """
+import json, sys
+import numpy as np, tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+model = tf.saved_model.load(sys.argv[1])
+found = model.signatures["serving_default"](images=tf.constant(np.load(sys.argv[2])))
+proto = saved_model_pb2.SavedModel()
+proto.ParseFromString(open(sys.argv[1] + "/saved_model.pb", "rb").read())
+graph = proto.meta_graphs[0].graph_def
+used = {node.op for node in graph.node} | {n.op for f in graph.library.function for n in f.node_def}
+print(json.dumps({
+    "ours": [name for name in sys.modules if name.startswith("fcam")],
+    "unknown": sorted(op for op in used if op not in dir(tf.raw_ops)
+                      and op not in {f.signature.name for f in graph.library.function}),
+    "python": [op for op in used if "PyFunc" in op],
+    "boxes": found["boxes"].numpy().tolist(),
+}))
+"""
+
+
+def test_it_runs_where_nothing_of_ours_is(served, model, tmp_path):
+    np.save(tmp_path / "images.npy", IMAGES.astype("float32"))
+    run = subprocess.run(
+        [sys.executable, "-c", FOREIGN, str(served), tmp_path / "images.npy"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["ours"] == found["unknown"] == found["python"] == []
+    np.testing.assert_array_equal(found["boxes"], model.localize(IMAGES).boxes)
+
+
+def test_warmup_requests_are_prediction_logs(served):
+    prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(served / WARMUP))
+    ]
+    requests = [log.predict_log.request for log in logs]
+    assert [r.model_spec.signature_name for r in requests] == ["serving_default", "serve_bytes"]
+    assert {r.model_spec.name for r in requests} == {"tiny"}
+    assert tf.make_ndarray(requests[0].inputs["images"]).shape == (1, 64, 64, 3)
+
+
+def test_nothing_half_is_left_behind(model, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fcam_tf.export._write_warmup", full)
+    with pytest.raises(OSError, match="No space"):
+        export(model, tmp_path / "1")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_arguments(model, served):
+    with pytest.raises(FileExistsError):
+        export(model, served)
+    with pytest.raises(TypeError, match="FCAM"):
+        export(tiny_classifier(), served)
+    with pytest.raises(ValueError, match="threshold"):
+        export(model, served, threshold=2)
+
+
+def test_command(model, tmp_path, capfd):
+    model.save(tmp_path / "a.keras")
+
+    def status(*arguments):
+        return cli.run(["fcam", "export", *map(str, arguments)])
+
+    assert status(tmp_path / "a.keras", tmp_path / "s" / "1", "--threshold=0.3") == 0
+    assert (tmp_path / "s" / "1" / "saved_model.pb").exists()
+    assert status(tmp_path / "a.keras", tmp_path / "s" / "1") == 2
+    assert status(tmp_path / "a.keras") == 2
+    assert status("resnet51_cam", tmp_path / "t") == 2
+    assert "resnet50_cam" in capfd.readouterr().err
