@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
     """Write what is missing."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    from fcam_tf.zoo.card import CARD, check_card, read_card  # noqa: PLC0415
+    from fcam_tf.zoo.cards import CARD, check_card, read_card  # noqa: PLC0415
 
     root = Path(_ZOO.value)
     for backbone in BACKBONES:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.localize import METHODS, MODELS, check_model
+from fcam_tf.commands.localize import METHODS
+from fcam_tf.commands.model import HELP, check_model, load_model, named
 from fcam_tf.commands.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "`MODEL`: the name of a pretrained classifier, a model saved as .keras, or a training run",
+        f"`MODEL`: {HELP}",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -176,12 +177,9 @@ def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settin
         from fcam_tf import models  # noqa: PLC0415
         from fcam_tf.predict.localizer import default_layer, default_method  # noqa: PLC0415
 
-        saved = values.model not in MODELS
-        if saved:
-            model = models.load(values.model)
-            content = models.saved_file(values.model).read_bytes()
-        else:
-            model = models.Classifier(values.model)
+        saved = not named(values.model)
+        content = models.saved_file(values.model).read_bytes() if saved else b""
+        model = load_model(values.model)
         method = values.method or default_method(model)
         layer = values.layer.split(",") if values.layer else default_layer(model, method)
         source = evaluation.ModelMaps(model, method, layer)

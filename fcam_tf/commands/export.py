@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
+from fcam_tf.commands.model import check_model, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 
 _DETAILS = """\
@@ -37,16 +36,14 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     if len(arguments) != 2:
         raise app.UsageError("name a model and a folder")
     name, folder = arguments
+    check_model(name)
     with quiet_tensorflow():
         from rich.console import Console  # noqa: PLC0415
 
-        from fcam_tf import models, zoo  # noqa: PLC0415
         from fcam_tf.export import export  # noqa: PLC0415
     notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
     try:
-        saved = name.endswith(".keras") or Path(name).is_dir()
-        model = models.load(name) if saved else zoo.load(name)
-        path = export(model, folder, threshold=values.threshold)
+        path = export(load_model(name), folder, threshold=values.threshold)
     except (TypeError, ValueError, FileExistsError, FileNotFoundError) as error:
         raise app.UsageError(str(error)) from None
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
+from fcam_tf.commands.model import HELP, check_model, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from fcam_tf.predict import Job, Localizer, Settings
 
 # Here too so that help and a misspelt name need no TensorFlow; a test holds them to the truth.
-MODELS = ("efficientnetlite_b0",)
 AUTO, OWN = "auto", "fcam"
 METHODS = (
     *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
@@ -47,7 +47,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "model",
         "efficientnetlite_b0",
-        "`MODEL`: the name of a pretrained classifier, a model saved as .keras, or a training run",
+        f"`MODEL`: {HELP}",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -135,28 +135,13 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
     return 1 if job.failures else 0
 
 
-def check_model(name: str) -> None:
-    """Refuse what is neither a saved model nor the name of one, without TensorFlow."""
-    if name.endswith(".keras"):
-        if not Path(name).is_file():
-            raise app.UsageError(f"--model {name}: there is no such file")
-    elif name not in MODELS and not Path(name).is_dir():
-        raise app.UsageError(
-            f"--model {name!r} is no pretrained classifier; there is {', '.join(MODELS)}, or give "
-            "a model that was saved as .keras, or the folder of a training run"
-        )
-
-
 def _localizer(settings: Settings) -> Localizer:
     """Load the model, and check what only the model can tell."""
     with quiet_tensorflow():
-        from fcam_tf import models, predict  # noqa: PLC0415
+        from fcam_tf import predict  # noqa: PLC0415
 
         with _usage_errors(ValueError, FileNotFoundError):
-            if settings.model in MODELS:
-                model = models.Classifier(settings.model)
-            else:
-                model = models.load(settings.model)
+            model = load_model(settings.model)
             layer = settings.layer.split(",") if settings.layer else None
             method = None if settings.method == AUTO else settings.method
             localizer = predict.Localizer(model, method, settings.threshold, layer)

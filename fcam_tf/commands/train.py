@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
+from fcam_tf.commands.model import check_model, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     for name in ("data", "out") if stage == "classifier" else ("data", "model", "out"):
         if not values[name].value:
             raise app.UsageError(f"--{name} is missing")
+    if stage == "fcam":
+        check_model(values.model)
     from rich.console import Console  # noqa: PLC0415
 
     notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
@@ -160,8 +163,9 @@ def _train(
         if stage == "classifier":
             model = _classifier(values, train)
         else:
+            given = load_model(values.model)
             model = models.FCAM.from_classifier(
-                models.load(values.model),
+                given.source if isinstance(given, models.FCAM) else given,
                 method=values.method,
                 decoder_filters=recipe.decoder_filters or None,
                 seed=recipe.seed,

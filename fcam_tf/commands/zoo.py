@@ -18,7 +18,7 @@ from fcam_tf.commands.quiet import quiet_tensorflow
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fcam_tf.zoo.card import Card
+    from fcam_tf.zoo.cards import Card
 
 ACTIONS = ("list", "show", "verify", "make")
 
@@ -130,7 +130,7 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
     from rich.console import Console  # noqa: PLC0415
 
     from fcam_tf import zoo  # noqa: PLC0415
-    from fcam_tf.zoo.verify import verify_scores  # noqa: PLC0415
+    from fcam_tf.zoo.checks import verify_scores  # noqa: PLC0415
 
     status, answers = 0, Console(highlight=False, soft_wrap=True)
     for name in names:

@@ -1,9 +1,25 @@
 """The zoo: F-CAMs by name, their cards, and where their weights come from."""
 
-from fcam_tf.zoo.card import read_card as read_card
-from fcam_tf.zoo.fetch import WeightsDamagedError as WeightsDamagedError
-from fcam_tf.zoo.registry import card as card
-from fcam_tf.zoo.registry import list_models as list_models
-from fcam_tf.zoo.registry import load as load
-from fcam_tf.zoo.registry import save as save
-from fcam_tf.zoo.verify import verify as verify
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from fcam_tf.zoo.cards import read_card as read_card
+from fcam_tf.zoo.entries import folders as folders
+
+_LAZY = {  # these import TensorFlow
+    **dict.fromkeys(("card", "list_models", "load", "save"), "registry"),
+    **dict.fromkeys(("verify", "verify_scores"), "checks"),
+    "WeightsDamagedError": "fetch",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"fcam_tf.zoo.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'fcam_tf.zoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -13,10 +13,10 @@ import filelock
 import fsspec
 import rich.progress
 
-from fcam_tf.zoo.card import Card
+from fcam_tf.zoo.cards import Card
+from fcam_tf.zoo.entries import ZOO
 from fcam_tf.zoo.weights import WEIGHTS
 
-ZOO = "FCAM_ZOO"
 _CHUNK = 2**20  # bytes
 
 

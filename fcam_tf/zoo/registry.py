@@ -8,7 +8,6 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.weights import HEAD
 from fcam_tf.names import lookup
 from fcam_tf.zoo import weights as weights_file
-from fcam_tf.zoo.card import CARD, Card, check_card, read_card
-from fcam_tf.zoo.fetch import ZOO, find_weights
-from fcam_tf.zoo.verify import reference_output
+from fcam_tf.zoo.cards import CARD, Card, check_card, read_card
+from fcam_tf.zoo.checks import reference_output
+from fcam_tf.zoo.entries import ZOO, folders
+from fcam_tf.zoo.fetch import find_weights
 
 IMAGENET = "imagenet"
 
@@ -31,7 +31,7 @@ def list_models(pattern: str = "*", status: str | None = None) -> list[str]:
         pattern: with ``*`` and ``?``, as of a shell.
         status: "trained" or "architecture" for those alone.
     """
-    names = fnmatch.filter(sorted(_folders()), pattern)
+    names = fnmatch.filter(sorted(folders()), pattern)
     return [name for name in names if status is None or card(name)["status"] == status]
 
 
@@ -217,13 +217,4 @@ def _with_head(
 
 
 def _folder(name: str) -> Path:
-    return lookup(_folders(), name, "name")
-
-
-def _folders() -> dict[str, Path]:
-    """Return the folders of entries by name: the user's own first, then those that come along."""
-    beside = Path(__file__).parents[2] / "zoo"  # in a source checkout
-    bundled = beside if beside.is_dir() else Path(str(resources.files("fcam_tf.zoo") / "entries"))
-    own = os.environ.get(ZOO, "")
-    roots = [bundled, *([Path(own)] if own and "://" not in own else [])]
-    return {path.parent.name: path.parent for root in roots for path in root.glob(f"*/{CARD}")}
+    return lookup(folders(), name, "name")

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 
 from fcam_tf import cams, cli, models
-from fcam_tf.commands import localize
+from fcam_tf.commands import localize, model
 from tests.models.tiny import tiny_classifier
 
 # Keras saves variables through an old protocol of NumPy's.
@@ -23,7 +23,7 @@ def status(*arguments):
 def test_the_names_that_help_shows_are_the_ones_there_are():
     assert set(localize.METHODS) == set(cams.METHODS)
     pretrained = {name for name, spec in models.BACKBONES.items() if spec.source.has_head}
-    assert set(localize.MODELS) == pretrained
+    assert set(model.CLASSIFIERS) == pretrained
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
     ("wrong", "message"),
     [
         (["--model=none.keras"], "--model none.keras: there is no such file"),
-        (["--model=resnet50"], "'resnet50' is no pretrained classifier; there is efficientnetlite"),
+        (["--model=resnet50"], "Did you mean 'resnet50_cam'"),
         (["--threshold=high"], r"--threshold must be 'otsu' or a number in [0, 1]. Received: high"),
         (["--out=photos/0.png"], "--out photos/0.png is not a folder"),
         (["--method=layrcam"], "value should be one of <auto|fcam|cam|"),

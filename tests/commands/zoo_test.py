@@ -73,3 +73,15 @@ def test_make_and_measure_again(tmp_path, capfd):
 def test_wrong_usage(arguments, message, capfd):
     assert status(*arguments) == 2
     assert message in capfd.readouterr().err
+
+
+def test_other_commands_take_names(tmp_path, capfd):
+    from skimage import data, io  # noqa: PLC0415
+
+    io.imsave(tmp_path / "cat.png", data.chelsea(), check_contrast=False)
+    command = ("localize", tmp_path / "cat.png", "--model", NAME, "--out", tmp_path / "out")
+    assert cli.run(["fcam", *map(str, command)]) == 0
+    assert (tmp_path / "out" / "cat_overlay.png").exists()
+    capfd.readouterr()
+    assert cli.run(["fcam", "localize", str(tmp_path / "cat.png"), f"--model={NAME[:-1]}"]) == 2
+    assert f"Did you mean '{NAME}'" in capfd.readouterr().err

@@ -120,7 +120,7 @@ def test_http(card, elsewhere, tmp_path, monkeypatch):
 
 def test_two_processes_fetch_once(elsewhere, tmp_path):
     code = (
-        "import sys, pathlib; from fcam_tf.zoo.card import read_card;"
+        "import sys, pathlib; from fcam_tf.zoo.cards import read_card;"
         "from fcam_tf.zoo.fetch import find_weights;"
         "print(find_weights(read_card(sys.argv[1]), pathlib.Path(sys.argv[2])))"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fcam_tf.models import FCAM
-from fcam_tf.zoo.card import Card
+from fcam_tf.zoo.cards import Card
 
 _SIZE = 64
 _CLASSES = 10

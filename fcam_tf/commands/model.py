@@ -1,0 +1,57 @@
+"""What ``--model`` takes: a name, a file or a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import app
+
+if TYPE_CHECKING:
+    import keras
+
+HELP = "the name of a model (`fcam zoo list`) or pretrained classifier, a .keras file, or a run"
+# Here too so that help and a misspelt name need no TensorFlow; a test holds it to the truth.
+CLASSIFIERS = ("efficientnetlite_b0",)
+
+
+def check_model(name: str) -> None:
+    """Refuse what is no model, without TensorFlow.
+
+    Raises:
+        absl.app.UsageError: it is none.
+    """
+    if name.endswith(".keras"):
+        if not Path(name).is_file():
+            raise app.UsageError(f"--model {name}: there is no such file")
+    elif not named(name) and not Path(name).is_dir():
+        from fcam_tf import zoo  # noqa: PLC0415
+        from fcam_tf.names import lookup  # noqa: PLC0415
+
+        try:
+            lookup({**zoo.folders(), **dict.fromkeys(CLASSIFIERS)}, name, "model")
+        except ValueError as error:
+            text = str(error).replace("`model`", "--model")
+            raise app.UsageError(
+                f"{text} Or give a model that was saved as .keras, or the folder of a training run."
+            ) from None
+
+
+def named(name: str) -> bool:
+    """Tell whether a model is meant by its name."""
+    from fcam_tf import zoo  # noqa: PLC0415
+
+    return name in CLASSIFIERS or name in zoo.folders()
+
+
+def load_model(name: str) -> keras.Model:
+    """Load a classifier or an F-CAM.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: it cannot be had; the message says why.
+    """
+    from fcam_tf import models, zoo  # noqa: PLC0415
+
+    if name in CLASSIFIERS:
+        return models.Classifier(name)
+    return zoo.load(name) if named(name) else models.load(name)
