@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from fcam_tf.evaluation.scoring import same_classes, score_split
 from fcam_tf.evaluation.sources import MapSource
 from fcam_tf.evaluation.summary import Summary
 from fcam_tf.evaluation.truth import check_split
+from fcam_tf.models.saved import BEST
 from fcam_tf.predict.results import SettingsChangedError
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ class Settings:
         method: how maps are made; "maps" for files.
         layer: names of the layers to weigh, with commas; empty for the method's own choice.
         maps: folder of .npy files, empty without.
+        maps_sha256: of the names, sizes and dates of these files, empty without.
         data: the data set.
         split: its split.
-        truth_sha256: of ids, labels, sizes and boxes of the splits.
+        truth_sha256: of ids, labels, sizes, boxes and names of masks of the splits.
         threshold_split: where thresholds are chosen for the figures without an oracle, or empty.
         labels: "truth" or "predicted".
     """
@@ -59,6 +61,7 @@ class Settings:
     model_sha256: str = ""
     layer: str = ""
     maps: str = ""
+    maps_sha256: str = ""
     threshold_split: str = ""
     labels: str = "truth"
     truth_sha256: str = ""
@@ -68,8 +71,10 @@ class Settings:
         """A short name for tables."""
         if self.maps:
             return Path(self.maps).name
+        file = Path(self.model)
+        name = file.parent.name if file.name == BEST else file.name.removesuffix(".keras")
         layer = f" ({self.layer})" if self.layer else ""
-        return " ".join(filter(None, [Path(self.model).stem, f"{self.method}{layer}"]))
+        return " ".join(filter(None, [name, f"{self.method}{layer}"]))
 
 
 class Run:
@@ -243,16 +248,18 @@ def _begin(out: Path, settings: Settings, *, overwrite: bool) -> None:
     write_atomically(out / SETTINGS, (json.dumps(wanted, indent=1) + "\n").encode())
 
 
-def _fingerprint(splits: Any) -> str:
+def _fingerprint(splits: Iterable[Split]) -> str:
     """A hash of what scores depend on beside the images."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update("\n".join([split.name, *split.ids, *split.class_names]).encode())
         digest.update(split.labels.tobytes())
+        digest.update(b"" if split.sizes is None else split.sizes.tobytes())
         for boxes in split.boxes or ():
             digest.update(boxes.tobytes() + b";")
-        for masks in split.masks or ():
-            digest.update("\n".join(path.name for path in masks).encode() + b";")
+        for index, masks in enumerate(split.masks or ()):
+            names = [path.name for path in (*masks, split.ignores[index]) if path]
+            digest.update("\n".join(names).encode() + b";")
     return digest.hexdigest()
 
 

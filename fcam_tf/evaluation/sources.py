@@ -6,6 +6,7 @@ the command line knows.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,6 +132,9 @@ class StoredMaps:
         folder: with the files.
         ids: the images that will be asked for.
 
+    Attributes:
+        sha256: of the files' names, sizes and dates, by which changed maps are noticed.
+
     Raises:
         FileNotFoundError: if an image has no file; the message names the first few.
         ValueError: if two images would share a file.
@@ -160,6 +164,11 @@ class StoredMaps:
                 f"{folder} lacks the maps of {len(missing)} of {len(ids)} images: {shown}. "
                 f"The first would be {wanted}"
             )
+        digest = hashlib.sha256()
+        for file in self._files.values():
+            about = file.stat()
+            digest.update(f"{file.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+        self.sha256 = digest.hexdigest()
 
     def __call__(
         self, ids: Sequence[str], images: Any, labels: Any

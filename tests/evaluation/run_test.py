@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fcam_tf.evaluation import Center, Evaluation, Run
+from fcam_tf.evaluation import Center, Evaluation, Run, Settings
 from fcam_tf.predict import SettingsChangedError
 
 HEADLINES = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "Top1Loc", "Top5Loc", "accuracy")
@@ -68,17 +68,41 @@ def test_other_settings_are_refused_until_told_to_start_afresh(settings, tmp_pat
     assert run.settings.labels == "predicted"
 
 
-def test_changed_truth_is_another_setting(settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda split: {"boxes": tuple(boxes + 1 for boxes in split.boxes)},
+        lambda split: {"sizes": split.sizes + 1},
+        lambda split: {"labels": split.labels[::-1].copy()},
+        lambda split: {"masks": split.masks[::-1]},
+        lambda split: {"ignores": split.masks[0][:1] * len(split)},
+    ],
+)
+def test_changed_truth_is_another_setting(settings, tmp_path, monkeypatch, change):
     Evaluation(Center(), settings, tmp_path / "out").run()
     load = Evaluation.__init__.__globals__["load"]
 
     def moved(data, name):
         split = load(data, name)
-        return dataclasses.replace(split, boxes=tuple(boxes + 1 for boxes in split.boxes))
+        return dataclasses.replace(split, **change(split))
 
     monkeypatch.setattr("fcam_tf.evaluation.run.load", moved)
     with pytest.raises(SettingsChangedError, match="truth_sha256"):
         Evaluation(Center(), settings, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("given", "title"),
+    [
+        ({"model": "resnet50_layercam.cub"}, "resnet50_layercam.cub cam"),
+        ({"model": "/models/birds.keras", "layer": "P4,P5"}, "birds cam (P4,P5)"),
+        ({"model": "/runs/birds/best.keras"}, "birds cam"),
+        ({"model": "/runs/birds.v2"}, "birds.v2 cam"),
+        ({"maps": "/theirs/scoremaps"}, "scoremaps"),
+    ],
+)
+def test_titles(given, title):
+    assert Settings(method="cam", data="d", split="test", **given).title == title
 
 
 def test_a_folder_of_something_else_is_left_alone(settings, tmp_path):

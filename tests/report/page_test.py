@@ -78,6 +78,12 @@ def test_it_says_the_figures(page, perfect, finished):
     assert f"{change:+.1f}" in text
 
 
+def test_several_runs(perfect, finished):
+    text = Page(write_report(finished, perfect, finished).read_text("utf-8")).text
+    assert "center against truth, center" in text
+    assert text.count("\nimages that gain") == 1
+
+
 def test_one_run_alone(finished):
     parsed = Page(write_report(finished).read_text("utf-8"))
     assert "against" not in parsed.text[:200]
