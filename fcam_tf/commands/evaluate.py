@@ -171,10 +171,8 @@ def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settin
     if values.maps:
         splits = filter(None, [values.split, values.threshold_split])
         ids = [name for split in splits for name in data.load(values.data, split).ids]
-        source = evaluation.StoredMaps(values.maps, ids)
-        return source, dataclasses.replace(
-            settings, maps=_absolute(values.maps), maps_sha256=source.sha256
-        )
+        settings = dataclasses.replace(settings, maps=_absolute(values.maps))
+        return evaluation.StoredMaps(values.maps, ids), settings
     if values.method == _CENTER:
         return evaluation.Center(), settings
 

@@ -46,7 +46,6 @@ class Settings:
         method: how maps are made; "maps" for files.
         layer: names of the layers to weigh, with commas; empty for the method's own choice.
         maps: folder of .npy files, empty without.
-        maps_sha256: of the names, sizes and dates of these files, empty without.
         data: the data set.
         split: its split.
         truth_sha256: of ids, labels, sizes, boxes and names of masks of the splits.
@@ -61,7 +60,6 @@ class Settings:
     model_sha256: str = ""
     layer: str = ""
     maps: str = ""
-    maps_sha256: str = ""
     threshold_split: str = ""
     labels: str = "truth"
     truth_sha256: str = ""
@@ -171,7 +169,8 @@ class Evaluation:
             raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}")
         summaries = {}
         for name, split in self._splits.items():
-            parts = Parts(self.out, name, len(split))
+            stamps = self._source.stamps(split.ids) if self.settings.maps else None
+            parts = Parts(self.out, name, len(split), stamps)
             todo = len(parts.todo())
             with _progress(f"Scoring {name}", len(split), todo, console) as advance:
                 score_split(

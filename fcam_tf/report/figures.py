@@ -115,7 +115,7 @@ def activation_panel(runs: Sequence[Run]) -> Panel:
             highest = max(highest, float(np.sort(share)[-_MEDIAN]))
             low = float(np.sum(run.metrics["details"]["activation"][: share.size // 10]))
             said.append(f"{run.settings.title}: {low:.0%} of the pixels lie below 0.1")
-        axes.set(xlim=(0, 1), ylim=(0, 1.1 * highest), xlabel="activation")
+        axes.set(xlim=(0, 1), ylim=(0, 1.1 * highest or 1), xlabel="activation")
         axes.set_ylabel("share of pixels per 0.001")
         axes.set_title("Activation distribution")
 

@@ -73,7 +73,7 @@ def comparison(run: Run, others: Sequence[Run]) -> Table:
         rows.append([f"images that {what}", "", *map(str, counts), ""])
     heads = ["", *(each.settings.title for each in runs), "difference"]
     caption = (
-        "All runs, percent. Differences, and the images whose IoU gains or loses, are against "
+        "All runs, percent. Differences, and the images that gain or lose IoU, are against "
         f"{others[0].settings.title}."
     )
     return Table(caption, heads, rows)

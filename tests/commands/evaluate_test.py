@@ -71,8 +71,12 @@ def test_stored_maps(data, tmp_path, capfd):
     # Maps that were made again must not hide behind what was scored before.
     file = next(maps.rglob("*.npy"))
     np.save(file, np.load(file)[::-1])
-    assert status("--data", data, "--maps", maps, "--out", tmp_path / "a") == 2
-    assert "maps_sha256 was" in capfd.readouterr().err
+    assert status("--data", data, "--maps", maps, "--out", tmp_path / "a") == 0
+    assert metrics(tmp_path / "a")["PxAP"] != pxap.result()
+    np.save(file, np.full((224, 224), np.nan))
+    assert status("--data", data, "--maps", maps, "--out", tmp_path / "a") == 1
+    name = file.relative_to(maps).with_suffix("")
+    assert f"map of {name} holds NaN" in capfd.readouterr().err
     file.unlink()
     assert status("--data", data, "--maps", maps, "--out", tmp_path / "b") == 2
 
