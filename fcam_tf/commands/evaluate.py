@@ -30,10 +30,11 @@ Heat maps are scored against boxes (MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3) and mas
 of 224 x 224 pixels, as the WSOL benchmark does. All figures are percent. OUT gets metrics.json,
 results.csv (one row for each image) and report.html (one file: tables, curves, pictures).
 
-DATA is a folder in the benchmark's layout, tfds:caltech_birds2011, tfds:oxford_iiit_pet, or shapes
-(generated). Method center needs no model: it marks the middle of every image. With --maps, maps
-come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.npy (as the benchmark's
-code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
+DATA is a folder in the benchmark's layout (metadata/<split>/ and the images; the benchmark's own
+metadata/CUB can be linked there as metadata), tfds:caltech_birds2011, tfds:oxford_iiit_pet, or
+shapes (generated). Method center needs no model: it marks the middle of every image. With --maps,
+maps come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.npy (as the
+benchmark's code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
 
 The threshold is the best for the scored split, which is the benchmark's protocol and an oracle;
 --threshold-split val tells besides what the best threshold of val gives. What is scored is kept:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import scipy.signal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -109,7 +108,8 @@ def activation_panel(runs: Sequence[Run]) -> Panel:
     def draw(axes: Axes) -> None:
         highest = 0.0
         for run, colour in zip(runs, cycle(COLOURS)):
-            share = scipy.signal.medfilt(run.metrics["details"]["activation"], _MEDIAN)
+            share = np.pad(run.metrics["details"]["activation"], _MEDIAN // 2)
+            share = np.median(np.lib.stride_tricks.sliding_window_view(share, _MEDIAN), axis=1)
             centres = (np.arange(share.size) + 0.5) / share.size
             axes.plot(centres, share, color=colour, lw=1.1, label=run.settings.title)
             highest = max(highest, float(np.sort(share)[-_MEDIAN]))
