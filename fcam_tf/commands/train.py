@@ -253,7 +253,7 @@ def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
         split="test",
         model=str(run.folder.resolve()),
         model_sha256=training.fingerprint(model),
-        labels="truth" if evaluation.same_classes(source, split) else "predicted",
+        labels="truth" if training.knows_classes(model, split) else "predicted",
     )
     try:
         job = evaluation.Evaluation(source, settings, run.folder / "test")

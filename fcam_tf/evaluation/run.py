@@ -23,7 +23,7 @@ from fcam_tf.data import load
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import FOLDER, Parts
 from fcam_tf.evaluation.rows import Row
-from fcam_tf.evaluation.scoring import same_classes, score_split
+from fcam_tf.evaluation.scoring import score_split
 from fcam_tf.evaluation.sources import MapSource
 from fcam_tf.evaluation.summary import Summary
 from fcam_tf.evaluation.truth import check_split
@@ -202,13 +202,15 @@ def check_classes(source: MapSource, split: Split, labels: str) -> None:
     """
     if labels not in {"truth", "predicted"}:
         raise ValueError(f"`labels` must be 'truth' or 'predicted'. Received: {labels!r}")
-    if labels == "predicted" or source.num_classes is None or same_classes(source, split):
+    if labels == "predicted" or source.num_classes is None:
+        return
+    if split.has_classes(source.num_classes, source.class_names):
         return
     if source.num_classes != len(split.class_names):
         reason = f"{source.num_classes} classes, the data set {len(split.class_names)}"
     else:
         pairs = zip(source.class_names or (), split.class_names, strict=True)
-        own, wanted = next((a, b) for a, b in pairs if a != b)
+        own, wanted = next((a, b) for a, b in pairs if a.casefold() != b.casefold())
         reason = f"other classes than the data set, {own!r} where that has {wanted!r}"
     raise ValueError(
         f"the model has {reason}. Its maps of the true class cannot be asked for: choose `labels` "

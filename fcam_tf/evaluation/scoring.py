@@ -146,29 +146,10 @@ def _answers(
                 "the model's weights are damaged"
             )
         predicted, confidence = logits.argmax(axis=1), _softmax(logits).max(axis=1)
-        if same_classes(source, split):
+        if split.has_classes(source.num_classes, source.class_names):
             rank = class_rank(labels, logits, len(ids))
     for row in zip(indices, _scaled(maps, frame), rank, predicted, confidence, strict=True):
         yield _Answer(*row)
-
-
-def same_classes(source: MapSource, split: Split) -> bool:
-    """Whether a source's class scores are those of the data set's classes.
-
-    Their number decides, and the names where both are known.
-    """
-    if source.num_classes != len(split.class_names):
-        return False
-    if source.class_names is None or all(name.isdecimal() for name in split.class_names):
-        return True
-    own, wanted = (
-        [_plain(name) for name in names] for names in (source.class_names, split.class_names)
-    )
-    return own == wanted
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace("_", " ").strip()
 
 
 def _batches(
