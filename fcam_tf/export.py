@@ -36,8 +36,9 @@ def export(
     Outputs: ``heatmap`` (B, H, W) float32 in [0, 1], ``label`` (B,) int64, ``score`` (B,) and
     ``logits`` (B, classes) float32, ``boxes`` (B, 4) int32 x0, y0, x1, y1, all inclusive
     (0, 0, -1, -1 where nothing was found). For files, heat maps are those of the square that photos
-    are resized to, boxes are in each photo's own pixels, and ``mask_png`` (B,) holds the object as
-    a PNG file of the photo's size, 255 inside.
+    are resized to, boxes are in each photo's own pixels, and ``mask_bytes`` (B,) holds the object
+    as a PNG file of the photo's size, 255 inside. (By that ending TensorFlow Serving knows that its
+    JSON must have it in base64.)
 
     An image that holds NaN or infinity, or a file that cannot be decoded, fails its request.
 
@@ -91,7 +92,7 @@ def export(
         pictures = tf.map_fn(
             lambda pair: _encode(*pair), (masks, sizes), fn_output_signature=tf.string
         )
-        return {**found, "boxes": boxes, "mask_png": pictures}
+        return {**found, "boxes": boxes, "mask_bytes": pictures}
 
     archive = keras.export.ExportArchive()
     archive.track(model)

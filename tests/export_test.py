@@ -63,7 +63,7 @@ def test_files_of_different_sizes(model, signatures):
     expected = model.localize(np.clip(np.round(square), 0, 255)[None])
     np.testing.assert_allclose(found["heatmap"][0], expected.heatmaps[0], atol=1e-5)
     for n, (width, height) in enumerate([(120, 90), (48, 48)]):
-        mask = np.array(Image.open(io.BytesIO(found["mask_png"][n])))
+        mask = np.array(Image.open(io.BytesIO(found["mask_bytes"][n])))
         assert mask.shape == (height, width)
         x0, y0, x1, y1 = found["boxes"][n]
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -135,6 +135,20 @@ def test_warmup_requests_are_prediction_logs(served):
     assert [r.model_spec.signature_name for r in requests] == ["serving_default", "serve_bytes"]
     assert {r.model_spec.name for r in requests} == {"tiny"}
     assert tf.make_ndarray(requests[0].inputs["images"]).shape == (1, 64, 64, 3)
+
+
+def test_another_engine_gives_the_same(model, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    # A fixed threshold: with Otsu's, OpenVINO 2026.4 gives other boxes for all but the first image.
+    path = export(model, tmp_path / "1", threshold=0.5, warmup=False)
+    core = openvino.Core()
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # else bfloat16, where the processor has it
+    found = core.compile_model(core.read_model(path), "CPU", exact)(IMAGES.astype("float32"))
+    expected = model.localize(IMAGES, threshold=0.5)
+    np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-5)
+    np.testing.assert_array_equal(found["label"], expected.labels)
+    np.testing.assert_allclose(found["score"], expected.scores, atol=1e-5)
+    np.testing.assert_array_equal(found["boxes"], expected.boxes)
 
 
 def test_nothing_half_is_left_behind(model, tmp_path, monkeypatch):

@@ -119,7 +119,8 @@ def test_tests_mirror_sources():
             continue
         stem = path.stem.removesuffix("_test")
         stem = "__init__" if stem == "init" else stem
-        sources = [(PACKAGE / path).with_name(f"{stem}{ending}") for ending in (".py", ".cc")]
+        house = ROOT if path.parts[0] == "tools" else PACKAGE
+        sources = [(house / path).with_name(f"{stem}{ending}") for ending in (".py", ".cc")]
         assert any(source.exists() for source in sources), f"{test} tests no file"
 
 

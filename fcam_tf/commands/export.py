@@ -14,7 +14,8 @@ must have a decoder. FOLDER is made, by TF Serving's convention a number below t
 
 The SavedModel holds core TensorFlow operations only, so that any server runs it. Signatures:
 serving_default (images: float, any size), serve_uint8, serve_bytes (image_bytes: JPEG or PNG).
-They give heatmap, label, score, logits and boxes; serve_bytes also mask_png, in the photo's pixels.
+They give heatmap, label, score, logits and boxes; serve_bytes also mask_bytes, a PNG file of the
+photo's size.
 
 Examples:
   fcam export efficientnetlite_b0_cam serving/fcam/1

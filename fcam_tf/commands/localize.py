@@ -46,7 +46,7 @@ Examples:
 def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "model",
-        "efficientnetlite_b0",
+        "efficientnetlite_b0_cam",
         f"`MODEL`: {HELP}",
         flag_values=values,
     )
@@ -77,8 +77,9 @@ def _define(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string(
         "threshold",
-        "otsu",
-        "what counts as object: `otsu|0..1`, a fraction of the heat map's maximum",
+        AUTO,
+        "what counts as object: `otsu|0..1`, a fraction of the heat map's maximum; auto: the one "
+        "chosen for the model's decoder, else otsu",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -108,7 +109,7 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
         settings = predict.Settings(
             values.model,
             values.method,
-            predict.check_threshold(values.threshold),
+            AUTO if values.threshold == AUTO else predict.check_threshold(values.threshold),
             values.label,
             values.top,
             values.heatmap,
@@ -144,7 +145,8 @@ def _localizer(settings: Settings) -> Localizer:
             model = load_model(settings.model)
             layer = settings.layer.split(",") if settings.layer else None
             method = None if settings.method == AUTO else settings.method
-            localizer = predict.Localizer(model, method, settings.threshold, layer)
+            threshold = None if settings.threshold == AUTO else settings.threshold
+            localizer = predict.Localizer(model, method, threshold, layer)
     if settings.label is not None:
         with _usage_errors(ValueError):
             predict.find_label(settings.label, localizer.class_names, localizer.num_classes)

@@ -45,7 +45,8 @@ def largest_components(masks: Any) -> Any:
     """
     batch, height, width = tf.unstack(tf.shape(masks))
     number = batch * height * width
-    places = tf.reshape(tf.range(1, number + 1), (batch, height, width))
+    # Falling in reading order, so that the largest label of a component names its first pixel.
+    places = tf.reshape(tf.range(number, 0, -1), (batch, height, width))
     start = tf.where(masks, places, 0)
 
     def step(labels: Any, _: Any) -> tuple[Any, Any]:
@@ -53,17 +54,17 @@ def largest_components(masks: Any) -> Any:
         # any length are covered in few steps.
         spread = tf.nn.max_pool2d(labels[..., None], 3, 1, "SAME")[..., 0]
         spread = tf.where(masks, spread, 0)
-        table = tf.concat([[0], tf.reshape(spread, [-1])], axis=0)
+        table = tf.concat([[0], tf.reshape(spread, [-1])[::-1]], axis=0)
         found = tf.gather(table, spread)
         return found, tf.reduce_any(found != labels)
 
     labels, _ = tf.while_loop(lambda _, changed: changed, step, (start, tf.reduce_any(masks)))
     flat = tf.reshape(labels, [-1])
-    sizes = tf.math.unsorted_segment_sum(tf.ones_like(flat), flat, number + 1)
-    first = tf.math.unsorted_segment_min(tf.range(number), flat, number + 1)
-    rank = tf.cast(sizes, tf.int64) * tf.cast(number + 1, tf.int64) - tf.cast(first, tf.int64)
-    ranks = tf.where(masks, tf.gather(rank, labels), tf.constant(-1, tf.int64))
-    return masks & (ranks == tf.reduce_max(ranks, axis=(1, 2), keepdims=True))
+    sizes = tf.gather(tf.math.unsorted_segment_sum(tf.ones_like(flat), flat, number + 1), labels)
+    sizes = tf.where(masks, sizes, 0)
+    largest = masks & (sizes == tf.reduce_max(sizes, axis=(1, 2), keepdims=True))
+    labels = tf.where(largest, labels, 0)
+    return largest & (labels == tf.reduce_max(labels, axis=(1, 2), keepdims=True))
 
 
 def boxes_of(masks: Any) -> Any:
@@ -107,9 +108,11 @@ def scale_boxes(boxes: Any, source: Any, target: Any) -> Any:
 
 
 def _otsu(values: Any) -> Any:
-    flat = tf.reshape(values, (tf.shape(values)[0], -1))
-    counts = tf.math.bincount(flat, minlength=_LEVELS, maxlength=_LEVELS, axis=-1)
-    counts = tf.cast(counts, tf.float64)
+    batch = tf.shape(values)[0]
+    # One histogram for each map. A segment sum, as other engines do not know tf.math.bincount.
+    bins = tf.reshape(values + _LEVELS * tf.range(batch)[:, None, None], [-1])
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(bins), bins, _LEVELS * batch)
+    counts = tf.cast(tf.reshape(counts, (batch, _LEVELS)), tf.float64)
     moments = counts * tf.range(_LEVELS, dtype=tf.float64)
     below, above = tf.cumsum(counts, axis=1), tf.cumsum(counts, axis=1, reverse=True)
     mean_below = tf.cumsum(moments, axis=1) / tf.maximum(below, 1)

@@ -23,7 +23,7 @@ class MatchSize(L.Layer):
     untouched. Takes [(B, h, w, C), (B, H, W, any)] and gives (B, H, W, C).
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         x, reference = inputs
         size = ops.shape(reference)[1:3]
         now = ops.shape(x)[1:3]
@@ -33,6 +33,10 @@ class MatchSize(L.Layer):
 
         if all(isinstance(side, int) for side in (*now, *size)):
             return x if now == size else scaled()
+        if not training:
+            # Scaling by one is exact and, without a gradient, as cheap as a copy. OpenVINO gives
+            # back memory that nobody wrote for a conditional that passes its input on.
+            return scaled()
         fits = ops.all(ops.equal(ops.stack(now), ops.stack(size)))
         return ops.cond(fits, lambda: x, scaled)
 

@@ -30,7 +30,8 @@ class Localizer:
         classifier: a Keras functional classifier, raw RGB in [0, 255] to logits; or an F-CAM.
         method: a name in `fcam_tf.cams.METHODS`, or "fcam" for the maps of an F-CAM's decoder.
             None takes "fcam" where the model has a decoder, else "layercam".
-        threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
+        threshold: "otsu", or a number in [0, 1] relative to each map's maximum. None takes the one
+            that was chosen for an F-CAM's maps, else "otsu".
         layer: the map or maps to weigh, see `fcam_tf.cams.CAM`; None for `default_layer`.
 
     Attributes:
@@ -51,12 +52,11 @@ class Localizer:
         self,
         classifier: keras.Model,
         method: str | None = None,
-        threshold: str | float = OTSU,
+        threshold: str | float | None = None,
         layer: Any = None,
     ) -> None:
         self.classifier = classifier
         self.method = method or default_method(classifier)
-        self.threshold = check_threshold(threshold)
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
         own = has_own_maps(classifier)
         self.num_classes: int = classifier.num_classes if own else classifier.output_shape[-1]
@@ -65,6 +65,9 @@ class Localizer:
         given = layer if isinstance(layer, (list, tuple)) else [layer]
         self.layer = ",".join(str(getattr(tap, "name", tap)) for tap in given if tap is not None)
         self._maps_and_logits = maps_and_logits(classifier, self.method, layer)
+        if threshold is None:
+            threshold = classifier.threshold if self.method == OWN else OTSU
+        self.threshold = check_threshold(threshold)
 
     def __call__(self, images: Any, labels: Any = None) -> Localization:
         """Localise a batch.

@@ -35,7 +35,7 @@ class Settings:
     Attributes:
         model: name of the classifier, file of the model or folder of the run.
         method: how maps are made, or "auto".
-        threshold: "otsu" or a number in [0, 1].
+        threshold: "otsu", a number in [0, 1], or "auto".
         label: the class to localise as the user gave it; None is the predicted one.
         top: how many of the most probable classes are listed.
         heatmap: "png", "npy" or "none".

@@ -18,4 +18,5 @@ from fcam_tf.training.stored_cams import stored_cams as stored_cams
 from fcam_tf.training.trainer import fingerprint as fingerprint
 from fcam_tf.training.trainer import fit_classifier as fit_classifier
 from fcam_tf.training.trainer import fit_fcam as fit_fcam
+from fcam_tf.training.trainer import knows_classes as knows_classes
 from fcam_tf.training.validation import Validation as Validation

@@ -97,14 +97,13 @@ def _download(address: str, path: Path, wanted: dict[str, Any]) -> None:
     if there > wanted["bytes"]:
         part.unlink()
         there = 0
-    with fsspec.open(address, "rb") as source, part.open("ab") as target:
-        source.seek(there)
-        with _progress(address, wanted["bytes"], there) as advance:
-            while piece := source.read(_CHUNK):
-                target.write(piece)
-                advance(len(piece))
-                if target.tell() > wanted["bytes"]:
-                    break
+    try:
+        _append(address, part, there, wanted["bytes"])
+    except ValueError:  # what fsspec raises where a server gives no part of a file
+        if not there:
+            raise
+        part.unlink()
+        _append(address, part, 0, wanted["bytes"])
     try:
         check_sha256(part, wanted["sha256"])
     except WeightsDamagedError:
@@ -112,6 +111,20 @@ def _download(address: str, path: Path, wanted: dict[str, Any]) -> None:
             part.unlink()  # complete and wrong: nothing to go on from
         raise
     part.replace(path)
+
+
+def _append(address: str, part: Path, start: int, total: int) -> None:
+    # From the beginning as one stream, as not every server gives parts.
+    stream = {"block_size": 0} if not start and address.startswith("http") else {}
+    with fsspec.open(address, "rb", **stream) as source, part.open("ab") as target:
+        if start:
+            source.seek(start)
+        with _progress(address, total, start) as advance:
+            while piece := source.read(_CHUNK):
+                target.write(piece)
+                advance(len(piece))
+                if target.tell() > total:
+                    break
 
 
 @contextlib.contextmanager

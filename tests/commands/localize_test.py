@@ -123,7 +123,7 @@ def test_the_cat(tmp_path):
     )
     assert process.stdout.startswith("cat.png: Egyptian cat ")
     assert process.stderr.splitlines() == [
-        "Loading efficientnetlite_b0 ...",
+        "Loading efficientnetlite_b0_cam ...",
         "1 localised; results in fcam-output/results.jsonl",
     ]
     (record,) = lines(tmp_path / "fcam-output")

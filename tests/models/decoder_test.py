@@ -1,6 +1,9 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.decoder import MatchSize, decoder
@@ -67,3 +70,14 @@ def test_what_fits_passes_untouched(dtype):
     found = MatchSize(dtype=dtype)([x, np.zeros((1, 4, 4, 1))])
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, x)
+
+
+def test_what_fits_passes_untouched_and_without_a_condition():
+    x = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype("float32")
+    layer = MatchSize()
+    signature = [[tf.TensorSpec((None, None, None, 3))] * 2]
+    for training in (False, True):
+        call = tf.function(partial(layer, training=training), input_signature=signature)
+        np.testing.assert_array_equal(call([x, x]), x)
+        conditions = {op.type for op in call.get_concrete_function().graph.get_operations()}
+        assert ("StatelessIf" in conditions or "If" in conditions) == training

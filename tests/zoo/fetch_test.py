@@ -101,7 +101,8 @@ def test_nowhere(card, tmp_path, monkeypatch):
         find_weights(card, tmp_path)
 
 
-def test_http(card, elsewhere, tmp_path, monkeypatch):
+@pytest.mark.parametrize("begun", [0, 1000])
+def test_http_of_a_server_that_gives_no_parts(card, elsewhere, tmp_path, monkeypatch, begun):
     pytest.importorskip("aiohttp")
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -111,6 +112,10 @@ def test_http(card, elsewhere, tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=elsewhere))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("FCAM_ZOO", f"http://127.0.0.1:{server.server_port}")
+    if begun:
+        part = tmp_path / "cache" / "zoo" / f"{NAME}-{card['weights']['sha256'][:16]}.h5.part"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"\0" * begun)
     try:
         assert find_weights(card, tmp_path).stat().st_size == card["weights"]["bytes"]
     finally:

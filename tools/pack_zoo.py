@@ -1,0 +1,92 @@
+"""Makes a zoo entry of a training run, and measures it as it will be loaded.
+
+    python tools/pack_zoo.py --run runs/general/cam --name efficientnetlite_b0_cam \
+        --val ../shared/data/pets3 --test ../shared/data/pets3,../shared/data/tiny10 \
+        --trained_on "..." --command "python tools/train_general.py ..."
+
+The threshold is the one by which most boxes of the val split are right. The scores of the card are
+those of the entry itself, after its weights were rounded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+_RUN = flags.DEFINE_string("run", None, "folder of the training run", required=True)
+_NAME = flags.DEFINE_string("name", None, "name of the entry", required=True)
+_VAL = flags.DEFINE_string("val", None, "data set whose val split chooses", required=True)
+_TEST = flags.DEFINE_list("test", [], "data sets whose test splits are measured")
+_ZOO = flags.DEFINE_string("zoo", "zoo", "folder of the zoo")
+_TRAINED_ON = flags.DEFINE_string("trained_on", None, "in a sentence", required=True)
+_LICENCE = flags.DEFINE_string("licence", "Apache-2.0", "of the weights")
+_COMMAND = flags.DEFINE_string("command", None, "that trained it", required=True)
+_INT8 = flags.DEFINE_boolean("int8", True, "large kernels in 8 bits")
+
+
+def _best_threshold(model: Any) -> float:
+    from fcam_tf import data, metrics  # noqa: PLC0415 - after the flags were read
+
+    split, metric = data.load(_VAL.value, "val"), metrics.MaxBoxAcc()
+    start = 0
+    for images, _ in data.evaluation_dataset(split):
+        boxes = [
+            metrics.resize_boxes(split.boxes[i], split.size(i), (224, 224))
+            for i in range(start, start + len(images))
+        ]
+        metric.update_state(model.maps_and_logits(images)[0], boxes)
+        start += len(images)
+    return round(float(metric.best_thresholds()[0]), 3)
+
+
+def main(argv: list[str]) -> None:
+    """Write the entry."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    from fcam_tf import data, models, training, zoo  # noqa: PLC0415
+
+    run, name = Path(_RUN.value), _NAME.value
+    model = models.load(run)
+    model.threshold = _best_threshold(model)
+    about = {
+        "trained_on": _TRAINED_ON.value,
+        "licence": _LICENCE.value,
+        "recipe": json.loads((run / "run.json").read_text())["settings"]["recipe"],
+        "int8": _INT8.value,
+    }
+    scores = []
+    with tempfile.TemporaryDirectory() as folder:
+        zoo.save(model, name, folder, **about)
+        os.environ["FCAM_ZOO"] = folder
+        entry = zoo.load(name)
+        del os.environ["FCAM_ZOO"]
+        for root in _TEST.value:
+            split = data.load(root, "test")
+            known = training.knows_classes(entry, split)
+            found = training.Validation(split)(entry.maps_and_logits, known)
+            scores += [
+                {
+                    "data": Path(root).name,
+                    "split": "test",
+                    "metric": metric,
+                    "value": round(float(np.float64(value)), 2),
+                    "command": _COMMAND.value,
+                }
+                for metric, value in found.items()
+            ]
+    shutil.rmtree(Path(_ZOO.value) / name, ignore_errors=True)
+    folder = zoo.save(model, name, _ZOO.value, scores=scores, **about)
+    card = zoo.read_card(folder / "card.json")
+    size = card["weights"]["bytes"] / 2**20
+    print(name, f"{size:.1f} MiB", {(s["data"], s["metric"]): s["value"] for s in scores})
+
+
+if __name__ == "__main__":
+    app.run(main)
