@@ -72,7 +72,6 @@ def write_report(run: Run, *others: Run) -> Path:
         failures=galleries.failures(run),
         changes=galleries.changes(run, baseline) if baseline else [],
         thresholds=galleries.thresholds(run),
-        masks=run.split.masks is not None,
         data=Path(run.settings.data).name,
     )
     file = run.out / REPORT

@@ -196,8 +196,9 @@ def kinds(runs: Sequence[Run]) -> Table:
         if any(counts):
             shares = zip(counts, runs, strict=True)
             rows.append([kind, *(f"{n} ({n / len(run.rows):.0%})" for n, run in shares)])
+    boxes = runs[0].rows[0].iou is not None
     return Table(
-        "Images by outcome at MaxBoxAcc's best threshold (without boxes: of the masks).",
+        f"Images by outcome, at the best threshold for {'MaxBoxAcc' if boxes else 'the mean IoU'}.",
         ["outcome", *(run.settings.title for run in runs)],
         rows,
     )
