@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fcam_tf.evaluation import Center, Evaluation, Run, Settings
+from fcam_tf.evaluation import Center, Evaluation, Run
 from fcam_tf.predict import SettingsChangedError
 
 HEADLINES = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "Top1Loc", "Top5Loc", "accuracy")
@@ -89,20 +89,6 @@ def test_changed_truth_is_another_setting(settings, tmp_path, monkeypatch, chang
     monkeypatch.setattr("fcam_tf.evaluation.run.load", moved)
     with pytest.raises(SettingsChangedError, match="truth_sha256"):
         Evaluation(Center(), settings, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("given", "title"),
-    [
-        ({"model": "resnet50_layercam.cub"}, "resnet50_layercam.cub cam"),
-        ({"model": "/models/birds.keras", "layer": "P4,P5"}, "birds cam (P4,P5)"),
-        ({"model": "/runs/birds/best.keras"}, "birds cam"),
-        ({"model": "/runs/birds.v2"}, "birds.v2 cam"),
-        ({"maps": "/theirs/scoremaps"}, "scoremaps"),
-    ],
-)
-def test_titles(given, title):
-    assert Settings(method="cam", data="d", split="test", **given).title == title
 
 
 def test_a_folder_of_something_else_is_left_alone(settings, tmp_path):
