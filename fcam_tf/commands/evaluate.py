@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,11 @@ Heat maps are scored against boxes (MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3) and mas
 of 224 x 224 pixels, as the WSOL benchmark does. All figures are percent. OUT gets metrics.json,
 results.csv (one row for each image) and report.html (one file: tables, curves, pictures).
 
-DATA is a folder in the benchmark's layout, tfds:caltech_birds2011, tfds:oxford_iiit_pet, or shapes
-(generated). Method center needs no model: it marks the middle of every image. With --maps, maps
-come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.npy (as the benchmark's
-code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
+DATA is a folder in the benchmark's layout (metadata/<split>/ and the images; the benchmark's own
+metadata/CUB can be linked there as metadata), tfds:caltech_birds2011, tfds:oxford_iiit_pet, or
+shapes (generated). Method center needs no model: it marks the middle of every image. With --maps,
+maps come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.npy (as the
+benchmark's code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
 
 The threshold is the best for the scored split, which is the benchmark's protocol and an oracle;
 --threshold-split val tells besides what the best threshold of val gives. What is scored is kept:
@@ -86,8 +87,12 @@ def _define(values: flags.FlagValues) -> None:
         "threshold_split", "", "`SPLIT` to choose thresholds on, besides", flag_values=values
     )
     flags.DEFINE_string("out", None, "output `FOLDER`", flag_values=values)
-    flags.DEFINE_string(
-        "compare", None, "`OUT` of another evaluation to show beside this one", flag_values=values
+    flags.DEFINE_multi_string(
+        "compare",
+        [],
+        "`OUT` of another evaluation to show beside this one; may be repeated, and the first is "
+        "what differences refer to",
+        flag_values=values,
     )
     flags.DEFINE_integer(
         "batch_size", 32, "`N` images for one call of the model", 1, flag_values=values
@@ -110,18 +115,18 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         from fcam_tf.predict import SettingsChangedError  # noqa: PLC0415
     try:
         with _usage_errors(ValueError, FileNotFoundError, SettingsChangedError):
-            other = evaluation.Run(values.compare) if values.compare else None
+            others = [evaluation.Run(folder) for folder in values.compare]
             source, settings = _source(values, notes)
             job = evaluation.Evaluation(source, settings, values.out, overwrite=values.overwrite)
-            if other:
+            for other in others:
                 report.check_comparable(job.split, other)
         run = job.run(values.batch_size, notes)
-        file = report.write_report(run, other)
+        file = report.write_report(run, *others)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         notes.print(f"fcam: {error}")
         notes.print("fcam: what is finished is kept; the same command goes on from there")
         return 1
-    Console().print(_table(run, other))
+    Console().print(_table(run, others))
     notes.print(f"report in {file}")
     return 0
 
@@ -136,7 +141,7 @@ def _check(values: flags.FlagValues, arguments: list[str]) -> None:
     _check_source(values)
     if values.threshold_split == values.split:
         raise app.UsageError("--threshold-split must be another split than --split")
-    if values.compare and Path(values.compare).resolve() == Path(values.out).resolve():
+    if Path(values.out).resolve() in [Path(folder).resolve() for folder in values.compare]:
         raise app.UsageError("--compare must be another folder than --out")
 
 
@@ -206,24 +211,25 @@ def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
         raise app.UsageError(text) from None
 
 
-def _table(run: Run, other: Run | None) -> Table:
+def _table(run: Run, others: Sequence[Run]) -> Table:
+    """The headline figures; differences are to the first of the others."""
     from rich.table import Table  # noqa: PLC0415
 
     from fcam_tf.report import HEADLINES  # noqa: PLC0415
 
-    table = Table(title=f"{run.settings.title}, {run.settings.split}: {len(run.rows)} images, %")
-    table.add_column("")
-    table.add_column(run.settings.title, justify="right")
-    if other:
-        table.add_column(other.settings.title, justify="right")
+    runs = [*others, run]
+    table = Table(f"{run.settings.split}, {len(run.rows)} images, %")
+    for each in runs:
+        table.add_column(each.settings.title, justify="right")
+    if others:
         table.add_column("difference", justify="right")
     for name in HEADLINES:
-        mine, theirs = run.metrics[name], other and other.metrics[name]
-        cells = [name, "-" if mine is None else f"{mine:.2f}"]
-        if other:
-            cells.append("-" if theirs is None else f"{theirs:.2f}")
-            cells.append("-" if None in (mine, theirs) else f"{mine - theirs:+.2f}")
-        table.add_row(*cells)
+        values = [each.metrics[name] for each in runs]
+        cells = ["-" if value is None else f"{value:.2f}" for value in values]
+        if others:
+            first, last = values[0], values[-1]
+            cells.append("-" if None in (first, last) else f"{last - first:+.2f}")
+        table.add_row(name, *cells)
     return table
 
 

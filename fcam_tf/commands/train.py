@@ -125,10 +125,14 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         return 1
     Console().print(_table(run))
     notes.print(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
-    _report(run, values, notes)
     if stage == "classifier":
         out = values.out
         notes.print(f"next: fcam train fcam --data {values.data} --model {out} --out {out}-fcam")
+    try:
+        _report(run, values, notes)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        notes.print(f"fcam: the model is there, but not its report: {error}")
+        return 1
     return 0
 
 
@@ -231,6 +235,7 @@ def _table(run: RunFolder) -> Table:
 def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
     """Evaluate the chosen model on the test split, where there is truth, as fcam evaluate does."""
     from fcam_tf import data, evaluation, models, report, training  # noqa: PLC0415
+    from fcam_tf.predict import SettingsChangedError  # noqa: PLC0415
     from fcam_tf.predict.localizer import OWN  # noqa: PLC0415
 
     try:
@@ -248,9 +253,12 @@ def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
         split="test",
         model=str(run.folder.resolve()),
         model_sha256=training.fingerprint(model),
-        labels="truth" if evaluation.same_classes(source, split) else "predicted",
+        labels="truth" if training.knows_classes(model, split) else "predicted",
     )
-    job = evaluation.Evaluation(source, settings, run.folder / "test")
+    try:
+        job = evaluation.Evaluation(source, settings, run.folder / "test")
+    except SettingsChangedError:  # the test split is another now
+        job = evaluation.Evaluation(source, settings, run.folder / "test", overwrite=True)
     notes.print(f"report on the test split in {report.write_report(job.run(console=notes))}")
 
 

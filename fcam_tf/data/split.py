@@ -90,6 +90,22 @@ class Split:
             ignores=chosen(self.ignores),
         )
 
+    def has_classes(self, number: int | None, names: Sequence[str] | None) -> bool:
+        """Tells whether a model's classes are those of the data set.
+
+        Their number decides, and the names where both sides have some; case and underscores do
+        not count.
+
+        Args:
+            number: of the model's classes.
+            names: of these, or None if unknown.
+        """
+        if number != len(self.class_names):
+            return False
+        if names is None or all(name.isdecimal() for name in self.class_names):
+            return True
+        return list(map(_plain, names)) == list(map(_plain, self.class_names))
+
     def size(self, index: int) -> tuple[int, int]:
         """(width, height) of an image, from the metadata or else from the file's header."""
         if self.sizes is not None:
@@ -114,6 +130,10 @@ class Split:
         return [read_grey(path) for path in self.masks[index]], (
             None if ignore is None else read_grey(ignore)
         )
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", " ").strip()
 
 
 def read_grey(path: Path) -> NDArray[np.uint8]:

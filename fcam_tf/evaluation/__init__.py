@@ -1,11 +1,13 @@
 """Evaluating localisation: maps against boxes and masks, resumable, one row for each image."""
 
+from fcam_tf.evaluation.results import Run as Run
+from fcam_tf.evaluation.results import Settings as Settings
 from fcam_tf.evaluation.rows import Row as Row
 from fcam_tf.evaluation.run import Evaluation as Evaluation
-from fcam_tf.evaluation.run import Run as Run
-from fcam_tf.evaluation.run import Settings as Settings
-from fcam_tf.evaluation.scoring import same_classes as same_classes
+from fcam_tf.evaluation.scoring import score_images as score_images
 from fcam_tf.evaluation.sources import Center as Center
+from fcam_tf.evaluation.sources import FunctionMaps as FunctionMaps
 from fcam_tf.evaluation.sources import MapSource as MapSource
 from fcam_tf.evaluation.sources import ModelMaps as ModelMaps
 from fcam_tf.evaluation.sources import StoredMaps as StoredMaps
+from fcam_tf.evaluation.summary import Summary as Summary

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fcam_tf.atomic import write_atomically
 from fcam_tf.evaluation.scores import Scores
@@ -45,12 +46,19 @@ class Parts:
         out: the output folder.
         split: name of the split.
         count: number of its images.
+        stamps: (count,) int64 that change when an image must be scored anew, such as dates of
+            files; results with others are dropped. None drops nothing.
     """
 
-    def __init__(self, out: Path, split: str, count: int) -> None:
+    def __init__(
+        self, out: Path, split: str, count: int, stamps: NDArray[np.int64] | None = None
+    ) -> None:
         self._folder = out / FOLDER
         self._split = split
         self._count = count
+        self._stamps = np.zeros(count, np.int64) if stamps is None else stamps
+        if stamps is not None:
+            self._drop_changed()
 
     def todo(self) -> list[int]:
         """Indices of the images that have no results yet."""
@@ -76,10 +84,11 @@ class Parts:
                 columns[name] = np.concatenate(values, axis=1)
             else:
                 columns[name] = np.stack(values)
+        first, last = scored[0].index, scored[-1].index
+        columns["stamp"] = self._stamps[first : last + 1]
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **columns)
         self._folder.mkdir(parents=True, exist_ok=True)
-        first, last = scored[0].index, scored[-1].index
         file = self._folder / f"{self._split}-{first:07d}-{last:07d}.npz"
         write_atomically(file, buffer.getvalue())
 
@@ -96,6 +105,13 @@ class Parts:
             if wanted:
                 found |= {s.index: s for s in _read(file, first) if s.index in wanted}
         return found
+
+    def _drop_changed(self) -> None:
+        for first, last, file in self._files():
+            with np.load(file) as archive:
+                same = np.array_equal(archive["stamp"], self._stamps[first : last + 1])
+            if not same:
+                file.unlink()
 
     def _files(self) -> list[tuple[int, int, Path]]:
         found = []

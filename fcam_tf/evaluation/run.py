@@ -1,18 +1,15 @@
-"""One evaluation: its settings, its results in a folder, and how it goes on after a stop."""
+"""One evaluation: how it begins, goes on after a stop, and ends with its results in a folder."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import rich.progress
@@ -22,8 +19,8 @@ from fcam_tf.atomic import write_atomically
 from fcam_tf.data import load
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import FOLDER, Parts
-from fcam_tf.evaluation.rows import Row
-from fcam_tf.evaluation.scoring import same_classes, score_split
+from fcam_tf.evaluation.results import METRICS, ROWS, SETTINGS, Run, Settings, write_rows
+from fcam_tf.evaluation.scoring import score_split
 from fcam_tf.evaluation.sources import MapSource
 from fcam_tf.evaluation.summary import Summary
 from fcam_tf.evaluation.truth import check_split
@@ -31,84 +28,6 @@ from fcam_tf.predict.results import SettingsChangedError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-SETTINGS, METRICS, ROWS = "settings.json", "metrics.json", "results.csv"
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What decides the results; kept in OUT/settings.json.
-
-    Attributes:
-        model: file or name of the model, empty without one.
-        model_sha256: of the file, empty without one.
-        method: how maps are made; "maps" for files.
-        layer: names of the layers to weigh, with commas; empty for the method's own choice.
-        maps: folder of .npy files, empty without.
-        data: the data set.
-        split: its split.
-        truth_sha256: of ids, labels, sizes and boxes of the splits.
-        threshold_split: where thresholds are chosen for the figures without an oracle, or empty.
-        labels: "truth" or "predicted".
-    """
-
-    method: str
-    data: str
-    split: str
-    model: str = ""
-    model_sha256: str = ""
-    layer: str = ""
-    maps: str = ""
-    threshold_split: str = ""
-    labels: str = "truth"
-    truth_sha256: str = ""
-
-    @property
-    def title(self) -> str:
-        """A short name for tables."""
-        if self.maps:
-            return Path(self.maps).name
-        layer = f" ({self.layer})" if self.layer else ""
-        return " ".join(filter(None, [Path(self.model).stem, f"{self.method}{layer}"]))
-
-
-class Run:
-    """A finished evaluation.
-
-    Args:
-        out: its folder.
-
-    Attributes:
-        out: as given.
-        settings: what it was made with.
-        metrics: what metrics.json holds.
-        rows: what results.csv holds, in the order of the split.
-
-    Raises:
-        FileNotFoundError: if the folder holds no finished evaluation.
-    """
-
-    def __init__(self, out: str | Path) -> None:
-        self.out = Path(out)
-        for name in (SETTINGS, METRICS, ROWS):
-            if not (self.out / name).is_file():
-                raise FileNotFoundError(
-                    f"{self.out} holds no finished evaluation: there is no {name}"
-                )
-        self.settings = Settings(**json.loads((self.out / SETTINGS).read_text("utf-8")))
-        self.metrics: dict[str, Any] = json.loads((self.out / METRICS).read_text("utf-8"))
-        text = (self.out / ROWS).read_text("utf-8")
-        self.rows = [Row.parse(row) for row in csv.DictReader(io.StringIO(text))]
-
-    @cached_property
-    def split(self) -> Split:
-        """The images and their truth."""
-        return load(self.settings.data, self.settings.split)
-
-    @cached_property
-    def parts(self) -> Parts:
-        """The images' results at every threshold."""
-        return Parts(self.out, self.settings.split, len(self.rows))
 
 
 class Evaluation:
@@ -166,7 +85,8 @@ class Evaluation:
             raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}")
         summaries = {}
         for name, split in self._splits.items():
-            parts = Parts(self.out, name, len(split))
+            stamps = self._source.stamps(split.ids) if self.settings.maps else None
+            parts = Parts(self.out, name, len(split), stamps)
             todo = len(parts.todo())
             with _progress(f"Scoring {name}", len(split), todo, console) as advance:
                 score_split(
@@ -183,7 +103,7 @@ class Evaluation:
         metrics["settings"] = dataclasses.asdict(self.settings)
         metrics["versions"] = {"fcam_tf": __version__, "keras": keras.__version__}
         rows = summary.rows(Parts(self.out, self.split.name, len(self.split)))
-        _write_rows(self.out, rows)
+        write_rows(self.out, rows)
         text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
         write_atomically(self.out / METRICS, text.encode())
         return Run(self.out)
@@ -198,13 +118,15 @@ def check_classes(source: MapSource, split: Split, labels: str) -> None:
     """
     if labels not in {"truth", "predicted"}:
         raise ValueError(f"`labels` must be 'truth' or 'predicted'. Received: {labels!r}")
-    if labels == "predicted" or source.num_classes is None or same_classes(source, split):
+    if labels == "predicted" or source.num_classes is None:
+        return
+    if split.has_classes(source.num_classes, source.class_names):
         return
     if source.num_classes != len(split.class_names):
         reason = f"{source.num_classes} classes, the data set {len(split.class_names)}"
     else:
         pairs = zip(source.class_names or (), split.class_names, strict=True)
-        own, wanted = next((a, b) for a, b in pairs if a != b)
+        own, wanted = next((a, b) for a, b in pairs if a.casefold() != b.casefold())
         reason = f"other classes than the data set, {own!r} where that has {wanted!r}"
     raise ValueError(
         f"the model has {reason}. Its maps of the true class cannot be asked for: choose `labels` "
@@ -243,25 +165,19 @@ def _begin(out: Path, settings: Settings, *, overwrite: bool) -> None:
     write_atomically(out / SETTINGS, (json.dumps(wanted, indent=1) + "\n").encode())
 
 
-def _fingerprint(splits: Any) -> str:
+def _fingerprint(splits: Iterable[Split]) -> str:
     """A hash of what scores depend on beside the images."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update("\n".join([split.name, *split.ids, *split.class_names]).encode())
         digest.update(split.labels.tobytes())
+        digest.update(b"" if split.sizes is None else split.sizes.tobytes())
         for boxes in split.boxes or ():
             digest.update(boxes.tobytes() + b";")
-        for masks in split.masks or ():
-            digest.update("\n".join(path.name for path in masks).encode() + b";")
+        for index, masks in enumerate(split.masks or ()):
+            names = [path.name for path in (*masks, split.ignores[index]) if path]
+            digest.update("\n".join(names).encode() + b";")
     return digest.hexdigest()
-
-
-def _write_rows(out: Path, rows: Iterator[Row]) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([field.name for field in dataclasses.fields(Row)])
-    writer.writerows(dataclasses.astuple(row) for row in rows)
-    write_atomically(out / ROWS, buffer.getvalue().encode())
 
 
 @contextlib.contextmanager

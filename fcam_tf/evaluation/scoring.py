@@ -46,98 +46,110 @@ def score_split(
 ) -> None:
     """Scores what ``parts`` does not hold yet, and adds it there as it comes.
 
-    Images are read ahead while the source works, and maps are scored in threads meanwhile.
+    Args:
+        source: see ``score_images``.
+        split: see ``score_images``.
+        parts: where results go.
+        explain_truth: see ``score_images``.
+        batch_size: see ``score_images``.
+        advance: called after each image.
+
+    Raises:
+        TypeError, ValueError, OSError: see ``score_images``. What came before it is kept.
+    """
+    waiting: list[Scored] = []
+    try:
+        for scored in score_images(
+            source, split, parts.todo(), explain_truth=explain_truth, batch_size=batch_size
+        ):
+            if waiting and (len(waiting) == PART or scored.index != waiting[-1].index + 1):
+                parts.save(waiting)
+                waiting = []
+            waiting.append(scored)
+            advance()
+    finally:
+        if waiting:
+            parts.save(waiting)
+
+
+def score_images(
+    source: MapSource,
+    split: Split,
+    indices: Sequence[int] | None = None,
+    *,
+    explain_truth: bool = True,
+    batch_size: int = 32,
+    frame: int = FRAME,
+) -> Iterator[Scored]:
+    """Yields the results of one image after the other.
+
+    Images are read ahead while the source works, and maps are scored in threads meanwhile. Where
+    an image fails, the results of those before it are yielded first.
 
     Args:
         source: of the maps.
         split: the images and their truth.
-        parts: where results go.
+        indices: of the images, ascending; None for all.
         explain_truth: True: maps of the true class; False: of the predicted one.
         batch_size: images for one call of the source.
-        advance: called after each image.
+        frame: side of the square in which maps are scored, in pixels.
 
     Raises:
         TypeError, ValueError: an image, its map or its truth cannot be used; the message names the
-            image. What came before it is kept.
-        OSError: a file cannot be read or written.
+            image.
+        OSError: a file cannot be read.
     """
-    todo = parts.todo()
+    todo = range(len(split)) if indices is None else indices
     threads = os.cpu_count() or 1
 
     def score(answer: _Answer) -> Scored:
         name = split.ids[answer.index]
-        scores = score_map(answer.heatmap, read_truth(split, answer.index, FRAME), name)
+        scores = score_map(answer.heatmap, read_truth(split, answer.index, frame), name)
         return Scored(answer.index, scores, answer.rank, answer.predicted, answer.confidence)
 
     failures: list[BaseException] = []
 
     def answers() -> Iterator[_Answer]:
-        # What was answered before a failure is still under way in threads: it is kept first.
+        # What was answered before a failure is still under way in threads: it comes first.
         try:
-            yield from _answers(
-                source, split, todo, explain_truth=explain_truth, batch_size=batch_size
-            )
+            for batch in _batches(source, split, todo, batch_size):
+                yield from _answers(source, split, *batch, explain_truth=explain_truth, frame=frame)
         except BaseException as error:  # noqa: BLE001 - raised below
             failures.append(error)
 
-    waiting: list[Scored] = []
     with ThreadPoolExecutor(threads) as executor:
-        try:
-            for scored in lookahead(executor, score, answers(), ahead=max(batch_size, 2 * threads)):
-                if waiting and (len(waiting) == PART or scored.index != waiting[-1].index + 1):
-                    parts.save(waiting)
-                    waiting = []
-                waiting.append(scored)
-                advance()
-        finally:
-            if waiting:
-                parts.save(waiting)
+        yield from lookahead(executor, score, answers(), ahead=max(batch_size, 2 * threads))
     if failures:
         raise failures[0]
 
 
 def _answers(
-    source: MapSource, split: Split, todo: Sequence[int], *, explain_truth: bool, batch_size: int
+    source: MapSource,
+    split: Split,
+    indices: Sequence[int],
+    images: Any,
+    *,
+    explain_truth: bool,
+    frame: int,
 ) -> Iterator[_Answer]:
-    comparable = same_classes(source, split)
-    for indices, images in _batches(source, split, todo, batch_size):
-        ids = [split.ids[i] for i in indices]
-        labels = split.labels[indices]
-        maps, logits = source(ids, images, labels if explain_truth else None)
-        maps = _full_size(maps)
-        rank = predicted = np.full(len(ids), -1)
-        confidence = np.full(len(ids), np.nan)
-        if logits is not None:
-            bad = ~np.isfinite(logits).all(axis=1)
-            if bad.any():
-                raise ValueError(
-                    f"the class scores of {ids[int(bad.argmax())]} are not finite; "
-                    "the model's weights are damaged"
-                )
-            predicted, confidence = logits.argmax(axis=1), _softmax(logits).max(axis=1)
-            if comparable:
-                rank = class_rank(labels, logits, len(ids))
-        for row in zip(indices, maps, rank, predicted, confidence, strict=True):
-            yield _Answer(*row)
-
-
-def same_classes(source: MapSource, split: Split) -> bool:
-    """Whether a source's class scores are those of the data set's classes.
-
-    Their number decides, and the names where both are known.
-    """
-    if source.num_classes != len(split.class_names):
-        return False
-    if source.class_names is None or all(name.isdecimal() for name in split.class_names):
-        return True
-    own, wanted = (
-        [_plain(name) for name in names] for names in (source.class_names, split.class_names)
-    )
-    return own == wanted
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace("_", " ").strip()
+    """What the source says of a batch."""
+    ids = [split.ids[i] for i in indices]
+    labels = split.labels[indices]
+    maps, logits = source(ids, images, labels if explain_truth else None)
+    rank = predicted = np.full(len(ids), -1)
+    confidence = np.full(len(ids), np.nan)
+    if logits is not None:
+        bad = ~np.isfinite(logits).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"the class scores of {ids[int(bad.argmax())]} are not finite; "
+                "the model's weights are damaged"
+            )
+        predicted, confidence = logits.argmax(axis=1), _softmax(logits).max(axis=1)
+        if split.has_classes(source.num_classes, source.class_names):
+            rank = class_rank(labels, logits, len(ids))
+    for row in zip(indices, _scaled(maps, frame), rank, predicted, confidence, strict=True):
+        yield _Answer(*row)
 
 
 def _batches(
@@ -169,11 +181,11 @@ def _culprit(split: Split, indices: Sequence[int], error: tf.errors.OpError) -> 
     return f"images {split.ids[indices[0]]} to {split.ids[indices[-1]]}: {error.message}"
 
 
-def _full_size(maps: Any) -> Any:
-    """Maps in the benchmark's frame, bilinear with half-pixel centres."""
-    if isinstance(maps, list) or tuple(maps.shape[1:]) == (FRAME, FRAME):
-        return maps if isinstance(maps, list | np.ndarray) else np.asarray(maps)
-    scaled = bilinear(maps[..., None], (FRAME, FRAME))[..., 0]
+def _scaled(maps: Any, frame: int) -> Any:
+    """Maps in the frame, bilinear with half-pixel centres; those of files are there already."""
+    if isinstance(maps, list) or tuple(maps.shape[1:]) == (frame, frame):
+        return maps if isinstance(maps, list) else np.asarray(maps)
+    scaled = bilinear(maps[..., None], (frame, frame))[..., 0]
     return np.clip(np.asarray(scaled), 0, 1)  # rounding may leave [0, 1] by a unit
 
 

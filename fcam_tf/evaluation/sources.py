@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf.predict.localizer import maps_and_logits
+from fcam_tf.predict.localizer import MapsAndLogits, maps_and_logits
 
 FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
 
@@ -47,7 +47,39 @@ class MapSource(Protocol):
         """
 
 
-class ModelMaps:
+class FunctionMaps:
+    """The maps of a function, e.g. of a model in training.
+
+    Args:
+        function: images (B, height, width, 3) and labels (B,) or None -> maps (B, h, w) in [0, 1]
+            and logits (B, classes).
+        image_size: see ``MapSource``.
+        num_classes: see ``MapSource``.
+        class_names: see ``MapSource``.
+    """
+
+    def __init__(
+        self,
+        function: MapsAndLogits,
+        image_size: tuple[int, int],
+        num_classes: int | None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        self._function = function
+        self.image_size = image_size
+        self.num_classes = num_classes
+        self.class_names = class_names
+
+    def __call__(
+        self, ids: Sequence[str], images: Any, labels: Any
+    ) -> tuple[Any, NDArray[np.float32]]:
+        """See ``MapSource``."""
+        del ids
+        maps, logits = self._function(images, labels)
+        return maps, keras.ops.convert_to_numpy(logits)
+
+
+class ModelMaps(FunctionMaps):
     """The maps of a model: of its decoder, or those that explain its class scores.
 
     Args:
@@ -60,19 +92,13 @@ class ModelMaps:
     """
 
     def __init__(self, model: keras.Model, method: str, layer: Any = None) -> None:
-        self._maps_and_logits = maps_and_logits(model, method, layer)
         height, width = model.input_shape[1:3]
-        self.image_size = height or FRAME, width or FRAME
-        self.num_classes = getattr(model, "num_classes", None) or model.output_shape[-1]
-        self.class_names = getattr(model, "class_names", None)
-
-    def __call__(
-        self, ids: Sequence[str], images: Any, labels: Any
-    ) -> tuple[Any, NDArray[np.float32]]:
-        """See ``MapSource``."""
-        del ids
-        maps, logits = self._maps_and_logits(images, labels)
-        return maps, keras.ops.convert_to_numpy(logits)
+        super().__init__(
+            maps_and_logits(model, method, layer),
+            (height or FRAME, width or FRAME),
+            getattr(model, "num_classes", None) or model.output_shape[-1],
+            getattr(model, "class_names", None),
+        )
 
 
 class Center:
@@ -141,6 +167,10 @@ class StoredMaps:
         """See ``MapSource``; the files are read as they are."""
         del images, labels
         return [self._read(name) for name in ids], None
+
+    def stamps(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """(B,) when each map was written, in nanoseconds: it tells one from its replacement."""
+        return np.array([self._files[name].stat().st_mtime_ns for name in ids], np.int64)
 
     def _read(self, name: str) -> NDArray[np.float64]:
         file = self._files[name]

@@ -1,7 +1,8 @@
 """Figures of the report as SVG: one small panel each, so that they wrap on narrow screens.
 
 Accuracy against the threshold is the paper's figures 7 and 8, the activation distribution its
-figures 5 and 6 (Belharbi et al., WACV 2022), in its colours: orange the baseline, green the other.
+figures 5 and 6 (Belharbi et al., WACV 2022), in its colours: orange the baseline, green what is
+compared with it.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import scipy.signal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fcam_tf.evaluation import Run
 
-COLOURS = ("#1b7f3b", "#e07b00")  # this run, the one it is compared with
+COLOURS = ("#1b7f3b", "#e07b00", "#3566c4", "#9b3fa8", "#7a7a7a")  # this run, then the others
 V1, V2 = "MaxBoxAcc", "MaxBoxAccV2"
 _MARK = "#555555"
 _SIZE = (4.2, 3.0)
@@ -59,7 +60,7 @@ def _threshold_panel(runs: Sequence[Run], k: int, delta: float) -> Panel:
     said = []
 
     def draw(axes: Axes) -> None:
-        for run, colour in zip(runs, COLOURS, strict=False):
+        for run, colour in zip(runs, cycle(COLOURS)):
             details, label = run.metrics["details"], run.settings.title
             metric, largest = details[V2], details[V1]
             best, tau = metric["accuracy"][k], metric["best_thresholds"][k]
@@ -85,7 +86,7 @@ def precision_panel(runs: Sequence[Run]) -> list[Panel]:
     said = []
 
     def draw(axes: Axes) -> None:
-        for run, colour in zip(runs, COLOURS, strict=False):
+        for run, colour in zip(runs, cycle(COLOURS)):
             pixels, label = run.metrics["details"]["PxAP"], run.settings.title
             recall, precision = (
                 100 * np.array(pixels["recall"]),
@@ -106,14 +107,15 @@ def activation_panel(runs: Sequence[Run]) -> Panel:
 
     def draw(axes: Axes) -> None:
         highest = 0.0
-        for run, colour in zip(runs, COLOURS, strict=False):
-            share = scipy.signal.medfilt(run.metrics["details"]["activation"], _MEDIAN)
+        for run, colour in zip(runs, cycle(COLOURS)):
+            share = np.pad(run.metrics["details"]["activation"], _MEDIAN // 2)
+            share = np.median(np.lib.stride_tricks.sliding_window_view(share, _MEDIAN), axis=1)
             centres = (np.arange(share.size) + 0.5) / share.size
             axes.plot(centres, share, color=colour, lw=1.1, label=run.settings.title)
             highest = max(highest, float(np.sort(share)[-_MEDIAN]))
             low = float(np.sum(run.metrics["details"]["activation"][: share.size // 10]))
             said.append(f"{run.settings.title}: {low:.0%} of the pixels lie below 0.1")
-        axes.set(xlim=(0, 1), ylim=(0, 1.1 * highest), xlabel="activation")
+        axes.set(xlim=(0, 1), ylim=(0, 1.1 * highest or 1), xlabel="activation")
         axes.set_ylabel("share of pixels per 0.001")
         axes.set_title("Activation distribution")
 
@@ -128,7 +130,7 @@ def quality_panel(runs: Sequence[Run]) -> Panel:
 
     def draw(axes: Axes) -> None:
         edges = np.linspace(0, 1, 21)
-        for run, colour in zip(runs, COLOURS, strict=False):
+        for run, colour in zip(runs, cycle(COLOURS)):
             values = np.array([row.quality for row in run.rows])
             kind, alpha = ("step", 1.0) if len(runs) > 1 else ("stepfilled", 0.75)
             label = run.settings.title

@@ -11,6 +11,7 @@ from fcam_tf.evaluation import Row, Run
 from fcam_tf.evaluation.failures import FOUND, KINDS
 from fcam_tf.evaluation.parts import Scored
 from fcam_tf.report.pictures import Thresholds, data_uri, draw_map, draw_parts
+from fcam_tf.report.tables import gains
 
 SHOWN = 6
 SAMPLE = 12
@@ -97,9 +98,9 @@ def failures(run: Run) -> list[Gallery]:
     return _draw([run], groups)
 
 
-def changes(run: Run, other: Run) -> list[Gallery]:
+def changes(run: Run, baseline: Run) -> list[Gallery]:
     """The images that gain and lose most against another run."""
-    gain = np.array([a.quality - b.quality for a, b in zip(run.rows, other.rows, strict=True)])
+    gain = gains(run, baseline)
     order = np.argsort(gain, kind="stable").tolist()
     up = [i for i in order[::-1] if gain[i] > 0]
     down = [i for i in order if gain[i] < 0]
@@ -107,7 +108,7 @@ def changes(run: Run, other: Run) -> list[Gallery]:
         Group("The largest gains", "Where IoU rises most.", len(up), up[:SHOWN]),
         Group("The largest losses", "Where IoU falls most.", len(down), down[:SHOWN]),
     ]
-    return _draw([run, other], groups)
+    return _draw([run, baseline], groups)
 
 
 class Group(NamedTuple):

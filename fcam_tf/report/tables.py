@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fcam_tf.evaluation import Row, Run
 from fcam_tf.evaluation.failures import CORRECT_IOU, KINDS
@@ -44,41 +45,53 @@ _MEANINGS = {
 }
 
 
-def tiles(run: Run, other: Run | None) -> list[Tile]:
-    """The headline figures that there are."""
+def tiles(run: Run, baseline: Run | None) -> list[Tile]:
+    """The headline figures that there are, with the change against a baseline."""
     found = []
     for name in HEADLINES:
         value = run.metrics[name]
         meaningless = name == "Top5Loc" and len(run.split.class_names) <= TOP
         if value is not None and not meaningless:
-            before = other and other.metrics[name]
+            before = baseline and baseline.metrics[name]
             change = "" if before is None else f"{value - before:+.1f}"
             found.append(Tile(name, f"{value:.1f}", _MEANINGS[name], change))
     return found
 
 
-def comparison(run: Run, other: Run) -> Table:
-    """Two runs side by side."""
+def comparison(run: Run, others: Sequence[Run]) -> Table:
+    """All runs side by side; differences are to the first of the others."""
+    runs = [*others, run]
+    columns = [_figures(each.metrics) for each in runs]
     rows = []
-    for name, now, before in _pairs(run.metrics, other.metrics):
-        rows.append([name, _percent(before, 2), _percent(now, 2), _change(now, before)])
-    gain = np.array([a.quality - b.quality for a, b in zip(run.rows, other.rows, strict=True)])
-    rows.append(["images that gain", "", f"{np.count_nonzero(gain > 0)}", ""])
-    rows.append(["images that lose", "", f"{np.count_nonzero(gain < 0)}", ""])
-    heads = ["", other.settings.title, run.settings.title, "difference"]
-    return Table("Both runs, percent.", heads, rows)
+    for name, now in columns[-1].items():
+        values = [column.get(name) for column in columns]
+        if values != [None] * len(runs):
+            cells = [_percent(value, 2) for value in values]
+            rows.append([name, *cells, _change(now, values[0])])
+    for what, sign in (("gain", 1), ("lose", -1)):
+        counts = [np.count_nonzero(sign * gains(each, others[0]) > 0) for each in runs[1:]]
+        rows.append([f"images that {what}", "", *map(str, counts), ""])
+    heads = ["", *(each.settings.title for each in runs), "difference"]
+    caption = (
+        "All runs, percent. Differences, and the images that gain or lose IoU, are against "
+        f"{others[0].settings.title}."
+    )
+    return Table(caption, heads, rows)
 
 
-def _pairs(mine: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    pairs = [(name, mine[name], theirs[name]) for name in HEADLINES]
+def gains(run: Run, baseline: Run) -> NDArray[np.float64]:
+    """(n,) by how much each image's IoU is higher than in another run."""
+    pairs = zip(run.rows, baseline.rows, strict=True)
+    return np.array([a.quality - b.quality for a, b in pairs])
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
+    figures = {name: metrics[name] for name in HEADLINES}
     for name in ("MaxBoxAccV2", "MaxBoxAccV3"):
-        now, before = mine["details"].get(name), theirs["details"].get(name)
-        if now and before:
-            for delta, a, b in zip(
-                now["iou_thresholds"], now["accuracy"], before["accuracy"], strict=True
-            ):
-                pairs.append((f"{name}, IoU {delta:g}", a, b))
-    return [pair for pair in pairs if pair[1:] != (None, None)]
+        if details := metrics["details"].get(name):
+            deltas = zip(details["iou_thresholds"], details["accuracy"], strict=True)
+            figures |= {f"{name}, IoU {delta:g}": value for delta, value in deltas}
+    return figures
 
 
 def boxes(run: Run) -> list[Table]:
@@ -183,8 +196,9 @@ def kinds(runs: Sequence[Run]) -> Table:
         if any(counts):
             shares = zip(counts, runs, strict=True)
             rows.append([kind, *(f"{n} ({n / len(run.rows):.0%})" for n, run in shares)])
+    boxes = runs[0].rows[0].iou is not None
     return Table(
-        "Images by outcome at MaxBoxAcc's best threshold (without boxes: of the masks).",
+        f"Images by outcome, at the best threshold for {'MaxBoxAcc' if boxes else 'the mean IoU'}.",
         ["outcome", *(run.settings.title for run in runs)],
         rows,
     )

@@ -154,15 +154,9 @@ def fit_fcam(
 
 
 def knows_classes(model: keras.Model, split: Split) -> bool:
-    """Tell whether the classes of a model are those of a split.
-
-    By name where the model has names, else by their number.
-    """
-    names = getattr(model, "class_names", None)
-    if names is not None:
-        return tuple(names) == tuple(split.class_names)
+    """Tell whether the classes of a model are those of a split, see `Split.has_classes`."""
     classes = getattr(model, "num_classes", None) or model.output_shape[-1]
-    return classes == len(split.class_names)
+    return split.has_classes(classes, getattr(model, "class_names", None))
 
 
 def fingerprint(model: keras.Model) -> str:

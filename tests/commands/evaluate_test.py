@@ -6,6 +6,7 @@ import pytest
 
 from fcam_tf import cli
 from fcam_tf.data import load, write_shapes
+from fcam_tf.metrics import MaxBoxAccV2, PxAP, join_masks, normalize_cam, resize_boxes
 from fcam_tf.models import FCAM
 from tests.models.tiny import tiny_classifier
 
@@ -53,15 +54,30 @@ def test_a_decoder_against_its_classifier(data, run, tmp_path, capfd):
     assert status(*command, "--overwrite") == 0
 
 
-def test_stored_maps_score_as_their_source(data, tmp_path):
-    maps = tmp_path / "maps"
-    for i, name in enumerate(load(data, "test").ids):
+def test_stored_maps(data, tmp_path, capfd):
+    maps, split = tmp_path / "maps", load(data, "test")
+    v2, pxap = MaxBoxAccV2(), PxAP()
+    for i, name in enumerate(split.ids):
+        heatmap = normalize_cam(np.random.default_rng(i).random((7, 7)))
         file = maps / f"{name}.npy"
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.save(file, np.random.default_rng(i).random((224, 224)))
+        np.save(file, heatmap)
+        v2.update_state([heatmap], [resize_boxes(split.boxes[i], split.size(i), (224, 224))])
+        pxap.update_state([heatmap], [join_masks(*split.read_masks(i), (224, 224))])
     assert status("--data", data, "--maps", maps, "--out", tmp_path / "a") == 0
-    assert metrics(tmp_path / "a")["accuracy"] is None
-    next(maps.rglob("*.npy")).unlink()
+    found = metrics(tmp_path / "a")
+    assert (found["MaxBoxAccV2"], found["PxAP"]) == (v2.result(), pxap.result())
+    assert found["accuracy"] is None
+    # Maps that were made again must not hide behind what was scored before.
+    file = next(maps.rglob("*.npy"))
+    np.save(file, np.load(file)[::-1])
+    assert status("--data", data, "--maps", maps, "--out", tmp_path / "a") == 0
+    assert metrics(tmp_path / "a")["PxAP"] != pxap.result()
+    np.save(file, np.full((224, 224), np.nan))
+    assert status("--data", data, "--maps", maps, "--out", tmp_path / "a") == 1
+    name = file.relative_to(maps).with_suffix("")
+    assert f"map of {name} holds NaN" in capfd.readouterr().err
+    file.unlink()
     assert status("--data", data, "--maps", maps, "--out", tmp_path / "b") == 2
 
 

@@ -48,6 +48,18 @@ def test_both_stages(data, tiny, tmp_path, capfd):
         found = json.loads((out / "test" / "metrics.json").read_text())
         assert (found["settings"]["method"], found["details"]["images"]) == (method, 4)
         assert (out / "test" / "report.html").exists()
+    # A test split that has changed is scored again; one that is broken does not hide the model.
+    report = second / "test" / "metrics.json"
+    boxes = data / "metadata" / "test" / "localization.txt"
+    text = boxes.read_text()
+    report.unlink()
+    boxes.write_text(text + "\n" + text.splitlines()[0])
+    assert status(*command) == 0
+    assert report.exists()
+    boxes.write_text(text.splitlines()[0])
+    assert status(*command) == 1
+    assert "the model is there, but not its report: 3 of 4 images" in capfd.readouterr().err
+    boxes.write_text(text)
     # The same command again has nothing to do.
     stamp = (second / "state.json").stat().st_mtime_ns
     assert status(*command) == 0

@@ -36,6 +36,17 @@ def test_what_a_split_does_not_have_stays_none(tmp_path):
     assert next(iter(parts)).scores.histogram is None
 
 
+def test_what_has_changed_is_dropped_and_nothing_else(tmp_path):
+    stamps = np.array([7, 8, 9])
+    parts = Parts(tmp_path, "test", 3, stamps)
+    parts.save([scored(0)])
+    parts.save([scored(1), scored(2)])
+    assert Parts(tmp_path, "test", 3, stamps).todo() == []
+    stamps = np.array([7, 8, 0])
+    assert Parts(tmp_path, "test", 3).todo() == []
+    assert Parts(tmp_path, "test", 3, stamps).todo() == [1, 2]
+
+
 def test_splits_do_not_mix_and_files_appear_whole(tmp_path, monkeypatch):
     Parts(tmp_path, "val", 2).save([scored(0)])
     assert Parts(tmp_path, "test", 2).todo() == [0, 1]

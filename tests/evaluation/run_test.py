@@ -68,13 +68,23 @@ def test_other_settings_are_refused_until_told_to_start_afresh(settings, tmp_pat
     assert run.settings.labels == "predicted"
 
 
-def test_changed_truth_is_another_setting(settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda split: {"boxes": tuple(boxes + 1 for boxes in split.boxes)},
+        lambda split: {"sizes": split.sizes + 1},
+        lambda split: {"labels": split.labels[::-1].copy()},
+        lambda split: {"masks": split.masks[::-1]},
+        lambda split: {"ignores": split.masks[0][:1] * len(split)},
+    ],
+)
+def test_changed_truth_is_another_setting(settings, tmp_path, monkeypatch, change):
     Evaluation(Center(), settings, tmp_path / "out").run()
     load = Evaluation.__init__.__globals__["load"]
 
     def moved(data, name):
         split = load(data, name)
-        return dataclasses.replace(split, boxes=tuple(boxes + 1 for boxes in split.boxes))
+        return dataclasses.replace(split, **change(split))
 
     monkeypatch.setattr("fcam_tf.evaluation.run.load", moved)
     with pytest.raises(SettingsChangedError, match="truth_sha256"):

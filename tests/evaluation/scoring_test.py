@@ -5,7 +5,7 @@ import pytest
 
 from fcam_tf.evaluation import Center
 from fcam_tf.evaluation.parts import Parts
-from fcam_tf.evaluation.scoring import same_classes, score_split
+from fcam_tf.evaluation.scoring import score_split
 
 
 def test_each_image_is_read_and_explained_once_in_order(blobs, split, tmp_path):
@@ -85,19 +85,3 @@ def test_predicted_classes_are_asked_for_by_none(blobs, split, tmp_path):
     score_split(Asked(), split, Parts(tmp_path / "b", "test", 12))
     assert asked[0] is None
     np.testing.assert_array_equal(asked[1], split.labels)
-
-
-@pytest.mark.parametrize(
-    ("count", "names", "same"),
-    [
-        (5, None, True),
-        (4, None, False),
-        (5, ("Disc", "square", "triangle", "cross", "star "), True),
-        (5, ("star", "square", "triangle", "cross", "disc"), False),
-    ],
-)
-def test_same_classes(blobs, split, count, names, same):
-    blobs.num_classes, blobs.class_names = count, names
-    assert same_classes(blobs, split) is same
-    numbered = dataclasses.replace(split, class_names=tuple("01234"))
-    assert same_classes(blobs, numbered) is (count == 5)

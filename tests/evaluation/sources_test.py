@@ -1,3 +1,5 @@
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -91,6 +93,14 @@ class TestStoredMaps:
         maps, logits = StoredMaps(tmp_path, IDS[:1])(IDS[:1], None, None)
         np.testing.assert_array_equal(maps[0], array)
         assert logits is None
+
+    def test_stamps_tell_a_map_from_its_replacement(self, tmp_path):
+        for name in ("a/one", "two"):
+            store(tmp_path, name, np.zeros((224, 224)))
+        source = StoredMaps(tmp_path, IDS)
+        before = source.stamps(IDS)
+        os.utime(tmp_path / "two.npy", ns=(1, 1))
+        assert (source.stamps(IDS) == before).tolist() == [True, False]
 
     def test_missing_ones_are_told_at_once(self, tmp_path):
         store(tmp_path, "two", np.zeros((224, 224)))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcam_tf.evaluation import Center, Evaluation, Settings
 from fcam_tf.report import check_comparable, write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -78,10 +79,41 @@ def test_it_says_the_figures(page, perfect, finished):
     assert f"{change:+.1f}" in text
 
 
+def test_several_runs(perfect, finished):
+    text = Page(write_report(finished, perfect, finished).read_text("utf-8")).text
+    assert "center against truth, center" in text
+    assert text.count("\nimages that gain") == 1
+
+
 def test_one_run_alone(finished):
     parsed = Page(write_report(finished).read_text("utf-8"))
     assert "against" not in parsed.text[:200]
     assert "Gains and losses" not in parsed.text
+
+
+def test_masks_alone(shapes, tmp_path):
+    data = shutil.copytree(shapes, tmp_path / "data")
+    (data / "metadata" / "test" / "localization.txt").unlink()
+    settings = Settings(method="center", data=str(data), split="test")
+    run = Evaluation(Center(), settings, tmp_path / "out").run()
+    text = Page(write_report(run).read_text("utf-8")).text
+    assert "true positive" in text
+    assert "mask IoU" in text
+    assert "best threshold for the mean IoU" in text
+    for absent in ("predicted box", "box IoU", "largest contour", "Maps of the"):
+        assert absent not in text
+
+
+def test_boxes_alone(shapes, tmp_path):
+    data = shutil.copytree(shapes, tmp_path / "data")
+    (data / "metadata" / "test" / "localization_masks.txt").unlink()
+    settings = Settings(method="center", data=str(data), split="test")
+    run = Evaluation(Center(), settings, tmp_path / "out").run()
+    assert run.metrics["PxAP"] is None
+    text = Page(write_report(run).read_text("utf-8")).text
+    assert "above the threshold" in text
+    for absent in ("true positive", "mask IoU", "recall"):
+        assert absent not in text
 
 
 def test_names_are_escaped(finished):

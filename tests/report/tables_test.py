@@ -17,12 +17,22 @@ def test_tiles_leave_out_what_is_not_known(finished, perfect):
 
 
 def test_comparison(perfect, finished):
-    table = tables.comparison(perfect, finished)
+    table = tables.comparison(perfect, [finished])
     rows = {row[0]: row[1:] for row in table.rows}
     before, after = (run.metrics["PxAP"] for run in (finished, perfect))
     assert rows["PxAP"] == [f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}"]
     gains = sum(a.quality > b.quality for a, b in zip(perfect.rows, finished.rows, strict=True))
-    assert rows["images that gain"][1] == str(gains)
+    assert rows["images that gain"] == ["", str(gains), ""]
+
+
+def test_comparison_of_several_refers_to_the_first(perfect, finished):
+    table = tables.comparison(finished, [perfect, finished])
+    assert list(table.heads) == ["", "truth", "center", "center", "difference"]
+    rows = {row[0]: row[1:] for row in table.rows}
+    best, centre = (f"{run.metrics['PxAP']:.2f}" for run in (perfect, finished))
+    assert rows["PxAP"][:3] == [best, centre, centre]
+    assert float(rows["PxAP"][3]) < 0
+    assert rows["images that lose"][1] == rows["images that lose"][2] != "0"
 
 
 def test_thresholds_of_another_split_have_columns_of_their_own(finished, perfect):
