@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from fcam_tf.commands.command import Command
 from fcam_tf.commands.localize import METHODS
 from fcam_tf.commands.model import HELP, check_model, load_model, named
 from fcam_tf.commands.quiet import quiet_tensorflow
+from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,14 +106,12 @@ def _define(values: flags.FlagValues) -> None:
 
 def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     _check(values, arguments)
-    from rich.console import Console  # noqa: PLC0415
-
-    notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    notes = console(stderr=True)
     with quiet_tensorflow():
         from fcam_tf import evaluation, report  # noqa: PLC0415
         from fcam_tf.predict import SettingsChangedError  # noqa: PLC0415
     try:
-        with _usage_errors(ValueError, FileNotFoundError, SettingsChangedError):
+        with usage_errors(ValueError, FileNotFoundError, SettingsChangedError):
             others = [evaluation.Run(folder) for folder in values.compare]
             source, settings = _source(values, notes)
             job = evaluation.Evaluation(source, settings, values.out, overwrite=values.overwrite)
@@ -123,9 +120,9 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         run = job.run(values.batch_size, notes)
         file = report.write_report(run, *others)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        notes.print(f"fcam: {error}")
-        notes.print("fcam: what is finished is kept; the same command goes on from there")
-        return 1
+        return failed(notes, error)
+    from rich.console import Console  # noqa: PLC0415
+
     Console().print(_table(run, others))
     notes.print(f"report in {file}")
     return 0
@@ -135,9 +132,7 @@ def _check(values: flags.FlagValues, arguments: list[str]) -> None:
     """Refuse what can be refused without TensorFlow."""
     if arguments:
         raise app.UsageError(f"does not know what to do with {' '.join(arguments)!r}")
-    for name in ("data", "out"):
-        if not values[name].value:
-            raise app.UsageError(f"--{name} is missing")
+    require(values, "data", "out")
     _check_source(values)
     if values.threshold_split == values.split:
         raise app.UsageError("--threshold-split must be another split than --split")
@@ -164,7 +159,7 @@ def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settin
 
     settings = evaluation.Settings(
         method=values.method or _MAPS,
-        data=_absolute(values.data),
+        data=absolute(values.data),
         split=values.split,
         threshold_split=values.threshold_split,
         labels=values.labels,
@@ -172,7 +167,7 @@ def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settin
     if values.maps:
         splits = filter(None, [values.split, values.threshold_split])
         ids = [name for split in splits for name in data.load(values.data, split).ids]
-        settings = dataclasses.replace(settings, maps=_absolute(values.maps))
+        settings = dataclasses.replace(settings, maps=absolute(values.maps))
         return evaluation.StoredMaps(values.maps, ids), settings
     if values.method == _CENTER:
         return evaluation.Center(), settings
@@ -190,25 +185,11 @@ def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settin
         source = evaluation.ModelMaps(model, method, layer)
     return source, dataclasses.replace(
         settings,
-        model=_absolute(values.model) if saved else values.model,
+        model=absolute(values.model) if saved else values.model,
         model_sha256=hashlib.sha256(content).hexdigest() if saved else "",
         method=method,
         layer=",".join(layer or ()),
     )
-
-
-def _absolute(name: str) -> str:
-    """Name a file or folder so that the report can be made again from elsewhere."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
-
-
-@contextlib.contextmanager
-def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except kinds as error:
-        text = re.sub("`([a-z_]+)`", lambda match: f"--{match[1].replace('_', '-')}", str(error))
-        raise app.UsageError(text) from None
 
 
 def _table(run: Run, others: Sequence[Run]) -> Table:

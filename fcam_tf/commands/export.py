@@ -7,6 +7,7 @@ from absl import app, flags
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.model import check_model, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
+from fcam_tf.commands.telling import console
 
 _DETAILS = """\
 MODEL is the name of a model in the zoo, a file saved as .keras, or the folder of a training run. It
@@ -38,10 +39,8 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     name, folder = arguments
     check_model(name)
     with quiet_tensorflow():
-        from rich.console import Console  # noqa: PLC0415
-
         from fcam_tf.export import export  # noqa: PLC0415
-    notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    notes = console(stderr=True)
     try:
         path = export(load_model(name), folder, threshold=values.threshold)
     except (TypeError, ValueError, FileExistsError, FileNotFoundError) as error:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +10,7 @@ from absl import app, flags
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.model import HELP, check_model, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
+from fcam_tf.commands.telling import console, failed, usage_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,8 +102,8 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
     # Imported here: NumPy, scikit-image and matplotlib would slow help down.
     from fcam_tf import predict  # noqa: PLC0415
 
-    notes = _console(stderr=True)
-    with _usage_errors(ValueError):
+    notes = console(stderr=True)
+    with usage_errors(ValueError):
         settings = predict.Settings(
             values.model,
             values.method,
@@ -116,7 +114,7 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
             values.layer,
         )
     try:
-        with _usage_errors(predict.SettingsChangedError):
+        with usage_errors(predict.SettingsChangedError):
             job = predict.Job(
                 photos, values.out, settings, overwrite=values.overwrite, console=notes
             )
@@ -129,9 +127,7 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
         return 1
     except OSError as error:  # the disk is full, or there are no weights
         reason = f"{error.filename or values.out}: {error.strerror}" if error.errno else str(error)
-        notes.print(f"fcam: {reason}")
-        notes.print("fcam: what is finished is kept; the same command goes on from there")
-        return 1
+        return failed(notes, reason)
     _report(job, Path(values.out), notes)
     return 1 if job.failures else 0
 
@@ -141,24 +137,16 @@ def _localizer(settings: Settings) -> Localizer:
     with quiet_tensorflow():
         from fcam_tf import predict  # noqa: PLC0415
 
-        with _usage_errors(ValueError, FileNotFoundError):
+        with usage_errors(ValueError, FileNotFoundError):
             model = load_model(settings.model)
             layer = settings.layer.split(",") if settings.layer else None
             method = None if settings.method == AUTO else settings.method
             threshold = None if settings.threshold == AUTO else settings.threshold
             localizer = predict.Localizer(model, method, threshold, layer)
     if settings.label is not None:
-        with _usage_errors(ValueError):
+        with usage_errors(ValueError):
             predict.find_label(settings.label, localizer.class_names, localizer.num_classes)
     return localizer
-
-
-@contextlib.contextmanager
-def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except kinds as error:
-        raise app.UsageError(re.sub("`([a-z]+)`", r"--\1", str(error))) from None
 
 
 def _report(job: Job, out: Path, notes: Console) -> None:
@@ -167,7 +155,7 @@ def _report(job: Job, out: Path, notes: Console) -> None:
         from fcam_tf.predict import read_results  # noqa: PLC0415
 
         files = {str(source.path) for source in job.sources}
-        answers = _console()
+        answers = console()
         for record in read_results(out):
             if record["file"] in files:
                 answers.print(_answer(record, out))
@@ -176,13 +164,6 @@ def _report(job: Job, out: Path, notes: Console) -> None:
     counts += [f"{len(job.failures)} failed"] if job.failures else []
     where = f"; results in {out / 'results.jsonl'}" if job.localized or job.skipped else ""
     notes.print(f"{', '.join(counts)}{where}")
-
-
-def _console(*, stderr: bool = False) -> Console:
-    """Return a console that prints lines as they are, of any length."""
-    from rich.console import Console  # noqa: PLC0415
-
-    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 def _answer(record: dict[str, Any], out: Path) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from absl import app, flags
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.model import check_model, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
+from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
 
 if TYPE_CHECKING:
     import keras
@@ -103,26 +102,24 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in STAGES:
         raise app.UsageError(f"name one stage to train: {' or '.join(STAGES)}")
     stage = arguments[0]
-    for name in ("data", "out") if stage == "classifier" else ("data", "model", "out"):
-        if not values[name].value:
-            raise app.UsageError(f"--{name} is missing")
-    if stage == "fcam":
+    if stage == "classifier":
+        require(values, "data", "out")
+    else:
+        require(values, "data", "model", "out")
         check_model(values.model)
-    from rich.console import Console  # noqa: PLC0415
-
-    notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    notes = console(stderr=True)
     with quiet_tensorflow():
         from fcam_tf import training  # noqa: PLC0415
-    with _usage_errors(ValueError, FileNotFoundError):
+    with usage_errors(ValueError, FileNotFoundError, prefix=""):
         recipe = training.get(stage, values.recipe).changed(values.set)
         train, validation = _splits(values.data, recipe.select, notes)
     try:
-        with _usage_errors(ValueError, FileNotFoundError):
+        with usage_errors(ValueError, FileNotFoundError, prefix=""):
             run = _train(stage, values, recipe, train, validation)
     except (OSError, training.TrainingDivergedError) as error:
-        notes.print(f"fcam: {error}")
-        notes.print("fcam: what is finished is kept; the same command goes on from there")
-        return 1
+        return failed(notes, error)
+    from rich.console import Console  # noqa: PLC0415
+
     Console().print(_table(run))
     notes.print(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
     if stage == "classifier":
@@ -205,15 +202,6 @@ def _strategy(name: str) -> contextlib.AbstractContextManager:
     return tf.distribute.MirroredStrategy().scope()
 
 
-@contextlib.contextmanager
-def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except kinds as error:
-        text = re.sub("`([a-z_]+)`", lambda match: match[1].replace("_", "-"), str(error))
-        raise app.UsageError(text) from None
-
-
 def _table(run: RunFolder) -> Table:
     from rich.table import Table  # noqa: PLC0415
 
@@ -249,7 +237,7 @@ def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
     source = evaluation.ModelMaps(model, method)
     settings = evaluation.Settings(
         method=method,
-        data=str(Path(values.data).resolve()) if Path(values.data).exists() else values.data,
+        data=absolute(values.data),
         split="test",
         model=str(run.folder.resolve()),
         model_sha256=training.fingerprint(model),

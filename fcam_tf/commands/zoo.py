@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +11,7 @@ from absl import app, flags
 
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.quiet import quiet_tensorflow
+from fcam_tf.commands.telling import console, failed, require, usage_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,18 +68,18 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     action, *names = arguments
     from rich.console import Console  # noqa: PLC0415
 
-    notes = Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
+    notes = console(stderr=True)
     with quiet_tensorflow():
         from fcam_tf import zoo  # noqa: PLC0415
     if action == "list":
         _list(names)
     elif action == "show":
-        with _usage_errors():
+        with usage_errors(ValueError, prefix=""):
             cards = [zoo.card(name) for name in _some(names)]
         for card in cards:
             Console().print_json(json.dumps(_short(card)))
     elif action == "verify":
-        with _usage_errors():
+        with usage_errors(ValueError, prefix=""):
             chosen = [zoo.card(name)["name"] for name in names]
         return _verify(chosen or zoo.list_models(status="trained"), values.data, notes)
     else:
@@ -154,16 +152,14 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
 def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
     if len(names) != 1:
         raise app.UsageError("name one model to make")
-    for flag in ("data", "licence"):
-        if not values[flag].value:
-            raise app.UsageError(f"--{flag} is missing")
+    require(values, "data", "licence")
     (name,) = names
     backbone, method = _parts(name)
     import keras  # noqa: PLC0415
 
     from fcam_tf import data, models, training, zoo  # noqa: PLC0415
 
-    with _usage_errors(FileNotFoundError):
+    with usage_errors(ValueError, FileNotFoundError, prefix=""):
         first = training.get("classifier", values.recipe).changed(values.classifier_set)
         second = training.get("fcam", values.recipe).changed(values.set)
         splits = {split: data.load(values.data, split) for split in ("train", "val", "test")}
@@ -208,9 +204,7 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
             int8=values.int8,
         )
     except (OSError, ValueError, training.TrainingDivergedError) as error:
-        notes.print(f"fcam: {error}")
-        notes.print("fcam: what is finished is kept; the same command goes on from there")
-        return 1
+        return failed(notes, error)
     notes.print(f"{name} in {folder}")
     return 0
 
@@ -228,15 +222,6 @@ def _parts(name: str) -> tuple[str, str]:
         f"{name!r} is no <backbone>_<method>: backbones are {', '.join(models.BACKBONES)}, methods "
         f"{', '.join(cams.METHODS)}"
     )
-
-
-@contextlib.contextmanager
-def _usage_errors(*kinds: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, *kinds) as error:
-        text = re.sub("`([a-z_]+)`", lambda match: match[1].replace("_", "-"), str(error))
-        raise app.UsageError(text) from None
 
 
 COMMAND = Command(
