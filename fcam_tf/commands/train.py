@@ -166,7 +166,7 @@ def _train(
         else:
             given = load_model(values.model)
             model = models.FCAM.from_classifier(
-                given.source if isinstance(given, models.FCAM) else given,
+                given.classifier if isinstance(given, models.FCAM) else given,
                 method=values.method,
                 decoder_filters=recipe.decoder_filters or None,
                 seed=recipe.seed,

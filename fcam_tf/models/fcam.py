@@ -101,7 +101,7 @@ class FCAM(keras.Model):
         # Keras would take one that is an attribute for a layer of this one.
         extended = keras.Model(images, {**outputs, "features": cam.split.taps[0]})
         self._call_extended = lambda x: extended(x, training=True)
-        self._source = lambda: classifier
+        self._classifier = lambda: classifier
         self._classifier_config = json.dumps(keras.saving.serialize_keras_object(classifier))
         self._cam = cam
         self.layer = layer
@@ -180,14 +180,9 @@ class FCAM(keras.Model):
         )
 
     @property
-    def source(self) -> keras.Model:
-        """The model that the layers were taken over from, which shares them."""
-        return self._source()
-
-    @property
     def classifier(self) -> keras.Model:
-        """The classifier alone, a functional model that shares its layers with this one."""
-        return keras.Model(self.inputs[0], self.output["logits"])
+        """The classifier alone, which shares its layers with this model."""
+        return self._classifier()
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, Any]:
         if training:

@@ -69,11 +69,7 @@ class RunFolder:
         about = self.folder / "run.json"
         if about.exists():
             before = json.loads(about.read_text("utf-8"))["settings"]
-            changed = sorted(
-                key
-                for key in before.keys() | settings.keys()
-                if before.get(key) != settings.get(key)
-            )
+            changed = differing_keys(before, settings)
             if changed:
                 raise RunChangedError(
                     f"{self.folder} holds a run with other settings: {', '.join(changed)}. Give "
@@ -139,6 +135,11 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(self.state.history)
         write_atomically(self.folder / "metrics.csv", text.getvalue().encode())
+
+
+def differing_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the keys, sorted, that two sets of settings do not share or agree on."""
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
 
 
 def environment() -> dict[str, str]:

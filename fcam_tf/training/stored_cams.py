@@ -14,6 +14,7 @@ import tensorflow as tf
 from fcam_tf.atomic import replacing, write_atomically
 from fcam_tf.cams.base import CAM
 from fcam_tf.data import Split, evaluation_dataset
+from fcam_tf.training.run import differing_keys
 
 _ABOUT = "cams.json"
 _SHARD = 64
@@ -91,7 +92,7 @@ def _claim(folder: Path, about: dict[str, Any]) -> None:
         write_atomically(path, json.dumps(about).encode())
         return
     before = json.loads(path.read_text("utf-8"))
-    changed = sorted(k for k in before.keys() | about.keys() if before.get(k) != about.get(k))
+    changed = differing_keys(before, about)
     if changed:
         raise CacheChangedError(
             f"{folder} holds maps of another training: {', '.join(changed)} differ. Give another "

@@ -122,7 +122,7 @@ def save(
         ValueError: the card breaks its schema, or a weight is not finite.
         OSError: the folder cannot be written to.
     """
-    source = getattr(model, "source", None)
+    source = getattr(model, "classifier", None)
     if not isinstance(source, Classifier):
         raise TypeError(
             "`model` must be an F-CAM over fcam_tf.models.Classifier: an entry is rebuilt from its "
