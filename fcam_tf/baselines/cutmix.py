@@ -14,8 +14,8 @@ class CutMix(Baseline):
     """CutMix (Yun et al., ICCV 2019), in training only.
 
     One box for the whole batch, of an area that is drawn from Beta(beta, beta), its centre
-    anywhere, cut at the edges. The loss is ``share * CE(label) + (1 - share) * CE(other)``, with the share of
-    the image's area that the box left. Network and map are those of CAM.
+    anywhere, cut at the edges. The loss is ``share * CE(label) + (1 - share) * CE(other)``, with
+    the share of the image's area that the box left. Network and map are those of CAM.
 
     Attributes:
         beta: concentration of the distribution.

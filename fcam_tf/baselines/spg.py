@@ -13,6 +13,7 @@ from fcam_tf.baselines.base import Baseline, check_share
 from fcam_tf.baselines.branch import Branch
 from fcam_tf.cams.base import normalize
 from fcam_tf.cams.own_map import ClassMapHead, of_class
+from fcam_tf.graphs.replicas import sum_over_replicas
 from fcam_tf.graphs.resize import bilinear
 
 
@@ -140,8 +141,9 @@ def guided(scores: Any, guide: Any, high: float, low: float) -> Any:
     """
     targets, known = confident(ops.stop_gradient(guide), high, low)
     entropy = ops.relu(scores) - scores * targets + ops.log1p(ops.exp(-ops.abs(scores)))
-    images = ops.cast(ops.shape(scores)[0], "float32")
-    return images * ops.sum(entropy * known, (1, 2)) / ops.maximum(ops.sum(known), 1.0)
+    images = sum_over_replicas(ops.cast(ops.shape(scores)[0], "float32"))
+    pixels = sum_over_replicas(ops.sum(known))
+    return images * ops.sum(entropy * known, (1, 2)) / ops.maximum(pixels, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)

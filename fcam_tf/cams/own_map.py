@@ -51,11 +51,8 @@ class OwnMap(CAM):
 
     def __init__(self, model: keras.Model, layer: Any = None) -> None:
         super().__init__(model, layer)
-        heads = [
-            step
-            for step in graph.steps(graph.flatten(model))
-            if hasattr(step.operation, "class_map")
-        ]
+        flat = graph.flatten(model)
+        heads = [step for step in graph.steps(flat) if hasattr(step.operation, "class_map")]
         if not heads or layer is not None:
             raise ValueError(
                 "`method` needs a classifier that was built for it, as Classifier(..., "
@@ -64,7 +61,7 @@ class OwnMap(CAM):
             )
         self._head = heads[0].operation
         top = heads[0].inputs[-1]
-        self._features = keras.Model(model.inputs, [top, heads[0].outputs[0]])
+        self._features = keras.Model(flat.inputs[0], [top, heads[0].outputs[0]])
 
     @property
     def needs_only_features(self) -> bool:

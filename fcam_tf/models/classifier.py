@@ -246,7 +246,7 @@ def _taps(
             sides[name] = x
         return x
 
-    if method.name and not spec.attention:
+    if method.name and not method.augments and not spec.attention:
         known = [name for name, other in backbones.BACKBONES.items() if other.attention]
         raise ValueError(
             f"`baseline` {method.name!r} is not set up for {spec.name!r}; it is for "
