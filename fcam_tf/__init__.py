@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 # Loaded on first use, because most of them import TensorFlow.
 _SUBPACKAGES = (
+    "baselines",
     "cams",
     "data",
     "evaluation",

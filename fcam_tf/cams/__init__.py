@@ -15,6 +15,7 @@ from fcam_tf.cams.gradient import GradCAMPlusPlus as GradCAMPlusPlus
 from fcam_tf.cams.gradient import LayerCAM as LayerCAM
 from fcam_tf.cams.gradient import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from fcam_tf.cams.gradient import XGradCAM as XGradCAM
+from fcam_tf.cams.own_map import OwnMap as OwnMap
 from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
 from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
@@ -35,13 +36,22 @@ METHODS: Mapping[str, type[CAM]] = {
         IntegratedScoreCAM,
     )
 }
+# Where the classifier was trained in another way: `fcam_tf.baselines`.
+BASELINES: Mapping[str, type[CAM]] = {
+    "has": ClassActivationMap,
+    "cutmix": ClassActivationMap,
+    "adl": ClassActivationMap,
+    "acol": OwnMap,
+    "spg": OwnMap,
+    "icl": ClassActivationMap,
+}
 
 
 def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM:
     """Return a CAM method ready to explain ``model``.
 
     Args:
-        name: one of `METHODS`.
+        name: one of `METHODS`, or of `BASELINES`: the map of a classifier that was trained so.
         model: any functional or sequential Keras classifier.
         layer: the map to weigh; see `CAM`.
         **options: further arguments of the method.
@@ -49,4 +59,4 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
     Raises:
         ValueError: no such method; the message gives the nearest names.
     """
-    return lookup(METHODS, name, "method")(model, layer, **options)
+    return lookup({**METHODS, **BASELINES}, name, "method")(model, layer, **options)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.localize import METHODS
+from fcam_tf.commands.localize import BASELINES, METHODS
 from fcam_tf.commands.model import HELP, check_model, load_model, named
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
@@ -59,7 +59,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "method",
         None,
-        (*METHODS, _OWN, _CENTER),
+        (*METHODS, *BASELINES, _OWN, _CENTER),
         "how heat maps are made; fcam: by the model's own decoder (default: fcam where the model "
         "has one, else layercam)",
         flag_values=values,

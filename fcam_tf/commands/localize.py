@@ -23,6 +23,7 @@ METHODS = (
     *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
     *("scorecam", "sscam", "iscam"),
 )
+BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 _ANSWERS = 20  # photos; the answers for more are in the file only
 
 _DETAILS = """\
@@ -51,7 +52,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "method",
         AUTO,
-        (AUTO, OWN, *METHODS),
+        (AUTO, OWN, *METHODS, *BASELINES),
         "how the heat map is made; fcam: by the model's decoder; auto: fcam where it has one, else "
         "layercam",
         flag_values=values,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fcam_tf.data import Split
-    from fcam_tf.training import Recipe, RunFolder
+    from fcam_tf.training import ClassifierRecipe, Recipe, RunFolder
 
 STAGES = ("classifier", "fcam")
 _BACKBONE = "efficientnetlite_b0"
@@ -45,7 +45,9 @@ Examples:
   fcam train fcam --data shapes --model runs/shapes --recipe small --out runs/shapes-fcam
   fcam train classifier --data data/CUB --model resnet50 --out runs/cub
   fcam train fcam --data data/CUB --model runs/cub --method layercam --out runs/cub-fcam \\
-      --set loss.negative_share=0.3"""
+      --set loss.negative_share=0.3
+  fcam train classifier --data data/CUB --model resnet50 --method adl --out runs/cub-adl \\
+      --set baseline.drop_rate=0.6"""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -72,8 +74,9 @@ def _define(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string(
         "method",
-        "cam",
-        "`METHOD` whose maps are scored, and teach the decoder",
+        None,
+        "`METHOD` whose maps are scored, and teach the decoder; has, cutmix, adl, acol, spg and "
+        "icl also change how a classifier trains (default: cam, or what MODEL was trained with)",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -162,11 +165,14 @@ def _train(
         keras.config.set_dtype_policy("mixed_float16")
     with _strategy(values.strategy):
         if stage == "classifier":
-            model = _classifier(values, train)
+            model = _classifier(values, recipe, train)
+            values.method = _method(values, model)
         else:
             given = load_model(values.model)
+            given = given.classifier if isinstance(given, models.FCAM) else given
+            values.method = _method(values, given)
             model = models.FCAM.from_classifier(
-                given.classifier if isinstance(given, models.FCAM) else given,
+                given,
                 method=values.method,
                 decoder_filters=recipe.decoder_filters or None,
                 seed=recipe.seed,
@@ -178,12 +184,24 @@ def _train(
         return training.fit_fcam(model, train, validation, recipe, values.out, cache=values.cams)
 
 
-def _classifier(values: flags.FlagValues, train: Split) -> keras.Model:
-    from fcam_tf import models  # noqa: PLC0415
+def _method(values: flags.FlagValues, classifier: keras.Model) -> str:
+    """Return the method that is asked for, or that the classifier was built for."""
+    baseline = getattr(classifier, "baseline", None)
+    return values.method or (baseline and baseline.name) or "cam"
+
+
+def _classifier(values: flags.FlagValues, recipe: ClassifierRecipe, train: Split) -> keras.Model:
+    from fcam_tf import baselines, models  # noqa: PLC0415
 
     name = values.model or _BACKBONE
     if name not in models.BACKBONES and (name.endswith(".keras") or Path(name).is_dir()):
         return models.load(name)
+    baseline = values.method if values.method in baselines.METHODS else None
+    if recipe.baseline and not baseline:
+        raise ValueError(
+            f"`baseline` holds settings of a method that changes how a classifier is trained, and "
+            f"--method is {values.method or 'cam'}. There is {', '.join(baselines.METHODS)}."
+        )
     stride = values.output_stride
     return models.Classifier(
         name,
@@ -191,6 +209,8 @@ def _classifier(values: flags.FlagValues, train: Split) -> keras.Model:
         output_stride=int(stride) if stride else None,
         weights=None if values.weights == "none" else values.weights,
         class_names=train.class_names,
+        baseline=baseline,
+        options=recipe.baseline,
     )
 
 

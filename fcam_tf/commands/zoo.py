@@ -157,7 +157,7 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
     backbone, method = _parts(name)
     import keras  # noqa: PLC0415
 
-    from fcam_tf import data, models, training, zoo  # noqa: PLC0415
+    from fcam_tf import baselines, data, models, training, zoo  # noqa: PLC0415
 
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
         first = training.get("classifier", values.recipe).changed(values.classifier_set)
@@ -169,7 +169,12 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
         keras.utils.set_random_seed(first.seed)
         weights = None if values.weights == "none" else values.weights
         classifier = models.Classifier(
-            backbone, len(train.class_names), weights=weights, class_names=train.class_names
+            backbone,
+            len(train.class_names),
+            weights=weights,
+            class_names=train.class_names,
+            baseline=method if method in baselines.METHODS else None,
+            options=first.baseline,
         )
         run = training.fit_classifier(
             classifier, train, splits["val"], first, runs / f"{name}-classifier", method=method
@@ -214,13 +219,14 @@ def _parts(name: str) -> tuple[str, str]:
     from fcam_tf import cams, models  # noqa: PLC0415
 
     plain = name.partition(".")[0]
+    methods = (*cams.METHODS, *cams.BASELINES)
     for backbone in models.BACKBONES:
         method = plain.removeprefix(f"{backbone}_")
-        if method in cams.METHODS:
+        if method in methods:
             return backbone, method
     raise app.UsageError(
         f"{name!r} is no <backbone>_<method>: backbones are {', '.join(models.BACKBONES)}, methods "
-        f"{', '.join(cams.METHODS)}"
+        f"{', '.join(methods)}"
     )
 
 

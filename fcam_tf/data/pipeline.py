@@ -5,7 +5,7 @@ flip. Evaluation: straight resize to 224 x 224. Both bilinear with antialiasing,
 (Choe et al., CVPR 2020). Images stay RGB in [0, 255]; models do their own preprocessing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ def training_dataset(
     flip: bool = True,
     cams: ArrayLike | None = None,
     with_masks: bool = False,
+    augment: Callable[[tf.Tensor, Batch, tf.Tensor], tuple[tf.Tensor, Batch]] | None = None,
     seed: int = 0,
     first_epoch: int | None = None,
 ) -> tf.data.Dataset:
@@ -45,7 +46,8 @@ def training_dataset(
         cams: (n, h, w) stored maps in the order of the split, kept in memory; they are resized
             bilinearly to ``resize`` and then cropped and flipped.
         with_masks: whether to give masks; the split must have some.
-        seed: of order, crops and flips.
+        augment: what else changes each batch, given images, labels and two integers to draw from.
+        seed: of order, crops, flips and ``augment``.
         first_epoch: None gives one epoch at each iteration. A number gives epoch after epoch
             without end, from that one on, each the same whichever came first: with
             ``fit(steps_per_epoch=...)`` training that was interrupted goes on as it would have.
@@ -79,7 +81,7 @@ def training_dataset(
         order = tf.random.experimental.stateless_shuffle(
             tf.range(len(split), dtype=tf.int64), [seed, epoch]
         )
-        return (
+        batches = (
             tf.data.Dataset.from_tensor_slices(order)
             .map(
                 lambda index: load(index, epoch),
@@ -87,6 +89,13 @@ def training_dataset(
                 deterministic=True,
             )
             .batch(batch_size)
+        )
+        if augment is None:
+            return batches
+        return batches.enumerate().map(
+            lambda step, batch: augment(*batch, tf.stack([seed * len(split) + step, epoch])),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
 
     if first_epoch is not None:

@@ -25,11 +25,11 @@ def as_functional(model: keras.Model) -> Any:
     Returns:
         The ``Functional`` model (``model`` itself, or the graph of a built ``Sequential``), or None
         for a subclassed model, an unbuilt ``Sequential`` and plain layers. A model with a ``call``
-        of its own counts as subclassed even if it was built from tensors: its graph is not what
-        it computes.
+        of its own counts as subclassed even if it was built from tensors, because its graph is not
+        what it computes; unless its class says so by ``infers_by_graph = True``.
     """
     definer = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), object)
-    if not definer.__module__.startswith("keras."):
+    if not definer.__module__.startswith("keras.") and not getattr(model, "infers_by_graph", False):
         return None
     if isinstance(model, keras.Sequential):
         return getattr(model, "_functional", None)

@@ -30,7 +30,8 @@ class BackboneSpec:
     Attributes:
         name: the name users type.
         build: maps preprocessed images and an output stride to the taps ``{"P1": ..., "P5": ...}``,
-            P1 at half the resolution, P5 the top.
+            P1 at half the resolution, P5 the top. ``attend(name, x)`` may replace the outputs of
+            the layers in ``attention`` and ``sides``.
         preprocessing: what the pretrained weights expect.
         source: where ``weights="imagenet"`` come from.
         output_stride: the default; 8 for the paper's backbones.
@@ -39,12 +40,15 @@ class BackboneSpec:
             (F-CAM, section 4).
         decoder_filters: channels of the decoder's blocks, the coarsest first; as many are used as
             there are blocks.
+        attention: layers behind which a baseline may put attention (ADL, section 4).
+        sides: layers behind which SPG's branches B1 and B2 start.
+        branch_filters: channels of the branches of ACoL, and of SPG's side and top branches.
         decoder_center: whether the decoder starts with two convolutions of the top map, and takes
             no skips that are as coarse as it (the paper's VGG16).
     """
 
     name: str
-    build: Callable[[Any, int], dict[str, Any]]
+    build: Callable[..., dict[str, Any]]
     preprocessing: Preprocessing
     source: weights.Source
     output_stride: int = 8
@@ -52,6 +56,11 @@ class BackboneSpec:
     fast_learners: tuple[str, ...] = ()
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
     decoder_center: bool = False
+    attention: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ()
+    branch_filters: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: {"acol": 1024, "spg_side": 512, "spg_top": 512}
+    )
 
 
 def _limit_strides(strides: list[int], stem: int, output_stride: int) -> list[int]:
@@ -89,7 +98,7 @@ def _keras_cv(
     *,
     stem: int = 2,
     pools: Mapping[int, tuple[str, ...]] | None = None,
-) -> Callable[[Any, int], dict[str, Any]]:
+) -> Callable[..., dict[str, Any]]:
     """Return the build function of a keras-cv family.
 
     Args:
@@ -100,7 +109,9 @@ def _keras_cv(
         pools: pooling layers to drop for an output stride, for families that take no strides.
     """
 
-    def build(images: Any, output_stride: int) -> dict[str, Any]:
+    def build(
+        images: Any, output_stride: int, attend: Callable[[str, Any], Any] = lambda _, x: x
+    ) -> dict[str, Any]:
         import keras_cv  # noqa: PLC0415 - slow, and not needed by every backbone
 
         arguments = dict(config)
@@ -118,7 +129,7 @@ def _keras_cv(
             layer = copy(operation)
 
             def call(*args: Any, **kwargs: Any) -> Any:
-                outputs[operation.name] = layer(*args, **kwargs)
+                outputs[operation.name] = attend(operation.name, layer(*args, **kwargs))
                 return outputs[operation.name]
 
             return call
@@ -187,6 +198,9 @@ _SPECS = (
         UNIT,
         _preset("ResNetBackbone", "kaggle://keras/resnetv1/keras/resnet50_imagenet/2"),
         fast_learners=("v2_stack_3",),
+        attention=("v2_stack_2_block1_out", "v2_stack_3_block1_out", "v2_stack_3_block3_out"),
+        sides=("v2_stack_2_block1_out", "v2_stack_2_block6_out"),
+        branch_filters={"acol": 1024, "spg_side": 1024, "spg_top": 512},
     ),
     BackboneSpec(
         "vgg16",
@@ -196,6 +210,8 @@ _SPECS = (
         licence="CC-BY-4.0",
         fast_learners=("conv6",),
         decoder_center=True,
+        attention=("block3_pool", "block4_conv3", "block5_conv3"),
+        sides=("block4_conv3", "block5_conv3"),
     ),
     BackboneSpec(
         "inceptionv3",
@@ -203,6 +219,8 @@ _SPECS = (
         SYMMETRIC,
         weights.applications("InceptionV3", weights.by_order),
         fast_learners=("spg_a3",),
+        attention=("mixed5d", "mixed6e", "spg_a3_2b"),
+        sides=("mixed5d", "mixed6e"),
     ),
     BackboneSpec(
         "efficientnetlite_b0",
@@ -215,6 +233,9 @@ _SPECS = (
         weights.EFFICIENTNET_LITE0,
         output_stride=32,
         decoder_filters=(64, 48, 32, 24, 16),
+        attention=("block5b_add", "block6b_add", "top_activation"),
+        sides=("block4c_add", "block5c_add"),
+        branch_filters={"acol": 128, "spg_side": 128, "spg_top": 128},
     ),
     BackboneSpec(
         "resnet50_v2",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
+from fcam_tf import baselines
+from fcam_tf.graphs.replicas import replicas
 from fcam_tf.models import backbones
-from fcam_tf.models.weights import HEAD
+from fcam_tf.models.weights import ATTENTION, HEAD
 
 
 @contextlib.contextmanager
@@ -31,7 +35,8 @@ class Classifier(keras.Model):
 
     Input: raw RGB (B, H, W, 3) in [0, 255], any H and W, uint8 or float; what the pretrained
     weights expect is part of the graph. Output: logits (B, num_classes), float32 also under mixed
-    precision. The model is compiled with SGD and softmax cross-entropy, so ``fit`` works at once.
+    precision. The model is compiled with SGD and softmax cross-entropy, so ``fit`` works at once,
+    on batches (image, label).
 
     Args:
         backbone: a name in `fcam_tf.models.BACKBONES`.
@@ -43,6 +48,10 @@ class Classifier(keras.Model):
         weights: "imagenet", a local copy of the source's files, a ``.weights.h5`` file that
             ``save_weights`` of the same model wrote, or None.
         class_names: names in the order of the labels; ImageNet's with its head.
+        baseline: a way of training that localises better, a name in `fcam_tf.baselines.METHODS`.
+            "adl", "acol", "spg" and "icl" change network and loss; what "has" and "cutmix" change
+            of the batches is ``dataset.map(classifier.baseline.augment)``.
+        options: hyper-parameters of the baseline.
         frozen: names of layers that do not train (what a saved model remembers).
         dtype: dtype policy of the layers, for instance "mixed_float16"; None for Keras's global
             one.
@@ -51,15 +60,18 @@ class Classifier(keras.Model):
     Attributes:
         taps: symbolic maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
         class_names: tuple of str, or None.
+        baseline: a `fcam_tf.baselines.Baseline`, which by default changes nothing.
         input_size: recommended size of the evaluated image, in pixels.
 
     Raises:
-        ValueError: unknown backbone, impossible ``output_stride`` or ``num_classes``, or as many
-            names as classes are not given.
+        ValueError: unknown backbone, baseline or option, a baseline that is not set up for the
+            backbone, impossible ``output_stride`` or ``num_classes``, or as many names as classes
+            are not given.
         WeightsUnavailableError: the pretrained weights cannot be fetched or read.
     """
 
     input_size = 224
+    infers_by_graph = True  # `call` adds outputs in training only
 
     @staticmethod
     def imagenet_class_names() -> list[str]:
@@ -75,6 +87,8 @@ class Classifier(keras.Model):
         output_stride: int | None = None,
         weights: str | None = "imagenet",
         class_names: Sequence[str] | None = None,
+        baseline: str | None = None,
+        options: Mapping[str, Any] | None = None,
         frozen: Sequence[str] = (),
         dtype: Any = None,
         name: str | None = None,
@@ -83,8 +97,12 @@ class Classifier(keras.Model):
         output_stride = spec.output_stride if output_stride is None else output_stride
         if output_stride not in backbones.OUTPUT_STRIDES:
             raise ValueError(f"`output_stride` must be 8, 16 or 32. Received: {output_stride!r}.")
+        method = baselines.get(baseline, **(options or {})) if baseline else baselines.Baseline()
         pretrained_head = (
-            weights is not None and spec.source.has_head and num_classes in (None, 1000)
+            weights is not None
+            and spec.source.has_head
+            and not method.own_head
+            and num_classes in (None, 1000)
         )
         if pretrained_head:
             num_classes = 1000
@@ -102,11 +120,24 @@ class Classifier(keras.Model):
 
         with layers_of(dtype):
             images = keras.Input((None, None, 3), name="images")
-            taps = spec.build(spec.preprocessing(images), output_stride)
-            x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(taps["P5"])
-            logits = keras.layers.Dense(int(num_classes), dtype="float32", name=HEAD)(x)
-            super().__init__(images, logits, name=name or f"{backbone}_classifier")
-
+            taps, maps = _taps(spec, spec.preprocessing(images), output_stride, method)
+            head = (
+                method.head(int(num_classes), spec.branch_filters, HEAD)
+                if method.own_head
+                else None
+            )
+            if head is None:
+                x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(maps[-1])
+                outputs = [keras.layers.Dense(int(num_classes), dtype="float32", name=HEAD)(x)]
+            else:
+                outputs = head(maps)
+            super().__init__(images, outputs[0], name=name or f"{backbone}_classifier")
+        # What only the loss of a baseline's head needs. In functions, since Keras would take
+        # models and layers that are attributes for further parts of this one.
+        extended = head and keras.Model(images, {"maps": maps, "outputs": outputs})
+        self._call_extended = head and (lambda x: extended(x, training=True))
+        self._losses_of = head and head.losses_of
+        self.baseline = method
         self.backbone = backbone
         self.num_classes = int(num_classes)
         self.output_stride = int(output_stride)
@@ -122,16 +153,55 @@ class Classifier(keras.Model):
             metrics=["accuracy"],
         )
 
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if training and self._call_extended:
+            return self._call_extended(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Compute the compiled loss of the logits, and what the baseline's head adds in training.
+
+        Labels are (B,) int, or CutMix's ``{"label", "other", "share"}``.
+        """
+        logits = _logits(y_pred)
+        if isinstance(y, Mapping):
+            weight = 1.0 if sample_weight is None else sample_weight
+            parts = ((y["label"], y["share"]), (y["other"], 1.0 - y["share"]))
+            return sum(
+                super(Classifier, self).compute_loss(x, label, logits, weight * share, training)
+                for label, share in parts
+            )
+        total = super().compute_loss(x, y, logits, sample_weight, training)
+        if isinstance(y_pred, Mapping):
+            labels = ops.cast(ops.reshape(y, (-1,)), "int32")
+            values = self._losses_of(y_pred["maps"], y_pred["outputs"][1:], labels)
+            if sample_weight is not None:
+                values = values * ops.cast(sample_weight, "float32")
+            total += ops.mean(values) / replicas()  # gradients of replicas are added up
+        return total
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        labels = y["label"] if isinstance(y, Mapping) else y
+        return super().compute_metrics(x, labels, _logits(y_pred), sample_weight)
+
     def freeze(self, head: bool = True) -> None:
         """Stop training: batch statistics and dropout stay in inference mode in ``fit`` too.
 
         Holds from the next ``fit`` on, and through saving, loading and cloning.
 
         Args:
-            head: also freeze the linear head; False leaves it to be trained on fixed features.
+            head: also freeze the head and what a baseline put into the backbone; False leaves
+                them to be trained on fixed features.
         """
         for layer in self.layers:
-            if head or layer.name != HEAD:
+            if head or not (layer.name == HEAD or layer.name.startswith(ATTENTION)):
                 layer.trainable = False
         self.train_function = None  # else ``fit`` goes on with the step that it traced before
 
@@ -149,7 +219,43 @@ class Classifier(keras.Model):
             "output_stride": self.output_stride,
             "weights": None,
             "class_names": self.class_names,
+            "baseline": self.baseline.name or None,
+            "options": dataclasses.asdict(self.baseline),
             "dtype": self.dtype_policy.name,
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
             "name": self.name,
         }
+
+
+def _taps(
+    spec: backbones.BackboneSpec, images: Any, output_stride: int, method: baselines.Baseline
+) -> tuple[dict[str, Any], list[Any]]:
+    """Build the backbone; return its taps, and the maps that a head is called on, the top last."""
+    attentions, sides = [], {}
+
+    def attend(name: str, x: Any) -> Any:
+        layer = None
+        if name in spec.attention:
+            layer = method.attention(f"{ATTENTION}{spec.attention.index(name) + 1}")
+        if layer is not None:
+            x = layer(x)
+            if isinstance(x, list):
+                x, attention = x
+                attentions.append(attention)
+        if name in spec.sides:
+            sides[name] = x
+        return x
+
+    if method.name and not method.augments and not spec.attention:
+        known = [name for name, other in backbones.BACKBONES.items() if other.attention]
+        raise ValueError(
+            f"`baseline` {method.name!r} is not set up for {spec.name!r}; it is for "
+            f"{', '.join(known)}."
+        )
+    taps = spec.build(images, output_stride, attend)
+    taps["P5"] = method.top(taps["P5"], attentions)
+    return taps, [*(sides[name] for name in spec.sides), taps["P5"]]
+
+
+def _logits(outputs: Any) -> Any:
+    return outputs["outputs"][0] if isinstance(outputs, Mapping) else outputs

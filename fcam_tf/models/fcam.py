@@ -151,7 +151,8 @@ class FCAM(keras.Model):
             classifier: a `Classifier`, or any functional or sequential Keras model from images
                 (B, H, W, 3) in [0, 255] to logits or probabilities (B, classes). It is not
                 changed.
-            method: CAM method that teaches the decoder, a name in `fcam_tf.cams.METHODS`.
+            method: CAM method that teaches the decoder, a name in `fcam_tf.cams.METHODS`, or of
+                the baseline that the classifier was trained with.
             layer: map to start from; None takes the last one before the head.
             decoder_filters: channels of the decoder's blocks, the coarsest first; None takes the
                 backbone's own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -80,13 +81,17 @@ def _spg(x: Any, name: str) -> Any:
     return L.Conv2D(1024, 3, padding="same", activation="relu", name=name)(x)
 
 
-def inceptionv3(images: Any, output_stride: int) -> dict[str, Any]:
+def inceptionv3(
+    images: Any, output_stride: int, attend: Callable[[str, Any], Any] = lambda _, x: x
+) -> dict[str, Any]:
     """Build the graph (F-CAM, supplement; the SPG blocks are of Zhang et al., ECCV 2018).
 
     Args:
         images: preprocessed images, symbolic (B, H, W, 3).
         output_stride: 8 (the paper's), 16 (Mixed_6a strided as in Inception) or 32 (and a pool
             before the SPG blocks).
+        attend: given name and output of a layer after which attention may be put, returns what goes
+            on.
 
     Returns:
         Taps. At stride 8 and H = W = 224: P1 (B, 112, 112, 64), P2 (B, 57, 57, 80),
@@ -101,12 +106,12 @@ def inceptionv3(images: Any, output_stride: int) -> dict[str, Any]:
     x = _max_pool(build.conv(taps["P2"], 192, 3), "pool2")
     x = _mixed5(build, x, 32, "mixed5b")
     taps["P3"] = _mixed5(build, x, 64, "mixed5c")
-    x = _mixed5(build, taps["P3"], 64, "mixed5d")
+    x = attend("mixed5d", _mixed5(build, taps["P3"], 64, "mixed5d"))
     x = _mixed6a(build, x, 1 if output_stride == 8 else 2)
     for width, letter in ((128, "b"), (160, "c"), (160, "d"), (192, "e")):
         x = _mixed6(build, x, width, f"mixed6{letter}")
-    taps["P4"] = x
+    taps["P4"] = x = attend("mixed6e", x)
     if output_stride == 32:
         x = L.MaxPooling2D(2, padding="same", name="pool3")(x)
-    taps["P5"] = _spg(_spg(x, "spg_a3_1b"), "spg_a3_2b")
+    taps["P5"] = attend("spg_a3_2b", _spg(_spg(x, "spg_a3_1b"), "spg_a3_2b"))
     return taps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,12 +11,16 @@ import keras
 _BLOCKS = {1: (2, 64), 2: (2, 128), 3: (3, 256), 4: (3, 512), 5: (3, 512)}
 
 
-def vgg16(images: Any, output_stride: int) -> dict[str, Any]:
+def vgg16(
+    images: Any, output_stride: int, attend: Callable[[str, Any], Any] = lambda _, x: x
+) -> dict[str, Any]:
     """Build the graph (F-CAM, section 4; the thirteen convolutions are VGG16's "D").
 
     Args:
         images: preprocessed images, symbolic (B, H, W, 3).
         output_stride: 8 (the paper's: without pool4 and pool5), 16 (with pool4) or 32 (with both).
+        attend: given name and output of a layer after which attention may be put, returns what goes
+            on.
 
     Returns:
         Taps: P1 (B, H/2, W/2, 128), P2 (B, H/4, W/4, 256), then P3 and P4 with 512 channels and
@@ -26,12 +31,14 @@ def vgg16(images: Any, output_stride: int) -> dict[str, Any]:
     taps = {}
     for block, (repeats, filters) in _BLOCKS.items():
         if block > 1 and stride < output_stride:  # pool4 is dropped at stride 8
-            x = keras.layers.MaxPooling2D(2, name=f"block{block - 1}_pool")(x)
+            name = f"block{block - 1}_pool"
+            x = attend(name, keras.layers.MaxPooling2D(2, name=name)(x))
             stride *= 2
         for i in range(1, repeats + 1):
             x = keras.layers.Conv2D(
                 filters, 3, padding="same", activation="relu", name=f"block{block}_conv{i}"
             )(x)
+        x = attend(f"block{block}_conv{repeats}", x)
         if block > 1:
             taps[f"P{block - 1}"] = x
     if stride < output_stride:

@@ -14,7 +14,8 @@ import numpy as np
 
 from fcam_tf.models import torch_file
 
-HEAD = "logits"  # name of the layer that turns pooled features into class scores
+HEAD = "logits"  # name of the layer that turns features into class scores
+ATTENTION = "attention_"  # how the names of layers begin that a baseline put into the backbone
 SAVED = ".weights.h5"  # what Keras's ``save_weights`` writes
 
 
@@ -67,8 +68,12 @@ class Source:
 
 
 def _trunk(model: keras.Model) -> list[Any]:
-    """Return the layers that have weights, but for the head."""
-    return [layer for layer in model.layers if layer.weights and layer.name != HEAD]
+    """Return the layers of the backbone that have weights."""
+    return [
+        layer
+        for layer in model.layers
+        if layer.weights and layer.name != HEAD and not layer.name.startswith(ATTENTION)
+    ]
 
 
 def by_position(source: keras.Model, model: keras.Model) -> None:
@@ -138,17 +143,17 @@ def _fetch_lite0(path: str | None) -> list[np.ndarray]:
 
 def _copy_lite0(tensors: list[np.ndarray], model: keras.Model) -> None:
     remaining = iter(tensors)
-    for layer in (layer for layer in model.layers if layer.weights):
+    for layer in _trunk(model):
         values = [next(remaining) for _ in layer.weights]
         if isinstance(layer, keras.layers.DepthwiseConv2D):
             values[0] = values[0].transpose(2, 3, 0, 1)
         elif isinstance(layer, keras.layers.Conv2D):
             values[0] = values[0].transpose(2, 3, 1, 0)
-        elif isinstance(layer, keras.layers.Dense):
-            if layer.units != len(values[1]):
-                return  # a head for other classes
-            values[0] = values[0].T
         layer.set_weights(values)
+    kernel, bias = remaining
+    head = model.get_layer(HEAD)
+    if isinstance(head, keras.layers.Dense) and head.units == len(bias):
+        head.set_weights([kernel.T, bias])
 
 
 EFFICIENTNET_LITE0 = Source(

@@ -129,7 +129,10 @@ def has_own_maps(model: keras.Model) -> bool:
 
 def default_method(model: keras.Model) -> str:
     """Return the method for a model where the user names none."""
-    return OWN if has_own_maps(model) else "layercam"
+    if has_own_maps(model):
+        return OWN
+    baseline = getattr(model, "baseline", None)
+    return baseline.name if baseline and baseline.own_head else "layercam"
 
 
 def default_layer(classifier: keras.Model, method: str) -> list[str] | None:

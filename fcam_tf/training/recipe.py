@@ -148,12 +148,15 @@ class ClassifierRecipe(Recipe):
         head_ratio: factor of the learning rate for the head and, of the paper's backbones, the
             last stage.
         train: "all", or "head" for the linear head on fixed features.
+        baseline: hyper-parameters of the method that the classifier is trained with, where that is
+            one of `fcam_tf.baselines`.
     """
 
     learning_rate: float = 0.0017
     lr_step: int = 15
     head_ratio: float = 10.0
     train: Literal["all", "head"] = "all"
+    baseline: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()

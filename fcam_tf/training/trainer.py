@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from fcam_tf import cams
+from fcam_tf.baselines import Baseline
 from fcam_tf.data import Split, training_dataset
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
@@ -46,7 +47,8 @@ def fit_classifier(
     the same arguments.
 
     Args:
-        classifier: a `Classifier`, or any functional Keras model that gives logits.
+        classifier: a `Classifier`, also one with a baseline, or any functional Keras model that
+            gives logits.
         train: images and labels.
         validation: what to select by; None keeps the last epoch.
         recipe: everything else.
@@ -80,6 +82,9 @@ def fit_classifier(
     )
     cam = cams.get(method, classifier)
     settings = {"stage": "classifier", "method": method}
+    baseline = getattr(classifier, "baseline", Baseline())
+    if baseline.name:
+        settings["baseline"] = {"name": baseline.name, **dataclasses.asdict(baseline)}
     return _fit(
         classifier,
         cam.maps_and_logits,
@@ -87,6 +92,7 @@ def fit_classifier(
         _open_run(classifier, (train, validation), recipe, out, settings),
         recipe,
         stored=None,
+        augment=baseline.augment if baseline.augments else None,
         callbacks=callbacks,
         verbose=verbose,
     )
@@ -148,6 +154,7 @@ def fit_fcam(
         run,
         recipe,
         stored=stored,
+        augment=None,
         callbacks=callbacks,
         verbose=verbose,
     )
@@ -213,6 +220,7 @@ def _fit(
     recipe: Recipe,
     *,
     stored: ArrayLike | None,
+    augment: Callable | None,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: Any,
 ) -> RunFolder:
@@ -237,6 +245,7 @@ def _fit(
         crop=recipe.crop,
         flip=recipe.flip,
         cams=stored,
+        augment=augment,
         seed=recipe.seed,
         first_epoch=run.state.epoch,
     )

@@ -168,7 +168,14 @@ def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:
         "class_names": IMAGENET if names == Classifier.imagenet_class_names() else names,
         "method": model.method,
         "decoder_filters": list(model.decoder_filters),
+        **_baseline(source),
     }
+
+
+def _baseline(source: Classifier) -> dict[str, Any]:
+    config = source.get_config()
+    keys = ("baseline", "options") if config["baseline"] else ()
+    return {key: config[key] for key in keys}
 
 
 def _build(entry: Card, backbone_weights: str | None) -> FCAM:
@@ -180,6 +187,8 @@ def _build(entry: Card, backbone_weights: str | None) -> FCAM:
         output_stride=architecture["output_stride"],
         weights=backbone_weights,
         class_names=Classifier.imagenet_class_names() if names == IMAGENET else names,
+        baseline=architecture.get("baseline"),
+        options=architecture.get("options"),
     )
     return FCAM(
         classifier,
@@ -202,6 +211,7 @@ def _with_head(
         output_stride=architecture["output_stride"],
         weights=None,
         class_names=class_names,
+        **_baseline(model.classifier),
     )
     other = FCAM(
         classifier,

@@ -22,6 +22,7 @@ def status(*arguments):
 
 def test_the_names_that_help_shows_are_the_ones_there_are():
     assert set(localize.METHODS) == set(cams.METHODS)
+    assert set(localize.BASELINES) == set(cams.BASELINES)
     pretrained = {name for name, spec in models.BACKBONES.items() if spec.source.has_head}
     assert set(model.CLASSIFIERS) == pretrained
 

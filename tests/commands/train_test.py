@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from fcam_tf import cli, models
+from fcam_tf import baselines, cli, models
 from fcam_tf.data import write_shapes
 from tests.models.tiny import tiny_classifier
 
@@ -72,6 +72,26 @@ def test_backbones_by_name(data, tmp_path):
     model = models.load(tmp_path / "a")
     assert (model.backbone, model.output_stride, model.num_classes) == ("mobilenet_v3_large", 16, 5)
     assert len(model.class_names) == 5
+
+
+def test_a_baseline_by_name_teaches_by_its_own_map(data, tmp_path, capfd):
+    first, second = tmp_path / "a", tmp_path / "b"
+    arguments = ("--weights", "none", "--method", "acol", "--set", "baseline.threshold=0.6")
+    command = ("classifier", "--data", data, "--out", first, *arguments, *FAST)
+    assert status(*command, "--set", "baseline.filters=4") == 0
+    assert models.load(first).baseline == baselines.ACoL(threshold=0.6, filters=4)
+    assert json.loads((first / "test" / "metrics.json").read_text())["settings"]["method"] == "acol"
+    assert status("fcam", "--data", data, "--model", first, "--out", second, *FAST) == 0
+    assert models.load(second).method == "acol"
+    exported = tmp_path / "exported"
+    assert cli.run(["fcam", "export", str(second), str(exported)]) == 0
+    capfd.readouterr()
+    wrong = ("--method", "cam", "--set", "baseline.threshold=0.6")
+    assert status("classifier", "--data", data, "--out", tmp_path / "c", *wrong, *FAST) == 2
+    assert "--method is cam" in capfd.readouterr().err
+    wrong = ("--method", "acol", "--set", "baseline.treshold=0.6")
+    assert status("classifier", "--data", data, "--out", tmp_path / "c", *wrong, *FAST) == 2
+    assert "Did you mean 'threshold'" in capfd.readouterr().err
 
 
 def test_data_without_boxes(data, tiny, tmp_path, capfd):

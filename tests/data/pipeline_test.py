@@ -72,6 +72,22 @@ def test_deterministic_under_a_seed_and_epochs_differ(coded):
     assert (first[0][0][0] != other[0][0][0]).any()
 
 
+def test_augments_each_batch_by_seeds_of_its_own(coded):
+    split, _ = coded
+
+    def mark(images, labels, seed):
+        return images, {"label": labels, "seed": seed, "images": tf.shape(images)[0]}
+
+    options = {"batch_size": 4, "resize": 48, "crop": 32, "augment": mark, "seed": 5}
+    dataset = training_dataset(split, first_epoch=0, **options).take(4)
+    seen = [target for _, target in dataset]
+    assert [int(target["images"]) for target in seen] == [4, 2, 4, 2]
+    seeds = [tuple(target["seed"].numpy()) for target in seen]
+    assert len(set(seeds)) == 4
+    later = training_dataset(split, first_epoch=1, **options).take(2)  # goes on as it would have
+    assert [tuple(target["seed"].numpy()) for _, target in later] == seeds[2:]
+
+
 def test_no_flip_and_no_room_is_the_plain_resize(coded):
     split, _ = coded
     train = training_dataset(split, batch_size=6, resize=32, crop=32, flip=False)

@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 
@@ -259,3 +261,74 @@ def test_goes_on_training_after_loading(tmp_path):
     fit(loaded)
     # The features of an untrained trunk are too small to move the kernel.
     assert {"logits/bias"} <= changed(loaded, before) <= {"logits/bias", "logits/kernel"}
+
+
+def cross_entropy(logits, labels):
+    logits = np.asarray(logits, np.float64)
+    return np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(labels)), labels]
+
+
+def test_mixed_labels_share_the_loss():
+    model = build(baseline="cutmix")
+    model.freeze(head=False)  # as at inference: no statistics of the batch
+    logits = model.predict(IMAGES, verbose=0)
+    other, share = np.array([2, 1, 0, 0]), np.array([0.75] * 4, np.float32)
+    mixed = {"label": LABELS, "other": other, "share": share}
+    expected = 0.75 * cross_entropy(logits, LABELS) + 0.25 * cross_entropy(logits, other)
+    found = model.train_on_batch(IMAGES.astype("float32"), mixed, return_dict=True)
+    np.testing.assert_allclose(found["loss"], expected.mean(), rtol=1e-4)
+    np.testing.assert_allclose(found["accuracy"], (logits.argmax(-1) == LABELS).mean())
+    weights = np.array([1.0, 0.0, 2.0, 1.0], np.float32)
+    found = model.compute_loss(IMAGES, mixed, logits, weights)
+    np.testing.assert_allclose(found, (weights * expected).mean(), rtol=1e-4)
+
+
+def test_a_head_adds_its_loss_in_training_only():
+    model = Classifier("efficientnetlite_b0", 3, weights=None, baseline="acol")
+    outputs = model(IMAGES, training=True)
+    logits, maps = outputs["outputs"][0], outputs["maps"]
+    extra = model.get_layer("logits").losses_of(maps, outputs["outputs"][1:], LABELS)
+    extra = np.asarray(extra)
+    plain = cross_entropy(logits, LABELS)
+    np.testing.assert_allclose(
+        model.compute_loss(IMAGES, LABELS, outputs), (plain + extra).mean(), rtol=1e-4
+    )
+    weights = np.array([1.0, 0.0, 2.0, 1.0], np.float32)
+    np.testing.assert_allclose(
+        model.compute_loss(IMAGES, LABELS, outputs, weights),
+        (weights * (plain + extra)).mean(),
+        rtol=1e-4,
+    )
+    logits = model.predict(IMAGES, verbose=0)
+    found = model.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
+    np.testing.assert_allclose(found["loss"], cross_entropy(logits, LABELS).mean(), rtol=1e-4)
+
+
+BASELINES = """
+import json
+import keras, numpy as np
+from fcam_tf.models import Classifier
+
+images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+losses = {}
+for name in ("spg", "icl"):  # a head, and layers in between
+    keras.utils.set_random_seed(0)
+    model = Classifier("vgg16", 2, weights=None, baseline=name)  # compiles fastest
+    history = model.fit(images, np.array([0, 1, 0, 1]), verbose=0).history
+    losses[name] = history["loss"]
+print(json.dumps({"backend": keras.backend.backend(), "losses": losses}))
+"""
+
+
+def test_baselines_train_under_jax():
+    run = subprocess.run(
+        [sys.executable, "-c", BASELINES],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["backend"] == "jax"
+    assert all(np.isfinite(values).all() for values in found["losses"].values())

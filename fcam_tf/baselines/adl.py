@@ -1,0 +1,79 @@
+"""ADL: a layer that hides what a feature map attends to, or stresses it, while training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+from keras import ops
+
+from fcam_tf.baselines.base import Baseline, check_share
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class AttentionDropout(keras.layers.Layer):
+    """Multiply features by a map of their own attention (Choe and Shim, CVPR 2019).
+
+    The attention a is the mean of the channels. For the whole batch one of two maps is drawn: the
+    drop mask, 0 where a >= ``threshold`` times its maximum, or the importance sigmoid(a). Nothing
+    changes at inference, or while ``trainable`` is False.
+
+    Args:
+        drop_rate: probability of the drop mask.
+        threshold: see above.
+        seed: of the choice.
+        **kwargs: those of ``keras.layers.Layer``.
+
+    Input and output: (B, h, w, C).
+    """
+
+    def __init__(
+        self, drop_rate: float, threshold: float, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.drop_rate = drop_rate
+        self.threshold = threshold
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, features: Any, training: bool = False) -> Any:
+        if not (training and self.trainable):
+            return features
+        attention = ops.mean(features, axis=-1, keepdims=True)
+        peak = ops.max(attention, axis=(1, 2), keepdims=True)
+        kept = ops.cast(attention < self.threshold * peak, features.dtype)
+        drop = keras.random.uniform((), seed=self.seed_generator) < self.drop_rate
+        return features * ops.where(drop, kept, ops.sigmoid(attention))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "drop_rate": self.drop_rate,
+            "threshold": self.threshold,
+            "seed": self.seed_generator.get_config()["seed"],
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class ADL(Baseline):
+    """Attention-based Dropout Layer (Choe and Shim, CVPR 2019). Loss and map are those of CAM.
+
+    Attributes:
+        drop_rate: probability with which the most attended part is hidden instead of stressed.
+        threshold: share of the largest attention from which on a cell is hidden.
+
+    Raises:
+        ValueError: one of them outside of [0, 1].
+    """
+
+    name = "adl"
+    drop_rate: float = 0.75
+    threshold: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_share(drop_rate=self.drop_rate, threshold=self.threshold)
+
+    def attention(self, name: str) -> Any:
+        return AttentionDropout(self.drop_rate, self.threshold, name=name)

@@ -1,0 +1,72 @@
+"""What a training-time baseline may change of a classifier: its batches, its network, its loss."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from fcam_tf.cams.own_map import ClassMapHead
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A way to train a classifier whose maps localise better; by itself it changes nothing.
+
+    The fields of a subclass are its hyper-parameters; plain numbers, so that a saved model
+    remembers them. `fcam_tf.models.Classifier` calls the hooks when it is built.
+    """
+
+    name: ClassVar[str] = ""
+    augments: ClassVar[bool] = False  # whether `augment` changes anything
+    own_head: ClassVar[bool] = False  # whether `head` is used instead of pooling and a dense layer
+
+    def augment(self, images: Any, labels: Any, seed: Any = None) -> tuple[Any, Any]:
+        """Change a batch of training images and their labels; ``dataset.map`` takes this.
+
+        Args:
+            images: (B, H, W, 3) float32 RGB in [0, 255], TensorFlow.
+            labels: (B,) int.
+            seed: two integers, from which everything is drawn; None draws anew.
+
+        Returns:
+            The images, and labels as `fcam_tf.models.Classifier` takes them.
+        """
+        del seed
+        return images, labels
+
+    def attention(self, name: str) -> Any:
+        """Return the layer for one of the backbone's points of attention, or None.
+
+        The layer gives the features that go on, and may give the attention (B, h, w) beside them.
+        """
+        del name
+
+    def top(self, top: Any, attentions: Sequence[Any]) -> Any:
+        """Return the top map that goes to the head, given the attentions before it."""
+        del attentions
+        return top
+
+    def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
+        """Return the layer from the maps to logits, where it is not pooling and one dense layer.
+
+        Args:
+            num_classes: number of classes.
+            filters: channels that suit the backbone, see ``BackboneSpec.branch_filters``.
+            name: of the layer.
+        """
+        raise NotImplementedError
+
+
+def check_share(**values: float) -> None:
+    """Raise a ValueError unless all hyper-parameters lie in [0, 1]."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"`{name}` must lie in [0, 1]. Received: {value}.")
+
+
+def check_positive(**values: float) -> None:
+    """Raise a ValueError unless all hyper-parameters are above 0."""
+    for name, value in values.items():
+        if not 0 < value < float("inf"):
+            raise ValueError(f"`{name}` must be above 0. Received: {value}.")

@@ -1,0 +1,64 @@
+"""CutMix: a box of each training image comes from another one, and so does a share of its label."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fcam_tf.baselines.base import Baseline, check_positive, check_share
+from fcam_tf.baselines.draws import beta, permutation, uniform
+
+
+@dataclasses.dataclass(frozen=True)
+class CutMix(Baseline):
+    """CutMix (Yun et al., ICCV 2019), in training only.
+
+    One box for the whole batch, of an area that is drawn from Beta(beta, beta), its centre
+    anywhere, cut at the edges. The loss is ``share * CE(label) + (1 - share) * CE(other)``, with
+    the share of the image's area that the box left. Network and map are those of CAM.
+
+    Attributes:
+        beta: concentration of the distribution.
+        probability: with which a batch is mixed at all.
+
+    Raises:
+        ValueError: ``beta`` not above 0, or ``probability`` outside of [0, 1].
+    """
+
+    name = "cutmix"
+    augments = True
+    beta: float = 1.0
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(beta=self.beta)
+        check_share(probability=self.probability)
+
+    def augment(self, images: Any, labels: Any, seed: Any = None) -> tuple[Any, Any]:
+        """See `Baseline.augment`; the labels become ``{"label", "other", "share"}``, each (B,)."""
+        import tensorflow as tf  # noqa: PLC0415 - other backends run without it
+
+        batch, height, width = (tf.shape(images)[axis] for axis in range(3))
+        mixed = uniform((), seed, 0) < self.probability
+        cut = tf.where(mixed, tf.sqrt(1.0 - beta(self.beta, seed, 1)), 0.0)
+        inside = [
+            _stretch(size, cut, uniform((), seed, salt)) for salt, size in ((2, height), (3, width))
+        ]
+        box = inside[0][:, None] & inside[1][None, :]
+        order = permutation(batch, seed, 4)
+        share = 1.0 - tf.reduce_mean(tf.cast(box, tf.float32))
+        return tf.where(box[..., None], tf.gather(images, order), images), {
+            "label": labels,
+            "other": tf.gather(labels, order),
+            "share": tf.fill([batch], share),
+        }
+
+
+def _stretch(size: Any, cut: Any, position: Any) -> Any:
+    """Return which of ``size`` pixels lie in the box, by its relative side and centre."""
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    half = tf.cast(tf.cast(size, tf.float32) * cut, tf.int32) // 2
+    centre = tf.cast(tf.cast(size, tf.float32) * position, tf.int32)
+    pixels = tf.range(size)
+    return (pixels >= centre - half) & (pixels < centre + half)

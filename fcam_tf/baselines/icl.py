@@ -1,0 +1,223 @@
+"""ICL: attention that holds for the object without its most telling part, against the background.
+
+There is no public code of this paper. What is built here is our reading of it, and results should
+be named "ICL (re-implementation)". Ours are: where the thresholds are taken (on the attention
+after min-max), averaging a loss over the images that have all regions, equal weights of the losses,
+and the zero start of the non-local block, which leaves a pretrained backbone as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from fcam_tf.baselines.base import Baseline, check_positive, check_share
+from fcam_tf.cams.base import normalize
+from fcam_tf.graphs.resize import bilinear
+
+_MARGIN = 1.0  # of the triplets of unit vectors
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class ContrastiveAttention(keras.layers.Layer):
+    """A non-local block whose attention erases features and contrasts regions while training.
+
+    The block (embedded Gaussian, Wang et al., CVPR 2018) adds to each cell what similar cells hold.
+    Attention A: the sigmoid of the mean of the channels. In training the features go on multiplied
+    by A or, as drawn for the batch, without the most telling part and the background; and a
+    triplet loss wants the object without that part closer to the object than to the background.
+
+    Args:
+        drop_rate: probability of erasing.
+        high: part of A in [0, 1] from which on a cell is most telling.
+        foreground: from here on a cell is object.
+        low: below it is background.
+        weight: of the triplet loss.
+        embedding: length of a region's vector.
+        seed: of the choice.
+        **kwargs: those of ``keras.layers.Layer``.
+
+    Input (B, h, w, C); output the features (B, h, w, C) and A (B, h, w).
+    """
+
+    def __init__(
+        self,
+        *,
+        drop_rate: float,
+        high: float,
+        foreground: float,
+        low: float,
+        weight: float,
+        embedding: int = 128,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.options = {
+            "drop_rate": drop_rate,
+            "high": high,
+            "foreground": foreground,
+            "low": low,
+            "weight": weight,
+            "embedding": embedding,
+        }
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.project = keras.layers.Dense(embedding, use_bias=False, name="project")
+
+    def build(self, input_shape: Any) -> None:
+        channels = input_shape[-1]
+        inner = max(channels // 2, 1)
+
+        def conv(filters: int, name: str, start: str = "glorot_uniform") -> Any:
+            layer = keras.layers.Conv2D(
+                filters, 1, kernel_initializer=start, dtype=self.dtype_policy, name=name
+            )
+            layer.trainable = self.trainable
+            return layer
+
+        self.query, self.key, self.value = (conv(inner, name) for name in ("query", "key", "value"))
+        self.out = conv(channels, "out", start="zeros")
+        for layer in (self.query, self.key, self.value):
+            layer.build(input_shape)
+        self.out.build((*input_shape[:-1], inner))
+        self.project.build((input_shape[0], channels))
+
+    def call(self, features: Any, training: bool = False) -> list[Any]:
+        features = features + self._non_local(features)
+        attention = ops.sigmoid(ops.mean(ops.cast(features, "float32"), axis=-1))
+        if not (training and self.trainable):
+            return [features, attention]
+        share = normalize(attention)
+        telling, background = share > self.options["high"], share < self.options["low"]
+        self.add_loss(self.options["weight"] * self._triplet(features, share, telling, background))
+        erased = ops.cast(~(telling | background), "float32")
+        drop = keras.random.uniform((), seed=self.seed_generator) < self.options["drop_rate"]
+        chosen = ops.where(drop, erased, attention)
+        return [features * ops.cast(chosen[..., None], features.dtype), attention]
+
+    def compute_output_shape(self, input_shape: Any) -> list[Any]:
+        return [input_shape, input_shape[:3]]
+
+    def _non_local(self, features: Any) -> Any:
+        batch, height, width, _ = ops.shape(features)
+        query, key, value = (
+            ops.reshape(layer(features), (batch, height * width, layer.filters))
+            for layer in (self.query, self.key, self.value)
+        )
+        similar = ops.cast(ops.einsum("bqc,bkc->bqk", query, key), "float32")
+        weights = ops.cast(ops.softmax(similar), value.dtype)
+        gathered = ops.einsum("bqk,bkc->bqc", weights, value)
+        return self.out(ops.reshape(gathered, (batch, height, width, self.value.filters)))
+
+    def _triplet(self, features: Any, share: Any, telling: Any, background: Any) -> Any:
+        foreground = share > self.options["foreground"]
+        regions = (foreground, foreground & ~telling, background)
+        vectors, present = zip(*(self._embed(features, region) for region in regions), strict=True)
+        whole, dropped, other = vectors
+        near = ops.sum(ops.square(dropped - whole), axis=-1)
+        far = ops.sum(ops.square(dropped - other), axis=-1)
+        usable = present[0] * present[1] * present[2]
+        loss = ops.relu(near - far + _MARGIN) * usable
+        return ops.sum(loss) / ops.maximum(ops.sum(usable), 1.0)
+
+    def _embed(self, features: Any, region: Any) -> tuple[Any, Any]:
+        """Return the unit vector of the mean over a region, (B, embedding), and if it is there."""
+        region = ops.cast(region, "float32")[..., None]
+        cells = ops.sum(region, axis=(1, 2))
+        mean = ops.sum(ops.cast(features, "float32") * region, axis=(1, 2)) / ops.maximum(
+            cells, 1.0
+        )
+        vector = ops.cast(self.project(mean), "float32")
+        norm = ops.sqrt(ops.maximum(ops.sum(ops.square(vector), axis=-1, keepdims=True), 1e-12))
+        return vector / norm, ops.cast(cells[:, 0] > 0, "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        seed = self.seed_generator.get_config()["seed"]
+        return super().get_config() | self.options | {"seed": seed}
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class ConsistentAttention(keras.layers.Layer):
+    """Pass the top map on, and in training want earlier attention to be like the last one.
+
+    Loss: the mean squared difference of each attention and the last one, which is scaled to it and
+    gets no gradient.
+
+    Args:
+        weight: of the loss.
+        **kwargs: those of ``keras.layers.Layer``.
+
+    Input: the top map (B, h, w, C), then attentions (B, h', w'), the earliest first.
+    """
+
+    def __init__(self, weight: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.weight = weight
+
+    def call(self, inputs: Sequence[Any], training: bool = False) -> Any:
+        top, *early, last = inputs
+        if training and self.trainable:
+            reference = ops.stop_gradient(last)[..., None]
+            for attention in early:
+                wanted = bilinear(reference, ops.shape(attention)[1:3])[..., 0]
+                self.add_loss(self.weight * ops.mean(ops.square(attention - wanted)))
+        return top
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> Any:
+        return input_shape[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"weight": self.weight}
+
+
+@dataclasses.dataclass(frozen=True)
+class ICL(Baseline):
+    """In-sample Contrastive Learning (Ki et al., ACCV 2020), re-implemented: see the module.
+
+    Loss: cross-entropy, the triplets of each attention, and the consistency of the attentions.
+    Map: that of CAM.
+
+    Attributes:
+        drop_rate: probability with which features are erased instead of weighed.
+        high: share of the attention from which on a cell is most telling.
+        foreground: from here on it is object,
+        low: and below here background.
+        contrast: weight of the triplet losses.
+        consistency: weight of the consistency loss.
+
+    Raises:
+        ValueError: a share outside of [0, 1], or a negative weight.
+    """
+
+    name = "icl"
+    drop_rate: float = 0.5
+    high: float = 0.9
+    foreground: float = 0.5
+    low: float = 0.2
+    contrast: float = 1.0
+    consistency: float = 1.0
+
+    def __post_init__(self) -> None:
+        shares = ("drop_rate", "high", "foreground", "low")
+        check_share(**{name: getattr(self, name) for name in shares})
+        for name in ("contrast", "consistency"):
+            if getattr(self, name):
+                check_positive(**{name: getattr(self, name)})
+
+    def attention(self, name: str) -> Any:
+        return ContrastiveAttention(
+            drop_rate=self.drop_rate,
+            high=self.high,
+            foreground=self.foreground,
+            low=self.low,
+            weight=self.contrast,
+            name=name,
+        )
+
+    def top(self, top: Any, attentions: Sequence[Any]) -> Any:
+        layer = ConsistentAttention(self.consistency, name="attention_consistency")
+        return layer([top, *attentions])

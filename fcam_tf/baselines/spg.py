@@ -1,0 +1,188 @@
+"""SPG: branches on earlier maps learn what the class map is sure about, and pass it on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from fcam_tf.baselines.base import Baseline, check_share
+from fcam_tf.baselines.branch import Branch
+from fcam_tf.cams.base import normalize
+from fcam_tf.cams.own_map import ClassMapHead, of_class
+from fcam_tf.graphs.replicas import sum_over_replicas
+from fcam_tf.graphs.resize import bilinear
+
+
+def confident(maps: Any, high: float, low: float, fewest: int = 30) -> tuple[Any, Any]:
+    """Turn maps into pixels that are surely object or background (SPG, section 3.2).
+
+    Args:
+        maps: (B, h, w) in [0, 1].
+        high: above it is object. Where that leaves fewer than ``fewest`` pixels of an image, above
+            0.7 times its maximum is.
+        low: below it is background, whatever ``high`` says; in between nothing is known.
+        fewest: see above.
+
+    Returns:
+        Targets (B, h, w), 1 object and 0 background, and which of them are known, both float32.
+    """
+    space = (1, 2)
+    sure = maps > high
+    few = ops.sum(ops.cast(sure, "int32"), space, keepdims=True) < fewest
+    sure = ops.where(few, maps > 0.7 * ops.max(maps, space, keepdims=True), sure)
+    background = maps < low
+    known = ops.logical_or(sure, background)
+    targets = ops.logical_and(sure, ops.logical_not(background))
+    return ops.cast(targets, "float32"), ops.cast(known, "float32")
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class SelfProducedGuidance(ClassMapHead):
+    """One convolution to class maps, and three branches that are only used in training.
+
+    Called on the maps of the branches B1 and B2, then the top map. The class map guides B2, B2
+    guides B1, and their mean guides C, which sits on the top map.
+
+    Args:
+        num_classes: number of classes.
+        side_filters: channels of the branches B1 and B2, which share their last convolutions.
+        top_filters: channels of C.
+        class_share: (high, low) of the class map for B2.
+        side_share: (high, low) of B2 for B1.
+        fused_share: (high, low) of the mean of B1 and B2 for C.
+        **kwargs: those of ``keras.layers.Layer``.
+    """
+
+    size: ClassVar[int] = 224  # all are compared at this many pixels a side
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        side_filters: int,
+        top_filters: int,
+        class_share: Sequence[float],
+        side_share: Sequence[float],
+        fused_share: Sequence[float],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.options = {
+            "num_classes": num_classes,
+            "side_filters": side_filters,
+            "top_filters": top_filters,
+            "class_share": tuple(class_share),
+            "side_share": tuple(side_share),
+            "fused_share": tuple(fused_share),
+        }
+        policy = self.dtype_policy
+        self.classes = keras.layers.Conv2D(num_classes, 1, dtype=policy, name="classes")
+        self.b1 = Branch([(side_filters, 3)], last_relu=True, dtype=policy, name="b1")
+        self.b2 = Branch([(side_filters, 3)], last_relu=True, dtype=policy, name="b2")
+        self.shared = Branch([(side_filters, 3), (1, 1)], dtype=policy, name="shared")
+        self.c = Branch([(top_filters, 3), (1, 1)], dtype=policy, name="c")
+
+    def build(self, input_shape: Sequence[Any]) -> None:
+        first, second, top = input_shape
+        self.b1.build(first)
+        self.b2.build(second)
+        self.shared.build((*first[:3], self.options["side_filters"]))
+        self.c.build(top)
+        self.classes.build(top)
+
+    def call(self, maps: Sequence[Any]) -> list[Any]:
+        first, second, top = maps
+        scores = ops.cast(self.classes(top), "float32")
+        branches = (self.shared(self.b1(first)), self.shared(self.b2(second)), self.c(top))
+        sides = [ops.cast(x, "float32")[..., 0] for x in branches]
+        return [ops.mean(scores, axis=(1, 2)), scores, *sides]
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> list[Any]:
+        classes = self.options["num_classes"]
+        top = input_shape[-1]
+        return [(top[0], classes), (*top[:3], classes), *(shape[:3] for shape in input_shape)]
+
+    def class_map(self, top: Any, labels: Any) -> Any:
+        return of_class(self.classes(top), labels)
+
+    def losses_of(self, maps: Sequence[Any], outputs: Sequence[Any], labels: Any) -> Any:  # noqa: ARG002
+        scores, *sides = outputs
+        attention = normalize(of_class(scores, labels))
+        attention, b1, b2, c = (self._full_size(x) for x in (attention, *sides))
+        guides = (
+            (b2, attention, self.options["class_share"]),
+            (b1, ops.sigmoid(b2), self.options["side_share"]),
+            (c, (ops.sigmoid(b1) + ops.sigmoid(b2)) / 2, self.options["fused_share"]),
+        )
+        return sum(guided(branch, guide, *shares) for branch, guide, shares in guides)
+
+    def _full_size(self, maps: Any) -> Any:
+        return bilinear(maps[..., None], (self.size, self.size))[..., 0]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | self.options
+
+
+def guided(scores: Any, guide: Any, high: float, low: float) -> Any:
+    """Return the binary cross-entropy of scores against what a map is sure about.
+
+    Args:
+        scores: (B, h, w) logits.
+        guide: (B, h, w) in [0, 1]; no gradient goes into it.
+        high: see `confident`.
+        low: see `confident`.
+
+    Returns:
+        (B,), whose mean is the mean over all known pixels of the batch; 0 where none is known.
+    """
+    targets, known = confident(ops.stop_gradient(guide), high, low)
+    entropy = ops.relu(scores) - scores * targets + ops.log1p(ops.exp(-ops.abs(scores)))
+    images = sum_over_replicas(ops.cast(ops.shape(scores)[0], "float32"))
+    pixels = sum_over_replicas(ops.sum(known))
+    return images * ops.sum(entropy * known, (1, 2)) / ops.maximum(pixels, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SPG(Baseline):
+    """Self-produced Guidance (Zhang et al., ECCV 2018).
+
+    Loss: cross-entropy, and that of each branch against its guide. Map: that of the class.
+
+    Attributes:
+        class_high: from here on the class map guides B2 to object,
+        class_low: and below here to background.
+        side_high: the same of B2 for B1.
+        side_low: see above.
+        fused_high: the same of the mean of B1 and B2 for C.
+        fused_low: see above.
+
+    Raises:
+        ValueError: one of them outside of [0, 1].
+    """
+
+    name = "spg"
+    own_head = True
+    class_high: float = 0.7
+    class_low: float = 0.01
+    side_high: float = 0.5
+    side_low: float = 0.05
+    fused_high: float = 0.7
+    fused_low: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_share(**dataclasses.asdict(self))
+
+    def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
+        return SelfProducedGuidance(
+            num_classes=num_classes,
+            side_filters=filters["spg_side"],
+            top_filters=filters["spg_top"],
+            class_share=(self.class_high, self.class_low),
+            side_share=(self.side_high, self.side_low),
+            fused_share=(self.fused_high, self.fused_low),
+            name=name,
+        )

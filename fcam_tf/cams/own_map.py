@@ -1,0 +1,93 @@
+"""The map that a classifier's own head makes, where the head is more than one dense layer."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from fcam_tf.cams.base import CAM, normalize
+from fcam_tf.graphs import graph
+
+
+class ClassMapHead(keras.layers.Layer, abc.ABC):
+    """A head that scores classes by one map for each of them.
+
+    Called on a list of maps, the last of which is the top map (B, h, w, C), it gives a list:
+    logits (B, classes) float32, then whatever `losses` needs.
+    """
+
+    @abc.abstractmethod
+    def class_map(self, top: Any, labels: Any) -> Any:
+        """Return the map of a class of each image before normalisation, (B, h, w) float32.
+
+        Args:
+            top: (B, h, w, C).
+            labels: (B,) int32; negative for the predicted class.
+        """
+
+    @abc.abstractmethod
+    def losses_of(self, maps: Sequence[Any], outputs: Sequence[Any], labels: Any) -> Any:
+        """Return what is added to the cross-entropy of the logits, (B,), one value an image.
+
+        Args:
+            maps: what the head was called on.
+            outputs: what it gave, but for the logits.
+            labels: (B,) int32.
+        """
+
+
+class OwnMap(CAM):
+    """The map of a head that has one for each class: ACoL's and SPG's.
+
+    Raises:
+        ValueError: the model's head has no maps of its own.
+    """
+
+    name = "own"
+
+    def __init__(self, model: keras.Model, layer: Any = None) -> None:
+        super().__init__(model, layer)
+        flat = graph.flatten(model)
+        heads = [step for step in graph.steps(flat) if hasattr(step.operation, "class_map")]
+        if not heads or layer is not None:
+            raise ValueError(
+                "`method` needs a classifier that was built for it, as Classifier(..., "
+                "baseline='acol') is, and no `layer`. Received a model without maps of its own; "
+                "'cam', 'gradcam' and 'layercam' explain any."
+            )
+        self._head = heads[0].operation
+        top = heads[0].inputs[-1]
+        self._features = keras.Model(flat.inputs[0], [top, heads[0].outputs[0]])
+
+    @property
+    def needs_only_features(self) -> bool:
+        return True
+
+    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        top, logits = self._features(images)
+        labels = ops.where(labels < 0, ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
+        return self._head.class_map(top, labels), logits
+
+    def from_features(self, features: Any, labels: Any) -> Any:
+        """Compute the maps from the top map, see `EvidenceCAM.from_features`."""
+        return normalize(self._head.class_map(features, labels))
+
+
+def of_class(maps: Any, labels: Any) -> Any:
+    """Pick the map of each image's class.
+
+    Args:
+        maps: (B, h, w, classes).
+        labels: (B,) int32; negative for the class whose map has the largest mean.
+
+    Returns:
+        (B, h, w) float32.
+    """
+    maps = ops.cast(maps, "float32")
+    predicted = ops.cast(ops.argmax(ops.mean(maps, axis=(1, 2)), axis=-1), "int32")
+    labels = ops.where(labels < 0, predicted, labels)
+    return ops.take_along_axis(maps, labels[:, None, None, None], axis=-1)[..., 0]

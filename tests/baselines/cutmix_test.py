@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcam_tf.baselines.cutmix import CutMix, _stretch
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), concentration=st.sampled_from([0.2, 1.0, 3.0]))
+def test_pastes_one_box_and_counts_its_area(seed, concentration):
+    # Each image is filled with its own number, so that the source of each pixel shows.
+    images = np.tile(np.arange(5.0, dtype=np.float32)[:, None, None, None], (1, 20, 30, 3))
+    labels = np.arange(5) + 10
+    mixed, targets = CutMix(concentration).augment(images, labels, (seed, 0))
+    mixed, targets = np.asarray(mixed), {k: np.asarray(v) for k, v in targets.items()}
+    np.testing.assert_array_equal(targets["label"], labels)
+    assert sorted(targets["other"]) == sorted(labels)
+    other = targets["other"] - 10
+    pasted = (mixed[..., 0] != images[..., 0])[other != np.arange(5)]
+    for box in pasted:
+        rows, columns = box.any(1), box.any(0)
+        np.testing.assert_array_equal(box, rows[:, None] & columns[None])  # a full rectangle
+        for line in (rows, columns):
+            assert np.count_nonzero(np.diff(line.astype(int)) == 1) + line[0] <= 1  # in one piece
+        np.testing.assert_allclose(targets["share"], 1 - box.mean(), rtol=1e-5)
+    for number, image in enumerate(mixed):
+        assert set(np.unique(image)) <= {number, other[number]}
+
+
+@pytest.mark.parametrize(
+    ("size", "cut", "position", "first", "count"),
+    [
+        (224, 0.5, 0.5, 56, 112),  # side 112, centre 112
+        (224, 0.5, 0.0, 0, 56),  # half of it is cut off
+        (224, 0.5, 0.999, 167, 57),  # centre 223
+        (10, 0.55, 0.5, 3, 4),  # side 5, half of it 2 by integer division
+        (10, 0.0, 0.5, 0, 0),
+    ],
+)
+def test_box_along_one_axis(size, cut, position, first, count):
+    inside = _stretch(size, tf.constant(cut), tf.constant(position)).numpy()
+    assert np.count_nonzero(inside) == count
+    assert not count or np.argmax(inside) == first
+
+
+def test_share_is_uniform_for_beta_1_in_the_middle():
+    # The area is 1 - lam of a uniform lam before boxes are cut off at the edges, which only
+    # makes the share that is left larger: below the uniform's distribution everywhere.
+    images = np.zeros((2, 64, 64, 3), np.float32)
+    shares = np.sort(
+        [
+            float(CutMix().augment(images, np.zeros(2, int), (0, i))[1]["share"][0])
+            for i in range(200)
+        ]
+    )
+    expected = (np.arange(200) + 0.5) / 200
+    assert np.all(shares > expected - 0.12)
+    assert shares.min() < 0.3
+    assert shares.max() > 0.95
+
+
+def test_probability_0_never_mixes():
+    images = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    mixed, targets = CutMix(probability=0.0).augment(images, np.arange(3), (0, 0))
+    np.testing.assert_array_equal(mixed, images)
+    np.testing.assert_array_equal(targets["share"], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"), [({"beta": 0.0}, "beta"), ({"probability": -0.1}, "probability")]
+)
+def test_refuses(options, word):
+    with pytest.raises(ValueError, match=word):
+        CutMix(**options)

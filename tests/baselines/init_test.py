@@ -1,0 +1,96 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from fcam_tf import baselines, cams, data, models, training
+
+IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+
+
+def test_every_baseline_has_a_map():
+    assert set(baselines.METHODS) == set(cams.BASELINES)
+
+
+@pytest.mark.parametrize("name", baselines.METHODS)
+def test_options_are_plain_numbers_that_come_back(name):
+    made = baselines.get(name)
+    assert baselines.get(name, **dataclasses.asdict(made)) == made
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(ValueError, match="Did you mean 'adl'"):
+        baselines.get("adll")
+    with pytest.raises(ValueError, match="Did you mean 'drop_rate'"):
+        baselines.get("adl", droprate=0.5)
+    with pytest.raises(ValueError, match="'adl' is not set up for 'densenet121'"):
+        models.Classifier("densenet121", 2, weights=None, baseline="adl")
+
+
+def test_own_map_needs_a_model_that_has_one():
+    plain = models.Classifier("efficientnetlite_b0", 2, weights=None)
+    with pytest.raises(ValueError, match="baseline='acol'"):
+        cams.get("acol", plain)
+
+
+@pytest.mark.parametrize("name", ["adl", "acol", "spg", "icl"])  # the others are plain CAM
+def test_saves_localises_and_teaches(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    classifier = models.Classifier("efficientnetlite_b0", 2, output_stride=16, baseline=name)
+    classifier.train_on_batch(IMAGES, np.array([0, 1]))
+    cam = cams.get(name, classifier)
+    maps, logits = cam.maps_and_logits(IMAGES, [1, 0])
+    assert maps.shape == (2, 4, 4)
+    np.testing.assert_allclose(logits, classifier.predict(IMAGES, verbose=0), atol=1e-5)
+    assert cam.needs_only_features
+    features = keras.Model(classifier.inputs[0], cam.split.taps[0])(IMAGES)
+    np.testing.assert_allclose(
+        cam.from_features(features, np.array([1, 0], np.int32)), maps, atol=1e-4
+    )
+
+    fcam = models.FCAM.from_classifier(classifier, method=name)
+    logits = fcam(IMAGES)["logits"]
+    fcam.fit(IMAGES, np.array([0, 1]), verbose=0)
+    np.testing.assert_allclose(fcam(IMAGES)["logits"], logits, atol=1e-5)  # frozen, in training too
+    fcam.save(tmp_path / "f.keras")
+    loaded = models.load(tmp_path / "f.keras")
+    np.testing.assert_array_equal(
+        loaded.predict(IMAGES, verbose=0)["fcam"], fcam.predict(IMAGES, verbose=0)["fcam"]
+    )
+    assert loaded.classifier.baseline == classifier.baseline
+    np.testing.assert_allclose(cams.get(name, loaded.classifier)(IMAGES, [1, 0]), maps, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", baselines.METHODS)
+def test_learns_shapes(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    train, val = (data.load("shapes", split) for split in ("train", "val"))
+    train, val = train.subset(np.arange(64)), val.subset(np.arange(8))
+    classes = len(train.class_names)
+    classifier = models.Classifier("efficientnetlite_b0", classes, output_stride=16, baseline=name)
+    recipe = training.get("classifier", "small").changed(
+        ["epochs=4", "resize=64", "crop=64", "batch_size=8", "learning_rate=0.01"]
+    )
+    run = training.fit_classifier(classifier, train, val, recipe, tmp_path, method=name, verbose=0)
+    _, *epochs = run.state.history
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+    assert max(row["accuracy"] for row in epochs) > 2 * 0.9 / classes  # of mixed images, too
+    assert epochs[-1]["val_MaxBoxAcc"] > 0
+
+
+def test_a_run_remembers_its_baseline(tmp_path):
+    train = data.load("shapes", "train").subset(np.arange(8))
+    recipe = training.get("classifier", "small").changed(
+        ["epochs=1", "resize=32", "crop=32", "batch_size=8"]
+    )
+    for rate in (0.5, 0.4):
+        classifier = models.Classifier(
+            "efficientnetlite_b0", 5, weights=None, baseline="has", options={"drop_rate": rate}
+        )
+        arguments = (classifier, train, None, recipe, tmp_path)
+        if rate == 0.5:
+            training.fit_classifier(*arguments, method="has", verbose=0)
+        else:
+            with pytest.raises(training.RunChangedError, match="baseline"):
+                training.fit_classifier(*arguments, method="has", verbose=0)

@@ -1,0 +1,106 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcam_tf import models
+from fcam_tf.baselines.spg import SPG, SelfProducedGuidance, confident, guided
+
+PIXELS = np.array([[[0.05, 0.2, 0.5, 0.8, 1.0]]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "fewest", "targets", "known"),
+    [
+        (0.7, 0.1, 1, [0, 0, 0, 1, 1], [1, 0, 0, 1, 1]),
+        (0.8, 0.5, 1, [0, 0, 0, 0, 1], [1, 1, 0, 0, 1]),  # above and below, not at
+        (0.9, 0.1, 2, [0, 0, 0, 1, 1], [1, 0, 0, 1, 1]),  # one is too few: above 0.7 of the maximum
+        (0.3, 0.6, 1, [0, 0, 0, 1, 1], [1, 1, 1, 1, 1]),  # background wins
+    ],
+)
+def test_confident_pixels(high, low, fewest, targets, known):
+    found = confident(PIXELS, high, low, fewest)
+    np.testing.assert_array_equal(found[0], [[targets]])
+    np.testing.assert_array_equal(found[1], [[known]])
+
+
+def test_few_pixels_are_counted_by_image():
+    many = np.ones((1, 6, 5), np.float32)  # thirty
+    few = np.full((1, 6, 5), 0.75, np.float32)
+    few[0, 0, 0] = 0.9
+    targets, _ = confident(np.concatenate([many, few]), 0.8, 0.1)
+    assert np.asarray(targets)[0].sum() == 30
+    assert np.asarray(targets)[1].sum() == 30  # 0.75 > 0.63, though not above 0.8
+
+
+def test_loss_is_the_mean_over_known_pixels_of_the_batch(monkeypatch):
+    monkeypatch.setattr(SelfProducedGuidance, "size", 5)
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(2, 8, 8)).astype(np.float32)
+    guide = rng.random((2, 8, 8)).astype(np.float32)
+    guide[1] = 0.5  # of the second image nothing is known but what 0.7 of its maximum gives
+    targets, known = (np.asarray(x) for x in confident(guide, 0.7, 0.2))
+    p = 1 / (1 + np.exp(-scores.astype(np.float64)))
+    entropy = -(targets * np.log(p) + (1 - targets) * np.log(1 - p))
+    expected = (entropy * known).sum() / known.sum()
+    found = np.asarray(guided(scores, guide, 0.7, 0.2))
+    assert found.shape == (2,)
+    np.testing.assert_allclose(found.mean(), expected, rtol=1e-5)
+
+
+def test_nothing_known_gives_zero():
+    scores = np.ones((1, 3, 3), np.float32)
+    guide = np.zeros((1, 3, 3), np.float32)  # neither above 0.7 of 0 nor below 0
+    np.testing.assert_array_equal(guided(scores, guide, 0.7, 0.0), [0.0])
+
+
+def small_head():
+    keras.utils.set_random_seed(0)
+    head = SelfProducedGuidance(
+        num_classes=2,
+        side_filters=3,
+        top_filters=3,
+        class_share=(0.7, 0.1),
+        side_share=(0.5, 0.05),
+        fused_share=(0.7, 0.1),
+    )
+    rng = np.random.default_rng(0)
+    shapes = ((2, 8, 8, 4), (2, 4, 4, 5), (2, 4, 4, 6))
+    return head, [rng.random(shape).astype(np.float32) for shape in shapes]
+
+
+def test_logits_are_means_of_the_class_maps():
+    head, maps = small_head()
+    logits, scores, *sides = head(maps)
+    kernel, bias = head.classes.get_weights()
+    np.testing.assert_allclose(scores, maps[-1] @ kernel[0, 0] + bias, rtol=1e-5)
+    np.testing.assert_allclose(logits, np.asarray(scores).mean((1, 2)), rtol=1e-5)
+    assert [x.shape for x in sides] == [(2, 8, 8), (2, 4, 4), (2, 4, 4)]
+    one = head.class_map(maps[-1], np.array([1, 0], np.int32))
+    np.testing.assert_allclose(one, np.stack([scores[0, ..., 1], scores[1, ..., 0]]), rtol=1e-5)
+
+
+def test_losses_train_the_branches_and_not_what_guides_them():
+    head, maps = small_head()
+    with tf.GradientTape() as tape:
+        outputs = head(maps)
+        loss = tf.reduce_mean(head.losses_of(maps, outputs[1:], np.array([0, 1], np.int32)))
+    weights = head.classes.weights + head.b1.weights + head.b2.weights + head.c.weights
+    gradients = tape.gradient(loss, weights)
+    assert gradients[0] is None  # the class maps only guide
+    assert gradients[1] is None
+    assert all(np.abs(g).max() > 0 for g in gradients[2:])
+
+
+@pytest.mark.parametrize("backbone", ["efficientnetlite_b0", "resnet50", "vgg16", "inceptionv3"])
+def test_branches_start_where_the_table_says(backbone):
+    classifier = models.Classifier(backbone, 2, weights=None, baseline="spg")
+    inputs = classifier.get_layer("logits").input
+    names = [x._keras_history.operation.name for x in inputs]
+    assert tuple(names[:2]) == models.BACKBONES[backbone].sides
+    assert inputs[2] is classifier.taps["P5"]
+
+
+def test_refuses():
+    with pytest.raises(ValueError, match="class_high"):
+        SPG(class_high=1.2)
