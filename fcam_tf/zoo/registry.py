@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fcam_tf.atomic import new_folder
-from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.models.weights import HEAD
 from fcam_tf.names import lookup
 from fcam_tf.zoo import weights as weights_file
@@ -69,18 +71,19 @@ def load(
     """
     entry = card(name)
     architecture = entry["architecture"]
-    pretrained = weights == "auto" and entry["weights"] is None
-    model = _build(entry, IMAGENET if pretrained else None)
-    if pretrained:
+    untrained = weights == "auto" and entry["weights"] is None
+    whole = weights is not None and (untrained or _left_out(entry))
+    model = _build(entry, IMAGENET if whole else None)
+    if untrained:
         warnings.warn(
             f"nobody has trained {name} yet: its backbone has ImageNet weights, its head and its "
             "decoder are new. `fit` trains them; `fcam zoo make` makes an entry of it.",
             stacklevel=2,
         )
     elif weights == "auto":
-        weights_file.read_weights(model, find_weights(entry, _folder(name)))
+        _read(model, entry, find_weights(entry, _folder(name)))
     elif weights is not None:
-        weights_file.read_weights(model, weights)
+        _read(model, entry, weights)
     if class_names is not None and num_classes is None:
         num_classes = len(class_names)
     if num_classes is None or (num_classes == architecture["num_classes"] and class_names is None):
@@ -101,6 +104,9 @@ def save(
     int8: bool = False,
 ) -> Path:
     """Make an entry of a trained model: FOLDER/NAME with its card and its weights.
+
+    A classifier with the very weights that its backbone's source has is not stored again: the file
+    holds the decoder alone.
 
     Args:
         model: an F-CAM over a `Classifier`.
@@ -131,7 +137,9 @@ def save(
     root = Path(os.environ.get(ZOO) or "zoo") if folder is None else Path(folder)
     with new_folder(root / name) as place:
         path = place / weights_file.WEIGHTS
-        weights_file.write_weights(model, path, int8=int8)
+        pretrained = _is_pretrained(source)
+        without = _classifier_layers(model) if pretrained else ()
+        weights_file.write_weights(model, path, int8=int8, without=without)
         entry = {
             "name": name,
             "status": "trained",
@@ -146,12 +154,13 @@ def save(
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
                 "bytes": path.stat().st_size,
                 "addresses": list(addresses),
+                **({"classifier": IMAGENET} if pretrained else {}),
             },
             "check": None,
         }
         # What the entry will give, which is not quite what the model gives: it was rounded.
-        rebuilt = _build(entry, None)
-        weights_file.read_weights(rebuilt, path)
+        rebuilt = _build(entry, IMAGENET if pretrained else None)
+        _read(rebuilt, entry, path)
         entry["check"] = reference_output(rebuilt)
         entry = json.loads(json.dumps(entry))
         check_card(entry, name)
@@ -197,6 +206,30 @@ def _build(entry: Card, backbone_weights: str | None) -> FCAM:
         threshold=entry["threshold"],
         name=entry["name"].replace(".", "_"),
     )
+
+
+def _left_out(entry: Card) -> bool:
+    return entry["weights"] is not None and "classifier" in entry["weights"]
+
+
+def _read(model: FCAM, entry: Card, path: str | Path) -> None:
+    without = _classifier_layers(model) if _left_out(entry) else ()
+    weights_file.read_weights(model, path, without=without)
+
+
+def _classifier_layers(model: FCAM) -> set[str]:
+    return {layer.name for layer in model.classifier.layers}
+
+
+def _is_pretrained(classifier: Classifier) -> bool:
+    """Tell whether a classifier is, head included, the one that comes with its backbone."""
+    names = Classifier.imagenet_class_names()
+    has_head = BACKBONES[classifier.backbone].source.has_head
+    if not has_head or classifier.baseline.name or classifier.num_classes != len(names):
+        return False
+    original = Classifier(classifier.backbone, output_stride=classifier.output_stride)
+    weights = zip(original.get_weights(), classifier.get_weights(), strict=True)
+    return all(np.array_equal(mine, theirs) for mine, theirs in weights)
 
 
 def _with_head(

@@ -7,6 +7,7 @@ kinds of numbers from the model, never from the file: a file can be wrong, but n
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,24 @@ SCALE = "_scale"
 _LARGE = 4096  # numbers; smaller arrays stay float16
 
 
-def write_weights(model: keras.Model, path: str | Path, *, int8: bool = False) -> None:
-    """Write all weights of a model.
+def write_weights(
+    model: keras.Model, path: str | Path, *, int8: bool = False, without: Collection[str] = ()
+) -> None:
+    """Write the weights of a model.
 
     Args:
         model: the model.
         path: the file.
         int8: store large kernels in 8 bits, symmetric for each output channel; everything else,
             and without it everything, is float16.
+        without: names of layers to leave out.
 
     Raises:
         ValueError: a weight is not finite in float16.
         OSError: the file cannot be written.
     """
     with h5py.File(path, "w") as file:
-        for name, variable in _named(model).items():
+        for name, variable in _named(model, without).items():
             values = np.asarray(keras.ops.convert_to_numpy(variable), "float32")
             if int8 and _quantised(values):
                 scale = np.maximum(np.abs(values).max(axis=tuple(range(values.ndim - 1))), 1e-12)
@@ -47,18 +51,19 @@ def write_weights(model: keras.Model, path: str | Path, *, int8: bool = False) -
             _store(file, name, values)
 
 
-def read_weights(model: keras.Model, path: str | Path) -> None:
+def read_weights(model: keras.Model, path: str | Path, *, without: Collection[str] = ()) -> None:
     """Put the weights of a file into a model, all or none.
 
     Args:
         model: of the architecture that the file was written for.
         path: the file.
+        without: names of the layers that were left out.
 
     Raises:
         ValueError: the file is no HDF5, or does not hold this model's weights and nothing else.
         OSError: it cannot be read.
     """
-    variables = _named(model)
+    variables = _named(model, without)
     try:
         with h5py.File(path, "r") as file:
             values = {n: _read(file, n, tuple(v.shape)) for n, v in variables.items()}
@@ -74,11 +79,12 @@ def read_weights(model: keras.Model, path: str | Path) -> None:
         variable.assign(values[name])
 
 
-def _named(model: keras.Model) -> dict[str, Any]:
+def _named(model: keras.Model, without: Collection[str]) -> dict[str, Any]:
     """Name all weights; Keras's own paths may hold counters of what was built before."""
     return {
         f"{layer.name}/{i}": variable
         for layer in model.layers
+        if layer.name not in without
         for i, variable in enumerate(layer.weights)
     }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import zoo
-from fcam_tf.models import FCAM, WeightsUnavailableError
+from fcam_tf.models import FCAM, Classifier, WeightsUnavailableError
 from tests.models.tiny import photos, tiny_classifier
 from tests.zoo.conftest import ABOUT, NAME
 
@@ -89,6 +89,42 @@ def test_int8_is_smaller_and_close(model, built, tmp_path, monkeypatch):
     zoo.verify(zoo.card(NAME), loaded)
     difference = np.abs(loaded(IMAGES)["fcam"] - model(IMAGES)["fcam"])
     assert difference.mean() < 0.1
+
+
+def test_a_pretrained_classifier_is_not_stored_again(tmp_path, monkeypatch):
+    name = "efficientnetlite_b0_cam"
+    classifier = Classifier("efficientnetlite_b0")
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 8, 4, 4, 4))
+    zoo.save(model, name, tmp_path / "a", **ABOUT)
+    assert (tmp_path / "a" / name / "model.weights.h5").stat().st_size < 1e6
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "a"))
+    loaded = zoo.load(name)
+    np.testing.assert_array_equal(loaded(IMAGES)["logits"], model(IMAGES)["logits"])
+    np.testing.assert_allclose(loaded(IMAGES)["fcam"], model(IMAGES)["fcam"], atol=2e-2)
+    zoo.verify(zoo.card(name), loaded)
+    path = tmp_path / "a" / name / "model.weights.h5"
+    again = zoo.load(name, weights=path, num_classes=2)
+    np.testing.assert_array_equal(again(IMAGES)["fcam"], loaded(IMAGES)["fcam"])
+    with pytest.raises(ValueError, match="does not answer"):
+        zoo.verify(zoo.card(name), zoo.load(name, weights=None))
+    # One that was trained on is another.
+    classifier.get_layer("logits").bias.assign_add(np.ones(1000))
+    zoo.save(FCAM.from_classifier(classifier), name, tmp_path / "b", **ABOUT)
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "b"))
+    assert "classifier" not in zoo.card(name)["weights"]
+
+
+def test_a_baseline_comes_back(tmp_path, monkeypatch):
+    name = "efficientnetlite_b0_adl"
+    options = {"drop_rate": 0.5, "threshold": 0.8}
+    classifier = Classifier("efficientnetlite_b0", 2, weights=None, baseline="adl", options=options)
+    zoo.save(FCAM.from_classifier(classifier, method="adl"), name, tmp_path, **ABOUT)
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
+    loaded = zoo.load(name)
+    assert loaded.method == "adl"
+    assert loaded.classifier.baseline == classifier.baseline
+    assert zoo.load(name, num_classes=4).classifier.baseline == classifier.baseline
+    zoo.verify(zoo.card(name), loaded)
 
 
 def test_bundled_entries_have_valid_cards(monkeypatch):
