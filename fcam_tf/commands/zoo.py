@@ -54,6 +54,13 @@ def _define(values: flags.FlagValues) -> None:
         "set", [], "make: `KEY=VALUE` of the decoder's recipe; may be repeated", flag_values=values
     )
     flags.DEFINE_string("weights", "imagenet", "make: of the backbone", flag_values=values)
+    flags.DEFINE_enum(
+        "output_stride",
+        None,
+        ("8", "16", "32"),
+        "make: pixels for one cell of the coarse map (default: the backbone's)",
+        flag_values=values,
+    )
     flags.DEFINE_string("licence", None, "make: `LICENCE` of the weights", flag_values=values)
     flags.DEFINE_string(
         "out", None, "make: `FOLDER` of the zoo (default: $FCAM_ZOO, or zoo)", flag_values=values
@@ -171,6 +178,7 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
         classifier = models.Classifier(
             backbone,
             len(train.class_names),
+            output_stride=int(values.output_stride) if values.output_stride else None,
             weights=weights,
             class_names=train.class_names,
             baseline=method if method in baselines.METHODS else None,

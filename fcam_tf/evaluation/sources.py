@@ -93,9 +93,10 @@ class ModelMaps(FunctionMaps):
 
     def __init__(self, model: keras.Model, method: str, layer: Any = None) -> None:
         height, width = model.input_shape[1:3]
+        side = getattr(model, "input_size", FRAME)
         super().__init__(
             maps_and_logits(model, method, layer),
-            (height or FRAME, width or FRAME),
+            (height or side, width or side),
             getattr(model, "num_classes", None) or model.output_shape[-1],
             getattr(model, "class_names", None),
         )

@@ -53,6 +53,8 @@ class Classifier(keras.Model):
             of the batches is ``dataset.map(classifier.baseline.augment)``.
         options: hyper-parameters of the baseline.
         frozen: names of layers that do not train (what a saved model remembers).
+        input_size: side of the square that evaluated images are resized to, in pixels; training
+            sets it to the size that it crops to.
         dtype: dtype policy of the layers, for instance "mixed_float16"; None for Keras's global
             one.
         name: name of the model.
@@ -61,7 +63,7 @@ class Classifier(keras.Model):
         taps: symbolic maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
         class_names: tuple of str, or None.
         baseline: a `fcam_tf.baselines.Baseline`, which by default changes nothing.
-        input_size: recommended size of the evaluated image, in pixels.
+        input_size: see above.
 
     Raises:
         ValueError: unknown backbone, baseline or option, a baseline that is not set up for the
@@ -70,7 +72,6 @@ class Classifier(keras.Model):
         WeightsUnavailableError: the pretrained weights cannot be fetched or read.
     """
 
-    input_size = 224
     infers_by_graph = True  # `call` adds outputs in training only
 
     @staticmethod
@@ -90,6 +91,7 @@ class Classifier(keras.Model):
         baseline: str | None = None,
         options: Mapping[str, Any] | None = None,
         frozen: Sequence[str] = (),
+        input_size: int = 224,
         dtype: Any = None,
         name: str | None = None,
     ) -> None:
@@ -140,6 +142,7 @@ class Classifier(keras.Model):
         self.baseline = method
         self.backbone = backbone
         self.num_classes = int(num_classes)
+        self.input_size = int(input_size)
         self.output_stride = int(output_stride)
         self.class_names = None if class_names is None else tuple(class_names)
         self.taps = taps
@@ -221,6 +224,7 @@ class Classifier(keras.Model):
             "class_names": self.class_names,
             "baseline": self.baseline.name or None,
             "options": dataclasses.asdict(self.baseline),
+            "input_size": self.input_size,
             "dtype": self.dtype_policy.name,
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
             "name": self.name,

@@ -49,13 +49,15 @@ class FCAM(keras.Model):
         class_names: see `from_classifier`.
         threshold: see `from_classifier`.
         frozen: names of the layers that do not train; None freezes the whole classifier.
+        input_size: side of the square that evaluated images are resized to, in pixels; None takes
+            the classifier's. Training sets it to the size that it crops to.
         seed: of the seeds that are drawn in training.
         name: name of the model.
 
     Attributes:
         num_classes: number of classes.
         class_names: tuple of str, or None.
-        input_size: side of the square that evaluated images are resized to, in pixels.
+        input_size: see above.
         method: name of the CAM method that teaches.
         layer: map that it starts from, None for the last one before the head.
         threshold: what counts as object, "otsu" or a number.
@@ -72,6 +74,7 @@ class FCAM(keras.Model):
         class_names: Sequence[str] | None = None,
         threshold: str | float = OTSU,
         frozen: Sequence[str] | None = None,
+        input_size: int | None = None,
         seed: int = 0,
         name: str | None = None,
     ) -> None:
@@ -117,7 +120,8 @@ class FCAM(keras.Model):
                 f"Received: {len(names)} names."
             )
         self.class_names = None if names is None else tuple(names)
-        self.input_size = images.shape[1] or getattr(classifier, "input_size", 224)
+        own_size = getattr(classifier, "input_size", 224)
+        self.input_size = int(images.shape[1] or input_size or own_size)
         # TensorFlow's CRF operation does not run under XLA; Keras asks before it chooses.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.draws = keras.random.SeedGenerator(seed)
@@ -305,6 +309,7 @@ class FCAM(keras.Model):
             "class_names": self.class_names,
             "threshold": self.threshold,
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
+            "input_size": self.input_size,
             "seed": int(self.draws.get_config()["seed"]),
             "name": self.name,
         }

@@ -69,6 +69,7 @@ def fit_classifier(
     _check_labels(train, classifier.output_shape[-1])
     if isinstance(classifier, Classifier):
         classifier.unfreeze()
+        classifier.input_size = recipe.crop
         if recipe.train == "head":
             classifier.freeze(head=False)
         fast = backbones.get(classifier.backbone).fast_learners
@@ -130,6 +131,7 @@ def fit_fcam(
         ValueError: see `fit_classifier`.
     """
     model.freeze()
+    model.input_size = model.inputs[0].shape[1] or recipe.crop
     model.compile(optimizer=_optimizer(recipe, {}), loss=FCAMLoss(**recipe.loss))
     if knows_classes(model, train):
         _check_labels(train, model.num_classes, lowest=-1)

@@ -70,5 +70,6 @@ def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, A
     found: dict[str, dict[str, float]] = {}
     for split in {score["split"] for score in wanted}:
         images = load(data, split)
-        found[split] = Validation(images)(model.maps_and_logits, knows_classes(model, images))
+        known = knows_classes(model, images)
+        found[split] = Validation(images, model.input_size)(model.maps_and_logits, known)
     return [{**score, "found": found[score["split"]][score["metric"]]} for score in wanted]

@@ -196,6 +196,7 @@ def _build(entry: Card, backbone_weights: str | None) -> FCAM:
         output_stride=architecture["output_stride"],
         weights=backbone_weights,
         class_names=Classifier.imagenet_class_names() if names == IMAGENET else names,
+        input_size=entry["input"]["size"],
         baseline=architecture.get("baseline"),
         options=architecture.get("options"),
     )
@@ -244,6 +245,7 @@ def _with_head(
         output_stride=architecture["output_stride"],
         weights=None,
         class_names=class_names,
+        input_size=model.input_size,
         **_baseline(model.classifier),
     )
     other = FCAM(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fcam_tf import cams
 from fcam_tf.losses import IGNORE, FCAMLoss, sample_seeds
-from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models import FCAM, Classifier, load
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES = photos()
@@ -366,3 +366,12 @@ def test_clones_are_plain_functional_models_that_compute_the_same(model):
     clone.set_weights(model.get_weights())
     np.testing.assert_array_equal(clone(IMAGES)["fcam"], model(IMAGES)["fcam"])
     assert len(clone.trainable_variables) == len(model.trainable_variables)
+
+
+def test_remembers_the_size_that_it_is_evaluated_at(tmp_path):
+    classifier = Classifier("mobilenet_v3_large", 2, weights=None, input_size=96)
+    model = FCAM.from_classifier(classifier)
+    assert model.input_size == 96
+    model.input_size = 128
+    model.save(tmp_path / "m.keras")
+    assert load(tmp_path / "m.keras").input_size == 128
