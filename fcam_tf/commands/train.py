@@ -51,6 +51,18 @@ Examples:
 
 
 def _define(values: flags.FlagValues) -> None:
+    define_training(values)
+    flags.DEFINE_enum(
+        "strategy",
+        "single",
+        ("single", "mirrored"),
+        "mirrored: share each batch among all GPUs",
+        flag_values=values,
+    )
+
+
+def define_training(values: flags.FlagValues) -> None:
+    """Define the flags that say what is trained, on what, by which recipe and where to."""
     flags.DEFINE_string("data", None, "`DATA` to train on", flag_values=values)
     flags.DEFINE_string(
         "model",
@@ -91,17 +103,11 @@ def _define(values: flags.FlagValues) -> None:
         "`FOLDER` of stored maps, to be shared by runs (default: in the run)",
         flag_values=values,
     )
-    flags.DEFINE_enum(
-        "strategy",
-        "single",
-        ("single", "mirrored"),
-        "mirrored: share each batch among all GPUs",
-        flag_values=values,
-    )
-    flags.DEFINE_string("out", None, "`FOLDER` of the run", flag_values=values)
+    flags.DEFINE_string("out", None, "`FOLDER` to write to", flag_values=values)
 
 
-def _run(values: flags.FlagValues, arguments: list[str]) -> int:
+def check_stage(values: flags.FlagValues, arguments: list[str]) -> str:
+    """Return which stage is asked for, and refuse flags that do not do for it."""
     if len(arguments) != 1 or arguments[0] not in STAGES:
         raise app.UsageError(f"name one stage to train: {' or '.join(STAGES)}")
     stage = arguments[0]
@@ -110,15 +116,20 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     else:
         require(values, "data", "model", "out")
         check_model(values.model)
+    return stage
+
+
+def _run(values: flags.FlagValues, arguments: list[str]) -> int:
+    stage = check_stage(values, arguments)
     notes = console(stderr=True)
     with quiet_tensorflow():
         from fcam_tf import training  # noqa: PLC0415
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
         recipe = training.get(stage, values.recipe).changed(values.set)
-        train, validation = _splits(values.data, recipe.select, notes)
+        splits = load_splits(values.data, recipe.select, notes)
     try:
-        with usage_errors(ValueError, FileNotFoundError, prefix=""):
-            run = _train(stage, values, recipe, train, validation)
+        with usage_errors(ValueError, FileNotFoundError, prefix=""), _strategy(values.strategy):
+            run = train(stage, values, recipe, splits, values.out)
     except (OSError, training.TrainingDivergedError) as error:
         return failed(notes, error)
     from rich.console import Console  # noqa: PLC0415
@@ -136,11 +147,11 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     return 0
 
 
-def _splits(name: str, select: str, notes: Console) -> tuple[Split, Split | None]:
+def load_splits(name: str, select: str, notes: Console) -> tuple[Split, Split | None]:
     """Load what trains, and what chooses the best epoch where there is truth for it."""
     from fcam_tf import data  # noqa: PLC0415
 
-    train = data.load(name, "train")
+    training = data.load(name, "train")
     try:
         validation = data.load(name, "val")
     except FileNotFoundError:
@@ -150,12 +161,17 @@ def _splits(name: str, select: str, notes: Console) -> tuple[Split, Split | None
     ):
         notes.print("fcam: no boxes or masks for val: the last epoch will be kept, not the best")
         validation = None
-    return train, validation
+    return training, validation
 
 
-def _train(
-    stage: str, values: flags.FlagValues, recipe: Recipe, train: Split, validation: Split | None
+def train(
+    stage: str,
+    values: flags.FlagValues,
+    recipe: Recipe,
+    splits: tuple[Split, Split | None],
+    out: str | Path,
 ) -> RunFolder:
+    """Train one stage, as the flags of `define_training` say, by a recipe into a folder."""
     import keras  # noqa: PLC0415
 
     from fcam_tf import models, training  # noqa: PLC0415
@@ -163,25 +179,18 @@ def _train(
     keras.utils.set_random_seed(recipe.seed)
     if recipe.mixed_precision:
         keras.config.set_dtype_policy("mixed_float16")
-    with _strategy(values.strategy):
-        if stage == "classifier":
-            model = _classifier(values, recipe, train)
-            values.method = _method(values, model)
-        else:
-            given = load_model(values.model)
-            given = given.classifier if isinstance(given, models.FCAM) else given
-            values.method = _method(values, given)
-            model = models.FCAM.from_classifier(
-                given,
-                method=values.method,
-                decoder_filters=recipe.decoder_filters or None,
-                seed=recipe.seed,
-            )
-        if stage == "classifier":
-            return training.fit_classifier(
-                model, train, validation, recipe, values.out, method=values.method
-            )
-        return training.fit_fcam(model, train, validation, recipe, values.out, cache=values.cams)
+    if stage == "classifier":
+        model = _classifier(values, recipe, splits[0])
+        return training.fit_classifier(model, *splits, recipe, out, method=_method(values, model))
+    given = load_model(values.model)
+    classifier = given.classifier if isinstance(given, models.FCAM) else given
+    model = models.FCAM.from_classifier(
+        classifier,
+        method=_method(values, classifier),
+        decoder_filters=recipe.decoder_filters or None,
+        seed=recipe.seed,
+    )
+    return training.fit_fcam(model, *splits, recipe, out, cache=values.cams)
 
 
 def _method(values: flags.FlagValues, classifier: keras.Model) -> str:
@@ -253,7 +262,7 @@ def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
     if split.boxes is None and split.masks is None:
         return
     model = models.load(run.best)
-    method = OWN if isinstance(model, models.FCAM) else values.method
+    method = OWN if isinstance(model, models.FCAM) else _method(values, model)
     source = evaluation.ModelMaps(model, method)
     settings = evaluation.Settings(
         method=method,

@@ -13,6 +13,9 @@ from fcam_tf.training.recipe import Recipe as Recipe
 from fcam_tf.training.recipe import get as get
 from fcam_tf.training.run import RunChangedError as RunChangedError
 from fcam_tf.training.run import RunFolder as RunFolder
+from fcam_tf.training.search import Trial as Trial
+from fcam_tf.training.search import parse_space as parse_space
+from fcam_tf.training.search import search as search
 from fcam_tf.training.stored_cams import CacheChangedError as CacheChangedError
 from fcam_tf.training.stored_cams import stored_cams as stored_cams
 from fcam_tf.training.trainer import fingerprint as fingerprint

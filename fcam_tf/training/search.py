@@ -1,0 +1,239 @@
+"""Random search over the numbers of a recipe, as the benchmark tunes every method alike.
+
+Choe et al. (CVPR 2020, section 5) draw each hyper-parameter at random and keep what localises best
+on the validation split. Each trial is an ordinary training run.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcam_tf.atomic import write_atomically
+from fcam_tf.training.callbacks import VALIDATION_PREFIX, TrainingDivergedError
+from fcam_tf.training.recipe import Recipe
+from fcam_tf.training.run import RunChangedError, RunFolder, differing_keys
+
+_ABOUT, _TABLE, _BEST = "search.json", "search.csv", "best.json"
+_FAILED = "failed.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Numbers between two bounds, both included; whole ones if ``whole``; ``log`` draws log10."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.low <= self.high < math.inf or (self.log and self.low <= 0):
+            raise ValueError(
+                "a range goes from its smaller to its larger bound, above 0 if it is logarithmic. "
+                f"Received: {self.low}..{self.high}."
+            )
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw a number."""
+        if self.whole and not self.log:
+            return int(rng.integers(int(self.low), int(self.high), endpoint=True))
+        if self.log:
+            value = 10 ** rng.uniform(math.log10(self.low), math.log10(self.high))
+        else:
+            value = rng.uniform(self.low, self.high)
+        value = round(value) if self.whole else float(f"{value:.4g}")
+        return min(max(value, self.low), self.high)  # rounding may leave the range
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    values: tuple[Any, ...]
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """Draw a value."""
+        return self.values[rng.integers(len(self.values))]
+
+
+def parse_space(text: str) -> tuple[str, Range | Choice]:
+    """Read ``KEY=LOW..HIGH``, ``KEY=log:LOW..HIGH`` or ``KEY=A|B|C``.
+
+    Bounds that are whole numbers give whole numbers; values are JSON, or text where they are not.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    key, _, values = text.partition("=")
+    wrong = ValueError(
+        "`draw` must be KEY=LOW..HIGH, KEY=log:LOW..HIGH or KEY=A|B|C; LOW is the smaller number, "
+        f"and above 0 where it is logarithmic. Received: {text!r}."
+    )
+    if not key or not values:
+        raise wrong
+    if ".." not in values:
+        return key, Choice(tuple(_value(part) for part in values.split("|")))
+    bounds = values.removeprefix("log:").split("..")
+    whole = all(bound.lstrip("+-").isdigit() for bound in bounds)
+    try:
+        low, high = (int(bound) if whole else float(bound) for bound in bounds)
+        return key, Range(low, high, values.startswith("log:"), whole)
+    except ValueError:
+        raise wrong from None
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def drawn(space: Mapping[str, Range | Choice], seed: int, number: int) -> dict[str, Any]:
+    """Return the settings of one trial, which depend on seed, number and key alone."""
+    return {
+        key: values.draw(np.random.default_rng([seed, number, zlib.crc32(key.encode())]))
+        for key, values in space.items()
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training of a search.
+
+    Attributes:
+        number: from 0.
+        settings: what was drawn.
+        score: the best score on the validation split, percent; None if training diverged.
+        epoch: the epoch that reached it.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    score: float | None
+    epoch: int | None
+
+
+def search(
+    train: Callable[[Recipe, Path], RunFolder],
+    recipe: Recipe,
+    space: Mapping[str, Range | Choice],
+    out: str | Path,
+    *,
+    draws: int,
+    seed: int = 0,
+    about: Mapping[str, Any] | None = None,
+) -> list[Trial]:
+    """Train with settings drawn at random, and keep the recipe that localises best.
+
+    A search that was stopped goes on where it was; with more ``draws`` it is continued. Writes
+    ``trial-N`` (the runs), ``search.csv`` (a row for each) and ``best.json`` (the best recipe).
+
+    Args:
+        train: trains by a recipe into a folder, selecting by ``recipe.select``.
+        recipe: everything that is not drawn.
+        space: what is drawn, by key as of `Recipe.changed`.
+        out: folder of the search.
+        draws: number of trials.
+        seed: of the draws.
+        about: what else the search depends on, as JSON values.
+
+    Returns:
+        The trials in their order.
+
+    Raises:
+        ValueError: a key or value that the recipe does not take, no draws, or nothing to draw.
+        RunChangedError: ``out`` holds another search.
+        RuntimeError: every training diverged.
+    """
+    if draws < 1 or not space:
+        raise ValueError(f"`draws` must be 1 or more, of something. Received: {draws}, {space}.")
+    recipes = [_apply(recipe, drawn(space, seed, number)) for number in range(draws)]
+    out = Path(out)
+    _claim(out, recipe, space, seed, dict(about or {}))
+    trials: list[Trial] = []
+    for number, chosen in enumerate(recipes):
+        settings = drawn(space, seed, number)
+        trials.append(_trial(train, chosen, out / f"trial-{number}", number, settings))
+        _write_table(out / _TABLE, trials)
+        finished = [trial for trial in trials if trial.score is not None]
+        if finished:
+            best = max(finished, key=lambda trial: trial.score)
+            write_atomically(out / _BEST, recipes[best.number].to_json().encode())
+    if not finished:
+        raise RuntimeError(f"every training of {out} diverged. Draw smaller learning rates.")
+    return trials
+
+
+def _apply(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    return recipe.changed([f"{key}={json.dumps(value)}" for key, value in settings.items()])
+
+
+def _trial(
+    train: Callable[[Recipe, Path], RunFolder],
+    recipe: Recipe,
+    folder: Path,
+    number: int,
+    settings: dict[str, Any],
+) -> Trial:
+    failed = folder / _FAILED
+    if not failed.exists():
+        try:
+            run = train(recipe, folder)
+        except TrainingDivergedError as error:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(failed, f"{error}\n".encode())
+    if failed.exists():
+        return Trial(number, settings, None, None)
+    row = run.state.history[run.state.best]
+    return Trial(number, settings, row[VALIDATION_PREFIX + recipe.select], int(row["epoch"]))
+
+
+def _claim(
+    out: Path,
+    recipe: Recipe,
+    space: Mapping[str, Range | Choice],
+    seed: int,
+    about: dict[str, Any],
+) -> None:
+    """Write down what is searched, or make sure that it is what the folder holds."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(
+        {
+            "recipe": dataclasses.asdict(recipe),
+            "space": {key: dataclasses.asdict(values) for key, values in space.items()},
+            "seed": seed,
+            **about,
+        },
+        indent=2,
+    )
+    path = out / _ABOUT
+    if not path.exists():
+        write_atomically(path, text.encode())
+        return
+    changed = differing_keys(json.loads(path.read_text("utf-8")), json.loads(text))
+    if changed:
+        raise RunChangedError(
+            f"{out} holds a search with other settings: {', '.join(changed)}. Give another folder, "
+            "or remove this one to start afresh."
+        )
+
+
+def _write_table(path: Path, trials: Sequence[Trial]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", *trials[0].settings, "score", "epoch"])
+    for trial in trials:
+        row = [trial.number, *trial.settings.values(), trial.score, trial.epoch]
+        writer.writerow(["" if value is None else value for value in row])
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,72 @@
+import csv
+
+import pytest
+
+from fcam_tf import cli, training
+from fcam_tf.data import write_shapes
+from tests.models.tiny import tiny_classifier
+
+FAST = ("--set", "epochs=1", "--set", "batch_size=5", "--set", "resize=36", "--set", "crop=32")
+
+
+def status(*arguments):
+    return cli.run(["fcam", "search", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_shapes(
+        tmp_path_factory.mktemp("data") / "shapes", {"train": 10, "val": 5, "test": 4}, 48
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.keras"
+    tiny_classifier(classes=5).save(path)
+    return path
+
+
+def test_searches_and_goes_on(data, tiny, tmp_path, capfd):
+    out = tmp_path / "out"
+    command = (
+        *("fcam", "--data", data, "--model", tiny, "--out", out, "--set", "loss.erosion=3"),
+        *("--draw", "learning_rate=log:0.001..0.1", "--draw", "loss.positives=1..4", *FAST),
+    )
+    assert status(*command, "--draws", "1") == 0
+    stamp = (out / "trial-0" / "state.json").stat().st_mtime_ns
+    assert status(*command, "--draws", "2") == 0
+    assert (out / "trial-0" / "state.json").stat().st_mtime_ns == stamp
+    table = capfd.readouterr().out
+    assert "learning_rate" in table
+    assert "2 draws" in table
+    with (out / "search.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    best = training.get("fcam", str(out / "best.json"))
+    assert f"{best.learning_rate}" in {row["learning_rate"] for row in rows}
+    assert best.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--draw is missing"),
+        (("--draw", "learning_rate"), "must be KEY=LOW..HIGH"),
+        (("--draw", "learning_rat=0..1"), "Did you mean 'learning_rate'"),
+        (("--draw", "learning_rate=0..0.1", "--draws", "0"), "draws must be 1 or more"),
+    ],
+)
+def test_wrong_usage(data, tiny, tmp_path, capfd, arguments, message):
+    command = ("classifier", "--data", data, "--model", tiny, "--out", tmp_path / "o", *arguments)
+    assert status(*command) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_nothing_to_choose_by(data, tiny, tmp_path, capfd):
+    (tmp_path / "plain" / "train" / "disc").mkdir(parents=True)
+    (tmp_path / "plain" / "train" / "disc" / "a.png").write_bytes(
+        next((data / "images").rglob("*.png")).read_bytes()
+    )
+    command = ("classifier", "--data", tmp_path / "plain", "--model", tiny)
+    assert status(*command, "--out", tmp_path / "o", "--draw", "momentum=0..0.9") == 2
+    assert "nothing to choose by" in capfd.readouterr().err
