@@ -21,6 +21,7 @@ _ZOO = flags.DEFINE_string("zoo", "zoo", "folder of the zoo")
 
 BACKBONES = ("resnet50", "vgg16", "inceptionv3", "efficientnetlite_b0")
 METHODS = ("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam")
+BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 
 
 def _card(backbone: str, method: str) -> dict:
@@ -38,6 +39,7 @@ def _card(backbone: str, method: str) -> dict:
             "class_names": None,
             "method": method,
             "decoder_filters": list(filters),
+            **({"baseline": method} if method in BASELINES else {}),
         },
         "trained_on": "nothing yet",
         "recipe": None,
@@ -58,7 +60,7 @@ def main(argv: list[str]) -> None:
 
     root = Path(_ZOO.value)
     for backbone in BACKBONES:
-        for method in METHODS:
+        for method in (*METHODS, *BASELINES):
             card = _card(backbone, method)
             if not (root / card["name"]).exists():
                 check_card(card, card["name"])
