@@ -53,6 +53,8 @@ bench: $(INSTALLED)
 	@$(BIN)/python tools/bench_cams.py
 	@echo "==> Timing a training step of F-CAM on resnet50"
 	@$(BIN)/python tools/bench_training.py
+	@echo "==> Timing a training step of the baselines"
+	@$(BIN)/python tools/bench_baselines.py
 	@echo "==> Timing the score methods too, on a smaller network (59,000 forward passes)"
 	@$(BIN)/python tools/bench_cams.py --backbone efficientnetlite_b0 --score_images 1
 
