@@ -13,12 +13,10 @@ deviation over the seeds. What is trained stays in --out, and a stopped table go
 from __future__ import annotations
 
 import json
-import statistics
 from pathlib import Path
 
 from absl import app, flags
-from rich.console import Console
-from rich.table import Table
+from score_table import print_scores
 
 _DATA = flags.DEFINE_string("data", "shapes", "data set, as of `fcam train`")
 _OUT = flags.DEFINE_string("out", None, "folder of the runs", required=True)
@@ -102,18 +100,8 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     seeds = [_train(seed) for seed in range(_SEEDS.value)]
-    columns = list(next(iter(seeds[0].values())))
-    table = Table(title=f"{_DATA.value}, {_BACKBONE.value}, test, %, {len(seeds)} seeds")
-    for column in ("", *columns):
-        table.add_column(column, justify="right" if column else "left")
-    for name in seeds[0]:
-        cells = []
-        for column in columns:
-            values = [found[name][column] for found in seeds]
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{spread}")
-        table.add_row(name, *cells)
-    Console(width=120).print(table)
+    title = f"{_DATA.value}, {_BACKBONE.value}, test, %, {len(seeds)} seeds"
+    print_scores(title, {name: [found[name] for found in seeds] for name in seeds[0]})
 
 
 if __name__ == "__main__":
