@@ -82,7 +82,7 @@ def _train(seed: int) -> dict[str, dict[str, float]]:
             model = models.FCAM.from_classifier(
                 classifier,
                 method=_METHOD.value,
-                decoder_filters=recipe.decoder_filters or None,
+                decoder_filters=recipe.filters,
                 seed=seed,
             )
             recipe = recipe.changed([f"seed={seed}"])

@@ -99,7 +99,7 @@ class Comparison:
         keras.utils.set_random_seed(seed)
         second = training.get("fcam", _RECIPE.value).changed([*_SET.value, f"seed={seed}"])
         model = models.FCAM.from_classifier(
-            best, method=method, decoder_filters=second.decoder_filters or None, seed=seed
+            best, method=method, decoder_filters=second.filters, seed=seed
         )
         run = training.fit_fcam(
             model, self.splits["train"], self.splits["val"], second, folder / "fcam", verbose=0

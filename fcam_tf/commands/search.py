@@ -10,7 +10,7 @@ from absl import app, flags
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import absolute, console, failed, usage_errors
-from fcam_tf.commands.train import check_stage, define_training, load_splits, train
+from fcam_tf.commands.train import check_stage, define_training, load_splits, recipe_of, train
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,9 +58,9 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
 
         from fcam_tf import training  # noqa: PLC0415
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
-        recipe = training.get(stage, values.recipe).changed(values.set)
+        recipe = recipe_of(stage, values)
         space = dict(training.parse_space(text) for text in values.draw)
-        splits = load_splits(values.data, recipe.select, notes)
+        splits = load_splits(stage, values.data, recipe.select, notes)
     if splits[1] is None:
         raise app.UsageError(f"--data {values.data} has nothing to choose by: no truth for val")
 

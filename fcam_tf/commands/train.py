@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fcam_tf.data import Split
-    from fcam_tf.training import ClassifierRecipe, Recipe, RunFolder
+    from fcam_tf.training import Recipe, RunFolder
 
-STAGES = ("classifier", "fcam")
+STAGES = ("classifier", "fcam", "fsl")
 _BACKBONE = "efficientnetlite_b0"
 
 _DETAILS = """\
@@ -29,6 +30,9 @@ Two stages. The first trains a classifier on images and their labels; no boxes, 
 freezes it and trains a decoder behind it, whose map has the resolution of the image. What teaches
 the decoder are a few pixels of the classifier's own coarse map (--method), the colours of the
 image, and that neither object nor background may vanish.
+
+The stage fsl is what both are compared with: few-shot full supervision. The decoder learns from the
+masks of the val split, or its filled boxes; four fifths of it train, one fifth chooses the epoch.
 
 DATA is a folder in the benchmark's layout or of class folders, tfds:NAME, or shapes (generated).
 Boxes and masks of its val split, where it has them, choose the best epoch; they never train.
@@ -47,7 +51,8 @@ Examples:
   fcam train fcam --data data/CUB --model runs/cub --method layercam --out runs/cub-fcam \\
       --set loss.negative_share=0.3
   fcam train classifier --data data/CUB --model resnet50 --method adl --out runs/cub-adl \\
-      --set baseline.drop_rate=0.6"""
+      --set baseline.drop_rate=0.6
+  fcam train fsl --data data/CUB --model resnet50 --set decoder=linear --out runs/cub-fsl"""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -109,12 +114,11 @@ def define_training(values: flags.FlagValues) -> None:
 def check_stage(values: flags.FlagValues, arguments: list[str]) -> str:
     """Return which stage is asked for, and refuse flags that do not do for it."""
     if len(arguments) != 1 or arguments[0] not in STAGES:
-        raise app.UsageError(f"name one stage to train: {' or '.join(STAGES)}")
+        raise app.UsageError(f"name one stage to train: {', '.join(STAGES)}")
     stage = arguments[0]
-    if stage == "classifier":
-        require(values, "data", "out")
-    else:
-        require(values, "data", "model", "out")
+    require(values, "data", "out")
+    if stage == "fcam":
+        require(values, "model")
         check_model(values.model)
     return stage
 
@@ -125,8 +129,8 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     with quiet_tensorflow():
         from fcam_tf import training  # noqa: PLC0415
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
-        recipe = training.get(stage, values.recipe).changed(values.set)
-        splits = load_splits(values.data, recipe.select, notes)
+        recipe = recipe_of(stage, values)
+        splits = load_splits(stage, values.data, recipe.select, notes)
     try:
         with usage_errors(ValueError, FileNotFoundError, prefix=""), _strategy(values.strategy):
             run = train(stage, values, recipe, splits, values.out)
@@ -147,11 +151,23 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     return 0
 
 
-def load_splits(name: str, select: str, notes: Console) -> tuple[Split, Split | None]:
-    """Load what trains, and what chooses the best epoch where there is truth for it."""
-    from fcam_tf import data  # noqa: PLC0415
+def recipe_of(stage: str, values: flags.FlagValues) -> Recipe:
+    """Return the recipe that the flags name."""
+    from fcam_tf import training  # noqa: PLC0415
 
-    training = data.load(name, "train")
+    name = values.recipe
+    if stage == "fsl":  # its presets stand beside those of the decoder
+        stage, name = "fcam", {"cub": "fsl", "small": "fsl_small"}.get(name, name)
+    return training.get(stage, name).changed(values.set)
+
+
+def load_splits(stage: str, name: str, select: str, notes: Console) -> tuple[Split, Split | None]:
+    """Load what trains, and what chooses the best epoch where there is truth for it."""
+    from fcam_tf import data, training  # noqa: PLC0415
+
+    if stage == "fsl":
+        return training.divide(data.load(name, "val"))
+    images = data.load(name, "train")
     try:
         validation = data.load(name, "val")
     except FileNotFoundError:
@@ -161,7 +177,7 @@ def load_splits(name: str, select: str, notes: Console) -> tuple[Split, Split | 
     ):
         notes.print("fcam: no boxes or masks for val: the last epoch will be kept, not the best")
         validation = None
-    return training, validation
+    return images, validation
 
 
 def train(
@@ -180,14 +196,17 @@ def train(
     if recipe.mixed_precision:
         keras.config.set_dtype_policy("mixed_float16")
     if stage == "classifier":
-        model = _classifier(values, recipe, splits[0])
+        model = _classifier(values, recipe.baseline, splits[0])
         return training.fit_classifier(model, *splits, recipe, out, method=_method(values, model))
-    given = load_model(values.model)
-    classifier = given.classifier if isinstance(given, models.FCAM) else given
+    if stage == "fsl" and values.model in (None, *models.BACKBONES):
+        classifier = _classifier(values, {}, splits[0])
+    else:
+        given = load_model(values.model)
+        classifier = given.classifier if isinstance(given, models.FCAM) else given
     model = models.FCAM.from_classifier(
         classifier,
         method=_method(values, classifier),
-        decoder_filters=recipe.decoder_filters or None,
+        decoder_filters=recipe.filters,
         seed=recipe.seed,
     )
     return training.fit_fcam(model, *splits, recipe, out, cache=values.cams)
@@ -199,14 +218,14 @@ def _method(values: flags.FlagValues, classifier: keras.Model) -> str:
     return values.method or (baseline and baseline.name) or "cam"
 
 
-def _classifier(values: flags.FlagValues, recipe: ClassifierRecipe, train: Split) -> keras.Model:
+def _classifier(values: flags.FlagValues, options: Mapping[str, Any], train: Split) -> keras.Model:
     from fcam_tf import baselines, models  # noqa: PLC0415
 
     name = values.model or _BACKBONE
     if name not in models.BACKBONES and (name.endswith(".keras") or Path(name).is_dir()):
         return models.load(name)
     baseline = values.method if values.method in baselines.METHODS else None
-    if recipe.baseline and not baseline:
+    if options and not baseline:
         raise ValueError(
             f"`baseline` holds settings of a method that changes how a classifier is trained, and "
             f"--method is {values.method or 'cam'}. There is {', '.join(baselines.METHODS)}."
@@ -219,7 +238,7 @@ def _classifier(values: flags.FlagValues, recipe: ClassifierRecipe, train: Split
         weights=None if values.weights == "none" else values.weights,
         class_names=train.class_names,
         baseline=baseline,
-        options=recipe.baseline,
+        options=options,
     )
 
 
@@ -280,7 +299,7 @@ def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
 
 
 COMMAND = Command(
-    usage="classifier|fcam --data DATA --out RUN [--model M] [flags]",
+    usage="classifier|fcam|fsl --data DATA --out RUN [--model M] [flags]",
     summary="train a classifier, or the decoder that gives its maps full resolution",
     details=_DETAILS,
     define=_define,

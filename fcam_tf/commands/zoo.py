@@ -190,7 +190,7 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
         model = models.FCAM.from_classifier(
             models.load(run.best),
             method=method,
-            decoder_filters=second.decoder_filters or None,
+            decoder_filters=second.filters,
             seed=second.seed,
         )
         run = training.fit_fcam(model, train, splits["val"], second, runs / name)

@@ -5,7 +5,7 @@ flip. Evaluation: straight resize to 224 x 224. Both bilinear with antialiasing,
 (Choe et al., CVPR 2020). Images stay RGB in [0, 255]; models do their own preprocessing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,6 @@ from numpy.typing import ArrayLike
 from fcam_tf.data.split import Split
 
 Batch = tf.Tensor | dict[str, tf.Tensor]
-
-IGNORED = 255
 
 
 def training_dataset(
@@ -45,7 +43,7 @@ def training_dataset(
         flip: whether to flip half of the images horizontally.
         cams: (n, h, w) stored maps in the order of the split, kept in memory; they are resized
             bilinearly to ``resize`` and then cropped and flipped.
-        with_masks: whether to give masks; the split must have some.
+        with_masks: whether to give masks, or filled boxes where there are none.
         augment: what else changes each batch, given images, labels and two integers to draw from.
         seed: of order, crops, flips and ``augment``.
         first_epoch: None gives one epoch at each iteration. A number gives epoch after epoch
@@ -59,7 +57,7 @@ def training_dataset(
 
     Raises:
         ValueError: for sizes that do not fit, an empty split, maps of another number or a split
-            without masks.
+            without masks and boxes.
     """
     if not 0 < crop <= resize:
         raise ValueError(f"crop must be in [1, resize={resize}], got {crop}")
@@ -183,8 +181,8 @@ def _whole(image: tf.Tensor) -> tf.Tensor:
 def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[str, tf.Tensor]:
     if len(split) == 0:
         raise ValueError(f"split {split.name!r} is empty")
-    if with_masks and split.masks is None:
-        raise ValueError(f"split {split.name!r} has no masks; leave out with_masks")
+    if with_masks and split.masks is None and split.boxes is None:
+        raise ValueError(f"split {split.name!r} has no masks and no boxes; leave out with_masks")
     columns = {"path": [str(path) for path in split.paths], "label": split.labels}
     if cams is not None:
         array = np.asarray(cams)
@@ -210,21 +208,11 @@ def _read(
         layers["cam"] = tf.image.resize(cam, size, method="bilinear")
     if "mask" in element:
         mask = tf.numpy_function(
-            lambda index: _label_mask(*split.read_masks(int(index))), [element["mask"]], tf.uint8
+            lambda index: split.read_object(int(index)), [element["mask"]], tf.uint8
         )
         mask = tf.ensure_shape(mask, (None, None))[..., None]
         layers["mask"] = tf.image.resize(mask, size, method="nearest")
     return layers
-
-
-def _label_mask(masks: Sequence[np.ndarray], ignore: np.ndarray | None) -> np.ndarray:
-    if not masks:
-        raise ValueError("an image has no mask; run check_dataset")
-    inside = np.logical_or.reduce([mask > 0 for mask in masks])
-    label = inside.astype(np.uint8)
-    if ignore is not None:
-        label[(ignore > 0) & ~inside] = IGNORED
-    return label
 
 
 def _draw(pair: tf.Tensor, room: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+IGNORED = 255  # in masks of the object
+
 
 class Problem(NamedTuple):
     """Something wrong in a data set, and where.
@@ -130,6 +132,32 @@ class Split:
         return [read_grey(path) for path in self.masks[index]], (
             None if ignore is None else read_grey(ignore)
         )
+
+    def read_object(self, index: int) -> NDArray[np.uint8]:
+        """Reads where the object is: from its masks, or its boxes filled where there are none.
+
+        Returns:
+            (h, w) uint8: 1 object, 0 background, 255 ignored.
+
+        Raises:
+            ValueError: if the split has neither, or the image has no mask.
+        """
+        if self.masks is not None:
+            masks, ignore = self.read_masks(index)
+            if not masks:
+                raise ValueError(f"{self.ids[index]} has no mask; run check_dataset")
+            inside = np.logical_or.reduce([mask > 0 for mask in masks])
+            found = inside.astype(np.uint8)
+            if ignore is not None:
+                found[(ignore > 0) & ~inside] = IGNORED
+            return found
+        if self.boxes is None:
+            raise ValueError(f"split {self.name!r} has no masks and no boxes")
+        width, height = self.size(index)
+        found = np.zeros((height, width), np.uint8)
+        for x0, y0, x1, y1 in self.boxes[index]:
+            found[y0 : y1 + 1, x0 : x1 + 1] = 1
+        return found
 
 
 def _plain(name: str) -> str:

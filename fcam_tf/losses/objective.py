@@ -14,7 +14,7 @@ from fcam_tf.losses.partial_cross_entropy import partial_cross_entropy
 from fcam_tf.losses.seeds import sample_seeds
 from fcam_tf.losses.size_constraint import size_constraint
 
-TERMS = ("seeds", "crf", "size", "entropy", "classification")
+TERMS = ("seeds", "crf", "size", "entropy", "classification", "masks")
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -30,6 +30,8 @@ class FCAMLoss:
         entropy: weight of the entropy of the maps; the paper has none.
         classification: weight of the cross-entropy of the logits. It counts only while some part
             of the classifier trains.
+        masks: weight of the cross-entropy of all pixels against masks of the object: full
+            supervision, which the paper compares with.
         windows: first and last epoch in which a term is on, ``{"crf": (5, None)}``; None has no
             end. Terms that are not named are always on.
         positives: object pixels drawn from each map, before dilation.
@@ -59,6 +61,7 @@ class FCAMLoss:
         size: float = 0.1,
         entropy: float = 0.0,
         classification: float = 1.0,
+        masks: float = 0.0,
         windows: Mapping[str, tuple[int, int | None]] | None = None,
         positives: int = 1,
         negatives: int = 1,
@@ -74,7 +77,8 @@ class FCAMLoss:
         barrier_growth: float = 1.01,
         barrier_max: float = 10.0,
     ) -> None:
-        self.weights = dict(zip(TERMS, (seeds, crf, size, entropy, classification), strict=True))
+        weights = (seeds, crf, size, entropy, classification, masks)
+        self.weights = dict(zip(TERMS, weights, strict=True))
         for name, weight in self.weights.items():
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"`{name}` must be a weight of 0 or more. Received: {weight!r}.")
@@ -98,7 +102,9 @@ class FCAMLoss:
         self.barrier_growth = barrier_growth
         self.barrier_max = barrier_max
 
-    def terms(self, images: Any, maps: Any, cams: Any, seed: Any, epoch: Any) -> dict[str, Any]:
+    def terms(
+        self, images: Any, maps: Any, cams: Any, seed: Any, epoch: Any, *, masks: Any = None
+    ) -> dict[str, Any]:
         """Compute the weighted terms that concern the maps.
 
         Args:
@@ -107,6 +113,8 @@ class FCAMLoss:
             cams: (B, H, W) coarse maps in [0, 1]; None where the seeds have no weight.
             seed: int or SeedGenerator, see `sample_seeds`.
             epoch: scalar, counting from 1.
+            masks: (B, H, W) integers, 1 object, 0 background, 255 ignored; None where they have no
+                weight.
 
         Returns:
             By name (B,) float32, already weighted; 0 outside a term's window.
@@ -125,6 +133,7 @@ class FCAMLoss:
             ),
             "size": lambda: size_constraint(probabilities, self.barrier(epoch)),
             "entropy": lambda: entropy(maps),
+            "masks": lambda: partial_cross_entropy(maps, masks),
         }
         return {
             name: self.weight(name, epoch) * term()

@@ -84,19 +84,19 @@ class FCAM(keras.Model):
         taps, skips = _skips(classifier, cam.split.taps[0], spec)
         if decoder_filters is None:
             decoder_filters = (spec or backbones.BackboneSpec).decoder_filters[: len(skips) + 1]
-        if len(decoder_filters) != len(skips) + 1 or min(decoder_filters) < 1:
+        blocks = len(skips) + 1
+        if decoder_filters and (len(decoder_filters) != blocks or min(decoder_filters) < 1):
             raise ValueError(
-                f"`decoder_filters` must give the channels of the decoder's {len(skips) + 1} "
-                f"blocks. Received: {decoder_filters!r}."
+                f"`decoder_filters` must give the channels of the decoder's {blocks} blocks, or "
+                f"none for a linear one. Received: {decoder_filters!r}."
             )
         with layers_of(classifier.dtype_policy if spec else None):
-            x = decoder(
-                cam.split.taps[0],
-                skips,
-                decoder_filters,
-                center=spec is not None and spec.decoder_center,
-            )
-            maps = L.Conv2D(2, 3, padding="same", dtype="float32", name=f"{PREFIX}_head")(x)
+            x = cam.split.taps[0]
+            if decoder_filters:
+                center = spec is not None and spec.decoder_center
+                x = decoder(x, skips, decoder_filters, center=center)
+            kernel = 3 if decoder_filters else 1
+            maps = L.Conv2D(2, kernel, padding="same", dtype="float32", name=f"{PREFIX}_head")(x)
             maps = MatchSize(dtype="float32", name="fcam")([maps, images])
         outputs = {"logits": logits, "fcam": maps}
         super().__init__(images, outputs, name=name or f"{classifier.name}_fcam")
@@ -159,7 +159,7 @@ class FCAM(keras.Model):
                 the baseline that the classifier was trained with.
             layer: map to start from; None takes the last one before the head.
             decoder_filters: channels of the decoder's blocks, the coarsest first; None takes the
-                backbone's own.
+                backbone's own, ``()`` puts one 1x1 convolution on the top map instead.
             class_names: names in the order of the labels; None takes the classifier's.
             threshold: what counts as object in `localize`: "otsu", or a number in [0, 1] relative
                 to each map's maximum.
@@ -212,7 +212,15 @@ class FCAM(keras.Model):
         labels = ops.cast(targets["label"], "int32")
         needs_cams = self.loss.weights["seeds"] > 0
         coarse = self._coarse_maps(x, labels, targets.get("cam"), y_pred) if needs_cams else None
-        terms = self.loss.terms(x, y_pred["fcam"], coarse, self.draws, self.epoch.value)
+        masks = targets.get("mask")
+        if self.loss.weights["masks"] and masks is None:
+            raise ValueError(
+                "`y` must hold 'mask' where the loss gives masks a weight. Received: "
+                f"{', '.join(targets)}."
+            )
+        terms = self.loss.terms(
+            x, y_pred["fcam"], coarse, self.draws, self.epoch.value, masks=masks
+        )
         if self.loss.weights["classification"] and self._classifier_trains():
             terms["classification"] = self.loss.weight(
                 "classification", self.epoch.value

@@ -5,6 +5,7 @@ from fcam_tf.training.callbacks import KeepBest as KeepBest
 from fcam_tf.training.callbacks import Schedule as Schedule
 from fcam_tf.training.callbacks import StopOnNaN as StopOnNaN
 from fcam_tf.training.callbacks import TrainingDivergedError as TrainingDivergedError
+from fcam_tf.training.fsl import divide as divide
 from fcam_tf.training.recipe import CLASSIFIER_PRESETS as CLASSIFIER_PRESETS
 from fcam_tf.training.recipe import FCAM_PRESETS as FCAM_PRESETS
 from fcam_tf.training.recipe import ClassifierRecipe as ClassifierRecipe

@@ -171,24 +171,41 @@ class FCAMRecipe(Recipe):
     Attributes:
         cams: "online": the CAM of the augmented crop, from the features of the step itself.
             "stored": of the whole image, made once (the paper's).
+        decoder: "unet", or "linear" for one 1x1 convolution on the top map.
         decoder_filters: channels of the decoder's blocks; empty for the backbone's own.
-        loss: arguments of `fcam_tf.losses.FCAMLoss` that differ from its defaults.
+        train: "decoder" behind a frozen classifier, or "all".
+        loss: arguments of `fcam_tf.losses.FCAMLoss` that differ from its defaults. A weight of
+            ``masks`` makes it full supervision, which needs a split with masks or boxes.
     """
 
     cams: Literal["online", "stored"] = "online"
+    decoder: Literal["unet", "linear"] = "unet"
     decoder_filters: tuple[int, ...] = ()
+    train: Literal["decoder", "all"] = "decoder"
     loss: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.cams not in ("online", "stored"):
             raise ValueError(f"`cams` must be 'online' or 'stored'. Received: {self.cams!r}.")
+        for name, values in (("decoder", ("unet", "linear")), ("train", ("decoder", "all"))):
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"`{name}` must be {' or '.join(map(repr, values))}. Received: "
+                    f"{getattr(self, name)!r}."
+                )
         options = FCAMLoss().get_config()
         for name in self.loss:
             lookup(options, name, "setting of loss")
         FCAMLoss(**self.loss)
 
+    @property
+    def filters(self) -> tuple[int, ...] | None:
+        """The ``decoder_filters`` of `fcam_tf.models.FCAM`."""
+        return () if self.decoder == "linear" else self.decoder_filters or None
 
+
+_MASKS_ALONE = {"masks": 1.0, "seeds": 0.0, "crf": 0.0, "size": 0.0}
 CLASSIFIER_PRESETS: Mapping[str, ClassifierRecipe] = {
     "cub": ClassifierRecipe(),
     "openimages": ClassifierRecipe(epochs=10, lr_step=3, select="PxAP"),
@@ -202,6 +219,16 @@ FCAM_PRESETS: Mapping[str, FCAMRecipe] = {
     "cub": FCAMRecipe(),
     "openimages": FCAMRecipe(epochs=10, select="PxAP"),
     "ilsvrc": FCAMRecipe(epochs=10),
+    # Full supervision by the masks or boxes of the split that it is given.
+    "fsl": FCAMRecipe(train="all", loss=_MASKS_ALONE),
+    "fsl_small": FCAMRecipe(
+        epochs=12,
+        batch_size=8,
+        learning_rate=0.1,
+        lr_step=9,
+        select="PxAP",
+        loss=_MASKS_ALONE,
+    ),
     "small": FCAMRecipe(
         epochs=12,
         batch_size=8,

@@ -92,7 +92,6 @@ def fit_classifier(
         (train, validation),
         _open_run(classifier, (train, validation), recipe, out, settings),
         recipe,
-        stored=None,
         augment=baseline.augment if baseline.augments else None,
         callbacks=callbacks,
         verbose=verbose,
@@ -116,7 +115,8 @@ def fit_fcam(
 
     Args:
         model: F-CAM from a trained classifier.
-        train: images and labels. Where the model's classes are not those of the split, or a label
+        train: images and labels, and masks or boxes where the loss has a weight for them. Where the
+            model's classes are not those of the split, or a label
             is -1, the map of the predicted class teaches.
         validation: what to select by; None keeps the last epoch.
         recipe: everything else.
@@ -131,6 +131,8 @@ def fit_fcam(
         ValueError: see `fit_classifier`.
     """
     model.freeze()
+    if recipe.train == "all":
+        model.unfreeze()
     model.input_size = model.inputs[0].shape[1] or recipe.crop
     model.compile(optimizer=_optimizer(recipe, {}), loss=FCAMLoss(**recipe.loss))
     if knows_classes(model, train):
@@ -156,7 +158,7 @@ def fit_fcam(
         run,
         recipe,
         stored=stored,
-        augment=None,
+        with_masks=recipe.loss.get("masks", 0) > 0,
         callbacks=callbacks,
         verbose=verbose,
     )
@@ -221,8 +223,9 @@ def _fit(
     run: RunFolder,
     recipe: Recipe,
     *,
-    stored: ArrayLike | None,
-    augment: Callable | None,
+    stored: ArrayLike | None = None,
+    with_masks: bool = False,
+    augment: Callable | None = None,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: Any,
 ) -> RunFolder:
@@ -247,6 +250,7 @@ def _fit(
         crop=recipe.crop,
         flip=recipe.flip,
         cams=stored,
+        with_masks=with_masks,
         augment=augment,
         seed=recipe.seed,
         first_epoch=run.state.epoch,

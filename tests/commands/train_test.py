@@ -94,6 +94,22 @@ def test_a_baseline_by_name_teaches_by_its_own_map(data, tmp_path, capfd):
     assert "Did you mean 'threshold'" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("decoder", ["unet", "linear"])
+def test_full_supervision_by_a_few_images(data, tiny, tmp_path, decoder):
+    arguments = ("--model", tiny, "--recipe", "small", "--set", f"decoder={decoder}")
+    assert status("fsl", "--data", data, "--out", tmp_path / "a", *arguments, *FAST) == 2  # 1 each
+    more = write_shapes(tmp_path / "more", {"train": 5, "val": 15, "test": 4}, 48)
+    assert status("fsl", "--data", more, "--out", tmp_path / "a", *arguments, *FAST) == 0
+    model = models.load(tmp_path / "a")
+    assert bool(model.decoder_filters) == (decoder == "unet")
+    about = json.loads((tmp_path / "a" / "run.json").read_text())["settings"]
+    assert (about["train"]["images"], about["validation"]["images"]) == (10, 5)
+    with (tmp_path / "a" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[1]["masks_loss"]) == float(rows[1]["loss"]) > 0
+    assert (tmp_path / "a" / "test" / "report.html").exists()
+
+
 def test_data_without_boxes(data, tiny, tmp_path, capfd):
     plain = tmp_path / "plain"
     for name in ("train", "val"):

@@ -138,6 +138,20 @@ def test_ignored_pixels_and_instances_in_the_mask(shapes, tmp_path):
     assert set(np.unique(target["mask"][1])) == {0, 1}
 
 
+def test_boxes_stand_in_for_masks(shapes):
+    split = load_wsol(shapes, "test")
+    boxes = Split(**{**vars(split), "masks": None})
+    for index in range(4):
+        width, height = split.size(index)
+        expected = np.zeros((height, width), np.uint8)
+        for x0, y0, x1, y1 in split.boxes[index]:
+            expected[y0 : y1 + 1, x0 : x1 + 1] = 1  # inclusive
+        np.testing.assert_array_equal(boxes.read_object(index), expected)
+        assert ((split.read_object(index) == 1) <= (expected == 1)).all()
+    _, target = next(iter(evaluation_dataset(boxes, size=40, with_masks=True)))
+    assert set(np.unique(target["mask"])) == {0, 1}
+
+
 def test_bad_arguments_are_refused(coded):
     split, cams = coded
     with pytest.raises(ValueError, match="crop must be in"):

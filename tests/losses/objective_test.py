@@ -43,6 +43,19 @@ def test_the_paper_s_terms_are_the_default():
     assert list(terms(FCAMLoss())) == ["seeds", "crf", "size"]
 
 
+def test_masks_are_labels_of_all_pixels():
+    masks = np.random.default_rng(2).choice([0, 1, 255], (3, 32, 32))
+    found = FCAMLoss(seeds=0, crf=0, size=0, masks=2).terms(
+        photos(32), MAPS, None, 5, np.float32(1), masks=masks
+    )
+    assert list(found) == ["masks"]
+    log_softmax = MAPS - np.log(np.exp(MAPS).sum(-1, keepdims=True))
+    chosen = np.where(masks == 1, log_softmax[..., 1], log_softmax[..., 0])
+    np.testing.assert_allclose(
+        np.asarray(found["masks"]).mean(), -2 * chosen[masks != 255].mean(), rtol=1e-5
+    )
+
+
 def test_weight_zero_leaves_a_term_out():
     assert list(terms(FCAMLoss(crf=0, size=0))) == ["seeds"]
 

@@ -368,6 +368,26 @@ def test_clones_are_plain_functional_models_that_compute_the_same(model):
     assert len(clone.trainable_variables) == len(model.trainable_variables)
 
 
+def test_a_linear_decoder_is_one_convolution_on_the_top_map(classifier):
+    model = FCAM.from_classifier(classifier, decoder_filters=())
+    (kernel, bias) = model.get_layer("decoder_head").get_weights()
+    assert kernel.shape[:2] == (1, 1)
+    outputs = model(IMAGES)
+    assert outputs["fcam"].shape == (*IMAGES.shape[:3], 2)
+    top = np.asarray(keras.Model(model.inputs[0], model.get_layer("decoder_head").input)(IMAGES))
+    corners = (top @ kernel[0, 0] + bias)[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    found = np.asarray(outputs["fcam"])[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    np.testing.assert_allclose(found, corners, atol=1e-4)  # corners stay where they are
+    again = FCAM.from_config(model.get_config())
+    assert again.decoder_filters == ()
+
+
+def test_masks_must_be_given_where_they_count(classifier):
+    model = compiled(FCAM.from_classifier(classifier, decoder_filters=()), masks=1.0, seeds=0.0)
+    with pytest.raises(ValueError, match="`y` must hold 'mask'"):
+        model.train_on_batch(IMAGES, np.zeros(len(IMAGES)))
+
+
 def test_remembers_the_size_that_it_is_evaluated_at(tmp_path):
     classifier = Classifier("mobilenet_v3_large", 2, weights=None, input_size=96)
     model = FCAM.from_classifier(classifier)
