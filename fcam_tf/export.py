@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from fcam_tf.atomic import new_folder
@@ -15,7 +16,8 @@ from fcam_tf.models import FCAM
 
 BYTES = "serve_bytes"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
-LARGEST = 2**26  # pixels of a photo; what decodes to more is refused before it fills the memory
+LARGEST = 2**26  # pixels of a photo; more are refused by the file's header, before it is decoded
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def export(
@@ -110,14 +112,31 @@ def export(
 
 def _decode(file: Any, size: int) -> tuple[Any, Any]:
     """Return a photo as a square of the model's size, and its own width and height."""
-    image = tf.io.decode_image(file, channels=3, expand_animations=False)
+    pixels = tf.reduce_prod(_declared_size(file))
+    with tf.control_dependencies(
+        [tf.debugging.assert_less_equal(pixels, np.int64(LARGEST), "the photo has too many pixels")]
+    ):
+        image = tf.io.decode_image(tf.identity(file), channels=3, expand_animations=False)
     image = tf.ensure_shape(image, (None, None, 3))
     height, width = tf.unstack(tf.shape(image)[:2])
-    with tf.control_dependencies(
-        [tf.debugging.assert_less_equal(height * width, LARGEST, "the photo has too many pixels")]
-    ):
-        resized = tf.image.resize(image, (size, size), antialias=True)
+    resized = tf.image.resize(image, (size, size), antialias=True)
     return tf.clip_by_value(tf.round(resized), 0, 255), tf.stack([width, height])
+
+
+def _declared_size(file: Any) -> Any:
+    """Return the two sides that the header of a JPEG or PNG file names, (2,) int64."""
+
+    def jpeg() -> Any:
+        return tf.io.extract_jpeg_shape(file, tf.int32)[:2]
+
+    def png() -> Any:
+        is_png = tf.strings.substr(file, 0, len(_PNG)) == _PNG
+        right = tf.debugging.Assert(is_png, ["the photo is neither a JPEG nor a PNG file"])
+        with tf.control_dependencies([right]):
+            sides = tf.strings.substr(file, 16, 8)  # of IHDR, which always comes first
+        return tf.reshape(tf.io.decode_raw(sides, tf.int32, little_endian=False), (2,))
+
+    return tf.cast(tf.cond(tf.io.is_jpeg(file), jpeg, png), tf.int64)
 
 
 def _encode(mask: Any, size: Any) -> Any:

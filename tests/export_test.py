@@ -1,7 +1,9 @@
 import io
 import json
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -80,6 +82,32 @@ def test_bad_files_fail_their_request_alone(signatures, files):
         signatures["serve_bytes"](image_bytes=tf.constant(files))
     good = signatures["serve_bytes"](image_bytes=tf.constant([encoded(IMAGES[0], "PNG")]))
     assert good["label"].shape == (1,)
+
+
+def claiming(form, width, height):
+    """Return a small file whose header says that it is another size."""
+    file = bytearray(encoded(IMAGES[0], form))
+    if form == "PNG":
+        file[16:24] = struct.pack(">II", width, height)
+        file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
+    else:
+        start = file.index(b"\xff\xc0") + 5  # of the frame's height and width
+        file[start : start + 4] = struct.pack(">HH", height, width)
+    return bytes(file)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+@pytest.mark.parametrize("size", [(60000, 60000), (65000, 1100)])
+def test_too_large_a_photo_is_refused_by_its_header(signatures, form, size):
+    good = encoded(IMAGES[0], "PNG")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too many pixels"):
+        signatures["serve_bytes"](image_bytes=tf.constant([good, claiming(form, *size)]))
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP"])
+def test_other_kinds_of_files_are_refused(signatures, form):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="neither a JPEG nor a PNG"):
+        signatures["serve_bytes"](image_bytes=tf.constant([encoded(IMAGES[0], form)]))
 
 
 def test_nan_and_empty_batches_fail(signatures):

@@ -1,9 +1,11 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fcam_tf import zoo
+from fcam_tf import data, training, zoo
 from fcam_tf.models import FCAM, Classifier, WeightsUnavailableError
 from tests.models.tiny import photos, tiny_classifier
 from tests.zoo.conftest import ABOUT, NAME
@@ -131,3 +133,23 @@ def test_bundled_entries_have_valid_cards(monkeypatch):
     monkeypatch.delenv("FCAM_ZOO", raising=False)
     names = zoo.list_models()
     assert {zoo.card(name)["name"] for name in names} == set(names)
+
+
+# Keras says so of every data set that shuffles by itself.
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")
+def test_finetuning_as_its_page_shows_it(shared_data, tmp_path, monkeypatch):
+    """The score on photos that chose nothing rises, and new classes are learnt."""
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[2] / "docs" / "finetuning.md"
+    first, second = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    validation = training.Validation(data.load(shared_data / "pets3", "val"))
+    before = validation(zoo.load("efficientnetlite_b0_gradcam").maps_and_logits, False)
+    names = {"DATA": shared_data / "pets3"}
+    exec(first, names)  # noqa: S102 - a page of our own
+    after = validation(names["model"].maps_and_logits, False)
+    assert after["PxAP"] > before["PxAP"] + 1.5
+    exec(second, names)  # noqa: S102
+    found = validation(names["model"].maps_and_logits)
+    assert found["accuracy"] > 80
+    assert found["PxAP"] > before["PxAP"] + 2
+    assert (tmp_path / "pets.keras").exists()
