@@ -1,4 +1,4 @@
-"""SGD as the WSOL benchmark trains: coupled L2, and layers that learn faster than others."""
+"""The optimisers that recipes use: coupled L2, and layers that learn faster than others."""
 
 from __future__ import annotations
 
@@ -8,9 +8,45 @@ from typing import Any
 import keras
 
 
+class _Coupled:
+    """What both optimisers add to Keras's: see `CoupledSGD`."""
+
+    def __init__(
+        self,
+        *args: Any,
+        l2: float = 0.0,
+        multipliers: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if l2 < 0:
+            raise ValueError(f"`l2` must not be negative. Received: {l2}.")
+        super().__init__(*args, **kwargs)
+        self.l2 = l2
+        self.multipliers = dict(multipliers or {})
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        # Backends hand `update_step` variables of their own, which have no path.
+        self._factors = [self.multiplier(variable.path) for variable in variables]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if self.l2:
+            gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
+        factor = self._factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def multiplier(self, path: str) -> float:
+        """Return the factor of the learning rate for a variable."""
+        fitting = [prefix for prefix in self.multipliers if f"/{prefix}" in f"/{path}"]
+        return self.multipliers[max(fitting, key=len)] if fitting else 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"l2": self.l2, "multipliers": self.multipliers}
+
+
 @keras.saving.register_keras_serializable("fcam_tf")
-class CoupledSGD(keras.optimizers.SGD):
-    """SGD whose weight decay is part of the gradient, as PyTorch's is.
+class CoupledSGD(_Coupled, keras.optimizers.SGD):
+    """SGD as the WSOL benchmark trains: weight decay is part of the gradient, as in PyTorch.
 
     ``g = gradient + l2 * w``, then momentum on g; Keras's own ``weight_decay`` shrinks the weights
     beside the momentum instead. With ``nesterov``: ``v = m v - lr g; w += m v - lr g``.
@@ -35,32 +71,31 @@ class CoupledSGD(keras.optimizers.SGD):
         momentum: float = 0.9,
         nesterov: bool = True,
         *,
-        l2: float = 0.0,
-        multipliers: Mapping[str, float] | None = None,
         name: str = "coupled_sgd",
         **kwargs: Any,
     ) -> None:
-        if l2 < 0:
-            raise ValueError(f"`l2` must not be negative. Received: {l2}.")
         super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
-        self.l2 = l2
-        self.multipliers = dict(multipliers or {})
 
-    def build(self, variables: Any) -> None:
-        super().build(variables)
-        # Backends hand `update_step` variables of their own, which have no path.
-        self._factors = [self.multiplier(variable.path) for variable in variables]
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        if self.l2:
-            gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
-        factor = self._factors[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate * factor)
+@keras.saving.register_keras_serializable("fcam_tf")
+class CoupledAdam(_Coupled, keras.optimizers.Adam):
+    """Adam with the ``l2`` and ``multipliers`` of `CoupledSGD`.
 
-    def multiplier(self, path: str) -> float:
-        """Return the factor of the learning rate for a variable."""
-        fitting = [prefix for prefix in self.multipliers if f"/{prefix}" in f"/{path}"]
-        return self.multipliers[max(fitting, key=len)] if fitting else 1.0
+    Args:
+        learning_rate: step size.
+        beta_1: of the mean of gradients.
+        **kwargs: ``l2``, ``multipliers``, and those of ``keras.optimizers.Adam``.
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"l2": self.l2, "multipliers": self.multipliers}
+    Raises:
+        ValueError: a negative ``l2``.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        *,
+        name: str = "coupled_adam",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, beta_1, name=name, **kwargs)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.optimizer import CoupledSGD
+from fcam_tf.optimizer import CoupledAdam, CoupledSGD
 
 L = keras.layers
 
@@ -30,6 +30,17 @@ def test_torch_s_rule(nesterov):
     optimizer = CoupledSGD(0.05, 0.9, nesterov, l2=0.1)
     found = steps(optimizer, gradients, np.ones(3, "float32"))
     np.testing.assert_allclose(found, w, rtol=1e-5)
+
+
+def test_adam_s_rule():
+    gradients = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    w, mean, square = np.ones(3), np.zeros(3), np.zeros(3)
+    for t, gradient in enumerate(gradients, 1):
+        g = gradient + 0.1 * w
+        mean, square = 0.8 * mean + 0.2 * g, 0.999 * square + 0.001 * g**2
+        w = w - 0.05 * (mean / (1 - 0.8**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-7)
+    found = steps(CoupledAdam(0.05, 0.8, l2=0.1), gradients, np.ones(3, "float32"))
+    np.testing.assert_allclose(found, w, rtol=1e-4)
 
 
 def test_groups_learn_at_their_own_rate():

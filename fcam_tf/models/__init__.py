@@ -8,4 +8,7 @@ from fcam_tf.models.fcam import FCAM as FCAM
 from fcam_tf.models.saved import load as load
 from fcam_tf.models.saved import saved_file as saved_file
 from fcam_tf.models.weights import WeightsUnavailableError as WeightsUnavailableError
-from fcam_tf.optimizer import CoupledSGD as CoupledSGD  # what saved models were trained with
+
+# What saved models were trained with.
+from fcam_tf.optimizer import CoupledAdam as CoupledAdam
+from fcam_tf.optimizer import CoupledSGD as CoupledSGD

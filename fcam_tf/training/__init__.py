@@ -1,5 +1,6 @@
 """Training classifiers and F-CAMs by recipes."""
 
+from fcam_tf.optimizer import CoupledAdam as CoupledAdam
 from fcam_tf.optimizer import CoupledSGD as CoupledSGD
 from fcam_tf.training.callbacks import KeepBest as KeepBest
 from fcam_tf.training.callbacks import Schedule as Schedule

@@ -21,10 +21,11 @@ class Recipe:
     Attributes:
         epochs: passes over the training split.
         batch_size: images in a step.
-        learning_rate: of SGD with Nesterov momentum.
+        optimizer: "sgd", the paper's, with Nesterov momentum, or "adam".
+        learning_rate: of the optimizer.
         lr_step: epochs after which the learning rate falls by ``lr_factor``; 0 keeps it.
         lr_factor: see ``lr_step``.
-        momentum: of SGD.
+        momentum: of SGD, or beta_1 of Adam.
         weight_decay: coupled L2 on all that trains.
         clip_norm: largest norm of the whole gradient; 0 does not clip.
         resize: side to which training images are resized, in pixels.
@@ -37,6 +38,7 @@ class Recipe:
 
     epochs: int = 50
     batch_size: int = 32
+    optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 0.01
     lr_step: int = 0
     lr_factor: float = 0.1
@@ -62,6 +64,8 @@ class Recipe:
             raise ValueError(
                 f"`crop` must not exceed `resize`. Received: {self.crop} and {self.resize}."
             )
+        if self.optimizer not in ("sgd", "adam"):
+            raise ValueError(f"`optimizer` must be 'sgd' or 'adam'. Received: {self.optimizer!r}.")
         if self.select not in SELECT:
             raise ValueError(f"`select` must be one of {SELECT}. Received: {self.select!r}.")
 

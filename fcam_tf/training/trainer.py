@@ -18,7 +18,7 @@ from fcam_tf.baselines import Baseline
 from fcam_tf.data import Split, training_dataset
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
-from fcam_tf.optimizer import CoupledSGD
+from fcam_tf.optimizer import CoupledAdam, CoupledSGD
 from fcam_tf.training.callbacks import KeepBest, Schedule, StopOnNaN, TrainingDivergedError
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
@@ -180,7 +180,8 @@ def fingerprint(model: keras.Model) -> str:
 
 
 def _optimizer(recipe: Recipe, multipliers: dict[str, float]) -> keras.optimizers.Optimizer:
-    return CoupledSGD(
+    kind = {"sgd": CoupledSGD, "adam": CoupledAdam}[recipe.optimizer]
+    return kind(
         recipe.learning_rate,
         recipe.momentum,
         l2=recipe.weight_decay,
