@@ -22,6 +22,7 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """
     if name in table:
         return table[name]
-    near = difflib.get_close_matches(str(name), table, n=2)
+    longer = [known for known in table if str(name) and known.startswith(str(name))]
+    near = longer[:2] or difflib.get_close_matches(str(name), table, n=2)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
     raise ValueError(f"`{kind}` is unknown: {name!r}. {hint}There is {', '.join(table)}.")

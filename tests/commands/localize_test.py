@@ -84,7 +84,7 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
     ("wrong", "message"),
     [
         (["--model=none.keras"], "--model none.keras: there is no such file"),
-        (["--model=resnet50"], "Did you mean 'resnet50_cam'"),
+        (["--model=resnet50"], "Did you mean 'resnet50_acol' or 'resnet50_adl'"),
         (["--threshold=high"], r"--threshold must be 'otsu' or a number in [0, 1]. Received: high"),
         (["--out=photos/0.png"], "--out photos/0.png is not a folder"),
         (["--method=layrcam"], "value should be one of <auto|fcam|cam|"),
