@@ -208,5 +208,9 @@ def test_command(model, tmp_path, capfd):
     assert (tmp_path / "s" / "1" / "saved_model.pb").exists()
     assert status(tmp_path / "a.keras", tmp_path / "s" / "1") == 2
     assert status(tmp_path / "a.keras") == 2
+    assert status(tmp_path / "a.keras", tmp_path / "a.tflite", "--threshold=0.3") == 2
+    assert "--threshold is for boxes" in capfd.readouterr().err
+    assert status(tmp_path / "a.keras", tmp_path / "a.tflite") == 0
+    assert (tmp_path / "a.tflite").stat().st_size > 1000
     assert status("resnet51_cam", tmp_path / "t") == 2
     assert "resnet50_cam" in capfd.readouterr().err

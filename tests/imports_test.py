@@ -16,6 +16,7 @@ LEVELS = {
     "predict": 2,
     "evaluation": 2,
     "export": 2,
+    "portable": 2,
     "report": 2,
     "training": 2,
     "zoo": 2,

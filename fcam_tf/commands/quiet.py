@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 
-# Information (I0000), what announces it, the rest of its only two-line message, and the error that
-# every machine without a GPU driver gets. Warnings and other errors pass.
+# Information (I0000), what announces it, the rest of its only two-line message, and the errors that
+# every machine without a GPU driver and every conversion to LiteRT gets. Other errors and warnings
+# pass.
 _NOISE = re.compile(
     rb"I\d{4} |WARNING: All log messages before absl::InitializeLog|To enable the following instr"
     rb"|E\d{4} .*failed call to cuInit: .*\(303\)"
+    rb"|E\d{4} .*NodeDef mentions attribute Truncate|W\d{4} .*tf_tfl_flatbuffer_helpers"
 )
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -48,3 +51,14 @@ def quiet_tensorflow() -> Iterator[None]:
             for line in held:
                 if not _NOISE.match(line):
                     os.write(2, line)
+
+
+@contextlib.contextmanager
+def quiet_converters() -> Iterator[None]:
+    """Hold back TensorFlow's noise and what its converters log of their progress; errors pass."""
+    logging.disable(logging.WARNING)
+    try:
+        with quiet_tensorflow():
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
