@@ -25,12 +25,12 @@ def object_masks(heatmaps: Any, threshold: str | float) -> Any:
         (B, H, W) bool.
     """
     values = tf.cast(tf.clip_by_value(255.0 * tf.cast(heatmaps, tf.float64), 0, 255), tf.int32)
-    peaks = tf.reduce_max(values, axis=(1, 2))
     if threshold == OTSU:
-        levels = _otsu(values)
+        levels = _otsu(values)  # always below the peak; OpenVINO gets minima of them wrong
     else:
+        peaks = tf.reduce_max(values, axis=(1, 2))
         levels = tf.cast(float(threshold) * tf.cast(peaks, tf.float64), tf.int32)
-    levels = tf.maximum(0, tf.minimum(levels, peaks - 1))
+        levels = tf.maximum(0, tf.minimum(levels, peaks - 1))
     return largest_components(values > levels[:, None, None])
 
 
