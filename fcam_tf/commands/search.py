@@ -31,7 +31,7 @@ Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted
 
 Examples:
   fcam search fcam --data shapes --model runs/shapes --recipe small --out search \\
-      --draw learning_rate=log:0.01..0.3 --draw loss.negative_share=0.1..0.9
+      --draw learning_rate=log:3e-4..3e-3 --draw loss.negative_share=0.1..0.9
   fcam train fcam --data shapes --model runs/shapes --recipe search/best.json --out runs/best
   fcam search classifier --data data/CUB --model resnet50 --method adl --out search-adl \\
       --draw baseline.drop_rate=0..1 --draw baseline.threshold=0..1 --draws 30"""

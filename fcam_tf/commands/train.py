@@ -46,7 +46,8 @@ Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted
 
 Examples:
   fcam train classifier --data shapes --recipe small --out runs/shapes
-  fcam train fcam --data shapes --model runs/shapes --recipe small --out runs/shapes-fcam
+  fcam train fcam --data shapes --model runs/shapes --recipe small --set loss.crf=4e-9 \\
+      --out runs/shapes-fcam
   fcam train classifier --data data/CUB --model resnet50 --out runs/cub
   fcam train fcam --data data/CUB --model runs/cub --method layercam --out runs/cub-fcam \\
       --set loss.negative_share=0.3
