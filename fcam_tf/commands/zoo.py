@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -209,8 +210,7 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
                     "split": "test",
                     "metric": metric,
                     "value": value,
-                    "command": f"fcam zoo make {name} --data {Path(values.data).name} "
-                    f"--recipe {values.recipe}",
+                    "command": _command(values, name),
                 }
                 for metric, value in found.items()
             ],
@@ -220,6 +220,17 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
         return failed(notes, error)
     notes.print(f"{name} in {folder}")
     return 0
+
+
+def _command(values: flags.FlagValues, name: str) -> str:
+    """Return the line that makes an entry, without the folders of this machine."""
+    words = ["fcam", "zoo", "make", name, "--data", Path(values.data).name]
+    for flag in ("recipe", "weights", "output_stride", "classifier_set", "set"):
+        if values[flag].present:
+            given = values[flag].value
+            for value in given if isinstance(given, list) else [given]:
+                words += [f"--{flag}", value]
+    return shlex.join(words)
 
 
 def _parts(name: str) -> tuple[str, str]:

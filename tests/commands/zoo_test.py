@@ -50,6 +50,9 @@ def test_make_and_measure_again(tmp_path, capfd):
     assert card["architecture"]["num_classes"] == 5
     assert {score["metric"] for score in card["scores"]} >= {"PxAP", "MaxBoxAccV2"}
     assert card["recipe"]["crop"] == 64
+    made = card["scores"][0]["command"]
+    assert made.startswith(f"fcam zoo make {name} --data {data.name} --weights none ")
+    assert "--set crop=64" in made
     capfd.readouterr()
     assert status("verify", name) == 0
     assert status(*command, "--runs", tmp_path / "runs", *fast) == 1  # there is one of that name
