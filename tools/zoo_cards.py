@@ -2,8 +2,9 @@
 
     python tools/zoo_cards.py --zoo zoo
 
-Every backbone of the paper and efficientnetlite_b0 times every method of its tables has a card, so
-that its architecture can be loaded by name. Entries that exist are left alone.
+Every backbone of the paper and efficientnetlite_b0 times every method of its tables, and few-shot
+full supervision (fsl), has a card, so that its architecture can be loaded by name. Entries that
+exist are left alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _ZOO = flags.DEFINE_string("zoo", "zoo", "folder of the zoo")
 BACKBONES = ("resnet50", "vgg16", "inceptionv3", "efficientnetlite_b0")
 METHODS = ("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam")
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
+FSL = "fsl"  # masks teach it; the coarse map beside its own is plain CAM
 
 
 def _card(backbone: str, method: str) -> dict:
@@ -37,7 +39,7 @@ def _card(backbone: str, method: str) -> dict:
             "output_stride": spec.output_stride,
             "num_classes": 200,
             "class_names": None,
-            "method": method,
+            "method": "cam" if method == FSL else method,
             "decoder_filters": list(filters),
             **({"baseline": method} if method in BASELINES else {}),
         },
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> None:
 
     root = Path(_ZOO.value)
     for backbone in BACKBONES:
-        for method in (*METHODS, *BASELINES):
+        for method in (*METHODS, *BASELINES, FSL):
             card = _card(backbone, method)
             if not (root / card["name"]).exists():
                 check_card(card, card["name"])
