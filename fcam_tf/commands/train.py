@@ -141,6 +141,13 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
 
     Console().print(_table(run))
     notes.print(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
+    if run.state.best == 0:
+        # Boxes in the middle of the photo are hard to beat for a network that is still learning.
+        remedy = "--set select=accuracy" if stage == "classifier" else "another --set learning_rate"
+        notes.print(
+            f"fcam: {recipe.select} never rose above what it was before training, and that is the "
+            f"model which was kept; try more epochs or {remedy}"
+        )
     if stage == "classifier":
         out = values.out
         notes.print(f"next: fcam train fcam --data {values.data} --model {out} --out {out}-fcam")

@@ -66,6 +66,14 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     assert (second / "state.json").stat().st_mtime_ns == stamp
 
 
+def test_says_that_nothing_was_gained(data, tiny, tmp_path, capfd):
+    still = ("--set", "learning_rate=0", "--set", "weight_decay=0")
+    command = ("classifier", "--data", data, "--model", tiny, "--out", tmp_path, *FAST, *still)
+    assert status(*command) == 0
+    message = " ".join(capfd.readouterr().err.split())
+    assert "never rose above what it was before training" in message
+
+
 def test_backbones_by_name(data, tmp_path):
     arguments = ("--model", "mobilenet_v3_large", "--weights", "none", "--output-stride", "16")
     assert status("classifier", "--data", data, "--out", tmp_path / "a", *arguments, *FAST) == 0
