@@ -125,7 +125,7 @@ class SmoothGradCAMPlusPlus(CAM):
         super().__init__(model, layer)
         self.samples = samples
         self.noise_level = noise_level
-        self._seeds = keras.random.SeedGenerator(seed)
+        self.draws = keras.random.SeedGenerator(seed)
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         clean = self.split(images, labels)
@@ -135,7 +135,7 @@ class SmoothGradCAMPlusPlus(CAM):
         # Under a linear head all copies have the same gradient, so only the last one is run.
         runs = self.samples if self.split.kernel is None else 1
         for _ in range(runs):
-            noise = keras.random.normal(ops.shape(images), seed=self._seeds)
+            noise = keras.random.normal(ops.shape(images), seed=self.draws)
             noisy = self.split(images + self.noise_level * span * noise, clean.labels)
             squares += ops.square(noisy.gradients[0]) / runs
             cubes += noisy.gradients[0] ** 3 / runs

@@ -129,11 +129,11 @@ class SmoothedScoreCAM(ScoreCAM):
         super().__init__(model, layer, **options)
         self.samples = samples
         self.std = std
-        self._seeds = keras.random.SeedGenerator(seed)
+        self.draws = keras.random.SeedGenerator(seed)
 
     def filters(self, shape: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:
         for _ in range(self.samples):
-            yield 1.0, self.std * keras.random.normal((1, *shape[1:]), seed=self._seeds)
+            yield 1.0, self.std * keras.random.normal((1, *shape[1:]), seed=self.draws)
 
 
 class IntegratedScoreCAM(ScoreCAM):

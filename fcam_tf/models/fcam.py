@@ -125,6 +125,8 @@ class FCAM(keras.Model):
         # TensorFlow's CRF operation does not run under XLA; Keras asks before it chooses.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.draws = keras.random.SeedGenerator(seed)
+        # Of a method that adds noise, so that a compiled step draws it anew under every backend.
+        self.noise = getattr(cam, "draws", None)
         self.epoch = Epoch(name="epoch_now")
         self._terms = {name: keras.metrics.Mean(name=f"{name}_loss") for name in TERMS}
         if frozen is None:
@@ -304,9 +306,13 @@ class FCAM(keras.Model):
         # All other variables are those of layers; Keras leaves this one out, and a training that
         # goes on later would draw its first seeds again.
         store["draws"] = self.draws.state
+        if self.noise is not None:
+            store["noise"] = self.noise.state
 
     def load_own_variables(self, store: Any) -> None:
         self.draws.state.assign(store["draws"])
+        if self.noise is not None and "noise" in store:  # not in older files
+            self.noise.state.assign(store["noise"])
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -347,6 +353,7 @@ class FCAM(keras.Model):
         elif "features" in y_pred and self._cam.needs_only_features:
             maps = self._cam.from_features(y_pred["features"], labels)
         else:
+            images = ops.cast(images, "float32")
             maps = cams.normalize(self._cam.raw_maps(images, labels)[0])
         size = ops.shape(images)[1:3]
         return ops.stop_gradient(bilinear(maps[..., None], size)[..., 0])

@@ -251,6 +251,18 @@ def test_damaged_weights(model):
         model.localize(IMAGES)
 
 
+def test_noise_of_a_method_moves_on_and_is_saved(tmp_path):
+    model = FCAM.from_classifier(tiny_classifier(), method="smoothgradcampp", seed=1)
+    model.compile(keras.optimizers.SGD(0.01), FCAMLoss(crf=0, erosion=3))
+    assert IMAGES.dtype == np.uint8
+    model.fit(IMAGES, LABELS, batch_size=1, epochs=1, verbose=0)
+    moved = np.asarray(model.noise.state)
+    assert moved[1] == len(IMAGES)
+    model.save(tmp_path / "a.keras")
+    again = keras.saving.load_model(tmp_path / "a.keras")
+    np.testing.assert_array_equal(again.noise.state, moved)
+
+
 JAX = """
 import json, sys
 import numpy as np, keras
