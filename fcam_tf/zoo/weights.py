@@ -1,8 +1,9 @@
 """The weights file of an entry: HDF5 with numbers in it, and nothing else that could do harm.
 
-One dataset for each variable, named by its layer and its place there: float16, or for large kernels
-int8 with one scale for each output channel in a dataset beside it. Reading takes names, shapes and
-kinds of numbers from the model, never from the file: a file can be wrong, but not dangerous.
+One dataset for each variable, named by its layer and its place there: float16 (float32 where that
+is too narrow), or for large kernels int8 with one scale for each output channel in a dataset beside
+it. Reading takes names, shapes and kinds of numbers from the model, never from the file: a file can
+be wrong, but not dangerous.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ def write_weights(
         model: the model.
         path: the file.
         int8: store large kernels in 8 bits, symmetric for each output channel; everything else,
-            and without it everything, is float16.
+            and without it everything, is float16, or float32 where a value does not fit.
         without: names of layers to leave out.
 
     Raises:
-        ValueError: a weight is not finite in float16.
+        ValueError: a weight is not finite.
         OSError: the file cannot be written.
     """
     with h5py.File(path, "w") as file:
@@ -44,10 +45,11 @@ def write_weights(
                 _store(file, name + SCALE, (scale / 127).astype("float32"))
                 values = np.round(values / scale * 127).astype("int8")
             else:
-                with np.errstate(over="ignore"):
-                    values = values.astype("float16")
                 if not np.isfinite(values).all():
-                    raise ValueError(f"{name} does not fit float16: it is not finite.")
+                    raise ValueError(f"{name} is not finite.")
+                with np.errstate(over="ignore"):
+                    half = values.astype("float16")
+                values = half if np.isfinite(half).all() else values
             _store(file, name, values)
 
 

@@ -38,11 +38,20 @@ def test_round_trip(tmp_path, int8, error):
         assert stored["head/0"].dtype == np.float16
 
 
-def test_what_is_not_finite_is_not_written(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_not_written(tmp_path, value):
     model = small()
-    model.get_layer("head").bias.assign([1e6] * 5)
-    with pytest.raises(ValueError, match="head/1 does not fit float16"):
+    model.get_layer("head").bias.assign([value] * 5)
+    with pytest.raises(ValueError, match="head/1 is not finite"):
         write_weights(model, tmp_path / "w.h5")
+
+
+def test_what_float16_cannot_hold_is_float32(tmp_path):
+    model, other = small(), small()
+    model.get_layer("head").bias.assign([1.1e6] * 5)
+    write_weights(model, tmp_path / "w.h5")
+    read_weights(other, tmp_path / "w.h5")
+    np.testing.assert_array_equal(other.get_layer("head").bias, np.full(5, 1.1e6, "float32"))
 
 
 def refused(path, match, model=None):
