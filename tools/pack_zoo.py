@@ -3,6 +3,8 @@
     python tools/pack_zoo.py --run runs/general/cam --name efficientnetlite_b0_cam \
         --val ../shared/data/pets3 --test ../shared/data/pets3,../shared/data/tiny10 \
         --trained_on "..." --command "python tools/train_general.py ..."
+    python tools/pack_zoo.py --weights runs/resnet50_layercam/model.weights.h5 --size 112 \
+        --name resnet50_layercam --val tiny100 ...    # what tools/gpu_training.py wrote
 
 The threshold is the one by which most boxes of the val split are right. The scores of the card are
 those of the entry itself, after its weights were rounded.
@@ -20,7 +22,10 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-_RUN = flags.DEFINE_string("run", None, "folder of the training run", required=True)
+_RUN = flags.DEFINE_string("run", None, "folder of the training run")
+_WEIGHTS = flags.DEFINE_string("weights", None, "weights file, where there is no run")
+_SIZE = flags.DEFINE_integer("size", 224, "side at which the model of --weights was trained")
+_RECIPE = flags.DEFINE_string("recipe", "{}", "JSON, how the model of --weights was trained")
 _NAME = flags.DEFINE_string("name", None, "name of the entry", required=True)
 _VAL = flags.DEFINE_string("val", None, "data set whose val split chooses", required=True)
 _TEST = flags.DEFINE_list("test", [], "data sets whose test splits are measured")
@@ -31,14 +36,33 @@ _COMMAND = flags.DEFINE_string("command", None, "that trained it", required=True
 _INT8 = flags.DEFINE_boolean("int8", True, "large kernels in 8 bits")
 
 
+def _trained() -> tuple[Any, dict[str, Any]]:
+    """Return the model and the recipe it was trained with."""
+    from fcam_tf import data, models  # noqa: PLC0415 - after the flags were read
+    from fcam_tf.zoo.weights import read_weights  # noqa: PLC0415
+
+    if _RUN.value:
+        settings = json.loads(Path(_RUN.value, "run.json").read_text())["settings"]
+        return models.load(_RUN.value), settings["recipe"]
+    backbone, method = _NAME.value.partition(".")[0].rsplit("_", 1)
+    names = data.load(_VAL.value, "val").class_names
+    classifier = models.Classifier(
+        backbone, len(names), weights=None, class_names=names, input_size=_SIZE.value
+    )
+    model = models.FCAM.from_classifier(classifier, method=method)
+    read_weights(model, _WEIGHTS.value)
+    return model, json.loads(_RECIPE.value)
+
+
 def _best_threshold(model: Any) -> float:
-    from fcam_tf import data, metrics  # noqa: PLC0415 - after the flags were read
+    from fcam_tf import data, metrics  # noqa: PLC0415
 
     split, metric = data.load(_VAL.value, "val"), metrics.MaxBoxAcc()
+    frame = (model.input_size, model.input_size)
     start = 0
-    for images, _ in data.evaluation_dataset(split):
+    for images, _ in data.evaluation_dataset(split, size=frame):
         boxes = [
-            metrics.resize_boxes(split.boxes[i], split.size(i), (224, 224))
+            metrics.resize_boxes(split.boxes[i], split.size(i), frame)
             for i in range(start, start + len(images))
         ]
         metric.update_state(model.maps_and_logits(images)[0], boxes)
@@ -50,15 +74,17 @@ def main(argv: list[str]) -> None:
     """Write the entry."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    from fcam_tf import data, models, training, zoo  # noqa: PLC0415
+    if bool(_RUN.value) == bool(_WEIGHTS.value):
+        raise app.UsageError("give either --run or --weights")
+    from fcam_tf import data, training, zoo  # noqa: PLC0415
 
-    run, name = Path(_RUN.value), _NAME.value
-    model = models.load(run)
+    name = _NAME.value
+    model, recipe = _trained()
     model.threshold = _best_threshold(model)
     about = {
         "trained_on": _TRAINED_ON.value,
         "licence": _LICENCE.value,
-        "recipe": json.loads((run / "run.json").read_text())["settings"]["recipe"],
+        "recipe": recipe,
         "int8": _INT8.value,
     }
     scores = []
@@ -70,7 +96,7 @@ def main(argv: list[str]) -> None:
         for root in _TEST.value:
             split = data.load(root, "test")
             known = training.knows_classes(entry, split)
-            found = training.Validation(split)(entry.maps_and_logits, known)
+            found = training.Validation(split, entry.input_size)(entry.maps_and_logits, known)
             scores += [
                 {
                     "data": Path(root).name,
