@@ -9,10 +9,11 @@ import keras
 from keras import ops
 
 from fcam_tf.baselines.base import Baseline, check_share
+from fcam_tf.graphs.layers import KeepsDraws
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
-class AttentionDropout(keras.layers.Layer):
+class AttentionDropout(KeepsDraws, keras.layers.Layer):
     """Multiply features by a map of their own attention (Choe and Shim, CVPR 2019).
 
     The attention a is the mean of the channels. For the whole batch one of two maps is drawn: the

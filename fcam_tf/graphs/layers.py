@@ -1,4 +1,4 @@
-"""Layers that stay frozen where Keras's and keras-cv's do not."""
+"""Layers that stay frozen, and go on where they were, where Keras's and keras-cv's do not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,26 @@ from typing import Any
 import keras
 
 
+class KeepsDraws:
+    """Saves, with a layer's weights, where its random generator stands.
+
+    Keras does not, and a training that goes on later would begin with the first draws again. Put it
+    before the layer class; files without that state are read, too.
+    """
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        if getattr(self, "seed_generator", None) is not None:
+            store["draws"] = self.seed_generator.state
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables({key: store[key] for key in store.keys() if key != "draws"})  # noqa: SIM118 - no mapping
+        if "draws" in store.keys() and getattr(self, "seed_generator", None) is not None:  # noqa: SIM118
+            self.seed_generator.state.assign(store["draws"])
+
+
 @keras.saving.register_keras_serializable("fcam_tf")
-class FreezableDropout(keras.layers.Dropout):
+class FreezableDropout(KeepsDraws, keras.layers.Dropout):
     """Dropout that stays off while its ``trainable`` is False.
 
     Batch normalisation switches to inference when it is frozen; Keras's dropout does not, so a

@@ -2,6 +2,8 @@ import keras
 import numpy as np
 import pytest
 
+from fcam_tf.baselines.adl import AttentionDropout
+from fcam_tf.baselines.icl import ContrastiveAttention
 from fcam_tf.graphs.layers import FreezableDropout, SqueezeExcite
 
 X = np.random.default_rng(0).normal(size=(2, 5, 6, 8)).astype("float32")
@@ -25,6 +27,41 @@ def test_dropout_round_trip():
     layer = FreezableDropout(0.3, trainable=False, name="drop")
     copy = FreezableDropout.from_config(layer.get_config())
     assert (copy.rate, copy.trainable, copy.name) == (0.3, False, "drop")
+
+
+def test_draws_go_on_after_saving(tmp_path):
+    images = keras.Input((None, None, 8))
+    layers = [
+        FreezableDropout(0.5, seed=0, name="dropout"),
+        AttentionDropout(0.5, 0.9, seed=0, name="adl"),
+        ContrastiveAttention(drop_rate=0.5, high=0.9, foreground=0.5, low=0.1, weight=1.0, seed=0),
+    ]
+    x = images
+    for layer in layers:
+        x = layer(x)
+    x, _ = x
+    model = keras.Model(images, x)
+    for _ in range(3):
+        model(X, training=True)
+    model.save_weights(tmp_path / "after3.weights.h5")
+    states = [np.asarray(layer.seed_generator.state) for layer in layers]
+    assert all(state[1] >= 3 for state in states)
+    model(X, training=True)
+    model.load_weights(tmp_path / "after3.weights.h5")
+    for layer, state in zip(layers, states, strict=True):
+        np.testing.assert_array_equal(layer.seed_generator.state, state)
+
+
+def test_reads_files_without_draws(tmp_path):
+    def build(kind):
+        images = keras.Input((None, None, 8))
+        x = keras.layers.Conv2D(2, 1, name="conv")(images)
+        return keras.Model(images, kind(0.5, seed=1, name="dropout")(x))
+
+    build(keras.layers.Dropout).save_weights(tmp_path / "old.weights.h5")
+    model = build(FreezableDropout)
+    model.load_weights(tmp_path / "old.weights.h5")
+    assert np.asarray(model.get_layer("dropout").seed_generator.state)[1] == 0
 
 
 def numpy_squeeze_excite(x, layer, gate):
