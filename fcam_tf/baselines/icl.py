@@ -15,15 +15,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from fcam_tf.baselines.base import Baseline, check_positive, check_share
+from fcam_tf.baselines.base import Baseline, check_order, check_positive, check_share
 from fcam_tf.cams.base import normalize
+from fcam_tf.graphs.layers import KeepsDraws
 from fcam_tf.graphs.resize import bilinear
 
 _MARGIN = 1.0  # of the triplets of unit vectors
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
-class ContrastiveAttention(keras.layers.Layer):
+class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
     """A non-local block whose attention erases features and contrasts regions while training.
 
     The block (embedded Gaussian, Wang et al., CVPR 2018) adds to each cell what similar cells hold.
@@ -108,7 +109,9 @@ class ContrastiveAttention(keras.layers.Layer):
             ops.reshape(layer(features), (batch, height * width, layer.filters))
             for layer in (self.query, self.key, self.value)
         )
-        similar = ops.cast(ops.einsum("bqc,bkc->bqk", query, key), "float32")
+        # In float32: these products are not scaled, and float16 ends at 65504.
+        query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
+        similar = ops.einsum("bqc,bkc->bqk", query, key)
         weights = ops.cast(ops.softmax(similar), value.dtype)
         gathered = ops.einsum("bqk,bkc->bqc", weights, value)
         return self.out(ops.reshape(gathered, (batch, height, width, self.value.filters)))
@@ -155,7 +158,7 @@ class ConsistentAttention(keras.layers.Layer):
     """
 
     def __init__(self, weight: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # attentions stay float32 beside a float16 map
         self.weight = weight
 
     def call(self, inputs: Sequence[Any], training: bool = False) -> Any:
@@ -190,7 +193,8 @@ class ICL(Baseline):
         consistency: weight of the consistency loss.
 
     Raises:
-        ValueError: a share outside of [0, 1], or a negative weight.
+        ValueError: a share outside of [0, 1], a negative weight, or ``low``, ``foreground`` and
+            ``high`` that do not rise.
     """
 
     name = "icl"
@@ -204,6 +208,7 @@ class ICL(Baseline):
     def __post_init__(self) -> None:
         shares = ("drop_rate", "high", "foreground", "low")
         check_share(**{name: getattr(self, name) for name in shares})
+        check_order(low=self.low, foreground=self.foreground, high=self.high)
         for name in ("contrast", "consistency"):
             if getattr(self, name):
                 check_positive(**{name: getattr(self, name)})

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from fcam_tf.baselines.base import Baseline, check_share
+from fcam_tf.baselines.base import Baseline, check_order, check_share
 from fcam_tf.baselines.branch import Branch
 from fcam_tf.cams.base import normalize
 from fcam_tf.cams.own_map import ClassMapHead, of_class
@@ -161,7 +161,7 @@ class SPG(Baseline):
         fused_low: see above.
 
     Raises:
-        ValueError: one of them outside of [0, 1].
+        ValueError: one of them outside of [0, 1], or a low one above its high one.
     """
 
     name = "spg"
@@ -175,6 +175,9 @@ class SPG(Baseline):
 
     def __post_init__(self) -> None:
         check_share(**dataclasses.asdict(self))
+        for guide in ("class", "side", "fused"):
+            names = (f"{guide}_low", f"{guide}_high")
+            check_order(**{name: getattr(self, name) for name in names})
 
     def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
         return SelfProducedGuidance(

@@ -57,6 +57,15 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
         **options: further arguments of the method.
 
     Raises:
-        ValueError: no such method; the message gives the nearest names.
+        ValueError: no such method; the message gives the nearest names. Or a classifier of ours
+            that was not built for the baseline whose map this is.
     """
-    return lookup({**METHODS, **BASELINES}, name, "method")(model, layer, **options)
+    method = lookup({**METHODS, **BASELINES}, name, "method")
+    built_for = getattr(getattr(model, "baseline", None), "name", name)
+    if name in BASELINES and built_for != name:
+        raise ValueError(
+            f"`method` {name!r} is the map of a classifier that was trained so: Classifier(..., "
+            f"baseline={name!r}). Received one of "
+            + (f"baseline={built_for!r}." if built_for else "no baseline; 'cam' explains it.")
+        )
+    return method(model, layer, **options)

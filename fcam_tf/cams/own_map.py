@@ -20,6 +20,11 @@ class ClassMapHead(keras.layers.Layer, abc.ABC):
     logits (B, classes) float32, then whatever `losses` needs.
     """
 
+    def compute_output_spec(self, maps: Sequence[Any]) -> list[Any]:
+        # By its policy Keras would take the outputs for float16 under mixed precision.
+        shapes = self.compute_output_shape([x.shape for x in maps])
+        return [keras.KerasTensor(shape, "float32") for shape in shapes]
+
     @abc.abstractmethod
     def class_map(self, top: Any, labels: Any) -> Any:
         """Return the map of a class of each image before normalisation, (B, h, w) float32.

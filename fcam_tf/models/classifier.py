@@ -174,6 +174,8 @@ class Classifier(keras.Model):
         Labels are (B,) int, or CutMix's ``{"label", "other", "share"}``.
         """
         logits = _logits(y_pred)
+        if sample_weight is not None:
+            sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         if isinstance(y, Mapping):
             weight = 1.0 if sample_weight is None else sample_weight
             parts = ((y["label"], y["share"]), (y["other"], 1.0 - y["share"]))
@@ -186,7 +188,7 @@ class Classifier(keras.Model):
             labels = ops.cast(ops.reshape(y, (-1,)), "int32")
             values = self._losses_of(y_pred["maps"], y_pred["outputs"][1:], labels)
             if sample_weight is not None:
-                values = values * ops.cast(sample_weight, "float32")
+                values = values * sample_weight
             total += ops.mean(values) / replicas()  # gradients of replicas are added up
         return total
 

@@ -232,7 +232,7 @@ class FCAM(keras.Model):
         total = 0.0
         for name, values in terms.items():
             if sample_weight is not None:
-                values = values * ops.cast(sample_weight, "float32")  # noqa: PLW2901
+                values = values * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))  # noqa: PLW2901
             mean = ops.mean(values)
             self._terms[name].update_state(mean)
             total += mean

@@ -77,6 +77,15 @@ def test_no_gradient_through_the_erased_region():
     assert np.abs(second).min() > 0
 
 
+def test_no_gradient_into_features_that_were_erased():
+    parts, features = head(), tf.Variable(TOP)
+    with tf.GradientTape() as tape:
+        loss = parts.losses_of([features], parts([features])[1:], np.array([0], np.int32))
+    found = np.asarray(tape.gradient(loss, features))[0]
+    np.testing.assert_array_equal(found[0, 0], [0, 0])  # the cell where the first one is sure
+    assert (np.abs(found.reshape(4, 2)[1:]) > 0).all()
+
+
 def test_a_classifier_trains_both_branches_and_saves_them(tmp_path):
     keras.utils.set_random_seed(0)
     options = {"filters": 4, "threshold": 0.6}

@@ -6,6 +6,11 @@ from hypothesis import strategies as st
 from fcam_tf.baselines.has import MEAN_COLOUR, HaS
 
 
+def test_hides_in_the_mean_colour_of_imagenet():
+    # 255 times what photos are normalised by: 0.485, 0.456, 0.406.
+    np.testing.assert_allclose(MEAN_COLOUR, 255 * np.array([0.485, 0.456, 0.406]), atol=1e-4)
+
+
 def hidden(images):
     return np.all(np.isclose(images, MEAN_COLOUR), axis=-1)
 

@@ -36,6 +36,26 @@ def test_or_weighs_by_the_attention():
     np.testing.assert_allclose(features, FEATURES * np.asarray(attention)[..., None], rtol=1e-5)
 
 
+def test_one_choice_for_the_whole_batch_at_the_given_rate():
+    layer = block(drop_rate=0.75, seed=0)
+    batch = np.repeat(FEATURES, 4, axis=0)
+    erased = []
+    for _ in range(200):
+        zero = (np.asarray(layer(batch, training=True)[0])[:, 0, 0] == 0).all(-1)
+        assert zero.all() or not zero.any()
+        erased.append(zero.all())
+    assert abs(np.mean(erased) - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 200)
+
+
+def test_triplet_teaches_features_and_embedding():
+    layer, features = block(), tf.Variable(FEATURES)
+    with tf.GradientTape() as tape:
+        layer(features, training=True)
+        (loss,) = layer.losses
+    for gradient in tape.gradient(loss, [features, layer.project.kernel]):
+        assert np.abs(gradient).max() > 0
+
+
 def test_triplet_of_regions_by_hand():
     layer = block(weight=2.0)
     layer(FEATURES, training=True)
@@ -117,7 +137,7 @@ def test_keeps_pretrained_features_and_trains_its_blocks():
     assert moved == names
 
 
-@pytest.mark.parametrize("options", [{"high": 2.0}, {"contrast": -1.0}])
+@pytest.mark.parametrize("options", [{"high": 2.0}, {"contrast": -1.0}, {"low": 0.6}])
 def test_refuses(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ICL(**options)

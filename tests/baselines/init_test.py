@@ -34,6 +34,31 @@ def test_own_map_needs_a_model_that_has_one():
         cams.get("acol", plain)
 
 
+@pytest.mark.parametrize("name", cams.BASELINES)
+def test_maps_are_not_called_what_they_are_not(name):
+    plain = models.Classifier("efficientnetlite_b0", 2, weights=None)
+    with pytest.raises(ValueError, match=f"baseline='{name}'.*no baseline"):
+        cams.get(name, plain)
+    other = models.Classifier("efficientnetlite_b0", 2, weights=None, baseline="adl")
+    if name != "adl":
+        with pytest.raises(ValueError, match="baseline='adl'"):
+            cams.get(name, other)
+
+
+@pytest.mark.parametrize("name", ["adl", "acol", "spg", "icl"])
+def test_trains_in_mixed_precision(name):
+    keras.utils.set_random_seed(0)
+    classifier = models.Classifier(
+        "efficientnetlite_b0", 2, output_stride=16, baseline=name, dtype="mixed_float16"
+    )
+    assert classifier.outputs[0].dtype == "float32"
+    losses = [classifier.train_on_batch(IMAGES, np.array([0, 1]))[0] for _ in range(2)]
+    assert np.isfinite(losses).all()
+    logits = classifier.predict(IMAGES, verbose=0)
+    assert (logits.dtype, np.isfinite(logits).all()) == (np.float32, True)
+    assert np.isfinite(np.asarray(cams.get(name, classifier)(IMAGES))).all()
+
+
 @pytest.mark.parametrize("name", ["adl", "acol", "spg", "icl"])  # the others are plain CAM
 def test_saves_localises_and_teaches(name, tmp_path):
     keras.utils.set_random_seed(0)
@@ -77,6 +102,24 @@ def test_learns_shapes(name, tmp_path):
     assert epochs[-1]["loss"] < epochs[0]["loss"]
     assert max(row["accuracy"] for row in epochs) > 2 * 0.9 / classes  # of mixed images, too
     assert epochs[-1]["val_MaxBoxAcc"] > 0
+
+
+@pytest.mark.parametrize("name", ["has", "adl"])
+def test_batches_that_train_are_augmented(name, tmp_path, monkeypatch):
+    used = []
+
+    def watch(split, *, augment, **arguments):
+        used.append(augment)
+        return data.training_dataset(split, augment=augment, **arguments)
+
+    monkeypatch.setattr("fcam_tf.training.trainer.training_dataset", watch)
+    train = data.load("shapes", "train").subset(np.arange(4))
+    recipe = training.get("classifier", "small").changed(
+        ["epochs=1", "resize=32", "crop=32", "batch_size=4"]
+    )
+    classifier = models.Classifier("efficientnetlite_b0", 5, weights=None, baseline=name)
+    training.fit_classifier(classifier, train, None, recipe, tmp_path, method=name, verbose=0)
+    assert used == [classifier.baseline.augment if name == "has" else None]
 
 
 def test_a_run_remembers_its_baseline(tmp_path):

@@ -33,8 +33,15 @@ def test_few_pixels_are_counted_by_image():
     assert np.asarray(targets)[1].sum() == 30  # 0.75 > 0.63, though not above 0.8
 
 
-def test_loss_is_the_mean_over_known_pixels_of_the_batch(monkeypatch):
-    monkeypatch.setattr(SelfProducedGuidance, "size", 5)
+@pytest.mark.parametrize(("sure", "known"), [(29, 36), (30, 30)])
+def test_thirty_pixels_are_enough(sure, known):
+    maps = np.full((1, 6, 6), 0.75, np.float32)  # above 0.7 of the maximum, not above 0.8
+    maps.reshape(-1)[:sure] = 0.9
+    targets, found = confident(maps, 0.8, 0.1)
+    assert (np.asarray(targets).sum(), np.asarray(found).sum()) == (known, known)
+
+
+def test_loss_is_the_mean_over_known_pixels_of_the_batch():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(2, 8, 8)).astype(np.float32)
     guide = rng.random((2, 8, 8)).astype(np.float32)
@@ -92,6 +99,38 @@ def test_losses_train_the_branches_and_not_what_guides_them():
     assert all(np.abs(g).max() > 0 for g in gradients[2:])
 
 
+def test_who_guides_whom_by_hand():
+    head, maps = small_head()
+    outputs = head(maps)
+    scores, b1, b2, c = (np.asarray(x, np.float64) for x in outputs[1:])
+    labels = np.array([1, 0], np.int32)
+    assert head.size == 224
+
+    def full(x):
+        x = tf.image.resize(x[..., None].astype(np.float32), (224, 224))
+        return np.asarray(x, np.float64)[..., 0]
+
+    def entropy(logits, guide, high, low):
+        targets, known = (np.asarray(x) for x in confident(guide.astype(np.float32), high, low))
+        p = 1 / (1 + np.exp(-logits))
+        found = -(targets * np.log(p) + (1 - targets) * np.log(1 - p)) * known
+        return found.sum() / known.sum()
+
+    chosen = np.stack([scores[0, ..., 1], scores[1, ..., 0]])
+    low, high = chosen.min((1, 2), keepdims=True), chosen.max((1, 2), keepdims=True)
+    attention, b1, b2, c = (full(x) for x in ((chosen - low) / (high - low), b1, b2, c))
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    expected = (
+        entropy(b2, attention, 0.7, 0.1)
+        + entropy(b1, sigmoid(b2), 0.501, 0.499)
+        + entropy(c, (sigmoid(b1) + sigmoid(b2)) / 2, 0.5002, 0.498)
+    )
+    head.options["side_share"] = (0.501, 0.499)  # untrained branches are near 0.5
+    head.options["fused_share"] = (0.5002, 0.498)
+    found = np.asarray(head.losses_of(maps, outputs[1:], labels)).mean()
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
 @pytest.mark.parametrize("backbone", ["efficientnetlite_b0", "resnet50", "vgg16", "inceptionv3"])
 def test_branches_start_where_the_table_says(backbone):
     classifier = models.Classifier(backbone, 2, weights=None, baseline="spg")
@@ -101,6 +140,7 @@ def test_branches_start_where_the_table_says(backbone):
     assert inputs[2] is classifier.taps["P5"]
 
 
-def test_refuses():
-    with pytest.raises(ValueError, match="class_high"):
-        SPG(class_high=1.2)
+@pytest.mark.parametrize("options", [{"class_high": 1.2}, {"side_low": 0.9, "side_high": 0.5}])
+def test_refuses(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        SPG(**options)

@@ -279,8 +279,9 @@ def test_mixed_labels_share_the_loss():
     np.testing.assert_allclose(found["loss"], expected.mean(), rtol=1e-4)
     np.testing.assert_allclose(found["accuracy"], (logits.argmax(-1) == LABELS).mean())
     weights = np.array([1.0, 0.0, 2.0, 1.0], np.float32)
-    found = model.compute_loss(IMAGES, mixed, logits, weights)
-    np.testing.assert_allclose(found, (weights * expected).mean(), rtol=1e-4)
+    for given in (weights, weights[:, None]):
+        found = model.compute_loss(IMAGES, mixed, logits, given)
+        np.testing.assert_allclose(found, (weights * expected).mean(), rtol=1e-4)
 
 
 def test_a_head_adds_its_loss_in_training_only():
