@@ -76,19 +76,17 @@ def _train(seed: int) -> dict[str, dict[str, float]]:
     for name, settings in _variants().items():
         folder = out / f"{name.replace(' ', '')}-{seed}"
         scores = folder / "test.json"
+        keras.utils.set_random_seed(seed)
+        recipe = training.get("fcam", _RECIPE.value).changed([*_SET.value, *settings])
+        model = models.FCAM.from_classifier(
+            classifier, method=_METHOD.value, decoder_filters=recipe.filters, seed=seed
+        )
+        recipe = recipe.changed([f"seed={seed}"])
+        # At once if it is finished, and refused if it was another training.
+        run = training.fit_fcam(
+            model, train, val, recipe, folder, cache=out / f"cams-{seed}", verbose=0
+        )
         if not scores.exists():
-            keras.utils.set_random_seed(seed)
-            recipe = training.get("fcam", _RECIPE.value).changed([*_SET.value, *settings])
-            model = models.FCAM.from_classifier(
-                classifier,
-                method=_METHOD.value,
-                decoder_filters=recipe.filters,
-                seed=seed,
-            )
-            recipe = recipe.changed([f"seed={seed}"])
-            run = training.fit_fcam(
-                model, train, val, recipe, folder, cache=out / f"cams-{seed}", verbose=0
-            )
             best = models.load(run.best)
             scores.write_text(json.dumps(validation(best.maps_and_logits)))
         found[name] = json.loads(scores.read_text())

@@ -10,6 +10,7 @@ deviation. What is trained stays in --out, and a stopped comparison goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ SPACES = {
         *("contrast=log:0.1..1.0", "consistency=log:0.1..1.0"),
     ],
 }
+
+TITLES = {"icl": "ICL (re-implementation)"}  # there is no public code of it
 
 
 class Comparison:
@@ -88,16 +91,19 @@ class Comparison:
         from fcam_tf import cams, models, training  # noqa: PLC0415
 
         folder = Path(_OUT.value, f"{method}-{seed}")
-        kept = folder / "scores.json"
-        if kept.exists():
-            return json.loads(kept.read_text())
         recipe = recipe.changed([f"seed={seed}"])
+        second = training.get("fcam", _RECIPE.value).changed([*_SET.value, f"seed={seed}"])
+        # Of other recipes nothing is taken over: the runs in the folder then refuse to go on.
+        kept = folder / "scores.json"
+        recipes = json.loads(json.dumps([dataclasses.asdict(r) for r in (recipe, second)]))
+        if kept.exists() and (found := json.loads(kept.read_text()))["recipes"] == recipes:
+            return found["scores"]
         run = self.classifier(method, recipe, folder / "classifier")
         best = models.load(run.best)
         validation = training.Validation(self.splits["test"], recipe.crop)
-        found = {method: validation(cams.get(method, best).maps_and_logits)}
+        title = TITLES.get(method, method)
+        found = {title: validation(cams.get(method, best).maps_and_logits)}
         keras.utils.set_random_seed(seed)
-        second = training.get("fcam", _RECIPE.value).changed([*_SET.value, f"seed={seed}"])
         model = models.FCAM.from_classifier(
             best, method=method, decoder_filters=second.filters, seed=seed
         )
@@ -105,13 +111,13 @@ class Comparison:
             model, self.splits["train"], self.splits["val"], second, folder / "fcam", verbose=0
         )
         validation = training.Validation(self.splits["test"], second.crop)
-        found[f"{method} + F-CAM"] = validation(models.load(run.best).maps_and_logits)
-        kept.write_text(json.dumps(found))
+        found[f"{title} + F-CAM"] = validation(models.load(run.best).maps_and_logits)
+        kept.write_text(json.dumps({"recipes": recipes, "scores": found}))
         return found
 
     def method(self, method: str) -> dict[str, list[dict[str, float]]]:
         """Return the scores of a method and of F-CAM on it, of each seed."""
-        from fcam_tf import training  # noqa: PLC0415
+        from fcam_tf import baselines, training  # noqa: PLC0415
 
         recipe = training.get("classifier", _RECIPE.value).changed(_CLASSIFIER.value)
         draws = [f"learning_rate={_RATE.value}"]
@@ -124,6 +130,7 @@ class Comparison:
             folder,
             draws=_DRAWS.value,
             about={"method": method, "backbone": _BACKBONE.value, "stride": _STRIDE.value},
+            check=lambda recipe: recipe.baseline and baselines.get(method, **recipe.baseline),
         )
         best = training.get("classifier", str(folder / "best.json"))
         rows: dict[str, list[dict[str, float]]] = {}

@@ -34,7 +34,7 @@ Examples:
       --draw learning_rate=log:3e-4..3e-3 --draw loss.negative_share=0.1..0.9
   fcam train fcam --data shapes --model runs/shapes --recipe search/best.json --out runs/best
   fcam search classifier --data data/CUB --model resnet50 --method adl --out search-adl \\
-      --draw baseline.drop_rate=0..1 --draw baseline.threshold=0..1 --draws 30"""
+      --draw baseline.drop_rate=0..1.0 --draw baseline.threshold=0..1.0 --draws 30"""
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -56,7 +56,7 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     with quiet_tensorflow():
         import keras  # noqa: PLC0415
 
-        from fcam_tf import training  # noqa: PLC0415
+        from fcam_tf import baselines, training  # noqa: PLC0415
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
         recipe = recipe_of(stage, values)
         space = dict(training.parse_space(text) for text in values.draw)
@@ -69,16 +69,29 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         keras.backend.clear_session()
         return train(stage, values, recipe, splits, folder)
 
+    def check(recipe: Recipe) -> None:
+        if stage == "classifier" and values.method in baselines.METHODS:
+            baselines.get(values.method, **recipe.baseline)
+
     about = {
         "stage": stage,
         "data": absolute(values.data),
         "model": values.model and absolute(values.model),
         "method": values.method,
+        "output_stride": values.output_stride,
+        "weights": values.weights,
     }
     try:
         with usage_errors(ValueError, FileNotFoundError, prefix=""):
             trials = training.search(
-                trial, recipe, space, values.out, draws=values.draws, seed=values.seed, about=about
+                trial,
+                recipe,
+                space,
+                values.out,
+                draws=values.draws,
+                seed=values.seed,
+                about=about,
+                check=check,
             )
     except (OSError, RuntimeError) as error:
         return failed(notes, error)

@@ -163,10 +163,13 @@ def recipe_of(stage: str, values: flags.FlagValues) -> Recipe:
     """Return the recipe that the flags name."""
     from fcam_tf import training  # noqa: PLC0415
 
-    name = values.recipe
-    if stage == "fsl":  # its presets stand beside those of the decoder
-        stage, name = "fcam", {"cub": "fsl", "small": "fsl_small"}.get(name, name)
-    return training.get(stage, name).changed(values.set)
+    recipe = training.get(stage, values.recipe).changed(values.set)
+    if stage == "fsl" and not recipe.loss.get("masks"):
+        raise ValueError(
+            "`loss.masks` must be above 0: it is the masks that teach in the stage fsl. Received: "
+            f"--recipe {values.recipe} with loss={recipe.loss}."
+        )
+    return recipe
 
 
 def load_splits(stage: str, name: str, select: str, notes: Console) -> tuple[Split, Split | None]:
@@ -205,7 +208,9 @@ def train(
         keras.config.set_dtype_policy("mixed_float16")
     if stage == "classifier":
         model = _classifier(values, recipe.baseline, splits[0])
-        return training.fit_classifier(model, *splits, recipe, out, method=_method(values, model))
+        return training.fit_classifier(
+            model, *splits, recipe, out, method=_method(values, model), about=_start(values)
+        )
     if stage == "fsl" and values.model in (None, *models.BACKBONES):
         classifier = _classifier(values, {}, splits[0])
     else:
@@ -220,6 +225,11 @@ def train(
     return training.fit_fcam(model, *splits, recipe, out, cache=values.cams)
 
 
+def _start(values: flags.FlagValues) -> dict[str, Any]:
+    """Return what a classifier's training starts from, but for the data and the recipe."""
+    return {"output_stride": values.output_stride, "weights": values.weights}
+
+
 def _method(values: flags.FlagValues, classifier: keras.Model) -> str:
     """Return the method that is asked for, or that the classifier was built for."""
     baseline = getattr(classifier, "baseline", None)
@@ -230,9 +240,17 @@ def _classifier(values: flags.FlagValues, options: Mapping[str, Any], train: Spl
     from fcam_tf import baselines, models  # noqa: PLC0415
 
     name = values.model or _BACKBONE
-    if name not in models.BACKBONES and (name.endswith(".keras") or Path(name).is_dir()):
-        return models.load(name)
     baseline = values.method if values.method in baselines.METHODS else None
+    if name not in models.BACKBONES and (name.endswith(".keras") or Path(name).is_dir()):
+        model = models.load(name)
+        built = getattr(model, "baseline", baselines.Baseline())
+        if (baseline or options) and built != baselines.get(baseline or built.name, **options):
+            raise ValueError(
+                f"--method {values.method} with settings {dict(options)} needs a classifier that "
+                f"is built so, and {name} is built for {built}. Name a backbone, or leave "
+                "--method and the settings of `baseline` out."
+            )
+        return model
     if options and not baseline:
         raise ValueError(
             f"`baseline` holds settings of a method that changes how a classifier is trained, and "

@@ -232,16 +232,21 @@ FCAM_PRESETS: Mapping[str, FCAMRecipe] = {
     "cub": FCAMRecipe(),
     "openimages": FCAMRecipe(epochs=10, select="PxAP"),
     "ilsvrc": FCAMRecipe(epochs=10),
-    # Full supervision by the masks or boxes of the split that it is given.
-    "fsl": FCAMRecipe(train="all", loss=_MASKS_ALONE),
-    "fsl_small": FCAMRecipe(**_SMALL, loss=_MASKS_ALONE),
     "small": FCAMRecipe(
         **_SMALL, loss={"positives": 5, "negatives": 5, "negative_share": 0.3, "crf": 2.4e-8}
     ),
 }
 
+# Full supervision by the masks or boxes of the split that it is given.
+FSL_PRESETS: Mapping[str, FCAMRecipe] = {
+    name: dataclasses.replace(
+        recipe, loss=_MASKS_ALONE, train="decoder" if name == "small" else "all"
+    )
+    for name, recipe in FCAM_PRESETS.items()
+}
 
-def get(stage: Literal["classifier", "fcam"], name: str) -> Recipe:
+
+def get(stage: Literal["classifier", "fcam", "fsl"], name: str) -> Recipe:
     """Return a preset by its name, or the recipe in a JSON file.
 
     Raises:
@@ -250,6 +255,7 @@ def get(stage: Literal["classifier", "fcam"], name: str) -> Recipe:
     kind, presets = {
         "classifier": (ClassifierRecipe, CLASSIFIER_PRESETS),
         "fcam": (FCAMRecipe, FCAM_PRESETS),
+        "fsl": (FCAMRecipe, FSL_PRESETS),
     }[stage]
     if Path(name).suffix == ".json":
         return kind.from_json(name)

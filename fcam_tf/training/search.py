@@ -133,6 +133,7 @@ def search(
     draws: int,
     seed: int = 0,
     about: Mapping[str, Any] | None = None,
+    check: Callable[[Recipe], Any] = lambda recipe: recipe,
 ) -> list[Trial]:
     """Train with settings drawn at random, and keep the recipe that localises best.
 
@@ -147,6 +148,8 @@ def search(
         draws: number of trials.
         seed: of the draws.
         about: what else the search depends on, as JSON values.
+        check: raises a ValueError for a recipe that cannot be trained by. It sees all of them
+            before the first training.
 
     Returns:
         The trials in their order.
@@ -159,6 +162,8 @@ def search(
     if draws < 1 or not space:
         raise ValueError(f"`draws` must be 1 or more, of something. Received: {draws}, {space}.")
     recipes = [_apply(recipe, drawn(space, seed, number)) for number in range(draws)]
+    for chosen in recipes:
+        check(chosen)
     out = Path(out)
     _claim(out, recipe, space, seed, dict(about or {}))
     trials: list[Trial] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def fit_classifier(
     out: str | Path,
     *,
     method: str = "cam",
+    about: Mapping[str, Any] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: Any = "auto",
 ) -> RunFolder:
@@ -54,6 +55,7 @@ def fit_classifier(
         recipe: everything else.
         out: folder of the run, see `RunFolder`.
         method: CAM method whose maps are scored.
+        about: what else the run depends on, as JSON values; a run of other ones is refused.
         callbacks: further callbacks of ``fit``.
         verbose: as of ``fit``.
 
@@ -82,7 +84,7 @@ def fit_classifier(
         metrics=["accuracy"],
     )
     cam = cams.get(method, classifier)
-    settings = {"stage": "classifier", "method": method}
+    settings = {"stage": "classifier", "method": method, **(about or {})}
     baseline = getattr(classifier, "baseline", Baseline())
     if baseline.name:
         settings["baseline"] = {"name": baseline.name, **dataclasses.asdict(baseline)}

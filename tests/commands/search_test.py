@@ -54,6 +54,8 @@ def test_searches_and_goes_on(data, tiny, tmp_path, capfd):
         (("--draw", "learning_rate"), "must be KEY=LOW..HIGH"),
         (("--draw", "learning_rat=0..1"), "Did you mean 'learning_rate'"),
         (("--draw", "learning_rate=0..0.1", "--draws", "0"), "draws must be 1 or more"),
+        (("--draw", "baseline.drp_rate=0..1.0", "--method=adl"), "Did you mean 'drop_rate'"),
+        (("--draw", "baseline.drop_rate=2..3.0", "--method=adl"), "must lie in [0, 1]"),
     ],
 )
 def test_wrong_usage(data, tiny, tmp_path, capfd, arguments, message):

@@ -144,6 +144,8 @@ def test_data_without_boxes(data, tiny, tmp_path, capfd):
         (("classifier", "--data={data}", "--out={out}", "--model=resnet51"), "resnet50"),
         (("fcam", "--data={data}", "--out={out}", "--model={out}.keras"), "no such file"),
         (("fcam", "--data={data}", "--out={out}", "--model={tiny}", "--method=cma"), "cam"),
+        (("fsl", "--data={data}", "--out={out}", "--set=loss.masks=0"), "must be above 0"),
+        (("classifier", "--data={data}", "--out={out}", "--model={tiny}", "--method=adl"), "adl"),
     ],
 )
 def test_wrong_usage(data, tiny, tmp_path, arguments, message, capfd):

@@ -41,7 +41,7 @@ def test_learns_where_the_object_is(shapes, tmp_path, decoder, boxes):
     train, rest = training.divide(data.load(shapes, "val"))
     if boxes:
         train = dataclasses.replace(train, masks=None)
-    recipe = training.get("fcam", "fsl_small").changed(
+    recipe = training.get("fsl", "small").changed(
         [f"decoder={decoder}", "train=all", "epochs=6", "resize=32", "crop=32", "lr_step=0"]
     )
     model = FCAM.from_classifier(

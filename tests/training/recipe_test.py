@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from fcam_tf.losses import FCAMLoss
 from fcam_tf.training import CLASSIFIER_PRESETS, FCAM_PRESETS, ClassifierRecipe, FCAMRecipe, Recipe
 from fcam_tf.training.recipe import get
 
@@ -13,6 +14,15 @@ def test_the_paper_s_numbers():
     assert (cub.momentum, cub.weight_decay, cub.resize, cub.crop) == (0.9, 1e-4, 256, 224)
     assert FCAM_PRESETS["openimages"].select == "PxAP"
     assert CLASSIFIER_PRESETS["ilsvrc"].head_ratio == 10
+
+
+@pytest.mark.parametrize("name", FCAM_PRESETS)
+def test_masks_alone_teach_full_supervision(name):
+    recipe = get("fsl", name)
+    weights = FCAMLoss(**recipe.loss).weights
+    assert {term for term, weight in weights.items() if weight} == {"masks", "classification"}
+    assert recipe.epochs == FCAM_PRESETS[name].epochs
+    assert recipe.train == ("decoder" if name == "small" else "all")
 
 
 def test_learning_rate_falls_in_steps():

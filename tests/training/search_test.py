@@ -147,6 +147,14 @@ def test_refuses_before_anything_is_trained(tmp_path):
     with pytest.raises(ValueError, match="learning_rat"):
         search(pretend(calls), RECIPE, {"learning_rat": Range(0, 1)}, tmp_path, draws=2)
     assert not calls
+
+    def check(recipe):
+        if recipe.learning_rate < 0.09:
+            raise ValueError("too low")
+
+    with pytest.raises(ValueError, match="too low"):
+        search(pretend(calls), RECIPE, SPACE, tmp_path, draws=6, check=check)
+    assert not calls
     assert not list(tmp_path.iterdir())
 
 
