@@ -42,7 +42,8 @@ def export(
     as a PNG file of the photo's size, 255 inside. (By that ending TensorFlow Serving knows that its
     JSON must have it in base64.)
 
-    An image that holds NaN or infinity, or a file that cannot be decoded, fails its request.
+    A batch of another rank or number of channels, an empty one, an image that holds NaN or infinity,
+    or a file that cannot be decoded, fails its request as an invalid argument.
 
     Args:
         model: the F-CAM.
@@ -66,6 +67,9 @@ def export(
     fixed = model.input_shape[1:3]
 
     def localize(images: Any) -> dict[str, Any]:
+        some = tf.debugging.assert_positive(tf.shape(images), "there are no images or no pixels")
+        with tf.control_dependencies([some]):
+            images = tf.identity(images)
         outputs = model(images, training=False)
         heatmaps = tf.nn.softmax(outputs["fcam"])[..., 1]
         probabilities = tf.nn.softmax(outputs["logits"])
@@ -77,6 +81,8 @@ def export(
         }
 
     def serve(images: Any) -> dict[str, Any]:
+        # Signatures do not check ranks, and oneDNN's kernels end the process at a wrong one.
+        images = tf.ensure_shape(images, (None, *fixed, 3))
         images = tf.debugging.check_numerics(tf.cast(images, tf.float32), "images")
         found = localize(images)
         masks = regions.object_masks(found["heatmap"], threshold)

@@ -110,13 +110,37 @@ def test_other_kinds_of_files_are_refused(signatures, form):
         signatures["serve_bytes"](image_bytes=tf.constant([encoded(IMAGES[0], form)]))
 
 
-def test_nan_and_empty_batches_fail(signatures):
+def test_nan_fails(signatures):
     bad = IMAGES.astype("float32")
     bad[1, 2, 3] = np.nan
     with pytest.raises(tf.errors.InvalidArgumentError, match="NaN"):
         signatures["serving_default"](images=tf.constant(bad))
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        signatures["serving_default"](images=tf.zeros((0, 48, 48, 3)))
+
+
+PIXELS = ["serving_default", "serve_uint8"]
+WRONG = [(48, 48, 3), (1, 48, 3), (3,), (), (0,), (1, 1, 48, 48, 3), (1, 48, 48, 2), (1, 48, 48, 4)]
+
+
+@pytest.mark.parametrize("signature", PIXELS)
+@pytest.mark.parametrize("shape", WRONG)
+def test_wrong_ranks_and_channels_fail_their_request_alone(signatures, signature, shape):
+    dtype = "uint8" if signature == "serve_uint8" else "float32"
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        signatures[signature](images=tf.zeros(shape, dtype))
+    assert signatures[signature](images=tf.zeros((1, 48, 48, 3), dtype))["label"].shape == (1,)
+
+
+@pytest.mark.parametrize("signature", PIXELS)
+@pytest.mark.parametrize("shape", [(0, 48, 48, 3), (1, 0, 48, 3), (1, 48, 0, 3)])
+def test_empty_batches_fail(signatures, signature, shape):
+    dtype = "uint8" if signature == "serve_uint8" else "float32"
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no images or no pixels"):
+        signatures[signature](images=tf.zeros(shape, dtype))
+
+
+def test_a_batch_of_no_files_fails(signatures):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no images or no pixels"):
+        signatures["serve_bytes"](image_bytes=tf.constant([], tf.string))
 
 
 FOREIGN = """

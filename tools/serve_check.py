@@ -178,6 +178,10 @@ def bad_requests(client: Any) -> dict[str, Callable[[], Any]]:
         "one bad among good": files(good, b"garbage"),
         "NaN pixels": lambda: client.predict("serving_default", nan),
         "two channels": lambda: client.predict("serving_default", np.zeros((1, 64, 64, 2), "f4")),
+        "no batch": lambda: client.predict("serving_default", np.zeros((64, 64, 3), "f4")),
+        "five axes": lambda: client.predict("serving_default", np.zeros((1, 1, 64, 64, 3), "f4")),
+        "empty batch": lambda: client.predict("serving_default", np.zeros(0, "f4")),
+        "no files": lambda: client.predict("serve_bytes", np.zeros(0, "S1")),
         "text for pixels": lambda: client.predict("serving_default", [b"text"]),
         "unknown signature": lambda: client.predict("serve_nothing", [good]),
     }
