@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def find_weights(card: Card, folder: Path) -> Path:
 
     Looked up in this order: the folder or address that the environment variable FCAM_ZOO names,
     the entry's own folder, the cache (``$FCAM_CACHE``, or ``~/.cache/fcam_tf``), the addresses in
-    the card. What comes from an address goes into the cache.
+    the card. What comes from an address goes into the cache, and is not fetched again.
 
     Args:
         card: of the entry; it has weights.
@@ -37,30 +37,25 @@ def find_weights(card: Card, folder: Path) -> Path:
 
     Raises:
         FileNotFoundError: they are nowhere; the message lists where was looked and why it failed.
-        WeightsDamagedError: a file was found, and is another.
+        WeightsDamagedError: a file in one of the folders is another.
     """
     name, wanted = card["name"], card["weights"]
     zoo = os.environ.get(ZOO, "")
-    local = [Path(zoo, name, WEIGHTS)] if zoo and "://" not in zoo else []
-    for path in (*local, folder / WEIGHTS):
-        if path.is_file():
-            check_sha256(path, wanted["sha256"])
-            return path
-    cached = _cache() / f"{name}-{wanted['sha256'][:16]}.h5"
-    addresses = [f"{zoo.rstrip('/')}/{name}/{WEIGHTS}"] if "://" in zoo else []
-    addresses += wanted["addresses"]
-    failures = [f"{path}: not there" for path in (*local, folder / WEIGHTS)]
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{cached}.lock"):
-        if cached.is_file() and _sha256(cached) == wanted["sha256"]:
-            return cached
-        for address in addresses:
-            try:
-                _download(address, cached, wanted)
-            except Exception as error:  # noqa: BLE001 - each protocol fails in ways of its own
-                failures.append(f"{address}: {error}")
-            else:
-                return cached
+    given = [f"{zoo.rstrip('/')}/{name}/{WEIGHTS}"] if zoo else []
+    failures: list[str] = []
+    for place in (*given, str(folder / WEIGHTS)):
+        if "://" in place:
+            found = _fetch(card, [place], failures)
+            if found is not None:
+                return found
+        elif Path(place).is_file():
+            check_sha256(Path(place), wanted["sha256"])
+            return Path(place)
+        else:
+            failures.append(f"{place}: not there")
+    found = _fetch(card, wanted["addresses"], failures)
+    if found is not None:
+        return found
     raise FileNotFoundError(
         f"the weights of {name} are nowhere to be had: {'; '.join(failures)}. Give a file with "
         f"`weights`, or a folder or address that holds {name}/{WEIGHTS} with {ZOO}."
@@ -86,44 +81,83 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("FCAM_CACHE", Path.home() / ".cache" / "fcam_tf")) / "zoo"
+def _fetch(card: Card, addresses: Sequence[str], failures: list[str]) -> Path | None:
+    """Take the weights from the cache, else from the first address that has them."""
+    wanted = card["weights"]
+    try:
+        # Here, as there may be no home, which nobody needs who names a cache.
+        root = os.environ.get("FCAM_CACHE") or Path.home() / ".cache" / "fcam_tf"
+        cached = Path(root, "zoo", f"{card['name']}-{wanted['sha256'][:16]}.h5")
+        if _is_right(cached, wanted):  # before the lock, which a read-only cache does not allow
+            return cached
+        if not addresses:
+            return None
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{cached}.lock"):
+            if _is_right(cached, wanted):
+                return cached
+            for address in addresses:
+                try:
+                    _download(address, cached, wanted)
+                except Exception as error:  # noqa: BLE001 - each protocol fails in ways of its own
+                    failures.append(f"{address}: {str(error) or type(error).__name__}")
+                else:
+                    return cached
+    except (OSError, RuntimeError) as error:
+        failures.append(f"the cache: {error}")
+    return None
+
+
+def _is_right(path: Path, wanted: dict[str, Any]) -> bool:
+    return path.is_file() and _sha256(path) == wanted["sha256"]
 
 
 def _download(address: str, path: Path, wanted: dict[str, Any]) -> None:
     """Fetch a file, going on where an earlier attempt stopped; it appears whole and checked."""
     part = path.with_name(f"{path.name}.part")
     there = part.stat().st_size if part.exists() else 0
-    if there > wanted["bytes"]:
-        part.unlink()
-        there = 0
-    try:
-        _append(address, part, there, wanted["bytes"])
-    except ValueError:  # what fsspec raises where a server gives no part of a file
-        if not there:
-            raise
-        part.unlink()
-        _append(address, part, 0, wanted["bytes"])
+    if there:
+        try:
+            if there < wanted["bytes"]:
+                _append(address, part, there, wanted["bytes"])
+            _accept(part, path, wanted)
+        except Exception:
+            if part.exists() and part.stat().st_size > there:
+                raise  # it broke off later than last time: the next attempt goes on from here
+        else:
+            return
+    _append(address, part, 0, wanted["bytes"])
+    _accept(part, path, wanted)
+
+
+def _accept(part: Path, path: Path, wanted: dict[str, Any]) -> None:
     try:
         check_sha256(part, wanted["sha256"])
     except WeightsDamagedError:
-        if part.stat().st_size >= wanted["bytes"]:
-            part.unlink()  # complete and wrong: nothing to go on from
+        part.unlink()  # an error page, say: nothing to go on from
         raise
     part.replace(path)
 
 
 def _append(address: str, part: Path, start: int, total: int) -> None:
-    # From the beginning as one stream, as not every server gives parts.
-    stream = {"block_size": 0} if not start and address.startswith("http") else {}
-    with fsspec.open(address, "rb", **stream) as source, part.open("ab") as target:
+    options: dict[str, Any] = {}
+    if address.startswith(("http://", "https://")):
+        import aiohttp  # noqa: PLC0415 - other protocols do without
+
+        # As long as something comes; aiohttp itself gives a download five minutes in all.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+        options["client_kwargs"] = {"timeout": timeout}
+        if not start:
+            options["block_size"] = 0  # as one stream: not every server gives parts
+    # The address first: where it does not answer, what is there stays.
+    with fsspec.open(address, "rb", **options) as source, part.open("ab" if start else "wb") as to:
         if start:
             source.seek(start)
         with _progress(address, total, start) as advance:
             while piece := source.read(_CHUNK):
-                target.write(piece)
+                to.write(piece)
                 advance(len(piece))
-                if target.tell() > total:
+                if to.tell() > total:
                     break
 
 

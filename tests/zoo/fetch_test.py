@@ -1,3 +1,5 @@
+import io
+import shutil
 import subprocess
 import sys
 import threading
@@ -41,6 +43,16 @@ def test_then_the_entry_s_own_folder(card, own, monkeypatch):
     assert find_weights(card, own / NAME) == own / NAME / "model.weights.h5"
 
 
+def test_an_address_comes_before_the_entry_s_own_folder(card, elsewhere, tmp_path):
+    (tmp_path / "model.weights.h5").write_bytes(b"other")
+    assert cached(tmp_path) == []
+    assert find_weights(card, tmp_path) == cached(tmp_path)[0]
+    shutil.copy(cached(tmp_path)[0], tmp_path / "model.weights.h5")
+    cached(tmp_path)[0].unlink()
+    (elsewhere / NAME / "model.weights.h5").unlink()
+    assert find_weights(card, tmp_path) == tmp_path / "model.weights.h5"
+
+
 def test_an_address_fills_the_cache(card, elsewhere, tmp_path):
     found = find_weights(card, tmp_path)
     assert cached(tmp_path) == [found]
@@ -77,6 +89,121 @@ def test_swapped_weights_are_refused(card, own, tmp_path):
         find_weights(card, tmp_path)
 
 
+@pytest.fixture
+def part(card, tmp_path):
+    """Name the file of an attempt that was stopped."""
+    path = tmp_path / "cache" / "zoo" / f"{NAME}-{card['weights']['sha256'][:16]}.h5.part"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_a_wrong_answer_is_dropped_and_the_next_address_asked(card, elsewhere, tmp_path):
+    good = elsewhere / NAME / "good.h5"
+    (elsewhere / NAME / "model.weights.h5").rename(good)
+    (elsewhere / NAME / "model.weights.h5").write_bytes(b"<html>Sign in</html>")
+    card["weights"]["addresses"] = [good.as_uri()]
+    assert find_weights(card, tmp_path).read_bytes() == good.read_bytes()
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_was_wrong_from_the_start_is_fetched_anew(card, tmp_path, part, whole):
+    part.write_bytes(b"<html>".ljust(card["weights"]["bytes"] if whole else 0))
+    assert find_weights(card, tmp_path).is_file()
+    assert not part.exists()
+
+
+def test_a_download_that_was_complete_needs_no_address(card, elsewhere, tmp_path, part):
+    (elsewhere / NAME / "model.weights.h5").rename(part)
+    assert find_weights(card, tmp_path).is_file()
+
+
+def test_what_came_so_far_outlives_a_dead_address(card, elsewhere, tmp_path, part):
+    (elsewhere / NAME / "model.weights.h5").unlink()
+    part.write_bytes(b"\0" * 1000)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_weights(card, tmp_path)
+    assert part.stat().st_size == 1000
+
+
+def test_a_resumed_download_that_breaks_off_again_keeps_what_it_got(
+    card, elsewhere, tmp_path, part, monkeypatch
+):
+    content = (elsewhere / NAME / "model.weights.h5").read_bytes()
+    part.write_bytes(content[:1000])
+
+    class Breaking(io.BytesIO):
+        def read(self, _):
+            if self.tell() > 1000:
+                raise ConnectionError
+            return super().read(500)
+
+    monkeypatch.setattr("fsspec.open", lambda *_, **__: Breaking(content))
+    with pytest.raises(FileNotFoundError, match=r"model\.weights\.h5: ConnectionError"):
+        find_weights(card, tmp_path)
+    assert part.read_bytes() == content[:1500]
+
+
+@pytest.mark.parametrize(("begun", "more"), [(0, {"block_size": 0}), (1000, {})])
+def test_a_long_download_ends_only_when_nothing_comes(
+    card, elsewhere, tmp_path, part, monkeypatch, begun, more
+):
+    content = (elsewhere / NAME / "model.weights.h5").read_bytes()
+    part.write_bytes(content[:begun])
+    asked = []
+
+    def answer(address, _, **options):
+        asked.append((address, options))
+        return io.BytesIO(content)
+
+    monkeypatch.setenv("FCAM_ZOO", "https://zoo.example")
+    monkeypatch.setattr("fsspec.open", answer)
+    assert find_weights(card, tmp_path).is_file()
+    ((address, options),) = asked
+    assert address == f"https://zoo.example/{NAME}/model.weights.h5"
+    timeout = options.pop("client_kwargs")["timeout"]
+    assert (timeout.total, timeout.sock_read) == (None, 60)
+    assert options == more
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_read_only_cache_serves(card, tmp_path, monkeypatch):
+    found = find_weights(card, tmp_path)
+
+    def refuse(_):
+        raise PermissionError
+
+    monkeypatch.setattr("filelock.FileLock", refuse)
+    assert find_weights(card, tmp_path) == found
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_cache_that_cannot_be_made_is_a_reason(card, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FCAM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*the cache: .*Not a directory"):
+        find_weights(card, tmp_path)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_who_names_a_cache_needs_no_home(card, tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert find_weights(card, tmp_path) == cached(tmp_path)[0]
+    monkeypatch.delenv("FCAM_CACHE")
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*the cache: no home"):
+        find_weights(card, tmp_path)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_an_empty_name_of_a_cache_is_the_default(card, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FCAM_CACHE", "")
+    assert find_weights(card, tmp_path).parent == tmp_path / "home" / ".cache" / "fcam_tf" / "zoo"
+
+
 @pytest.mark.usefixtures("elsewhere")
 def test_a_changed_cache_is_fetched_again(card, tmp_path):
     found = find_weights(card, tmp_path)
@@ -102,7 +229,7 @@ def test_nowhere(card, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("begun", [0, 1000])
-def test_http_of_a_server_that_gives_no_parts(card, elsewhere, tmp_path, monkeypatch, begun):
+def test_http_of_a_server_that_gives_no_parts(card, elsewhere, tmp_path, part, monkeypatch, begun):
     pytest.importorskip("aiohttp")
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -112,10 +239,7 @@ def test_http_of_a_server_that_gives_no_parts(card, elsewhere, tmp_path, monkeyp
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=elsewhere))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("FCAM_ZOO", f"http://127.0.0.1:{server.server_port}")
-    if begun:
-        part = tmp_path / "cache" / "zoo" / f"{NAME}-{card['weights']['sha256'][:16]}.h5.part"
-        part.parent.mkdir(parents=True)
-        part.write_bytes(b"\0" * begun)
+    part.write_bytes(b"\0" * begun)
     try:
         assert find_weights(card, tmp_path).stat().st_size == card["weights"]["bytes"]
     finally:
