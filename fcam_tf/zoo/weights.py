@@ -40,13 +40,13 @@ def write_weights(
     with h5py.File(path, "w") as file:
         for name, variable in _named(model, without).items():
             values = np.asarray(keras.ops.convert_to_numpy(variable), "float32")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} is not finite.")
             if int8 and _quantised(values):
                 scale = np.maximum(np.abs(values).max(axis=tuple(range(values.ndim - 1))), 1e-12)
                 _store(file, name + SCALE, (scale / 127).astype("float32"))
                 values = np.round(values / scale * 127).astype("int8")
             else:
-                if not np.isfinite(values).all():
-                    raise ValueError(f"{name} is not finite.")
                 with np.errstate(over="ignore"):
                     half = values.astype("float16")
                 values = half if np.isfinite(half).all() else values
@@ -69,14 +69,14 @@ def read_weights(model: keras.Model, path: str | Path, *, without: Collection[st
     try:
         with h5py.File(path, "r") as file:
             values = {n: _read(file, n, tuple(v.shape)) for n, v in variables.items()}
-            found = _names(file)
+            scales = {name + SCALE for name in variables if file[name].dtype == np.int8}
+            extra = _unexpected(file, {*variables, *scales})
     except FileNotFoundError:
         raise
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError) as error:  # TypeError: kinds without a name
         raise ValueError(f"{path} holds no weights that can be read: {error}") from None
-    extra = {name for name in found if name.removesuffix(SCALE) not in variables}
-    if extra:
-        raise ValueError(f"{path} holds weights of another model: {sorted(extra)[:3]} among them.")
+    if extra is not None:
+        raise ValueError(f"{path} holds weights of another model: {extra!r} among them.")
     for name, variable in variables.items():
         variable.assign(values[name])
 
@@ -115,17 +115,24 @@ def _read(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return values
 
 
-def _names(group: h5py.Group) -> list[str]:
-    """Return the names of all that is no group, links among them, without following any."""
-    found = []
-    for name in group:
-        plain = isinstance(group.get(name, getlink=True), h5py.HardLink)
-        inner = group[name] if plain else None
-        if isinstance(inner, h5py.Group):
-            found += [f"{name}/{other}" for other in _names(inner)]
+def _unexpected(group: h5py.Group, expected: Collection[str], at: str = "") -> str | None:
+    """Return a name that is not expected, following no links, or None.
+
+    Only groups on the way to an expected name are entered: others may lead to one group by so many
+    paths that walking them never ends.
+    """
+    for key in group:
+        name = f"{at}{key}"
+        plain = isinstance(group.get(key, getlink=True), h5py.HardLink)
+        inner = group[key] if plain else None
+        on_the_way = any(other.startswith(f"{name}/") for other in expected)
+        if isinstance(inner, h5py.Group) and on_the_way:
+            found = _unexpected(inner, expected, f"{name}/")
         else:
-            found.append(name)
-    return found
+            found = None if name in expected else name
+        if found is not None:
+            return found
+    return None
 
 
 def _dataset(file: h5py.File, name: str) -> Any:
@@ -151,4 +158,10 @@ def _check(dataset: Any, name: str, shape: tuple[int, ...], dtypes: tuple[str, .
         raise ValueError(
             f"{name} must be {shape} of {' or '.join(dtypes)} in {dataset.file.filename}. Found: "
             f"{dataset.shape} of {dataset.dtype}."
+        )
+    # Memory is taken by the chunk, so that one larger than the dataset would get round that.
+    if any(chunk > side for chunk, side in zip(dataset.chunks or (), shape, strict=False)):
+        raise ValueError(
+            f"{name} is in chunks of {dataset.chunks} in {dataset.file.filename}, which is larger "
+            f"than {shape}, all of it."
         )

@@ -38,12 +38,16 @@ def test_round_trip(tmp_path, int8, error):
         assert stored["head/0"].dtype == np.float16
 
 
+@pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_is_not_written(tmp_path, value):
+@pytest.mark.parametrize("name", ["head/1", "large/0"])
+def test_what_is_not_finite_is_not_written(tmp_path, name, value, int8):
     model = small()
-    model.get_layer("head").bias.assign([value] * 5)
-    with pytest.raises(ValueError, match="head/1 is not finite"):
-        write_weights(model, tmp_path / "w.h5")
+    layer, i = name.split("/")
+    variable = model.get_layer(layer).weights[int(i)]
+    variable.assign(np.full(variable.shape, value))
+    with pytest.raises(ValueError, match=f"{name} is not finite"):
+        write_weights(model, tmp_path / "w.h5", int8=int8)
 
 
 def test_what_float16_cannot_hold_is_float32(tmp_path):
@@ -101,6 +105,37 @@ def test_a_bomb(file):
         del stored["bn/1"]
         stored.create_dataset("bn/1", (10**6, 10**6), "float16", compression="gzip", chunks=True)
     refused(file, r"bn/1 must be \(64,\)")
+
+
+def test_a_bomb_of_one_chunk(file):
+    with h5py.File(file, "a") as stored:
+        del stored["bn/1"]
+        stored.create_dataset("bn/1", (64,), "float16", chunks=(2**29,), maxshape=(None,))
+    refused(file, r"bn/1 is in chunks of \(536870912,\)")
+
+
+def test_a_maze_of_groups(file):
+    with h5py.File(file, "a") as stored:
+        group = stored.create_group("head/maze")
+        for _ in range(100):  # 2^100 paths
+            group["b"] = inner = group.create_group("a")
+            group = inner
+        group["end"] = np.zeros(1)
+    refused(file, "another model: 'head/maze'")
+
+
+def test_a_kind_that_numpy_lacks(file):
+    with h5py.File(file, "a") as stored:
+        del stored["bn/1"]
+        space = h5py.h5s.create_simple((64,))
+        h5py.h5d.create(stored["bn"].id, b"1", h5py.h5t.UNIX_D32LE, space)
+    refused(file, "holds no weights that can be read")
+
+
+def test_a_scale_of_what_has_none(file):
+    with h5py.File(file, "a") as stored:
+        stored["head/0_scale"] = np.ones(5, "float32")
+    refused(file, "another model: 'head/0_scale'")
 
 
 @pytest.mark.parametrize("link", [h5py.SoftLink("/head/0"), h5py.ExternalLink("/etc/passwd", "/")])
