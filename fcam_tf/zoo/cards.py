@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -33,6 +34,8 @@ def read_card(path: str | Path) -> Card:
         card = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no card: {error}.") from None
+    except RecursionError:
+        raise ValueError(f"{path} is no card: it is nested too deeply.") from None
     check_card(card, str(path))
     if card["name"] != path.parent.name:
         raise ValueError(f"{path} is the card of {card['name']!r}, not of {path.parent.name!r}.")
@@ -45,9 +48,29 @@ def check_card(card: Any, where: str) -> None:
     Raises:
         ValueError: it breaks it; the message says where and how.
     """
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(card))
+    try:
+        json.dumps(card, allow_nan=False)  # which Python's JSON has beyond the standard
+        error = jsonschema.exceptions.best_match(_validator().iter_errors(card))
+    except ValueError as found:
+        raise ValueError(f"{where} is no card: {found}.") from None
+    except RecursionError:
+        raise ValueError(f"{where} is no card: it is nested too deeply.") from None
     if error is not None:
         raise ValueError(f"{where} is no card: {error.json_path}: {error.message[:300]}.")
+
+
+def check_name(name: str) -> None:
+    """Hold an entry's name to the schema.
+
+    Raises:
+        ValueError: it breaks it.
+    """
+    pattern = _validator().schema["properties"]["name"]["pattern"]
+    if not re.fullmatch(pattern, name):
+        raise ValueError(
+            f"`name` must be lower case letters, digits and _, perhaps with one more such word "
+            f"after a dot. Received: {name!r}."
+        )
 
 
 @cache

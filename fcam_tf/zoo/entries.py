@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib import resources
 from pathlib import Path
 
 from fcam_tf.zoo.cards import CARD
@@ -16,9 +15,13 @@ def folders() -> dict[str, Path]:
 
     The user's are in the folder that the environment variable FCAM_ZOO names.
     """
-    beside = Path(__file__).parents[2] / "zoo"  # in a source checkout
-    bundled = beside if beside.is_dir() else Path(str(resources.files("fcam_tf.zoo") / "entries"))
+    here = Path(__file__).parent
+    # A wheel carries the entries; a source checkout has them beside the package, where an installed
+    # package may have a neighbour of that name.
+    bundled = here / "entries" if (here / "entries").is_dir() else here.parents[1] / "zoo"
     own = os.environ.get(ZOO, "")
     roots = [bundled, *([Path(own)] if own and "://" not in own else [])]
-    found = {path.parent.name: path.parent for root in roots for path in root.glob(f"*/{CARD}")}
+    cards = [path for root in roots for path in root.glob(f"*/{CARD}")]
+    # Hidden ones were being written when somebody ended that.
+    found = {path.parent.name: path.parent for path in cards if path.parent.name[0] != "."}
     return dict(sorted(found.items()))

@@ -1,9 +1,13 @@
 import json
+import math
 
 import pytest
 
 from fcam_tf import zoo
+from fcam_tf.zoo.cards import check_name
 from tests.zoo.conftest import NAME
+
+SCORE = {"data": "a", "split": "test", "metric": "PxAP", "value": 50.0, "command": "b"}
 
 
 @pytest.fixture
@@ -40,6 +44,9 @@ def test_reads(path):
         ({"weights__addresses": ["ftp://x"]}, "weights"),
         ({"weights__addresses": ["/etc/passwd"]}, "weights"),
         ({"input__range": [0, 1]}, "range"),
+        ({"weights": None}, r"\$\.weights"),
+        ({"scores": [{**SCORE, "value": math.nan}]}, "not JSON compliant"),
+        ({"recipe": {"weight": math.inf}}, "not JSON compliant"),
     ],
 )
 def test_the_schema_is_held(path, values, message):
@@ -54,7 +61,7 @@ def test_the_name_is_that_of_the_folder(path):
         zoo.card(NAME)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 10**5, '{"a":' * 10**5])
 def test_no_card(path, content):
     path.write_text(content)
     with pytest.raises(ValueError, match="is no card"):
@@ -65,3 +72,14 @@ def test_too_large(path):
     path.write_bytes(b" " * (5 * 2**20))
     with pytest.raises(ValueError, match="larger than"):
         zoo.read_card(path)
+
+
+@pytest.mark.parametrize("name", ["resnet50_cam", "resnet50_cam.cub"])
+def test_a_name(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "../q", "a/b", "A", "a.b.c", ".a", "a\n", "a" * 61])
+def test_no_name(name):
+    with pytest.raises(ValueError, match="`name` must be"):
+        check_name(name)
