@@ -17,6 +17,15 @@ from fcam_tf.models import FCAM
 BYTES = "serve_bytes"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 LARGEST = 2**26  # pixels of a photo; more are refused by the file's header, before it is decoded
+_HEAD = 2**17  # bytes of a file that are searched for its orientation
+# The tag 0x112 among the first entries, of 12 bytes each and sorted, of the first directory of EXIF
+# data in a JPEG or PNG file, in either byte order.
+_ORIENTATION = (
+    r"\C*?(?:Exif\x00\x00|eXIf)(?:"
+    r"MM\x00\*\x00\x00\x00\x08\C\C(?:\C{12}){0,12}?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08])|"
+    r"II\*\x00\x08\x00\x00\x00\C\C(?:\C{12}){0,12}?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])"
+    r")\C*"
+)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -42,8 +51,11 @@ def export(
     as a PNG file of the photo's size, 255 inside. (By that ending TensorFlow Serving knows that its
     JSON must have it in base64.)
 
-    A batch of another rank or number of channels, an empty one, an image that holds NaN or infinity,
-    or a file that cannot be decoded, fails its request as an invalid argument.
+    As `fcam_tf.photos` does, transparency is laid on white, and EXIF orientations are applied:
+    boxes and masks are those of the photo as a viewer shows it, not as its pixels are stored.
+
+    A batch of another rank or number of channels, an empty one, an image that holds NaN or
+    infinity, or a file that cannot be decoded, fails its request as an invalid argument.
 
     Args:
         model: the F-CAM.
@@ -117,16 +129,52 @@ def export(
 
 
 def _decode(file: Any, size: int) -> tuple[Any, Any]:
-    """Return a photo as a square of the model's size, and its own width and height."""
+    """Return a photo, upright, as a square of the model's size, and its own width and height."""
     pixels = tf.reduce_prod(_declared_size(file))
     with tf.control_dependencies(
         [tf.debugging.assert_less_equal(pixels, np.int64(LARGEST), "the photo has too many pixels")]
     ):
-        image = tf.io.decode_image(tf.identity(file), channels=3, expand_animations=False)
+        file = tf.identity(file)
+    image = tf.cond(
+        tf.io.is_jpeg(file),
+        # The default is a faster transform, whose values are up to 7 off.
+        lambda: tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: _decode_png(file),
+    )
     image = tf.ensure_shape(image, (None, None, 3))
     height, width = tf.unstack(tf.shape(image)[:2])
     resized = tf.image.resize(image, (size, size), antialias=True)
-    return tf.clip_by_value(tf.round(resized), 0, 255), tf.stack([width, height])
+    orientation = _orientation(file)
+    quarter = orientation >= 5
+    upright = tf.where(quarter, tf.transpose(resized, (1, 0, 2)), resized)
+    upright = tf.where(_is_one_of(orientation, (2, 3, 6, 7)), upright[:, ::-1], upright)
+    upright = tf.where(_is_one_of(orientation, (3, 4, 7, 8)), upright[::-1], upright)
+    sides = tf.where(quarter, tf.stack([height, width]), tf.stack([width, height]))
+    return tf.clip_by_value(tf.round(upright), 0, 255), sides
+
+
+def _decode_png(file: Any) -> Any:
+    def on_white() -> Any:
+        image = tf.cast(tf.io.decode_png(file, channels=4), tf.uint16)  # 255 * 255 fits
+        alpha = image[..., 3:]
+        return tf.cast((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255, tf.uint8)
+
+    # Four channels only where there are: below 8 bits a missing one is filled with a wrong value.
+    kind = tf.io.decode_raw(tf.strings.substr(file, 25, 1), tf.uint8)[0]
+    transparent = _is_one_of(kind, (4, 6)) | tf.strings.regex_full_match(file, r"\C*tRNS\C*")
+    return tf.cond(transparent, on_white, lambda: tf.io.decode_png(file, channels=3))
+
+
+def _orientation(file: Any) -> Any:
+    """Return the EXIF orientation, 1 to 8; 1 where the file names none."""
+    head = tf.strings.substr(file, 0, _HEAD)
+    found = tf.strings.regex_replace(head, _ORIENTATION, r"\1\2")
+    number = tf.io.decode_raw(tf.strings.substr(found, 0, 1), tf.uint8)[0]
+    return tf.where(tf.strings.length(found) == 1, tf.cast(number, tf.int32), 1)
+
+
+def _is_one_of(value: Any, values: tuple[int, ...]) -> Any:
+    return tf.reduce_any(value == tf.constant(values, value.dtype))
 
 
 def _declared_size(file: Any) -> Any:

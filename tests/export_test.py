@@ -11,8 +11,9 @@ import tensorflow as tf
 from PIL import Image
 
 from fcam_tf import cli
-from fcam_tf.export import WARMUP, export
+from fcam_tf.export import WARMUP, _decode, export
 from fcam_tf.models import FCAM
+from fcam_tf.photos import read_photo
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES = photos(3, 48)
@@ -35,10 +36,14 @@ def signatures(served):
     return tf.saved_model.load(str(served)).signatures
 
 
-def encoded(image, form):
+def saved(image, form="PNG", **options):
     file = io.BytesIO()
-    Image.fromarray(image).save(file, form, quality=95)
+    image.save(file, form, quality=95, **options)
     return file.getvalue()
+
+
+def encoded(image, form):
+    return saved(Image.fromarray(image), form)
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "serve_uint8"])
@@ -82,6 +87,91 @@ def test_bad_files_fail_their_request_alone(signatures, files):
         signatures["serve_bytes"](image_bytes=tf.constant(files))
     good = signatures["serve_bytes"](image_bytes=tf.constant([encoded(IMAGES[0], "PNG")]))
     assert good["label"].shape == (1,)
+
+
+def picture(mode="RGB", size=(90, 40)):
+    image = Image.fromarray(photos(1, 6)[0]).resize(size).convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(Image.linear_gradient("L").resize(size))
+    return image
+
+
+def grey_png(depth):
+    """Return a PNG file of 64x64 random greys of 1, 2 or 4 bits."""
+    rows = np.random.default_rng(0).integers(0, 256, (64, 8 * depth), "uint8")
+    file = b"\x89PNG\r\n\x1a\n"
+    for name, content in [
+        (b"IHDR", struct.pack(">IIBBBBB", 64, 64, depth, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(np.pad(rows, [(0, 0), (1, 0)]).tobytes())),
+        (b"IEND", b""),
+    ]:
+        file += struct.pack(">I", len(content)) + name + content
+        file += struct.pack(">I", zlib.crc32(name + content))
+    return file
+
+
+def deep_png(mode):
+    """Return a PNG file of 16 bits, which Pillow writes of greys only."""
+    pixels = np.atleast_3d(np.asarray(picture(mode))).astype("uint16") * 251 + 77
+    return tf.io.encode_png(pixels).numpy()
+
+
+KINDS = {
+    **{mode: saved(picture(mode)) for mode in ("RGB", "RGBA", "L", "LA", "P", "1")},
+    **{f"{mode}, 16 bits": deep_png(mode) for mode in ("RGB", "RGBA", "L", "LA")},
+    **{f"grey, {depth} bits": grey_png(depth) for depth in (1, 2, 4)},
+    "RGB, one transparent": saved(picture(), transparency=picture().getpixel((0, 0))),
+    "grey, one transparent": saved(picture("L"), transparency=picture("L").getpixel((0, 0))),
+    **{
+        f"palette, {bits} bits": saved(
+            picture().quantize(2**bits),
+            bits=bits,
+            transparency=bytes([9, 200] * 2**bits)[: 2**bits],
+        )
+        for bits in (1, 2, 4, 8)
+    },
+    **{f"JPEG, {mode}": saved(picture(mode), "JPEG") for mode in ("RGB", "L", "CMYK")},
+}
+
+
+def turned(form, orientation, endian):
+    exif = Image.Exif()
+    exif.endian = endian
+    exif.update({0x10F: "a maker", 0x110: "a model", 0x112: orientation, 0x131: "a program"})
+    return saved(picture(), form, exif=exif.tobytes(), icc_profile=bytes(5000))
+
+
+TURNS = {
+    f"{form} {orientation} {endian}": turned(form, orientation, endian)
+    for form in ("JPEG", "PNG")
+    for orientation in range(10)  # 0 and 9 are none
+    for endian in "<>"
+}
+DAMAGED = {
+    name: saved(picture(), "JPEG", exif=b"Exif\0\0" + content)
+    for name, content in {"cut": b"MM\0*\0\0\0\x08\0\1\1\x12", "noise": bytes(range(256))}.items()
+}
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("files", [KINDS, TURNS, DAMAGED], ids=["kinds", "turns", "damaged"])
+def test_files_are_read_as_localize_reads_them(files, tmp_path):
+    decode = tf.function(lambda content: _decode(content, 64))
+    for name, content in files.items():
+        (tmp_path / "photo").write_bytes(content)
+        expected = read_photo(tmp_path / "photo", 64)
+        pixels, size = decode(tf.constant(content))
+        np.testing.assert_allclose(pixels, expected.pixels, atol=1, err_msg=name)
+        assert size.numpy().tolist() == [expected.width, expected.height], name
+
+
+def test_masks_and_boxes_are_of_the_upright_photo(model, signatures, tmp_path):
+    file = turned("JPEG", 6, ">")
+    (tmp_path / "photo").write_bytes(file)
+    found = signatures["serve_bytes"](image_bytes=tf.constant([file]))
+    assert Image.open(io.BytesIO(found["mask_bytes"][0].numpy())).size == (40, 90)
+    expected = model.localize(read_photo(tmp_path / "photo", 64).pixels[None])
+    np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-2)
 
 
 def claiming(form, width, height):
