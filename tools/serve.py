@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
@@ -26,39 +27,64 @@ _LARGEST = 2**28  # bytes of a gRPC message
 
 
 def answer(signatures: Mapping[str, Any], request: Any) -> dict[str, Any]:
-    """Answer a predict request in TF Serving's row format.
+    """Answer a predict request in TF Serving's row or column format.
 
     Args:
         signatures: of the SavedModel, each with one input.
-        request: ``{"signature_name": ..., "instances": [...]}``; binary values are
-            ``{"b64": ...}``.
+        request: ``{"signature_name": ..., "instances": [...]}``, or ``"inputs"`` for columns;
+            binary values are ``{"b64": ...}``.
 
     Returns:
-        ``{"predictions": [{output: value}, ...]}``, one for each instance; outputs whose names end
-        with ``_bytes`` are ``{"b64": ...}``.
+        ``{"predictions": [{output: value}, ...]}``, one for each instance, or for columns
+        ``{"outputs": {output: values}}``; outputs whose names end with ``_bytes`` are
+        ``{"b64": ...}``.
 
     Raises:
         KeyError, TypeError, ValueError, tf.errors.InvalidArgumentError: a bad request.
     """
+    if not isinstance(request, dict):
+        raise TypeError(f"a request must be a JSON object. Received: {type(request).__name__}.")
+    if ("instances" in request) == ("inputs" in request):
+        raise ValueError(
+            f"a request must have one of `instances` and `inputs`. Received: {', '.join(request)}."
+        )
     signature = signatures[request.get("signature_name", "serving_default")]
     ((key, spec),) = signature.structured_input_signature[1].items()
-    rows = [
-        row[key] if isinstance(row, dict) and key in row else row for row in request["instances"]
-    ]
-    if spec.dtype == tf.string:
-        rows = [base64.b64decode(row["b64"], validate=True) for row in rows]
-    found = signature(**{key: tf.constant(rows, spec.dtype)})
+    if "inputs" in request:
+        values = _named(request["inputs"], key)
+    else:
+        values = [_named(row, key) for row in request["instances"]]
+    found = signature(**{key: _tensor(values, spec.dtype)})
     columns = {
         name: [{"b64": base64.b64encode(value).decode()} for value in values.numpy()]
         if name.endswith("_bytes")
         else values.numpy().tolist()
         for name, values in found.items()
     }
+    if "inputs" in request:
+        return {"outputs": columns}
     return {
         "predictions": [
             dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
         ]
     }
+
+
+def _named(value: Any, key: str) -> Any:
+    return value[key] if isinstance(value, dict) and key in value else value
+
+
+def _tensor(values: Any, dtype: tf.DType) -> tf.Tensor:
+    if dtype == tf.string:
+        return tf.constant([base64.b64decode(v["b64"], validate=True) for v in values], dtype)
+    if dtype == tf.uint8:  # which TensorFlow would take modulo 256
+        numbers = np.asarray(values)
+        if numbers.min(initial=0) < 0 or numbers.max(initial=0) > 255:
+            raise ValueError(
+                "`images` must be in [0, 255]. "
+                f"Received: values from {numbers.min()} to {numbers.max()}."
+            )
+    return tf.constant(values, dtype)
 
 
 def grpc_server(signatures: Mapping[str, Any], port: int) -> Any:

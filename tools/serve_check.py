@@ -33,10 +33,12 @@ _SECONDS = flags.DEFINE_float("seconds", 10, "for each number of clients")
 Outputs = Mapping[str, np.ndarray]
 _TOLERANCE = 1e-3
 _TIMEOUT = 120
+# What gRPC has for 4xx; TensorFlow Serving says the second of an unknown signature.
+_REFUSALS = {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND"}
 
 
 class RefusedError(Exception):
-    """The server answered a request with an error, as it should a bad one."""
+    """The server says that a request is at fault, as it should of a bad one."""
 
 
 class Rest:
@@ -55,6 +57,7 @@ class Rest:
 
         Raises:
             RefusedError: the server refuses it.
+            OSError: the server fails, or there is none.
         """
         rows = [_b64(v) if isinstance(v, bytes) else np.asarray(v).tolist() for v in values]
         rows = self.post({"signature_name": signature, "instances": rows})["predictions"]
@@ -65,11 +68,14 @@ class Rest:
 
         Raises:
             RefusedError: the server refuses it.
+            OSError: the server fails, or there is none.
         """
         # Not by `json=`, which knows no NaN; TensorFlow Serving does.
         text = body if isinstance(body, str) else json.dumps(body)
         headers = {"Content-Type": "application/json"}
         response = self._session.post(self._url, text, headers=headers, timeout=_TIMEOUT)
+        if response.status_code >= requests.codes.server_error:
+            raise OSError(f"{response.status_code} {response.text[:200]}")
         if response.status_code >= requests.codes.bad_request:
             raise RefusedError(f"{response.status_code} {response.text[:200]}")
         return response.json()
@@ -105,7 +111,10 @@ class Grpc:
         try:
             response = self._stub.Predict(request, timeout=_TIMEOUT)
         except self._error as error:
-            raise RefusedError(f"{error.code().name} {error.details()[:200]}") from None
+            words = f"{error.code().name} {error.details()[:200]}"
+            if error.code().name in _REFUSALS:
+                raise RefusedError(words) from None
+            raise OSError(words) from None
         return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
 
@@ -188,6 +197,7 @@ def bad_requests(client: Any) -> dict[str, Callable[[], Any]]:
     if isinstance(client, Rest):
         requests_ |= {
             "no JSON": lambda: client.post("{"),
+            "no object": lambda: client.post([]),
             "no instances": lambda: client.post({}),
             "no base64": lambda: client.post(
                 {"signature_name": "serve_bytes", "instances": [{"b64": "%%%"}]}

@@ -35,6 +35,8 @@ def rest():
                     status, found = 200, answer(json.loads(body))
                 except serve.BAD_REQUEST as error:
                     status, found = 400, {"error": str(error)}
+                except RuntimeError as error:
+                    status, found = 500, {"error": str(error)}
                 content = json.dumps(found).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
@@ -52,14 +54,21 @@ def rest():
 
 
 @pytest.fixture
-def grpc_url(signatures):
+def grpc():
+    """Serve signatures, and give the address."""
     pytest.importorskip("tensorflow_serving.apis.predict_pb2")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = serve.grpc_server(signatures, port)
-    yield f"grpc://127.0.0.1:{port}/tiny"
-    server.stop(None).wait()
+    servers = []
+
+    def start(signatures):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        servers.append(serve.grpc_server(signatures, port))
+        return f"grpc://127.0.0.1:{port}/tiny"
+
+    yield start
+    for server in servers:
+        server.stop(None).wait()
 
 
 def everything(client, signatures):
@@ -73,8 +82,52 @@ def test_rest(rest, signatures):
     everything(serve_check.connect(rest(lambda r: serve.answer(signatures, r))), signatures)
 
 
-def test_grpc(grpc_url, signatures):
-    everything(serve_check.connect(grpc_url), signatures)
+def test_grpc(grpc, signatures):
+    everything(serve_check.connect(grpc(signatures)), signatures)
+
+
+def test_columns_are_those_of_the_rows(signatures):
+    body = {"signature_name": "serve_bytes"}
+    files = [serve_check._b64(file) for file in serve_check.photos()]
+    rows = serve.answer(signatures, {**body, "instances": files})["predictions"]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    assert serve.answer(signatures, {**body, "inputs": files}) == {"outputs": columns}
+    named = {"image_bytes": files}
+    assert serve.answer(signatures, {**body, "inputs": named}) == {"outputs": columns}
+
+
+@pytest.mark.parametrize(
+    ("request_", "match"),
+    [
+        ([], "JSON object"),
+        ("text", "JSON object"),
+        ({}, "one of `instances` and `inputs`"),
+        ({"instances": [], "inputs": []}, "one of `instances` and `inputs`"),
+        ({"signature_name": "serve_uint8", "instances": [[[[0, 256, 7]]]]}, "from 0 to 256"),
+        ({"signature_name": "serve_uint8", "inputs": [[[[-1, 0, 0]]]]}, "from -1 to 0"),
+        ({"signature_name": "serve_uint8", "instances": []}, "expected shape"),
+        ({"signature_name": "serve_uint8", "instances": [[[[0.5, 1, 2]]]]}, "."),
+        ({"signature_name": "serve_uint8", "instances": ["text"]}, "."),
+        ({"signature_name": ["serve_uint8"], "instances": []}, "."),
+        ({"signature_name": "serve_bytes", "inputs": {"b64": ""}}, "."),
+        ({"instances": 5}, "."),
+    ],
+)
+def test_bad_requests_are_named_so(signatures, request_, match):
+    with pytest.raises(serve.BAD_REQUEST, match=match):
+        serve.answer(signatures, request_)
+
+
+def broken(*_, **__):
+    raise RuntimeError("out of order")
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_a_server_that_fails_has_not_refused(way, request):
+    start = request.getfixturevalue(way)
+    client = serve_check.connect(start(broken if way == "rest" else {"serve_bytes": broken}))
+    with pytest.raises(OSError, match="out of order"):
+        serve_check.check_refused(client, serve_check.bad_requests(client)["garbage"])
 
 
 def test_load(rest, signatures):
