@@ -54,22 +54,6 @@ def _trained() -> tuple[Any, dict[str, Any]]:
     return model, json.loads(_RECIPE.value)
 
 
-def _best_threshold(model: Any) -> float:
-    from fcam_tf import data, metrics  # noqa: PLC0415
-
-    split, metric = data.load(_VAL.value, "val"), metrics.MaxBoxAcc()
-    frame = (model.input_size, model.input_size)
-    start = 0
-    for images, _ in data.evaluation_dataset(split, size=frame):
-        boxes = [
-            metrics.resize_boxes(split.boxes[i], split.size(i), frame)
-            for i in range(start, start + len(images))
-        ]
-        metric.update_state(model.maps_and_logits(images)[0], boxes)
-        start += len(images)
-    return round(float(metric.best_thresholds()[0]), 3)
-
-
 def main(argv: list[str]) -> None:
     """Write the entry."""
     if len(argv) > 1:
@@ -77,10 +61,11 @@ def main(argv: list[str]) -> None:
     if bool(_RUN.value) == bool(_WEIGHTS.value):
         raise app.UsageError("give either --run or --weights")
     from fcam_tf import data, training, zoo  # noqa: PLC0415
+    from fcam_tf.zoo.threshold import best_threshold  # noqa: PLC0415
 
     name = _NAME.value
     model, recipe = _trained()
-    model.threshold = _best_threshold(model)
+    model.threshold = best_threshold(model, data.load(_VAL.value, "val"))
     about = {
         "trained_on": _TRAINED_ON.value,
         "licence": _LICENCE.value,

@@ -13,6 +13,7 @@ from absl import app, flags
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import console, failed, require, usage_errors
+from fcam_tf.names import lookup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,19 +81,16 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     with quiet_tensorflow():
         from fcam_tf import zoo  # noqa: PLC0415
     if action == "list":
-        _list(names)
-    elif action == "show":
+        return _list(names, notes)
+    if action == "show":
         with usage_errors(ValueError, prefix=""):
             cards = [zoo.card(name) for name in _some(names)]
         for card in cards:
             Console().print_json(json.dumps(_short(card)))
-    elif action == "verify":
-        with usage_errors(ValueError, prefix=""):
-            chosen = [zoo.card(name)["name"] for name in names]
-        return _verify(chosen or zoo.list_models(status="trained"), values.data, notes)
-    else:
-        return _make(values, names, notes)
-    return 0
+        return 0
+    if action == "verify":
+        return _verify(names, values.data, notes)
+    return _make(values, names, notes)
 
 
 def _some(names: list[str]) -> list[str]:
@@ -101,24 +99,30 @@ def _some(names: list[str]) -> list[str]:
     return names
 
 
-def _list(patterns: list[str]) -> None:
+def _list(patterns: list[str], notes: Console) -> int:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from fcam_tf import zoo  # noqa: PLC0415
 
-    table = Table()
+    status, table = 0, Table()
     for column in ("name", "status", "classes", "trained on", "scores, %"):
         table.add_column(column)
     found = {name for pattern in patterns or ["*"] for name in zoo.list_models(pattern)}
     for name in sorted(found):
-        card = zoo.card(name)
+        try:
+            card = zoo.card(name)
+        except (OSError, ValueError) as error:
+            notes.print(f"fcam: {name}: {error}")
+            status = 1
+            continue
         scores = "\n".join(
             f"{s['data']} {s['split']} {s['metric']} {s['value']:.1f}" for s in card["scores"]
         )
         classes = str(card["architecture"]["num_classes"])
         table.add_row(name, card["status"], classes, card["trained_on"], scores)
     Console().print(table)
+    return status
 
 
 def _short(card: Card) -> Card:
@@ -138,15 +142,21 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
     from fcam_tf import zoo  # noqa: PLC0415
     from fcam_tf.zoo.checks import verify_scores  # noqa: PLC0415
 
+    known = zoo.folders()
+    with usage_errors(ValueError, prefix=""):
+        for name in names:
+            lookup(known, name, "name")
     status, answers = 0, Console(highlight=False, soft_wrap=True)
-    for name in names:
+    for name in names or known:
         try:
             card = zoo.card(name)
+            if not names and card["status"] != "trained":
+                continue
             model = zoo.load(name)
             zoo.verify(card, model)
             scores = verify_scores(card, model, data) if data else []
         except (OSError, ValueError) as error:
-            notes.print(f"fcam: {error}")
+            notes.print(f"fcam: {name}: {error}")
             status = 1
             continue
         answers.print(f"{name}: as its card says")
@@ -166,8 +176,11 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
     import keras  # noqa: PLC0415
 
     from fcam_tf import baselines, data, models, training, zoo  # noqa: PLC0415
+    from fcam_tf.zoo.entries import new_entry  # noqa: PLC0415
+    from fcam_tf.zoo.threshold import best_threshold  # noqa: PLC0415
 
-    with usage_errors(ValueError, FileNotFoundError, prefix=""):
+    with usage_errors(ValueError, FileExistsError, FileNotFoundError, prefix=""):
+        new_entry(name, values.out)  # before hours of training, not after
         first = training.get("classifier", values.recipe).changed(values.classifier_set)
         second = training.get("fcam", values.recipe).changed(values.set)
         splits = {split: data.load(values.data, split) for split in ("train", "val", "test")}
@@ -196,6 +209,8 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
         )
         run = training.fit_fcam(model, train, splits["val"], second, runs / name)
         best = models.load(run.best)
+        if splits["val"].boxes is not None:
+            best.threshold = best_threshold(best, splits["val"])
         found = training.Validation(splits["test"], second.crop)(best.maps_and_logits)
         folder = zoo.save(
             best,
@@ -240,9 +255,9 @@ def _parts(name: str) -> tuple[str, str]:
     plain = name.partition(".")[0]
     methods = (*cams.METHODS, *cams.BASELINES)
     for backbone in models.BACKBONES:
-        method = plain.removeprefix(f"{backbone}_")
-        if method in methods:
-            return backbone, method
+        for method in methods:
+            if plain == f"{backbone}_{method}":
+                return backbone, method
     raise app.UsageError(
         f"{name!r} is no <backbone>_<method>: backbones are {', '.join(models.BACKBONES)}, methods "
         f"{', '.join(methods)}"

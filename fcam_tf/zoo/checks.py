@@ -62,6 +62,10 @@ def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, A
 
     Returns:
         The scores of the card, each with "found" beside "value".
+
+    Raises:
+        ValueError: the data set lacks what a score is measured by.
+        OSError: it cannot be read.
     """
     from fcam_tf.data import load  # noqa: PLC0415 - TensorFlow's part of reading
     from fcam_tf.training import Validation, knows_classes  # noqa: PLC0415
@@ -72,4 +76,10 @@ def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, A
         images = load(data, split)
         known = knows_classes(model, images)
         found[split] = Validation(images, model.input_size)(model.maps_and_logits, known)
+    missing = {s["metric"] for s in wanted if s["metric"] not in found[s["split"]]}
+    if missing:
+        raise ValueError(
+            f"{data} cannot measure {', '.join(sorted(missing))} of {card['name']}: it lacks the "
+            "boxes, the masks or the model's classes. Give the data set that the card names."
+        )
     return [{**score, "found": found[score["split"]][score["metric"]]} for score in wanted]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,10 +19,11 @@ from fcam_tf.names import lookup
 from fcam_tf.zoo import weights as weights_file
 from fcam_tf.zoo.cards import CARD, Card, check_card, read_card
 from fcam_tf.zoo.checks import reference_output
-from fcam_tf.zoo.entries import ZOO, folders
+from fcam_tf.zoo.entries import folders, new_entry
 from fcam_tf.zoo.fetch import find_weights
 
 IMAGENET = "imagenet"
+STATUSES = ("trained", "architecture")
 
 
 def list_models(pattern: str = "*", status: str | None = None) -> list[str]:
@@ -31,10 +31,25 @@ def list_models(pattern: str = "*", status: str | None = None) -> list[str]:
 
     Args:
         pattern: with ``*`` and ``?``, as of a shell.
-        status: "trained" or "architecture" for those alone.
+        status: "trained" or "architecture" for those alone; entries whose card cannot be read are
+            left out with a warning.
+
+    Raises:
+        ValueError: there is no such status.
     """
     names = fnmatch.filter(sorted(folders()), pattern)
-    return [name for name in names if status is None or card(name)["status"] == status]
+    if status is None:
+        return names
+    if status not in STATUSES:
+        raise ValueError(f"`status` must be one of {', '.join(STATUSES)}. Received: {status!r}.")
+    chosen = []
+    for name in names:
+        try:
+            if card(name)["status"] == status:
+                chosen.append(name)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+    return chosen
 
 
 def card(name: str) -> Card:
@@ -65,10 +80,13 @@ def load(
 
     Raises:
         ValueError: there is no such entry, or the file holds other weights.
+        TypeError: ``class_names`` is one str.
         FileNotFoundError: the weights are nowhere to be had.
         WeightsDamagedError: a file is not the one that the card describes.
         WeightsUnavailableError: the ImageNet weights of the backbone cannot be had.
     """
+    if isinstance(class_names, str):
+        raise TypeError(f"`class_names` must be a list of names. Received: {class_names!r}.")
     entry = card(name)
     architecture = entry["architecture"]
     untrained = weights == "auto" and entry["weights"] is None
@@ -125,7 +143,8 @@ def save(
     Raises:
         FileExistsError: there is an entry of that name in the folder.
         TypeError: the classifier is none of our own.
-        ValueError: the card breaks its schema, or a weight is not finite.
+        ValueError: the name or the card breaks the schema, the zoo is an address, or a weight is
+            not finite.
         OSError: the folder cannot be written to.
     """
     source = getattr(model, "classifier", None)
@@ -134,8 +153,8 @@ def save(
             "`model` must be an F-CAM over fcam_tf.models.Classifier: an entry is rebuilt from its "
             "backbone's name."
         )
-    root = Path(os.environ.get(ZOO) or "zoo") if folder is None else Path(folder)
-    with new_folder(root / name) as place:
+    made = new_entry(name, folder)
+    with new_folder(made) as place:
         path = place / weights_file.WEIGHTS
         pretrained = _is_pretrained(source)
         without = _classifier_layers(model) if pretrained else ()
@@ -165,7 +184,7 @@ def save(
         entry = json.loads(json.dumps(entry))
         check_card(entry, name)
         (place / CARD).write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
-    return root / name
+    return made
 
 
 def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import pytest
 
@@ -50,13 +51,54 @@ def test_make_and_measure_again(tmp_path, capfd):
     assert card["architecture"]["num_classes"] == 5
     assert {score["metric"] for score in card["scores"]} >= {"PxAP", "MaxBoxAccV2"}
     assert card["recipe"]["crop"] == 64
+    assert isinstance(card["threshold"], float)  # chosen, not otsu
     made = card["scores"][0]["command"]
     assert made.startswith(f"fcam zoo make {name} --data {data.name} --weights none ")
     assert "--set crop=64" in made
     capfd.readouterr()
     assert status("verify", name) == 0
-    assert status(*command, "--runs", tmp_path / "runs", *fast) == 1  # there is one of that name
+
+
+def test_make_looks_before_it_trains(own, tmp_path, monkeypatch, capfd):  # noqa: F811
+    data = write_shapes(tmp_path / "shapes", {"train": 4, "val": 2, "test": 2}, 48)
+    monkeypatch.setattr("fcam_tf.models.Classifier", None)  # nothing gets as far
+    make = partial(status, "make", "--data", data, "--licence=x", "--weights=none")
+    assert make(NAME) == 2
+    assert f"{own / NAME} exists" in capfd.readouterr().err
+    assert make(f"{NAME}./../../q") == 2
+    assert "name must be" in capfd.readouterr().err
+    for name in ("cam", "_cam", "resnet50resnet50_cam"):
+        assert make(name) == 2
+        assert "no <backbone>_<method>" in capfd.readouterr().err
+    monkeypatch.setenv("FCAM_ZOO", "https://zoo.example")
+    assert make(NAME) == 2
+    assert "on this machine" in capfd.readouterr().err
+    assert make(NAME, "--out", tmp_path / "own") == 2
     assert "exists" in capfd.readouterr().err
+
+
+def test_a_bad_card_stops_nothing(own, capfd):  # noqa: F811
+    (own / "broken_cam").mkdir()
+    (own / "broken_cam" / "card.json").write_text("{")
+    assert status("list", "mobilenet*", "broken*") == 1
+    told = capfd.readouterr()
+    assert NAME in told.out
+    assert "fcam: broken_cam: " in told.err
+    assert status("verify", "broken_cam", NAME) == 1
+    told = capfd.readouterr()
+    assert f"{NAME}: as its card says" in told.out
+    assert "fcam: broken_cam: " in told.err
+
+
+def test_verify_needs_the_truth_that_was_measured(own, tmp_path, capfd):  # noqa: F811
+    path = own / NAME / "card.json"
+    card = json.loads(path.read_text())
+    score = {"split": "test", "metric": "PxAP", "value": 50.0, "command": "none"}
+    path.write_text(json.dumps({**card, "scores": [{"data": "shapes", **score}]}))
+    data = write_shapes(tmp_path / "shapes", {"train": 4, "val": 2, "test": 2}, 48)
+    (data / "metadata" / "test" / "localization_masks.txt").unlink()
+    assert status("verify", NAME, "--data", data) == 1
+    assert f"cannot measure PxAP of {NAME}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,16 @@ def test_list():
         zoo.load("mobilenet_v3_large_cma")
 
 
+def test_list_goes_on_after_a_bad_card(own):
+    (own / "broken_cam").mkdir()
+    (own / "broken_cam" / "card.json").write_text("[" * 10**5)
+    assert "broken_cam" in zoo.list_models()
+    with pytest.warns(UserWarning, match="broken_cam is left out: .*nested"):
+        assert NAME in zoo.list_models(status="trained")
+    with pytest.raises(ValueError, match="`status` must be one of trained, architecture"):
+        zoo.list_models(status="good")
+
+
 @pytest.mark.usefixtures("own")
 def test_without_weights():
     model = zoo.load(NAME, weights=None)
@@ -54,6 +64,8 @@ def test_other_classes_keep_everything_but_the_head():
     assert other(IMAGES)["logits"].shape == (2, 2)
     assert zoo.load(NAME, num_classes=7).num_classes == 7
     assert zoo.load(NAME, num_classes=3).class_names == ("a", "b", "c")
+    with pytest.raises(TypeError, match="`class_names` must be a list"):
+        zoo.load(NAME, class_names="cat")
     other.unfreeze(head_only=True)
     before = np.asarray(other.get_layer("logits").kernel).copy()
     other.compile(other.optimizer, other.loss, run_eagerly=True)
@@ -80,6 +92,16 @@ def test_save_refuses_what_it_cannot_rebuild(tmp_path, model):
     with pytest.raises(ValueError, match="name"):
         zoo.save(model, "Bad Name", tmp_path, **ABOUT)
     assert not list(tmp_path.glob("*ad*"))
+
+
+def test_save_writes_nowhere_else(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="name"):
+        zoo.save(model, "../q/x", "zoo", **ABOUT)
+    monkeypatch.setenv("FCAM_ZOO", "https://zoo.example")
+    with pytest.raises(ValueError, match=r"must be on this machine.*which FCAM_ZOO names"):
+        zoo.save(model, NAME, **ABOUT)
+    assert not list(tmp_path.iterdir())
 
 
 def test_int8_is_smaller_and_close(model, built, tmp_path, monkeypatch):
