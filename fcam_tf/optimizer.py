@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,12 @@ class _Coupled:
 
     def multiplier(self, path: str) -> float:
         """Return the factor of the learning rate for a variable."""
-        fitting = [prefix for prefix in self.multipliers if f"/{prefix}" in f"/{path}"]
+        # "dense_1" must not fit "dense_10": no number is cut in two.
+        fitting = [
+            prefix
+            for prefix in self.multipliers
+            if re.search(rf"(?:^|/){re.escape(prefix)}(?!(?<=\d)\d)", path)
+        ]
         return self.multipliers[max(fitting, key=len)] if fitting else 1.0
 
     def get_config(self) -> dict[str, Any]:
@@ -58,7 +64,9 @@ class CoupledSGD(_Coupled, keras.optimizers.SGD):
         l2: weight decay; applies to every variable that trains, biases and batch normalisation
             among them.
         multipliers: factors of the learning rate by the beginning of a name in a variable's
-            path, ``{"logits": 10.0}``; where several fit, the longest counts.
+            path, ``{"logits": 10.0}``; where several fit, the longest counts. "dense_1" fits
+            "dense_1/kernel" and "dense_1_a/kernel", not "dense_10/kernel"; "dense/" fits that
+            very name alone.
         **kwargs: those of ``keras.optimizers.SGD``.
 
     Raises:

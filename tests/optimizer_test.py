@@ -75,3 +75,23 @@ def test_round_trip():
 def test_bad_decay():
     with pytest.raises(ValueError, match="`l2`"):
         CoupledSGD(l2=-1)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path", "fits"),
+    [
+        ("dense_1", "dense_1/kernel", True),
+        ("dense_1", "dense_10/kernel", False),
+        ("dense_1", "model/dense_1/kernel", True),
+        ("dense_1", "model/dense_10/kernel", False),
+        ("v2_stack_3", "v2_stack_3_block1_deepwise/kernel", True),
+        ("v2_stack_3", "v2_stack_30_block1/kernel", False),
+        ("block", "block1_conv/kernel", True),
+        ("conv", "my_conv/kernel", False),
+        ("dense/", "dense/kernel", True),
+        ("dense/", "dense_1/kernel", False),
+        ("logits/b", "logits/bias", True),
+    ],
+)
+def test_prefixes_cut_no_number(prefix, path, fits):
+    assert CoupledSGD(multipliers={prefix: 2.0}).multiplier(path) == (2.0 if fits else 1.0)
