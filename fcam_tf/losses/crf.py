@@ -7,6 +7,10 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from fcam_tf.losses import checks
+
+METHODS = ("lattice", "exact")
+
 
 def crf_loss(
     images: Any,
@@ -56,10 +60,10 @@ def crf_loss(
     Raises:
         ValueError: a sigma or ``scale`` is not positive, or ``method`` is unknown or does not run
             on Keras's backend.
+        TypeError: a sigma or ``scale`` is no number.
         tf.errors.InvalidArgumentError: shapes do not fit, or something is NaN or infinite.
     """
-    if method not in ("lattice", "exact"):
-        raise ValueError(f"`method` must be 'lattice' or 'exact'. Received: {method!r}.")
+    checks.choice("method", method, METHODS)
     if method == "lattice" and keras.backend.backend() != "tensorflow":
         raise ValueError(
             "`method` must be 'exact' where Keras runs on another backend than TensorFlow. "
@@ -67,8 +71,7 @@ def crf_loss(
             "larger: lower the weight as much."
         )
     for name, value in (("sigma_rgb", sigma_rgb), ("sigma_xy", sigma_xy), ("scale", scale)):
-        if not 0 < value < float("inf"):
-            raise ValueError(f"`{name}` must be positive and finite. Received: {value}.")
+        checks.positive(name, value)
     probabilities = ops.cast(probabilities, "float32")
     if scale != 1.0:
         images, probabilities = _resize(images, probabilities, scale)

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from fcam_tf.losses.crf import crf_loss
+from fcam_tf.losses import checks
+from fcam_tf.losses.crf import METHODS, crf_loss
 from fcam_tf.losses.entropy import entropy
 from fcam_tf.losses.partial_cross_entropy import partial_cross_entropy
-from fcam_tf.losses.seeds import sample_seeds
+from fcam_tf.losses.seeds import check_sampling, sample_seeds
 from fcam_tf.losses.size_constraint import size_constraint
 
 TERMS = ("seeds", "crf", "size", "entropy", "classification", "masks")
@@ -50,7 +51,8 @@ class FCAMLoss:
         barrier_max: largest t.
 
     Raises:
-        ValueError: a negative weight, or an unknown term in ``windows``.
+        ValueError: an argument is out of its range, or an unknown term in ``windows``.
+        TypeError: an argument is of another type.
     """
 
     def __init__(
@@ -80,12 +82,8 @@ class FCAMLoss:
         weights = (seeds, crf, size, entropy, classification, masks)
         self.weights = dict(zip(TERMS, weights, strict=True))
         for name, weight in self.weights.items():
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"`{name}` must be a weight of 0 or more. Received: {weight!r}.")
-        unknown = set(windows or {}) - set(TERMS)
-        if unknown:
-            raise ValueError(f"`windows` names no terms: {sorted(unknown)}. There is {TERMS}.")
-        self.windows = {name: tuple(window) for name, window in (windows or {}).items()}
+            checks.weight(name, weight)
+        self.windows = _checked_windows({} if windows is None else windows)
         self.sampling = {
             "positives": positives,
             "negatives": negatives,
@@ -94,6 +92,18 @@ class FCAMLoss:
             "erosion": erosion,
             "erosion_iterations": erosion_iterations,
         }
+        check_sampling(**self.sampling)
+        positive = {
+            "sigma_rgb": sigma_rgb,
+            "sigma_xy": sigma_xy,
+            "crf_scale": crf_scale,
+            "barrier_t": barrier_t,
+            "barrier_growth": barrier_growth,
+            "barrier_max": barrier_max,
+        }
+        for name, value in positive.items():
+            checks.positive(name, value)
+        checks.choice("crf_method", crf_method, METHODS)
         self.sigma_rgb = sigma_rgb
         self.sigma_xy = sigma_xy
         self.crf_scale = crf_scale
@@ -172,3 +182,22 @@ class FCAMLoss:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> FCAMLoss:
         return cls(**config)
+
+
+def _checked_windows(windows: Any) -> dict[str, tuple[int, int | None]]:
+    if not isinstance(windows, Mapping):
+        raise TypeError(f"`windows` must map terms to (first, last) epochs. Received: {windows!r}.")
+    unknown = [name for name in windows if name not in TERMS]
+    if unknown:
+        raise ValueError(f"`windows` names no terms: {unknown}. There is {TERMS}.")
+    for name, window in windows.items():
+        if not isinstance(window, (tuple, list)) or len(window) != 2:
+            raise ValueError(
+                f"`windows` must give each term its (first, last) epoch, last None for no end. "
+                f"Received: {window!r} for {name!r}."
+            )
+        first, last = window
+        checks.whole(f"windows[{name!r}]", first, 1)
+        if last is not None:
+            checks.whole(f"windows[{name!r}]", last, first)
+    return {name: tuple(window) for name, window in windows.items()}

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf.losses import checks
+
 IGNORE = 255
 _LEVELS = 256
 _SUBLEVELS = 4096
@@ -48,24 +50,29 @@ def sample_seeds(
         (B, H, W) int32: 1 object, 0 background, `IGNORE` elsewhere.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or more pixels are to be drawn than maps of a
+            known size have.
+        TypeError: an argument is of another type.
     """
-    for argument, value in {"positives": positives, "negatives": negatives}.items():
-        if value < 1:
-            raise ValueError(f"`{argument}` must be 1 or more. Received: {value!r}.")
-    for argument, value in {"kernel": kernel, "erosion": erosion}.items():
-        if value < 1 or value % 2 == 0:
-            raise ValueError(f"`{argument}` must be an odd number of pixels. Received: {value!r}.")
-    if not 0 < negative_share <= 1:
-        raise ValueError(f"`negative_share` must be in (0, 1]. Received: {negative_share!r}.")
-    if erosion_iterations < 0:
-        raise ValueError(
-            f"`erosion_iterations` must be 0 or more. Received: {erosion_iterations!r}."
-        )
+    check_sampling(
+        positives=positives,
+        negatives=negatives,
+        kernel=kernel,
+        negative_share=negative_share,
+        erosion=erosion,
+        erosion_iterations=erosion_iterations,
+    )
     cams = ops.clip(ops.nan_to_num(ops.cast(cams, "float32"), 0.0, 1.0, 0.0), 0.0, 1.0)
     shape = ops.shape(cams)
     batch, (height, width) = shape[0], shape[1:3]
     pixels = height * width
+    if isinstance(pixels, int):
+        for name, number in (("positives", positives), ("negatives", negatives)):
+            if number > pixels:
+                raise ValueError(
+                    f"`{name}` must not exceed the number of pixels of a map. Received: {number} "
+                    f"for maps of {height}x{width}."
+                )
     scaled = ops.reshape(255.0 * cams, (batch, pixels))
     levels = ops.floor(scaled)
     counts = _histogram(ops.cast(levels, "int32"), _LEVELS)
@@ -100,6 +107,29 @@ def sample_seeds(
     )
     seeds = ops.where(background, 0, ops.where(objects, 1, IGNORE))
     return ops.cast(ops.where(ops.logical_and(background, objects), IGNORE, seeds), "int32")
+
+
+def check_sampling(
+    *,
+    positives: int,
+    negatives: int,
+    kernel: int,
+    negative_share: float,
+    erosion: int,
+    erosion_iterations: int,
+) -> None:
+    """Check the options of `sample_seeds`.
+
+    Raises:
+        ValueError: one is out of its range.
+        TypeError: one is of another type.
+    """
+    checks.whole("positives", positives, 1)
+    checks.whole("negatives", negatives, 1)
+    checks.odd("kernel", kernel)
+    checks.share("negative_share", negative_share)
+    checks.odd("erosion", erosion)
+    checks.whole("erosion_iterations", erosion_iterations, 0)
 
 
 def _otsu(counts: Any) -> Any:

@@ -98,3 +98,47 @@ def test_bad_weights(value):
 def test_unknown_terms():
     with pytest.raises(ValueError, match="colour"):
         FCAMLoss(windows={"colour": (1, 2)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("seeds", "1", TypeError),
+        ("masks", None, TypeError),
+        ("positives", 0, ValueError),
+        ("negatives", 2.5, TypeError),
+        ("kernel", 4, ValueError),
+        ("erosion", 0, ValueError),
+        ("erosion_iterations", -1, ValueError),
+        ("negative_share", 0, ValueError),
+        ("negative_share", 1.5, ValueError),
+        ("sigma_rgb", 0.0, ValueError),
+        ("sigma_xy", float("nan"), ValueError),
+        ("crf_scale", -1, ValueError),
+        ("crf_method", "dense", ValueError),
+        ("barrier_t", 0, ValueError),
+        ("barrier_growth", -1.01, ValueError),
+        ("barrier_max", "10", TypeError),
+        ("windows", [("crf", 1)], TypeError),
+    ],
+)
+def test_bad_arguments_are_refused_before_a_run(name, value, error):
+    with pytest.raises(error, match=f"`{name}` must.*Received"):
+        FCAMLoss(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("window", "error"),
+    [
+        (5, ValueError),
+        ((1,), ValueError),
+        ("12", ValueError),
+        ((0, 3), ValueError),
+        ((3, 2), ValueError),
+        ((None, 2), TypeError),
+        ((1.5, 2), TypeError),
+    ],
+)
+def test_bad_windows(window, error):
+    with pytest.raises(error, match=r"`windows.*'?crf'?"):
+        FCAMLoss(windows={"crf": window})

@@ -253,8 +253,16 @@ def test_whatever_the_map_labels_are_labels():
         ({"negative_share": 0}, "negative_share"),
         ({"negative_share": 1.1}, "negative_share"),
         ({"erosion_iterations": -1}, "erosion_iterations"),
+        ({"positives": 65}, "positives"),
+        ({"negatives": 65}, "negatives"),
     ],
 )
 def test_bad_arguments(options, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         sample_seeds(np.zeros((1, 8, 8), np.float32), 0, **options)
+
+
+def test_arguments_of_another_type():
+    with pytest.raises(TypeError, match="`positives`"):
+        sample_seeds(np.zeros((1, 8, 8), np.float32), 0, positives=1.5)
+    assert sample_seeds(np.zeros((1, 8, 8)), 0, positives=np.int64(64)).shape == (1, 8, 8)
