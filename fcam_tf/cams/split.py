@@ -56,6 +56,8 @@ class SplitClassifier:
     Attributes:
         kernel: dense kernel (C, classes) where the head is pooling and one dense layer, else None.
         num_classes: number of classes.
+        head: what gives the logits: the last dense layer, or where there is none the last operation
+            before any softmax.
 
     Raises:
         TypeError: ``model`` has no functional graph.
@@ -82,6 +84,7 @@ class SplitClassifier:
         self.num_classes = flat.outputs[0].shape[-1]
         self.taps = self._in_order([self._find(tap, model) for tap in taps] or [self._last_map()])
         self._dense, before_logits = before_probabilities(self._maker, flat.outputs[0])
+        self.head = self._dense or self._maker[id(before_logits)].operation
         self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
 
         images = flat.inputs[0]

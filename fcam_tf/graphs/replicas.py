@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
 
 def replicas() -> int:
@@ -26,3 +27,17 @@ def sum_over_replicas(x: Any) -> Any:
     if context is None:  # not in a step: Keras tries the loss once to see what it gives
         return x
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+
+def mean_over_replicas(values: Any) -> Any:
+    """Average one value per image over the whole batch, however unevenly replicas share it.
+
+    Args:
+        values: (b,) float, of this replica's images.
+
+    Returns:
+        Scalar, the same on every replica. Its gradient reaches the values of all of them, so a
+        loss made of it must be divided by `replicas`, whose gradients are added up.
+    """
+    number = ops.cast(ops.shape(values)[0], values.dtype)
+    return sum_over_replicas(ops.sum(values)) / sum_over_replicas(number)

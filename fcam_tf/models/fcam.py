@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from keras import ops
 
 from fcam_tf import cams
+from fcam_tf.cams import autodiff
 from fcam_tf.graphs import graph
-from fcam_tf.graphs.replicas import replicas
+from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, FCAMLoss
@@ -20,10 +22,10 @@ from fcam_tf.models import backbones
 from fcam_tf.models.classifier import Classifier, layers_of
 from fcam_tf.models.decoder import PREFIX, MatchSize, decoder
 from fcam_tf.models.levels import levels
-from fcam_tf.models.weights import HEAD
 
 L = keras.layers
 _OUTPUTS = ("logits", "fcam")
+_OWN_NAMES = re.compile(rf"fcam|{PREFIX}_head|{PREFIX}_(center|block\d+)_\w+")
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -36,8 +38,9 @@ class FCAM(keras.Model):
 
     One flat functional graph, compiled. ``fit`` takes batches ``(image, label)``, or ``(image,
     {"label": ..., "cam": ...})`` with stored coarse maps (B, h, w) in [0, 1] that got the image's
-    own crop and flip. Without stored maps the CAM of the very features that the decoder reads is
-    used: nothing runs twice. A label below 0 stands for the predicted class.
+    own crop and flip. Labels are (B,) or (B, 1) class numbers. Without stored maps the CAM of the
+    very features that the decoder reads is used: nothing runs twice. A label below 0 stands for
+    the predicted class, and such an image adds nothing to the classification term.
 
     Use `from_classifier`; the constructor takes over the layers of the classifier that it is given.
 
@@ -80,6 +83,7 @@ class FCAM(keras.Model):
     ) -> None:
         cam = cams.get(method, classifier, layer)
         spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
+        _check_names(classifier)
         images, logits = classifier.inputs[0], classifier.outputs[0]
         taps, skips = _skips(classifier, cam.split.taps[0], spec)
         if decoder_filters is None:
@@ -104,6 +108,8 @@ class FCAM(keras.Model):
         # Keras would take one that is an attribute for a layer of this one.
         extended = keras.Model(images, {**outputs, "features": cam.split.taps[0]})
         self._call_extended = lambda x: extended(x, training=True)
+        forward = autodiff.compiled(lambda x: self(x, training=False))
+        self._forward = lambda x: forward(x)  # noqa: PLW0108 - TensorFlow would track a function
         self._classifier = lambda: classifier
         self._classifier_config = json.dumps(keras.saving.serialize_keras_object(classifier))
         self._cam = cam
@@ -211,7 +217,7 @@ class FCAM(keras.Model):
                 f"{self.loss!r}."
             )
         targets = y if isinstance(y, Mapping) else {"label": y}
-        labels = ops.cast(targets["label"], "int32")
+        labels = _labels(targets)
         needs_cams = self.loss.weights["seeds"] > 0
         coarse = self._coarse_maps(x, labels, targets.get("cam"), y_pred) if needs_cams else None
         masks = targets.get("mask")
@@ -220,21 +226,21 @@ class FCAM(keras.Model):
                 "`y` must hold 'mask' where the loss gives masks a weight. Received: "
                 f"{', '.join(targets)}."
             )
+        masks = None if masks is None else _planes("mask", masks)
         terms = self.loss.terms(
             x, y_pred["fcam"], coarse, self.draws, self.epoch.value, masks=masks
         )
         if self.loss.weights["classification"] and self._classifier_trains():
             terms["classification"] = self.loss.weight(
                 "classification", self.epoch.value
-            ) * keras.losses.sparse_categorical_crossentropy(
-                labels, y_pred["logits"], from_logits=True
-            )
+            ) * _cross_entropy(labels, y_pred["logits"])
         total = 0.0
         for name, values in terms.items():
             if sample_weight is not None:
                 values = values * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))  # noqa: PLW2901
-            mean = ops.mean(values)
-            self._terms[name].update_state(mean)
+            mean = mean_over_replicas(values)
+            # By the size of the batch, as Keras weighs the total.
+            self._terms[name].update_state(mean, sample_weight=ops.shape(values)[0])
             total += mean
         return total / replicas()  # gradients of replicas are added up
 
@@ -282,7 +288,11 @@ class FCAM(keras.Model):
                 "`images` must have the shape (batch, height, width, 3). Received: shape "
                 f"{images.shape}. One image goes in as images[None]."
             )
-        outputs = self.predict_on_batch(images)
+        if keras.backend.backend() == "tensorflow":
+            # Under a strategy `predict_on_batch` gives the whole batch once per replica.
+            outputs = self._forward(images)
+        else:
+            outputs = self.predict_on_batch(images)
         maps = ops.convert_to_numpy(ops.softmax(outputs["fcam"]))[..., 1]
         return maps, ops.convert_to_numpy(outputs["logits"])
 
@@ -297,9 +307,19 @@ class FCAM(keras.Model):
 
         Args:
             head_only: unfreeze the linear head alone.
+
+        Raises:
+            ValueError: ``head_only`` of a classifier whose scores come from no layer with weights.
         """
+        head = self._cam.split.head
+        if head_only and not getattr(head, "weights", None):
+            raise ValueError(
+                "`head_only` needs a classifier that ends in a layer with weights, as a dense one "
+                f"is. Received one that ends in {head.name!r}. Unfreeze all of it, or set "
+                ".trainable of the layers that shall train."
+            )
         for layer in self._classifier_layers():
-            layer.trainable = layer.name == HEAD if head_only else True
+            layer.trainable = layer is head or not head_only
         self.train_function = None
 
     def save_own_variables(self, store: Any) -> None:
@@ -337,11 +357,8 @@ class FCAM(keras.Model):
         return cls(classifier, **config)
 
     def _classifier_layers(self) -> list[Any]:
-        return [
-            layer
-            for layer in self.layers
-            if not layer.name.startswith(f"{PREFIX}_") and layer.name != "fcam"
-        ]
+        own = {id(layer) for layer in self.classifier.layers}
+        return [layer for layer in self.layers if id(layer) in own]
 
     def _classifier_trains(self) -> bool:
         return any(layer.trainable_variables for layer in self._classifier_layers())
@@ -349,7 +366,7 @@ class FCAM(keras.Model):
     def _coarse_maps(self, images: Any, labels: Any, stored: Any, y_pred: Any) -> Any:
         """Return what teaches the decoder, (B, H, W) in [0, 1], without a gradient."""
         if stored is not None:
-            maps = ops.cast(stored, "float32")
+            maps = ops.cast(_planes("cam", stored), "float32")
         elif "features" in y_pred and self._cam.needs_only_features:
             maps = self._cam.from_features(y_pred["features"], labels)
         else:
@@ -377,6 +394,56 @@ class Epoch(keras.metrics.Metric):
 
     def reset_state(self) -> None:
         """Keep the number: it holds for an epoch, and evaluation in between does not change it."""
+
+
+def _check_names(classifier: keras.Model) -> None:
+    """Refuse layers that are named as the decoder's will be: Keras wants each name once."""
+    taken = [layer.name for layer in classifier.layers if _OWN_NAMES.fullmatch(layer.name)]
+    if taken:
+        raise ValueError(
+            f"`classifier` has layers with names of the decoder: {', '.join(taken)}. Rename them, "
+            "as by keras.models.clone_model(classifier, clone_function=...) and set_weights."
+        )
+
+
+def _labels(targets: Mapping[str, Any]) -> Any:
+    """Return the labels of a batch, (B,) int32."""
+    if targets.get("label") is None:
+        keys = [name for name, value in targets.items() if value is not None]
+        raise ValueError(
+            "`y` must be class numbers (B,), or hold them as 'label'; -1 stands for the predicted "
+            f"class. Received: {', '.join(keys) or None}."
+        )
+    labels = ops.cast(targets["label"], "int32")
+    shape = tuple(labels.shape)
+    if len(shape) != 1 and shape[1:] != (1,):
+        raise ValueError(
+            "`y` must give one class number for each image, (B,) or (B, 1). Received: labels of "
+            f"shape {shape}. Take the argmax of one-hot rows."
+        )
+    return ops.reshape(labels, (-1,))
+
+
+def _planes(name: str, values: Any) -> Any:
+    """Return maps that come as (B, h, w) or (B, h, w, 1) as (B, h, w)."""
+    shape = tuple(values.shape)
+    if len(shape) == 4 and shape[-1] == 1:
+        return values[..., 0]
+    if len(shape) != 3:
+        raise ValueError(
+            f"`y` must hold {name!r} as (B, h, w) or (B, h, w, 1), one value a pixel. Received: "
+            f"shape {shape}."
+        )
+    return values
+
+
+def _cross_entropy(labels: Any, logits: Any) -> Any:
+    """Return the cross-entropy of each image, (B,); 0 where no class is known."""
+    known = labels >= 0
+    losses = keras.losses.sparse_categorical_crossentropy(
+        ops.where(known, labels, 0), logits, from_logits=True
+    )
+    return ops.where(known, losses, 0.0)
 
 
 def _skips(

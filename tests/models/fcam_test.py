@@ -52,6 +52,28 @@ def test_outputs(model, classifier):
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
 
 
+def test_maps_of_a_batch_are_those_of_a_call(model):
+    for images in (IMAGES, IMAGES[:3].astype("float32"), photos(2, 48)):
+        outputs = model(images)
+        maps, logits = model.maps_and_logits(images)
+        expected = np.asarray(keras.ops.softmax(outputs["fcam"]))[..., 1]
+        np.testing.assert_allclose(maps, expected, atol=1e-6)
+        np.testing.assert_allclose(logits, outputs["logits"], atol=1e-6)
+
+
+def test_maps_in_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(8, 6, 4))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    maps, logits = model.maps_and_logits(IMAGES)
+    assert maps.dtype == "float32"
+    expected = np.asarray(keras.ops.softmax(model(IMAGES)["fcam"]))[..., 1]
+    np.testing.assert_allclose(maps, expected, atol=1e-2)
+    np.testing.assert_allclose(logits, model(IMAGES)["logits"], atol=1e-2)
+
+
 @pytest.mark.parametrize("size", [(33, 47), (8, 8), (65, 17)])
 def test_any_size(model, size):
     images = np.zeros((2, *size, 3), np.uint8)
@@ -114,6 +136,46 @@ def test_unfreezing_the_head_alone(model):
     assert {name for name in trainable if not name.startswith("decoder")} == {"logits"}
 
 
+def test_the_head_is_the_dense_layer_whatever_its_name(classifier):
+    features = classifier.get_layer("pool").output
+    named = keras.Model(
+        classifier.input, L.Dense(3, "softmax", name="predictions")(features), name="named"
+    )
+    model = FCAM.from_classifier(named, decoder_filters=(8, 6, 4))
+    model.unfreeze(head_only=True)
+    trainable = {w.path.split("/")[0] for w in model.trainable_variables}
+    assert {name for name in trainable if not name.startswith("decoder")} == {"predictions"}
+
+
+def test_without_a_head_none_is_unfrozen(classifier):
+    maps = L.Conv2D(3, 1, name="scores")(classifier.get_layer("relu2").output)
+    bare = keras.Model(classifier.input, L.GlobalAveragePooling2D(name="mean")(maps))
+    model = FCAM.from_classifier(bare, method="gradcam", decoder_filters=(8, 6, 4))
+    with pytest.raises(ValueError, match=r"`head_only`.*'mean'"):
+        model.unfreeze(head_only=True)
+
+
+def _with_a_layer_named(name):
+    x = images = L.Input((32, 32, 3))
+    for n, width in enumerate((4, 6)):
+        x = L.Conv2D(width, 3, 2, padding="same", name=f"conv{n}")(x)
+    x = L.Conv2D(8, 3, 2, padding="same", name=name)(x)
+    return keras.Model(images, L.Dense(3, name="logits")(L.GlobalAveragePooling2D()(x)))
+
+
+def test_a_classifier_s_layers_are_told_by_being_its_own():
+    model = FCAM.from_classifier(_with_a_layer_named("decoder_conv"), decoder_filters=(8, 6, 4))
+    assert not model.get_layer("decoder_conv").trainable
+    assert all(w.path.startswith("decoder_") for w in model.trainable_variables)
+    assert not model.classifier.trainable_variables
+
+
+@pytest.mark.parametrize("name", ["fcam", "decoder_head", "decoder_block1_conv1"])
+def test_names_of_the_decoder_are_refused_in_a_classifier(name):
+    with pytest.raises(ValueError, match=f"`classifier`.*{name}.*Rename"):
+        FCAM.from_classifier(_with_a_layer_named(name), decoder_filters=(8, 6, 4))
+
+
 def test_the_online_map_is_that_of_the_method(model, classifier):
     y_pred = model(IMAGES, training=True)
     found = model._coarse_maps(IMAGES, LABELS, None, y_pred)
@@ -160,6 +222,64 @@ def test_the_total_is_the_sum_of_its_terms(model):
     terms = {"seeds_loss", "crf_loss", "size_loss", "entropy_loss"}
     assert set(logs) == {"loss", *terms}
     np.testing.assert_allclose(logs["loss"], sum(logs[name][0] for name in terms), rtol=1e-5)
+
+
+def test_terms_add_up_when_the_last_batch_is_short(model):
+    compiled(model, crf=1e-5, size=0.3)
+    logs = model.fit(IMAGES, LABELS, batch_size=3, verbose=0).history
+    terms = ("seeds_loss", "crf_loss", "size_loss")
+    np.testing.assert_allclose(logs["loss"], sum(logs[name][0] for name in terms), rtol=1e-5)
+
+
+def test_predicted_classes_do_not_train_the_head(model):
+    model.unfreeze()
+    compiled(model, crf=0, size=1e-3, seeds=0)
+
+    def loss(labels):
+        logs = model.test_on_batch(IMAGES, labels, return_dict=True)
+        return logs["classification_loss"]
+
+    known = np.array([0, 1])
+    expected = keras.losses.sparse_categorical_crossentropy(
+        known, model(IMAGES)["logits"][:2], from_logits=True
+    )
+    found = loss(np.array([*known, -1, -1]))
+    np.testing.assert_allclose(found, np.sum(expected) / 4, rtol=1e-5)
+    assert loss(np.full(4, -1)) == 0
+    before = model.get_layer("logits").get_weights()[0]
+    assert np.isfinite(model.fit(IMAGES, np.full(4, -1), verbose=0).history["loss"]).all()
+    np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], before)
+
+
+def test_labels_and_maps_may_come_as_columns(model):
+    compiled(model, crf=0, size=0, masks=1.0)
+    planes = np.arange(4 * 64, dtype="float32").reshape(4, 8, 8) % 64 / 64
+    masks = np.zeros((4, 32, 32), np.uint8)
+    flat = {"label": LABELS, "cam": planes, "mask": masks}
+    columns = {"label": LABELS[:, None], "cam": planes[..., None], "mask": masks[..., None]}
+    state = np.array(model.draws.state)
+    losses = []
+    for targets in (flat, columns):
+        model.draws.state.assign(state)
+        losses.append(model.test_on_batch(IMAGES, targets))
+    np.testing.assert_array_equal(*losses)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (None, "`y` must be class numbers.*Received: None"),
+        ({"cam": np.zeros((4, 8, 8))}, "as 'label'.*Received: cam"),
+        (np.eye(4)[LABELS], r"`y` must give one class number.*\(None, 4\).*argmax"),
+        (np.zeros((4, 1, 1)), "`y` must give one class number"),
+        ({"label": LABELS, "cam": np.zeros((4, 8, 8, 3))}, "`y` must hold 'cam'"),
+        ({"label": LABELS, "cam": np.zeros((4, 64))}, "`y` must hold 'cam'"),
+    ],
+)
+def test_bad_targets(model, targets, message):
+    compiled(model, crf=0, size=0, eagerly=False)
+    with pytest.raises(ValueError, match=message):
+        model.fit(IMAGES, targets, verbose=0)
 
 
 def test_graph_and_eager_steps_agree(classifier):
@@ -326,7 +446,7 @@ REPLICAS = """
 import contextlib, json, sys
 import numpy as np, keras, tensorflow as tf
 
-number = int(sys.argv[1])
+number, images, batch = map(int, sys.argv[1:])
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number)
 from fcam_tf.losses import FCAMLoss
@@ -341,24 +461,34 @@ with scope:
     model = FCAM.from_classifier(tiny_classifier(size=32), decoder_filters=(8, 6, 4))
     # All of the object region and all of the background's pool are drawn: chance has no say.
     every = {"positives": 600, "negatives": 600, "kernel": 1, "erosion": 1, "negative_share": 0.5}
+    model.unfreeze(head_only=True)
     model.compile(CoupledSGD(0.05, l2=1e-4), FCAMLoss(crf=1e-6, **every))
+    inside = model.maps_and_logits(photos(5))
+outside = model.maps_and_logits(photos(5))
+same = all(np.array_equal(a, b) for a, b in zip(inside, outside))
+plain = model(photos(5))["fcam"]
+error = float(np.abs(outside[0] - keras.ops.softmax(plain)[..., 1]).max())
 cams = np.arange(8 * 32 * 32, dtype="float32").reshape(8, 32, 32) % 1024 / 4000
 for n in range(8):
     cams[n, 16:, : 2 * n + 3] = 1
 batches = tf.data.Dataset.from_tensor_slices(
-    (photos(8).astype("float32"), {"label": np.zeros(8), "cam": cams})
-).batch(8).repeat()
-fitted = model.fit(batches, epochs=3, steps_per_epoch=1, verbose=0, shuffle=False)
+    (photos(8).astype("float32"), {"label": np.arange(8) % 4 - 1, "cam": cams})
+).take(images).batch(batch)
+fitted = model.fit(batches, epochs=3, verbose=0, shuffle=False)
 kernels = [float(np.linalg.norm(w.numpy())) for w in model.trainable_variables]
-print(json.dumps({"history": fitted.history, "kernels": kernels}))
+shape = outside[0].shape
+print(json.dumps(
+    {"history": fitted.history, "kernels": kernels, "shape": shape, "error": error, "same": same}
+))
 """
 
 
-def test_two_replicas_train_as_one_device():
+@pytest.mark.parametrize(("images", "batch"), [(8, 8), (7, 4)])
+def test_two_replicas_train_as_one_device(images, batch):
     found = []
     for number in (1, 2):
         run = subprocess.run(
-            [sys.executable, "-c", REPLICAS, str(number)],
+            [sys.executable, "-c", REPLICAS, *map(str, (number, images, batch))],
             capture_output=True,
             text=True,
             check=False,
@@ -366,7 +496,12 @@ def test_two_replicas_train_as_one_device():
         assert run.returncode == 0, run.stderr
         found.append(json.loads(run.stdout.splitlines()[-1]))
     one, two = found
-    assert set(one["history"]) == {"loss", "seeds_loss", "crf_loss", "size_loss"}
+    terms = {"seeds_loss", "crf_loss", "size_loss", "classification_loss"}
+    assert set(one["history"]) == {"loss", *terms}
+    for run in found:
+        assert run["shape"] == [5, 32, 32]
+        assert run["error"] < 1e-5
+        assert run["same"]
     for name, values in one["history"].items():
         np.testing.assert_allclose(two["history"][name], values, rtol=1e-4)
     np.testing.assert_allclose(two["kernels"], one["kernels"], rtol=1e-4)
