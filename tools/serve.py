@@ -9,6 +9,7 @@ is in the SavedModel and nothing of ours. For one machine and a trial: no batchi
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -31,8 +32,8 @@ def answer(signatures: Mapping[str, Any], request: Any) -> dict[str, Any]:
 
     Args:
         signatures: of the SavedModel, each with one input.
-        request: ``{"signature_name": ..., "instances": [...]}``, or ``"inputs"`` for columns;
-            binary values are ``{"b64": ...}``.
+        request: ``{"signature_name": ..., "instances": [...]}``, or ``"inputs"`` for columns, or
+            the bytes of its JSON; binary values are ``{"b64": ...}``.
 
     Returns:
         ``{"predictions": [{output: value}, ...]}``, one for each instance, or for columns
@@ -42,11 +43,13 @@ def answer(signatures: Mapping[str, Any], request: Any) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, ValueError, tf.errors.InvalidArgumentError: a bad request.
     """
+    if isinstance(request, bytes):  # sent as another type of content, as curl does
+        request = json.loads(request)
     if not isinstance(request, dict):
         raise TypeError(f"a request must be a JSON object. Received: {type(request).__name__}.")
     if ("instances" in request) == ("inputs" in request):
         raise ValueError(
-            f"a request must have one of `instances` and `inputs`. Received: {', '.join(request)}."
+            f"a request must have one of `instances` and `inputs`. Received: {list(request)}."
         )
     signature = signatures[request.get("signature_name", "serving_default")]
     ((key, spec),) = signature.structured_input_signature[1].items()

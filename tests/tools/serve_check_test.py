@@ -92,6 +92,8 @@ def test_columns_are_those_of_the_rows(signatures):
     rows = serve.answer(signatures, {**body, "instances": files})["predictions"]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     assert serve.answer(signatures, {**body, "inputs": files}) == {"outputs": columns}
+    text = json.dumps({**body, "inputs": files}).encode()
+    assert serve.answer(signatures, text) == {"outputs": columns}
     named = {"image_bytes": files}
     assert serve.answer(signatures, {**body, "inputs": named}) == {"outputs": columns}
 
@@ -101,6 +103,7 @@ def test_columns_are_those_of_the_rows(signatures):
     [
         ([], "JSON object"),
         ("text", "JSON object"),
+        (b"text", "."),
         ({}, "one of `instances` and `inputs`"),
         ({"instances": [], "inputs": []}, "one of `instances` and `inputs`"),
         ({"signature_name": "serve_uint8", "instances": [[[[0, 256, 7]]]]}, "from 0 to 256"),
