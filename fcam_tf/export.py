@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def export(
 
     Args:
         model: the F-CAM.
-        path: folder to make, by TF Serving's convention a number: ``serving/1``.
+        path: folder to make, such as ``serving/fcam/1``: below a model's folder TF Serving finds
+            versions only by numbers. Another name is warned of.
         threshold: what counts as object; None for the model's own.
         warmup: add requests that TF Serving runs before it takes others.
 
@@ -125,6 +127,12 @@ def export(
         archive.write_out(str(place), verbose=False)
         if warmup:
             _write_warmup(place / WARMUP, path.resolve().parent.name, size)
+    if not (path.name.isascii() and path.name.isdigit()):
+        warnings.warn(
+            f"TF Serving will not find {path}: a version's folder must be a number, such as "
+            f"{path.with_name('1')}.",
+            stacklevel=2,
+        )
     return path
 
 

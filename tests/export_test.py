@@ -303,6 +303,14 @@ def test_nothing_half_is_left_behind(model, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["latest", "v1", "1.5", "²"])
+def test_a_folder_that_tf_serving_will_not_find_is_warned_of(model, tmp_path, name):
+    with pytest.warns(UserWarning, match="must be a number") as told:
+        export(model, tmp_path / name, warmup=False)
+    assert [warning.filename for warning in told] == [__file__]
+    assert (tmp_path / name / "saved_model.pb").exists()
+
+
 def test_bad_arguments(model, served):
     with pytest.raises(FileExistsError):
         export(model, served)

@@ -19,7 +19,8 @@ name, or a file that ends with .tflite (LiteRT) or .onnx (needs pip install 'fca
 The SavedModel holds core TensorFlow operations only, so that any server runs it. Signatures:
 serving_default (images: float, any size), serve_uint8, serve_bytes (image_bytes: JPEG or PNG).
 They give heatmap, label, score, logits and boxes; serve_bytes also mask_bytes, a PNG file of the
-photo's size. A file gives heatmap, label, score and logits, and leaves boxes to the application.
+photo's size, and sees photos as fcam localize does: upright, transparency on white. A file gives
+heatmap, label, score and logits, and leaves boxes to the application.
 
 Examples:
   fcam export efficientnetlite_b0_cam serving/fcam/1
