@@ -82,7 +82,8 @@ class StopOnNaN(keras.callbacks.Callback):
     """End training at the first loss that is no number, and say which and when."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        for name, value in (logs or {}).items():
+        # The total last: it is no number wherever one of its terms is none.
+        for name, value in sorted((logs or {}).items(), key=lambda item: item[0] == "loss"):
             if not np.isfinite(value):
                 step = int(self.model.optimizer.iterations)
                 raise TrainingDivergedError(

@@ -93,6 +93,8 @@ class Recipe:
                 value = text
             key, _, inner = key.partition(".")
             lookup(values, key, "setting")
+            if inner and not isinstance(values[key], dict):
+                raise ValueError(f"`{key}` holds one value, no settings. Received: {setting!r}.")
             if inner:
                 value = {**values[key], inner: value}
             values[key] = value
@@ -201,7 +203,10 @@ class FCAMRecipe(Recipe):
         options = FCAMLoss().get_config()
         for name in self.loss:
             lookup(options, name, "setting of loss")
-        FCAMLoss(**self.loss)
+        try:
+            FCAMLoss(**self.loss)
+        except TypeError as error:
+            raise ValueError(f"`loss` holds a value of another type: {error}") from None
 
     @property
     def filters(self) -> tuple[int, ...] | None:

@@ -47,7 +47,7 @@ class RunFolder:
     ``run.json`` (settings and environment), ``metrics.csv`` (a row for each epoch),
     ``best.keras``, and while the run is not finished ``state.json`` with the weights of the last
     epoch. ``state.json`` is replaced in one step, last: a run killed at any moment goes on from
-    the last finished epoch.
+    the last finished epoch, and what it left half done is put right when it is opened again.
 
     Args:
         folder: the folder; made if it is not there.
@@ -66,8 +66,8 @@ class RunFolder:
         self.epochs = epochs
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = json.loads(json.dumps(settings))
-        about = self.folder / "run.json"
-        if about.exists():
+        about, path = self.folder / "run.json", self.folder / _STATE
+        if about.exists() and path.exists():  # else nothing has been reached that could be lost
             before = json.loads(about.read_text("utf-8"))["settings"]
             changed = differing_keys(before, settings)
             if changed:
@@ -78,8 +78,12 @@ class RunFolder:
         else:
             text = json.dumps({"settings": settings, "environment": environment()}, indent=2)
             write_atomically(about, text.encode())
-        path = self.folder / _STATE
         self.state = State(**json.loads(path.read_text("utf-8"))) if path.exists() else State()
+        for stray in self.folder.glob("epoch*.weights.h5"):
+            if stray.name != self.state.weights:
+                stray.unlink()
+        if self.state.history:
+            self._write_table()
 
     @property
     def finished(self) -> bool:

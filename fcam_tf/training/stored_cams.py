@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from filelock import FileLock
 
 from fcam_tf.atomic import replacing, write_atomically
 from fcam_tf.cams.base import CAM
@@ -41,7 +42,8 @@ def stored_cams(
     that the method gives it: 28 x 28 for the paper's backbones and 224 x 224 pixels.
 
     The folder gets ``cams.json`` and one TFRecord file for every 64 images, each written whole or
-    not at all: after a stop only what is missing is computed.
+    not at all: after a stop only what is missing is computed. Of several runs that share a folder
+    one computes, and the others wait for it.
 
     Args:
         cam: any method, the slow ones too.
@@ -62,7 +64,15 @@ def stored_cams(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, {**about, "size": size, "images": list(split.ids), "labels": list(split.labels)})
+    about = {**about, "size": size, "images": list(split.ids), "labels": list(split.labels)}
+    with FileLock(folder / "cams.lock"):
+        _claim(folder, about)
+        return _maps(cam, split, folder, size=size, batch_size=batch_size, verbose=verbose)
+
+
+def _maps(
+    cam: CAM, split: Split, folder: Path, *, size: int, batch_size: int, verbose: Any
+) -> np.ndarray:
     shards = [
         (folder / f"cams-{start // _SHARD:05}.tfrecord", range(start, min(start + _SHARD, stop)))
         for stop in [len(split)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from numpy.typing import ArrayLike
 
 from fcam_tf import cams
 from fcam_tf.baselines import Baseline
-from fcam_tf.data import Split, training_dataset
+from fcam_tf.data import Split, evaluation_dataset, training_dataset
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD
 from fcam_tf.training.callbacks import KeepBest, Schedule, StopOnNaN, TrainingDivergedError
+from fcam_tf.training.checks import check_batches, check_labels, check_maps, check_precision
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
 from fcam_tf.training.run import RunFolder
@@ -28,6 +30,8 @@ from fcam_tf.training.tensorboard import tensorboard
 from fcam_tf.training.validation import MapsAndLogits, Validation
 
 Splits = tuple[Split, Split | None]
+# Of a layer's configuration what its outputs do not depend on.
+_NO_PART = ("name", "seed", "trainable", "dtype")
 
 
 def fit_classifier(
@@ -49,7 +53,7 @@ def fit_classifier(
 
     Args:
         classifier: a `Classifier`, also one with a baseline, or any functional Keras model that
-            gives logits.
+            gives logits or ends in a softmax.
         train: images and labels.
         validation: what to select by; None keeps the last epoch.
         recipe: everything else.
@@ -63,12 +67,18 @@ def fit_classifier(
         The run; ``run.best`` is the file of the chosen model.
 
     Raises:
-        ValueError: labels that are no classes of the model, or a split without what
-            ``recipe.select`` needs.
+        TypeError: ``classifier`` is an F-CAM.
+        ValueError: labels that are no classes of the model, a split without what ``recipe.select``
+            needs, another precision than the recipe's, or batches that cannot be shared by all
+            devices.
         RunChangedError: ``out`` holds another run.
         TrainingDivergedError: a loss was no number.
     """
-    _check_labels(train, classifier.output_shape[-1])
+    if isinstance(classifier, FCAM):
+        raise TypeError(
+            "`classifier` must be a classifier. Received an F-CAM: give its .classifier."
+        )
+    check_labels(train, classifier.output_shape[-1])
     if isinstance(classifier, Classifier):
         classifier.unfreeze()
         classifier.input_size = recipe.crop
@@ -77,10 +87,15 @@ def fit_classifier(
         fast = backbones.get(classifier.backbone).fast_learners
     else:
         fast = ()
-    multipliers = dict.fromkeys((*fast, classifier.layers[-1].name), recipe.head_ratio)
+    head = next(layer for layer in reversed(classifier.layers) if layer.weights)
+    multipliers = dict.fromkeys((*fast, head.name), recipe.head_ratio)
+    last = classifier.layers[-1]
+    softmax = isinstance(last, keras.layers.Softmax) or (
+        getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
+    )
     classifier.compile(
         optimizer=_optimizer(recipe, {} if recipe.train == "head" else multipliers),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax),
         metrics=["accuracy"],
     )
     cam = cams.get(method, classifier)
@@ -138,7 +153,7 @@ def fit_fcam(
     model.input_size = model.inputs[0].shape[1] or recipe.crop
     model.compile(optimizer=_optimizer(recipe, {}), loss=FCAMLoss(**recipe.loss))
     if knows_classes(model, train):
-        _check_labels(train, model.num_classes, lowest=-1)
+        check_labels(train, model.num_classes, lowest=-1)
     else:
         train = dataclasses.replace(train, labels=np.full(len(train), -1))
     about = {
@@ -173,8 +188,14 @@ def knows_classes(model: keras.Model, split: Split) -> bool:
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Return a hash of all weights of a model, by which files made with it are told."""
+    """Return a hash of weights and layers of a model, by which files made with it are told.
+
+    Names do not count: Keras numbers layers anew in each process.
+    """
     digest = hashlib.sha256()
+    for layer in model.layers:
+        config = {k: v for k, v in layer.get_config().items() if k not in _NO_PART}
+        digest.update(f"{type(layer).__name__} {json.dumps(config, default=str)}".encode())
     for weight in model.get_weights():
         digest.update(str(weight.shape).encode())
         digest.update(np.ascontiguousarray(weight).tobytes())
@@ -200,12 +221,7 @@ def _open_run(
     settings: dict[str, Any],
 ) -> RunFolder:
     train, validation = splits
-    if recipe.mixed_precision != (model.compute_dtype == "float16"):
-        raise ValueError(
-            f"`recipe.mixed_precision` is {recipe.mixed_precision}, but the model computes in "
-            f"{model.compute_dtype}. Call keras.config.set_dtype_policy('mixed_float16') before "
-            "the model is built, or leave the setting out."
-        )
+    check_precision(model, recipe.mixed_precision)
     return RunFolder(
         out,
         settings
@@ -233,18 +249,27 @@ def _fit(
     verbose: Any,
 ) -> RunFolder:
     train, validation = splits
-    validate, known = None, knows_classes(model, train)
-    if validation is not None:
-        scorer = Validation(validation, recipe.crop)
-        if recipe.select not in scorer.scores or (recipe.select == "accuracy" and not known):
-            raise ValueError(
-                f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no "
-                f"truth; it allows {', '.join(scorer.scores)}. Choose one of them, or give no "
-                "validation split to keep the last epoch."
-            )
-        validate = lambda: scorer(maps_and_logits, known)  # noqa: E731
+    known = knows_classes(model, train)
+
+    def checked(images: Any, labels: Any = None) -> Any:
+        found = maps_and_logits(images, labels)
+        check_maps(found, model.optimizer.iterations)
+        return found
+
+    if validation is None:
+        probe, _ = next(iter(evaluation_dataset(train.subset([0]), size=recipe.crop)))
+
+        def validate() -> dict[str, float]:
+            checked(probe)
+            return {}
+    else:
+        validate = _scores(checked, validation, recipe, known)
+    check_batches(len(train), recipe.batch_size)
     run.restore(model)
+    plot = run.folder / "convergence.png"
     if run.finished:
+        if not plot.exists():  # killed between the last epoch and its plot
+            draw_convergence(run.state.history, run.state.best, plot)
         return run
     dataset = training_dataset(
         train,
@@ -276,26 +301,30 @@ def _fit(
         )
     except (TrainingDivergedError, tf.errors.InvalidArgumentError) as error:
         if isinstance(error, tf.errors.OpError):
-            # The CRF operation refuses maps that are no numbers before any loss shows it.
-            if "NaN" not in error.message:
+            # The CRF operation refuses what is no number before any loss shows it.
+            if "NaN" not in error.message or "the image holds" in error.message:
                 raise
             step = int(model.optimizer.iterations) + 1
             error = f"The maps are no numbers at step {step}. {TrainingDivergedError.ADVICE}"
         raise TrainingDivergedError(
             f"{error} {run.folder} keeps epoch {run.state.epoch} and the best model so far."
         ) from None
-    draw_convergence(run.state.history, run.state.best, run.folder / "convergence.png")
+    draw_convergence(run.state.history, run.state.best, plot)
     return run
 
 
-def _check_labels(split: Split, num_classes: int, lowest: int = 0) -> None:
-    wrong = np.flatnonzero((split.labels < lowest) | (split.labels >= num_classes))
-    if wrong.size:
-        index = int(wrong[0])
+def _scores(
+    maps_and_logits: MapsAndLogits, validation: Split, recipe: Recipe, known: bool
+) -> Callable[[], dict[str, float]]:
+    """Return what scores the model, or refuse a split that cannot select."""
+    scorer = Validation(validation, recipe.crop)
+    if recipe.select not in scorer.scores or (recipe.select == "accuracy" and not known):
         raise ValueError(
-            f"`labels` must lie in [{lowest}, {num_classes}), the classes of the model. "
-            f"{split.ids[index]} of {split.name!r} has {split.labels[index]}."
+            f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no "
+            f"truth; it allows {', '.join(scorer.scores)}. Choose one of them, or give no "
+            "validation split to keep the last epoch."
         )
+    return lambda: scorer(maps_and_logits, known)
 
 
 def _describe(split: Split) -> dict[str, Any]:

@@ -74,6 +74,13 @@ def test_without_scores_the_last_epoch_is_kept(tmp_path):
     np.testing.assert_array_equal(keras.models.load_model(run.best)(IMAGES), model(IMAGES))
 
 
+def test_nan_is_told_by_its_term():
+    stop = StopOnNaN()
+    stop.set_model(small())
+    with pytest.raises(TrainingDivergedError, match="size_loss is nan"):
+        stop.on_train_batch_end(0, {"crf_loss": 1.0, "loss": np.nan, "size_loss": np.nan})
+
+
 def test_nan_stops_and_says_where():
     model = small()
     images = np.concatenate([IMAGES, np.full((2, 32, 32, 3), np.nan)])

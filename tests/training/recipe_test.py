@@ -65,6 +65,8 @@ def test_settings_change_a_copy():
         ("select=IoU", "`select`"),
         ("cams=offline", "`cams`"),
         ("loss.colour=1", "colour"),
+        ("epochs.x=3", "`epochs` holds one value"),
+        ("loss.crf=abc", "`loss` holds a value of another type"),
     ],
 )
 def test_bad_settings(setting, message):

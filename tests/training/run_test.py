@@ -25,7 +25,9 @@ def test_a_new_folder_says_what_it_is(tmp_path):
 
 
 def test_other_settings_are_refused(tmp_path):
-    RunFolder(tmp_path, {"x": 1, "y": 2, "z": 3}, 3)
+    run = RunFolder(tmp_path, {"x": 5}, 3)
+    run = RunFolder(tmp_path, {"x": 1, "y": 2, "z": 3}, 3)  # nothing has been reached yet
+    run.save_epoch(model(), 0, {}, best=True)
     with pytest.raises(RunChangedError, match="x, z"):
         RunFolder(tmp_path, {"x": 2, "y": 2}, 3)
 
@@ -62,6 +64,16 @@ def test_epochs_are_kept(tmp_path):
         "run.json",
         "state.json",
     ]
+
+
+def test_what_a_kill_left_is_put_right(tmp_path):
+    net, run = model(), RunFolder(tmp_path, {}, 2)
+    run.save_epoch(net, 0, {"val_PxAP": 5.0}, best=True)
+    (tmp_path / "metrics.csv").unlink()
+    (tmp_path / "epoch1.weights.h5").write_bytes(b"of an epoch that did not count")
+    RunFolder(tmp_path, {}, 2)
+    assert "5.0" in (tmp_path / "metrics.csv").read_text()
+    assert [path.name for path in tmp_path.glob("epoch*")] == ["epoch0.weights.h5"]
 
 
 def test_finished(tmp_path):

@@ -1,8 +1,10 @@
 import dataclasses
 import sys
+import threading
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from fcam_tf import cams
 from fcam_tf.data import evaluation_dataset
@@ -91,4 +93,19 @@ def test_a_folder_that_cannot_be_written(splits, classifier, tmp_path, monkeypat
     monkeypatch.setattr(tf.io.TFRecordWriter, "write", full)
     with pytest.raises(OSError, match="No space left"):
         stored_cams(cams.get("cam", classifier), splits[0], tmp_path, {}, size=64, verbose=0)
-    assert [path.name for path in tmp_path.iterdir()] == ["cams.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cams.json", "cams.lock"]
+
+
+def test_runs_that_share_a_folder_wait_for_each_other(splits, classifier, tmp_path):
+    cam, found = Counting(cams.get("cam", classifier)), []
+    arguments = (cam, splits[0], tmp_path, {})
+    other = threading.Thread(
+        target=lambda: found.append(stored_cams(*arguments, size=64, verbose=0))
+    )
+    with FileLock(tmp_path / "cams.lock"):  # as the other run would
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        assert cam.seen == 0
+    other.join(60)
+    assert len(found[0]) == len(splits[0])

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from fcam_tf import training
+from fcam_tf.graphs.layers import FreezableDropout
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.training import ClassifierRecipe, FCAMRecipe
+from fcam_tf.training.checks import check_batches
 from fcam_tf.training.trainer import fingerprint, knows_classes
 from tests.models.tiny import tiny_classifier
 
@@ -181,6 +183,107 @@ def test_divergence_stops_and_keeps_the_last_epoch(fcam, splits, tmp_path, crf):
     with pytest.raises(training.TrainingDivergedError, match=r"step \d.*keeps epoch 0"):
         fit_fcam(fcam, splits, tmp_path, recipe)
     assert keras.models.load_model(tmp_path / "best.keras") is not None
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_divergence_in_the_last_step_of_an_epoch(fcam, splits, tmp_path, validated):
+    # One step an epoch: its loss is a number, and what it leaves behind is not.
+    recipe = dataclasses.replace(
+        DECODER, batch_size=12, learning_rate=1e30, loss={"crf": 0.0, "erosion": 3}
+    )
+    train, val = splits
+    with pytest.raises(training.TrainingDivergedError, match=r"after step 1\..*keeps epoch 0"):
+        fit_fcam(fcam, (train, val if validated else None), tmp_path, recipe)
+    best = keras.models.load_model(tmp_path / "best.keras")
+    assert np.isfinite(best(np.zeros((1, 32, 32, 3)))["fcam"]).all()
+
+
+def test_killed_before_the_plot(fcam, splits, tmp_path):
+    recipe = dataclasses.replace(DECODER, epochs=1)
+    fit_fcam(fcam, splits, tmp_path, recipe)
+    (tmp_path / "convergence.png").unlink()
+    fit_fcam(fcam, splits, tmp_path, recipe)
+    assert (tmp_path / "convergence.png").exists()
+
+
+class Stop(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_classifier_with_dropout_goes_on_to_the_same_result(splits, tmp_path):
+    def build():
+        keras.utils.set_random_seed(0)
+        tiny = tiny_classifier(classes=5)
+        x = FreezableDropout(0.5, name="drop")(tiny.get_layer("pool").output)
+        return keras.Model(tiny.inputs, keras.layers.Dense(5, name="logits")(x), name="tiny")
+
+    def fit(out, *callbacks):
+        run = training.fit_classifier(
+            build(), *splits, CLASSIFIER, tmp_path / out, callbacks=callbacks, verbose=0
+        )
+        return [row["loss"] for row in run.state.history[1:]]
+
+    whole = fit("whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit("stopped", Stop())
+    assert fit("stopped") == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_classifier_that_ends_in_a_softmax(splits, tmp_path):
+    recipe, losses = dataclasses.replace(CLASSIFIER, epochs=1), []
+    for out in ("logits", "softmax"):
+        keras.utils.set_random_seed(3)
+        model = tiny_classifier(classes=5)
+        if out == "softmax":
+            model = keras.Model(model.inputs, keras.layers.Softmax(name="p")(model.outputs[0]))
+        run = training.fit_classifier(model, *splits, recipe, tmp_path / out, verbose=0)
+        losses.append(run.state.history[1]["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_an_fcam_is_no_classifier(fcam, splits, tmp_path):
+    with pytest.raises(TypeError, match=r"\.classifier"):
+        training.fit_classifier(fcam, *splits, CLASSIFIER, tmp_path)
+
+
+def test_fingerprints_tell_graphs_apart_and_not_names():
+    models = [Classifier("mobilenet_v3_large", 3, weights=None, output_stride=s) for s in (16, 32)]
+    models[1].set_weights(models[0].get_weights())
+    assert fingerprint(models[0]) != fingerprint(models[1])
+    copy = Classifier.from_config({**models[0].get_config(), "name": "other"})
+    copy.set_weights(models[0].get_weights())
+    assert fingerprint(copy) == fingerprint(models[0])
+
+
+def test_what_a_run_starts_from_is_part_of_it(classifier, splits, tmp_path):
+    recipe = dataclasses.replace(CLASSIFIER, epochs=1)
+    for weights in ("imagenet", "none"):
+        arguments = (classifier, *splits, recipe, tmp_path)
+        if weights == "imagenet":
+            training.fit_classifier(*arguments, about={"weights": weights}, verbose=0)
+        else:
+            with pytest.raises(training.RunChangedError, match="weights"):
+                training.fit_classifier(*arguments, about={"weights": weights}, verbose=0)
+
+
+def test_batches_that_cannot_be_shared(monkeypatch):
+    monkeypatch.setattr("fcam_tf.training.checks.replicas", lambda: 2)
+    check_batches(8, 4)
+    check_batches(6, 4)
+    for images, batch_size in ((9, 3), (5, 4)):
+        with pytest.raises(ValueError, match=f"2 devices.*Received: {batch_size}, of {images}"):
+            check_batches(images, batch_size)
+
+
+def test_half_precision_must_be_all_or_nothing(splits, tmp_path):
+    half = Classifier("mobilenet_v3_large", 5, weights=None, dtype="mixed_float16")
+    model = FCAM.from_classifier(half, decoder_filters=(8, 8, 8, 4, 4))
+    for mixed in (True, False):
+        recipe = dataclasses.replace(DECODER, mixed_precision=mixed)
+        with pytest.raises(ValueError, match="its layers in float16, float32"):
+            fit_fcam(model, splits, tmp_path, recipe)
 
 
 def test_mixed_precision(splits, tmp_path):
