@@ -288,8 +288,9 @@ class FCAM(keras.Model):
                 "`images` must have the shape (batch, height, width, 3). Received: shape "
                 f"{images.shape}. One image goes in as images[None]."
             )
-        if keras.backend.backend() == "tensorflow":
-            # Under a strategy `predict_on_batch` gives the whole batch once per replica.
+        strategy = getattr(self, "distribute_strategy", None)  # under TensorFlow alone
+        if strategy and strategy.num_replicas_in_sync > 1:
+            # There `predict_on_batch` gives the whole batch once per replica.
             outputs = self._forward(images)
         else:
             outputs = self.predict_on_batch(images)
