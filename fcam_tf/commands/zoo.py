@@ -27,8 +27,8 @@ _DETAILS = """\
   fcam zoo show NAME            the card: architecture, training, scores, licence, weights
   fcam zoo verify [NAME...]     hash, rebuild and stored answer of models (default: all trained);
                                 with --data also the scores that were measured on that data set
-  fcam zoo make NAME            train a classifier and its decoder, choose the threshold by the boxes
-                                of val, if any, measure on test, write the entry; NAME is
+  fcam zoo make NAME            train a classifier and its decoder, choose the threshold by the
+                                boxes of val, if any, measure on test, write the entry; NAME is
                                 <backbone>_<method>, perhaps with .<data set>
 
 Models come with the package, from the folder or address that the environment variable FCAM_ZOO
