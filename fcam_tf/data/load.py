@@ -45,7 +45,7 @@ def find_root(data: str | Path) -> Path:
     """The folder of a data set, which is written first if it does not come as one."""
     name = str(data)
     if name == SHAPES or name.startswith(TFDS):
-        cache = Path(os.environ.get("FCAM_CACHE", Path.home() / ".cache" / "fcam_tf"))
+        cache = Path(os.environ.get("FCAM_CACHE") or Path.home() / ".cache" / "fcam_tf")
         root = cache / name.removeprefix(TFDS)
         if not root.is_dir():
             write_shapes(root) if name == SHAPES else write_tfds(name, root, download=True)
