@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from fcam_tf import baselines
-from fcam_tf.graphs.replicas import replicas
+from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.models import backbones
 from fcam_tf.models.weights import ATTENTION, HEAD
 
@@ -189,7 +189,8 @@ class Classifier(keras.Model):
             values = self._losses_of(y_pred["maps"], y_pred["outputs"][1:], labels)
             if sample_weight is not None:
                 values = values * sample_weight
-            total += ops.mean(values) / replicas()  # gradients of replicas are added up
+            # Divided, since gradients of replicas are added up.
+            total += mean_over_replicas(values) / replicas()
         return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:

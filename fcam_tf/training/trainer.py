@@ -88,7 +88,7 @@ def fit_classifier(
     else:
         fast = ()
     head = next(layer for layer in reversed(classifier.layers) if layer.weights)
-    multipliers = dict.fromkeys((*fast, head.name), recipe.head_ratio)
+    multipliers = dict.fromkeys((*fast, f"{head.name}/"), recipe.head_ratio)
     last = classifier.layers[-1]
     softmax = isinstance(last, keras.layers.Softmax) or (
         getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
