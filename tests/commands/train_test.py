@@ -91,7 +91,7 @@ def test_a_baseline_by_name_teaches_by_its_own_map(data, tmp_path, capfd):
     assert json.loads((first / "test" / "metrics.json").read_text())["settings"]["method"] == "acol"
     assert status("fcam", "--data", data, "--model", first, "--out", second, *FAST) == 0
     assert models.load(second).method == "acol"
-    exported = tmp_path / "exported"
+    exported = tmp_path / "exported" / "1"
     assert cli.run(["fcam", "export", str(second), str(exported)]) == 0
     capfd.readouterr()
     wrong = ("--method", "cam", "--set", "baseline.threshold=0.6")
