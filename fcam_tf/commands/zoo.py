@@ -76,28 +76,14 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     if not arguments or arguments[0] not in ACTIONS:
         raise app.UsageError(f"say what to do: {', '.join(ACTIONS)}")
     action, *names = arguments
-    from rich.console import Console  # noqa: PLC0415
-
     notes = console(stderr=True)
-    with quiet_tensorflow():
-        from fcam_tf import zoo  # noqa: PLC0415
     if action == "list":
         return _list(names, notes)
     if action == "show":
-        with usage_errors(ValueError, prefix=""):
-            cards = [zoo.card(name) for name in _some(names)]
-        for card in cards:
-            Console().print_json(json.dumps(_short(card)))
-        return 0
+        return _show(names)
     if action == "verify":
         return _verify(names, values.data, notes)
     return _make(values, names, notes)
-
-
-def _some(names: list[str]) -> list[str]:
-    if not names:
-        raise app.UsageError("name a model; fcam zoo list shows them")
-    return names
 
 
 def _list(patterns: list[str], notes: Console) -> int:
@@ -126,6 +112,20 @@ def _list(patterns: list[str], notes: Console) -> int:
     return status
 
 
+def _show(names: list[str]) -> int:
+    if not names:
+        raise app.UsageError("name a model; fcam zoo list shows them")
+    from rich.console import Console  # noqa: PLC0415
+
+    from fcam_tf import zoo  # noqa: PLC0415
+
+    with usage_errors(ValueError, OSError, prefix=""):
+        cards = [zoo.card(name) for name in names]
+    for card in cards:
+        Console().print_json(json.dumps(_short(card)))
+    return 0
+
+
 def _short(card: Card) -> Card:
     """Leave out of a card what nobody reads."""
     names = card["architecture"]["class_names"]
@@ -141,20 +141,22 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
     from rich.console import Console  # noqa: PLC0415
 
     from fcam_tf import zoo  # noqa: PLC0415
-    from fcam_tf.zoo.checks import verify_scores  # noqa: PLC0415
 
     known = zoo.folders()
     with usage_errors(ValueError, prefix=""):
         for name in names:
             lookup(known, name, "name")
+    with quiet_tensorflow():
+        from fcam_tf.zoo.checks import verify, verify_scores  # noqa: PLC0415
+        from fcam_tf.zoo.registry import load  # noqa: PLC0415
     status, answers = 0, Console(highlight=False, soft_wrap=True)
     for name in names or known:
         try:
             card = zoo.card(name)
             if not names and card["status"] != "trained":
                 continue
-            model = zoo.load(name)
-            zoo.verify(card, model)
+            model = load(name)
+            verify(card, model)
             scores = verify_scores(card, model, data) if data else []
         except (OSError, ValueError) as error:
             notes.print(f"fcam: {name}: {error}")
@@ -174,11 +176,13 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
     require(values, "data", "licence")
     (name,) = names
     backbone, method = _parts(name)
-    import keras  # noqa: PLC0415
+    with quiet_tensorflow():
+        import keras  # noqa: PLC0415
 
-    from fcam_tf import baselines, data, models, training, zoo  # noqa: PLC0415
-    from fcam_tf.zoo.entries import new_entry  # noqa: PLC0415
-    from fcam_tf.zoo.threshold import best_threshold  # noqa: PLC0415
+        from fcam_tf import baselines, data, models, training  # noqa: PLC0415
+        from fcam_tf.zoo.entries import new_entry  # noqa: PLC0415
+        from fcam_tf.zoo.registry import save  # noqa: PLC0415
+        from fcam_tf.zoo.threshold import best_threshold  # noqa: PLC0415
 
     with usage_errors(ValueError, FileExistsError, FileNotFoundError, prefix=""):
         new_entry(name, values.out)  # before hours of training, not after
@@ -213,7 +217,7 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
         if splits["val"].boxes is not None:
             best.threshold = best_threshold(best, splits["val"])
         found = training.Validation(splits["test"], second.crop)(best.maps_and_logits)
-        folder = zoo.save(
+        folder = save(
             best,
             name,
             values.out,
@@ -251,7 +255,8 @@ def _command(values: flags.FlagValues, name: str) -> str:
 
 def _parts(name: str) -> tuple[str, str]:
     """Read backbone and method out of an entry's name."""
-    from fcam_tf import cams, models  # noqa: PLC0415
+    with quiet_tensorflow():
+        from fcam_tf import cams, models  # noqa: PLC0415
 
     plain = name.partition(".")[0]
     methods = (*cams.METHODS, *cams.BASELINES)

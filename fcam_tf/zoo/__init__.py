@@ -6,10 +6,12 @@ import importlib
 from typing import Any
 
 from fcam_tf.zoo.cards import read_card as read_card
+from fcam_tf.zoo.entries import card as card
 from fcam_tf.zoo.entries import folders as folders
+from fcam_tf.zoo.entries import list_models as list_models
 
-_LAZY = {  # these import TensorFlow
-    **dict.fromkeys(("card", "list_models", "load", "save"), "registry"),
+_LAZY = {  # these import TensorFlow, or what only fetching needs
+    **dict.fromkeys(("load", "save"), "registry"),
     **dict.fromkeys(("verify", "verify_scores"), "checks"),
     "WeightsDamagedError": "fetch",
 }

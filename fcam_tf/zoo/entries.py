@@ -1,13 +1,18 @@
-"""Where entries are: names and folders, without TensorFlow."""
+"""Which entries there are: names, folders and cards, without TensorFlow."""
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import warnings
 from pathlib import Path
 
-from fcam_tf.zoo.cards import CARD, check_name
+from fcam_tf.names import lookup
+from fcam_tf.zoo.cards import CARD, Card, check_name, read_card
 
 ZOO = "FCAM_ZOO"
+WEIGHTS = "model.weights.h5"
+STATUSES = ("trained", "architecture")
 
 
 def folders() -> dict[str, Path]:
@@ -25,6 +30,52 @@ def folders() -> dict[str, Path]:
     # Hidden ones were being written when somebody ended that.
     found = {path.parent.name: path.parent for path in cards if path.parent.name[0] != "."}
     return dict(sorted(found.items()))
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of an entry.
+
+    Raises:
+        ValueError: there is no such entry; the message gives the nearest names.
+    """
+    return lookup(folders(), name, "name")
+
+
+def card(name: str) -> Card:
+    """Return the card of an entry, what card.schema.json describes.
+
+    Raises:
+        ValueError: there is no such entry, and the message gives the nearest names; or what it has
+            is no card.
+        OSError: the card cannot be read.
+    """
+    return read_card(folder_of(name) / CARD)
+
+
+def list_models(pattern: str = "*", status: str | None = None) -> list[str]:
+    """Return the names of entries, sorted.
+
+    Args:
+        pattern: with ``*`` and ``?``, as of a shell.
+        status: "trained" or "architecture" for those alone; entries whose card cannot be read are
+            left out with a warning.
+
+    Raises:
+        ValueError: there is no such status.
+    """
+    names = fnmatch.filter(folders(), pattern)
+    if status is None:
+        return names
+    if status not in STATUSES:
+        raise ValueError(f"`status` must be one of {', '.join(STATUSES)}. Received: {status!r}.")
+    chosen = []
+    for name in names:
+        try:
+            if card(name)["status"] == status:
+                chosen.append(name)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+    return chosen
 
 
 def new_entry(name: str, folder: str | Path | None = None) -> Path:

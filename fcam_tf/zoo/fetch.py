@@ -14,8 +14,7 @@ import fsspec
 import rich.progress
 
 from fcam_tf.zoo.cards import Card
-from fcam_tf.zoo.entries import ZOO
-from fcam_tf.zoo.weights import WEIGHTS
+from fcam_tf.zoo.entries import WEIGHTS, ZOO
 
 _CHUNK = 2**20  # bytes
 

@@ -1,8 +1,7 @@
-"""The registry: entries by name, loading one as a model, and making one of a model."""
+"""The registry: loading an entry as a model, and making one of a model."""
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import warnings
@@ -15,50 +14,13 @@ import numpy as np
 from fcam_tf.atomic import new_folder
 from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.models.weights import HEAD
-from fcam_tf.names import lookup
-from fcam_tf.zoo import weights as weights_file
-from fcam_tf.zoo.cards import CARD, Card, check_card, read_card
+from fcam_tf.zoo.cards import CARD, Card, check_card
 from fcam_tf.zoo.checks import reference_output
-from fcam_tf.zoo.entries import folders, new_entry
+from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, new_entry
 from fcam_tf.zoo.fetch import find_weights
+from fcam_tf.zoo.weights import read_weights, write_weights
 
 IMAGENET = "imagenet"
-STATUSES = ("trained", "architecture")
-
-
-def list_models(pattern: str = "*", status: str | None = None) -> list[str]:
-    """Return the names of entries, sorted.
-
-    Args:
-        pattern: with ``*`` and ``?``, as of a shell.
-        status: "trained" or "architecture" for those alone; entries whose card cannot be read are
-            left out with a warning.
-
-    Raises:
-        ValueError: there is no such status.
-    """
-    names = fnmatch.filter(sorted(folders()), pattern)
-    if status is None:
-        return names
-    if status not in STATUSES:
-        raise ValueError(f"`status` must be one of {', '.join(STATUSES)}. Received: {status!r}.")
-    chosen = []
-    for name in names:
-        try:
-            if card(name)["status"] == status:
-                chosen.append(name)
-        except (OSError, ValueError) as error:
-            warnings.warn(f"{name} is left out: {error}", stacklevel=2)
-    return chosen
-
-
-def card(name: str) -> Card:
-    """Return the card of an entry, what card.schema.json describes.
-
-    Raises:
-        ValueError: there is no such entry; the message gives the nearest names.
-    """
-    return read_card(_folder(name) / CARD)
 
 
 def load(
@@ -99,7 +61,7 @@ def load(
             stacklevel=2,
         )
     elif weights == "auto":
-        _read(model, entry, find_weights(entry, _folder(name)))
+        _read(model, entry, find_weights(entry, folder_of(name)))
     elif weights is not None:
         _read(model, entry, weights)
     if class_names is not None and num_classes is None:
@@ -155,10 +117,10 @@ def save(
         )
     made = new_entry(name, folder)
     with new_folder(made) as place:
-        path = place / weights_file.WEIGHTS
+        path = place / WEIGHTS
         pretrained = _is_pretrained(source)
         without = _classifier_layers(model) if pretrained else ()
-        weights_file.write_weights(model, path, int8=int8, without=without)
+        write_weights(model, path, int8=int8, without=without)
         entry = {
             "name": name,
             "status": "trained",
@@ -234,7 +196,7 @@ def _left_out(entry: Card) -> bool:
 
 def _read(model: FCAM, entry: Card, path: str | Path) -> None:
     without = _classifier_layers(model) if _left_out(entry) else ()
-    weights_file.read_weights(model, path, without=without)
+    read_weights(model, path, without=without)
 
 
 def _classifier_layers(model: FCAM) -> set[str]:
@@ -278,7 +240,3 @@ def _with_head(
         if layer.name != HEAD:
             layer.set_weights(model.get_layer(layer.name).get_weights())
     return other
-
-
-def _folder(name: str) -> Path:
-    return lookup(folders(), name, "name")

@@ -16,7 +16,6 @@ import h5py
 import keras
 import numpy as np
 
-WEIGHTS = "model.weights.h5"
 SCALE = "_scale"
 _LARGE = 4096  # numbers; smaller arrays stay float16
 

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,36 @@ def test_a_checkout_has_them_beside_the_package(own, installed):
 def test_what_was_being_saved_is_no_entry(own):
     shutil.copytree(own / NAME, own / f".{NAME}-x1")
     assert f".{NAME}-x1" not in zoo.folders()
+
+
+@pytest.mark.usefixtures("own")
+def test_list():
+    assert zoo.list_models("mobilenet*") == [NAME]
+    assert zoo.list_models("mobilenet*", status="architecture") == []
+    with pytest.raises(ValueError, match=f"Did you mean '{NAME}'"):
+        zoo.card("mobilenet_v3_large_cma")
+
+
+def test_list_goes_on_after_a_bad_card(own):
+    (own / "broken_cam").mkdir()
+    (own / "broken_cam" / "card.json").write_text("[" * 10**5)
+    assert "broken_cam" in zoo.list_models()
+    with pytest.warns(UserWarning, match="broken_cam is left out: .*nested"):
+        assert NAME in zoo.list_models(status="trained")
+    with pytest.raises(ValueError, match="`status` must be one of trained, architecture"):
+        zoo.list_models(status="good")
+
+
+def test_looking_at_entries_and_fetching_them_needs_no_tensorflow():
+    code = (
+        "import sys; from fcam_tf import cli, zoo; import fcam_tf.zoo.fetch;"
+        "name = zoo.list_models('*_layercam', status='trained')[0]; zoo.card(name);"
+        "cli.run(['fcam', 'zoo', 'list', name]); cli.run(['fcam', 'zoo', 'show', name]);"
+        "print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+    assert run.stderr == ""
 
 
 def test_bundled_weights_are_those_of_their_cards(monkeypatch):

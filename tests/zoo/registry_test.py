@@ -26,24 +26,6 @@ def test_an_entry_is_the_model_that_was_saved(model):
 
 
 @pytest.mark.usefixtures("own")
-def test_list():
-    assert zoo.list_models("mobilenet*") == [NAME]
-    assert zoo.list_models("mobilenet*", status="architecture") == []
-    with pytest.raises(ValueError, match=f"Did you mean '{NAME}'"):
-        zoo.load("mobilenet_v3_large_cma")
-
-
-def test_list_goes_on_after_a_bad_card(own):
-    (own / "broken_cam").mkdir()
-    (own / "broken_cam" / "card.json").write_text("[" * 10**5)
-    assert "broken_cam" in zoo.list_models()
-    with pytest.warns(UserWarning, match="broken_cam is left out: .*nested"):
-        assert NAME in zoo.list_models(status="trained")
-    with pytest.raises(ValueError, match="`status` must be one of trained, architecture"):
-        zoo.list_models(status="good")
-
-
-@pytest.mark.usefixtures("own")
 def test_without_weights():
     model = zoo.load(NAME, weights=None)
     with pytest.raises(ValueError, match="does not answer as its card says"):
