@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from fcam_tf.atomic import new_folder
 from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.models.weights import HEAD
 from fcam_tf.zoo.cards import CARD, Card, check_card
 from fcam_tf.zoo.checks import reference_output
-from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, new_entry
+from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, making, new_entry
 from fcam_tf.zoo.fetch import find_weights
 from fcam_tf.zoo.weights import read_weights, write_weights
 
@@ -116,7 +115,7 @@ def save(
             "backbone's name."
         )
     made = new_entry(name, folder)
-    with new_folder(made) as place:
+    with making(made) as place:
         path = place / WEIGHTS
         pretrained = _is_pretrained(source)
         without = _classifier_layers(model) if pretrained else ()

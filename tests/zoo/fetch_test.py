@@ -1,12 +1,19 @@
+import contextlib
+import hashlib
 import io
+import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fcam_tf import zoo
@@ -247,14 +254,90 @@ def test_http_of_a_server_that_gives_no_parts(card, elsewhere, tmp_path, part, m
         server.server_close()
 
 
-def test_two_processes_fetch_once(elsewhere, tmp_path):
-    code = (
-        "import sys, pathlib; from fcam_tf.zoo.cards import read_card;"
-        "from fcam_tf.zoo.fetch import find_weights;"
-        "print(find_weights(read_card(sys.argv[1]), pathlib.Path(sys.argv[2])))"
-    )
-    command = [sys.executable, "-c", code, elsewhere / NAME / "card.json", tmp_path]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+FETCH = """
+import json, pathlib, sys
+from fcam_tf.zoo.fetch import find_weights
+print(find_weights(json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])))
+"""
+
+
+def fetching(card, folder, **options):
+    command = [sys.executable, "-c", FETCH, json.dumps(card), folder]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_two_processes_fetch_once(card, tmp_path):
+    runs = [fetching(card, tmp_path) for _ in range(2)]
     found = {run.communicate()[0].strip() for run in runs}
     assert len(found) == 1
     assert Path(found.pop()).is_file()
+
+
+class Parts(BaseHTTPRequestHandler):
+    """Gives parts of the server's content; of the first answer one half until it is let go."""
+
+    def do_GET(self):
+        content, asked = self.server.content, self.headers["Range"]
+        first, last = re.fullmatch(r"bytes=(\d+)-(\d+)", asked or f"bytes=0-{10**9}").groups()
+        part = content[int(first) : int(last) + 1]
+        self.server.asked.append((asked, len(part)))
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(part)))
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # who asked was killed
+            self.wfile.write(part[: len(part) // 2])
+            self.server.go_on.wait()
+            self.wfile.write(part[len(part) // 2 :])
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(self.server.content)))
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def slow():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Parts)
+    server.content = np.random.default_rng(0).bytes(400_000)
+    server.asked, server.go_on = [], threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.go_on.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_killed_download_leaves_nothing_half_and_the_next_goes_on(slow, tmp_path, monkeypatch):
+    monkeypatch.setenv("FCAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FCAM_ZOO", raising=False)
+    sha256 = hashlib.sha256(slow.content).hexdigest()
+    address = f"http://127.0.0.1:{slow.server_port}/model.weights.h5"  # none that a card may have
+    weights = {"sha256": sha256, "bytes": len(slow.content), "addresses": [address]}
+    card = {"name": NAME, "weights": weights}
+    first = fetching(card, tmp_path)
+    part = tmp_path / "cache" / "zoo" / f"{NAME}-{sha256[:16]}.h5.part"
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size > 100_000):
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    waiting = fetching(card, tmp_path)  # for the other's lock
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    first.stdout.close()
+    slow.go_on.set()
+    found = Path(waiting.communicate(timeout=60)[0].strip())
+    assert found.read_bytes() == slow.content
+    assert [found] == cached(tmp_path)
+    assert not part.exists()
+    whole, rest = slow.asked
+    assert whole == (None, len(slow.content))
+    assert rest[1] == len(slow.content) - int(re.match(r"bytes=(\d+)-", rest[0])[1])
+    assert rest[1] < 300_000

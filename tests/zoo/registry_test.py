@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -85,6 +87,39 @@ def test_save_writes_nowhere_else(tmp_path, model, monkeypatch):
     with pytest.raises(ValueError, match=r"must be on this machine.*which FCAM_ZOO names"):
         zoo.save(model, NAME, **ABOUT)
     assert not list(tmp_path.iterdir())
+
+
+SAVE = """
+import sys
+from fcam_tf.models import FCAM, Classifier
+from fcam_tf.zoo import save, weights
+store = weights._store
+def store_half(file, name, values):
+    store(file, name, values)
+    if name == "logits/0":
+        file.flush()
+        print("now", flush=True)
+        sys.stdin.read()
+weights._store = store_half
+model = FCAM.from_classifier(Classifier("vgg16", 2, weights=None), decoder_filters=(2, 2, 2))
+save(model, sys.argv[1], sys.argv[2], trained_on="nothing", licence="none")
+"""
+
+
+def test_a_killed_save_leaves_no_entry_and_the_next_succeeds(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
+    command = [sys.executable, "-c", SAVE, NAME, tmp_path]
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "now\n"
+        process.kill()
+    (left,) = tmp_path.glob("*/*")
+    assert left.name == "model.weights.h5"
+    assert left.stat().st_size > 10_000
+    assert NAME not in zoo.list_models()
+    zoo.save(model, NAME, **ABOUT)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    zoo.verify(zoo.card(NAME), zoo.load(NAME))
 
 
 def test_int8_is_smaller_and_close(model, built, tmp_path, monkeypatch):
