@@ -1,7 +1,13 @@
+import importlib.util
+import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -157,3 +163,68 @@ def test_bundled_weights_are_those_of_their_cards(monkeypatch):
     for path, weights in stored.items():
         check_sha256(path, weights["sha256"])
         assert path.stat().st_size == weights["bytes"]
+
+
+ROOT = Path(__file__).parents[2]
+UNPACKED = """
+import json, sys
+from fcam_tf import __file__, zoo
+from fcam_tf.zoo.fetch import find_weights
+names, trained = zoo.list_models(), zoo.list_models(status="trained")
+cards = {name: zoo.card(name) for name in names}
+weights = {name: str(find_weights(cards[name], zoo.folders()[name])) for name in trained}
+print(json.dumps({"package": __file__, "names": list(cards), "weights": weights}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build the wheel, and return what it unpacks to."""
+    if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))):
+        pytest.skip("needs a C++ compiler")
+    folder = tmp_path_factory.mktemp("wheel")
+    # The environment's own backend where it has it, as then nothing is fetched.
+    alone = ["--no-build-isolation"] * bool(importlib.util.find_spec("scikit_build_core"))
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", *alone, "-w", folder, ROOT]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "No matching distribution found for scikit-build-core" in run.stderr:
+        pytest.skip("needs scikit-build-core, or an index to fetch it from")
+    assert run.returncode == 0, run.stderr
+    (path,) = folder.glob("fcam_tf-*.whl")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def files(root):
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_wheel_has_all_but_the_sources_of_the_operations(wheel):
+    package = {
+        f"fcam_tf/{path}"
+        for path in files(ROOT / "fcam_tf")
+        if not path.startswith("ops/cc/") and not path.endswith((".pyc", ".so"))
+    }
+    kinds = ("/card.json", "/model.weights.h5")
+    stored = {f"fcam_tf/zoo/entries/{path}" for path in files(ROOT / "zoo") if path.endswith(kinds)}
+    found = {path for path in files(wheel) if path.startswith("fcam_tf/")}
+    assert found == package | stored | {"fcam_tf/ops/fcam_ops.so"}
+    assert {"fcam_tf/py.typed", "fcam_tf/zoo/card.schema.json"} < found
+
+
+def test_the_zoo_of_a_wheel_works_from_where_it_is(wheel, tmp_path):
+    # Without `site`, which would lead to this checkout.
+    paths = os.pathsep.join([str(wheel), sysconfig.get_path("purelib")])
+    others = {name: value for name, value in os.environ.items() if not name.startswith("FCAM_")}
+    environment = {**others, "PYTHONPATH": paths, "FCAM_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-S", "-c", UNPACKED]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    found = json.loads(run.stdout)
+    assert found["package"] == str(wheel / "fcam_tf" / "__init__.py")
+    assert found["names"] == sorted(path.parent.name for path in ROOT.glob("zoo/*/card.json"))
+    stored = (wheel / "fcam_tf" / "zoo" / "entries").glob("*/model.weights.h5")
+    assert found["weights"] == {path.parent.name: str(path) for path in stored}
+    assert len(found["weights"]) >= 8
