@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VIEW_SIDE = 1280  # pixels on the longer side of what is kept to draw on
 
@@ -24,6 +21,7 @@ FORMATS = (
     "WEBP",
 )
 _REDUCIBLE = {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}
+_LARGEST_SAMPLE = {"L;2": 3, "L;4": 15, "L": 255, "RGB": 255}  # by how a PNG file stores samples
 _TURNS = {  # what makes each EXIF orientation upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -64,10 +62,10 @@ def read_photo(path: Path, input_size: int) -> Photo:
     """Read a photo as a viewer would show it.
 
     An EXIF orientation is applied: width, height and every box are in the frame as displayed.
-    Transparency is laid on white. 16-bit grey is scaled by its full range, 32-bit and floating
-    point grey from its own minimum to its maximum. Of an animation or a multi-page file the first
-    frame is taken. Colour profiles are not applied. A JPEG of twice `VIEW_SIDE` or more is decoded
-    at a half, a quarter or an eighth of its size, so memory stays bounded.
+    Transparency is laid on white. Of 16-bit samples the upper 8 bits are taken, 32-bit and floating
+    point grey is scaled from its own minimum to its maximum. Of an animation or a multi-page file
+    the first frame is taken. Colour profiles are not applied. A JPEG of twice `VIEW_SIDE` or more
+    is decoded at a half, a quarter or an eighth of its size, so memory stays bounded.
 
     Args:
         path: the file.
@@ -128,9 +126,9 @@ def _read(image: Image.Image, input_size: int) -> Photo:
             f"its {stored[0]} x {stored[1]} pixels are above the {MAX_PIXELS / 1e6:.0f} million "
             "that are decoded at once; make it smaller first"
         )
-    image.load()
+    loaded = _loaded(image)
     width, height = stored if drafted else image.size
-    rgb = _rgb(_reduced(image))
+    rgb = _rgb(_reduced(loaded))
     orientation = _orientation(image)
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])
@@ -141,6 +139,36 @@ def _read(image: Image.Image, input_size: int) -> Photo:
     view = rgb.resize(view_size, Image.Resampling.BILINEAR)
     pixels = rgb.resize((input_size, input_size), Image.Resampling.BILINEAR)
     return Photo(np.asarray(pixels), np.asarray(view), width, height)
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Decode a photo; a colour that its file names transparent becomes an alpha channel."""
+    samples = image.tile[0][3] if image.format == "PNG" and image.tile else None
+    image.load()
+    colour = image.info.get("transparency")
+    if colour is None or image.mode not in {"1", "L", "RGB", "I;16"}:
+        return image
+    # A PNG file names it in its own samples; Pillow compares it with those of 8 bits.
+    if samples in {"I;16B", "RGB;16B"}:
+        return _deep_with_alpha(image, colour)
+    if samples in _LARGEST_SAMPLE:
+        largest = _LARGEST_SAMPLE[samples]
+        scaled = (np.array(colour) & largest) * (255 // largest)
+        image.info["transparency"] = tuple(scaled.tolist()) if scaled.ndim else int(scaled)
+    return image.convert("RGBA")
+
+
+def _deep_with_alpha(image: Image.Image, colour: int | tuple[int, ...]) -> Image.Image:
+    """Return a PNG photo of 16 bits in 8, one colour of it transparent."""
+    values = np.asarray(image)
+    if image.mode == "RGB":  # Pillow gives one half of the bits at a time
+        with _open(Path(image.filename)) as lower:
+            lower.tile = [(*lower.tile[0][:3], "RGB;16L")]
+            values = values.astype(np.uint16) << 8 | np.asarray(lower)
+    same = np.all(np.atleast_3d(values) == colour, axis=-1)
+    reduced = Image.fromarray((values >> 8).astype(np.uint8))
+    reduced.putalpha(Image.fromarray(np.where(same, np.uint8(0), np.uint8(255))))
+    return reduced
 
 
 def _reduced(image: Image.Image) -> Image.Image:

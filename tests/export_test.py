@@ -15,6 +15,7 @@ from fcam_tf.export import WARMUP, _decode, export
 from fcam_tf.models import FCAM
 from fcam_tf.photos import read_photo
 from tests.models.tiny import photos, tiny_classifier
+from tests.pngs import png
 
 IMAGES = photos(3, 48)
 
@@ -96,30 +97,27 @@ def picture(mode="RGB", size=(90, 40)):
     return image
 
 
-def grey_png(depth):
-    """Return a PNG file of 64x64 random greys of 1, 2 or 4 bits."""
-    rows = np.random.default_rng(0).integers(0, 256, (64, 8 * depth), "uint8")
-    file = b"\x89PNG\r\n\x1a\n"
-    for name, content in [
-        (b"IHDR", struct.pack(">IIBBBBB", 64, 64, depth, 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(np.pad(rows, [(0, 0), (1, 0)]).tobytes())),
-        (b"IEND", b""),
-    ]:
-        file += struct.pack(">I", len(content)) + name + content
-        file += struct.pack(">I", zlib.crc32(name + content))
-    return file
-
-
-def deep_png(mode):
-    """Return a PNG file of 16 bits, which Pillow writes of greys only."""
-    pixels = np.atleast_3d(np.asarray(picture(mode))).astype("uint16") * 251 + 77
-    return tf.io.encode_png(pixels).numpy()
+def plain_png(channels, depth, transparent=False):
+    """Return a PNG file of random samples, in blocks, which may name one of them transparent."""
+    small = np.random.default_rng(0).integers(0, 2**depth, (8, 8, channels))
+    samples = small.repeat(8, 0).repeat(8, 1)
+    return png(samples, depth, small[2, 3] if transparent else None)
 
 
 KINDS = {
     **{mode: saved(picture(mode)) for mode in ("RGB", "RGBA", "L", "LA", "P", "1")},
-    **{f"{mode}, 16 bits": deep_png(mode) for mode in ("RGB", "RGBA", "L", "LA")},
-    **{f"grey, {depth} bits": grey_png(depth) for depth in (1, 2, 4)},
+    **{
+        f"{channels} channels of {depth} bits{', one transparent' * transparent}": plain_png(
+            channels, depth, transparent
+        )
+        for channels in (1, 2, 3, 4)
+        for depth in ((1, 2, 4, 8, 16) if channels == 1 else (8, 16))
+        for transparent in ((False, True) if channels in (1, 3) else (False,))
+    },
+    **{
+        f"{depth} bits, named by more": png(np.arange(64).reshape(8, 8, 1) % 16, depth, 0x5107)
+        for depth in (4, 8)
+    },
     "RGB, one transparent": saved(picture(), transparency=picture().getpixel((0, 0))),
     "grey, one transparent": saved(picture("L"), transparency=picture("L").getpixel((0, 0))),
     **{

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fcam_tf import photos
 from fcam_tf.photos import PhotoError, read_photo
+from tests.pngs import png
 
 RED, GREEN, BLUE, WHITE = (200, 30, 20), (20, 180, 40), (30, 60, 220), (255, 255, 255)
 
@@ -113,6 +114,50 @@ def test_transparent_palette_colour_lies_on_white(tmp_path):
     for transparency in (red, bytes(0 if i == red else 255 for i in range(4))):
         photo = read(tmp_path, image, transparency=transparency)
         assert close(corners(photo.view), [WHITE, GREEN, BLUE, WHITE])
+
+
+def read_png(tmp_path, *arguments):
+    (tmp_path / "a.png").write_bytes(png(*arguments))
+    return read_photo(tmp_path / "a.png", 16)
+
+
+@pytest.mark.parametrize(
+    ("channels", "depth"), [(1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (3, 8), (3, 16)]
+)
+def test_the_colour_that_a_png_file_names_is_transparent_and_no_other(tmp_path, channels, depth):
+    samples = np.random.default_rng(depth).integers(0, 2**depth, (8, 9, channels))
+    for y, x in [(0, 0), (1, 3), (7, 8)]:
+        colour = samples[y, x].copy()
+        samples[4, 4] = samples[5, 5] = colour
+        samples[5, 5, -1] ^= 1  # differs in the last bit
+        same = (samples == colour).all(-1)
+        assert 2 <= same.sum() <= (8 * 9 if depth < 8 else 3)
+        expected = samples >> 8 if depth == 16 else samples * 255 // (2**depth - 1)
+        expected = np.broadcast_to(np.where(same[..., None], 255, expected), (8, 9, 3))
+        np.testing.assert_array_equal(read_png(tmp_path, samples, depth, colour).view, expected)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_of_16_bits_the_upper_8_are_taken(tmp_path, channels):
+    samples = np.random.default_rng(0).integers(0, 2**16, (8, 9, channels))
+    colour = samples >> 8
+    if channels in (2, 4):
+        alpha = colour[..., -1:] / 255
+        colour = colour[..., :-1] * alpha + 255 * (1 - alpha)
+    photo = read_png(tmp_path, samples, 16)
+    np.testing.assert_allclose(photo.view, np.broadcast_to(colour, (8, 9, 3)), atol=1)
+
+
+def test_what_a_png_file_names_beyond_its_depth_is_cut(tmp_path):
+    samples = np.arange(16).reshape(4, 4, 1)
+    white = read_png(tmp_path, samples, 4, 0xAB7).view[..., 0] == 255
+    assert np.flatnonzero(white).tolist() == [7, 15]
+
+
+def test_a_transparent_colour_of_a_huge_png_is_not_averaged(tmp_path):
+    grey = np.where(np.indices((5200, 40)).sum(0) % 2, 200, 0)[..., None]  # a chessboard
+    photo = read_png(tmp_path, grey, 8, 0)  # averaged, black and grey would be opaque
+    assert close(photo.pixels, 228, 2)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
