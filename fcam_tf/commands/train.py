@@ -216,7 +216,8 @@ def train(
     else:
         given = load_model(values.model)
         classifier = given.classifier if isinstance(given, models.FCAM) else given
-        classifier = _in_precision(classifier, recipe)
+        if isinstance(classifier, models.Classifier):  # whatever it was trained in
+            classifier = classifier.copy("mixed_float16" if recipe.mixed_precision else "float32")
     model = models.FCAM.from_classifier(
         classifier,
         method=_method(values, classifier),
@@ -267,18 +268,6 @@ def _classifier(values: flags.FlagValues, options: Mapping[str, Any], train: Spl
         baseline=baseline,
         options=options,
     )
-
-
-def _in_precision(classifier: keras.Model, recipe: Recipe) -> keras.Model:
-    """Return one of our classifiers in the precision of the recipe, whichever it was trained in."""
-    from fcam_tf import models  # noqa: PLC0415
-
-    wanted = "mixed_float16" if recipe.mixed_precision else "float32"
-    if not isinstance(classifier, models.Classifier) or classifier.dtype_policy.name == wanted:
-        return classifier
-    copy = models.Classifier.from_config({**classifier.get_config(), "dtype": wanted})
-    copy.set_weights(classifier.get_weights())
-    return copy
 
 
 def _strategy(name: str) -> contextlib.AbstractContextManager:

@@ -197,6 +197,17 @@ class Classifier(keras.Model):
         labels = y["label"] if isinstance(y, Mapping) else y
         return super().compute_metrics(x, labels, _logits(y_pred), sample_weight)
 
+    def copy(self, dtype: str | None = None) -> Classifier:
+        """Return a model of its own with the same weights and the same frozen layers.
+
+        Args:
+            dtype: dtype policy of the copy's layers; None keeps this model's.
+        """
+        config = self.get_config()
+        model = Classifier.from_config({**config, "dtype": dtype or config["dtype"]})
+        model.set_weights(self.get_weights())
+        return model
+
     def freeze(self, head: bool = True) -> None:
         """Stop training: batch statistics and dropout stay in inference mode in ``fit`` too.
 

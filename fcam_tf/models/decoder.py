@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from fcam_tf.graphs.resize import bilinear_aligned
 
 L = keras.layers
 PREFIX = "decoder"
+_NAMES = re.compile(rf"fcam|{PREFIX}_head|{PREFIX}_(center|block\d+)_\w+")
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -99,3 +101,13 @@ def _convolve(x: Any, width: int, name: str) -> Any:
         )(x)
         x = L.ReLU(name=f"{name}_relu{i}")(x)
     return x
+
+
+def check_names(classifier: keras.Model) -> None:
+    """Refuse layers that are named as the decoder's will be: Keras wants each name once."""
+    taken = [layer.name for layer in classifier.layers if _NAMES.fullmatch(layer.name)]
+    if taken:
+        raise ValueError(
+            f"`classifier` has layers with names of the decoder: {', '.join(taken)}. Rename them, "
+            "as by keras.models.clone_model(classifier, clone_function=...) and set_weights."
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,12 +19,13 @@ from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, FCAMLoss
 from fcam_tf.models import backbones
 from fcam_tf.models.classifier import Classifier, layers_of
-from fcam_tf.models.decoder import PREFIX, MatchSize, decoder
-from fcam_tf.models.levels import levels
+from fcam_tf.models.decoder import PREFIX, MatchSize, check_names, decoder
+from fcam_tf.models.epoch import Epoch
+from fcam_tf.models.levels import skips_of
+from fcam_tf.models.targets import cross_entropy, labels_of, planes
 
 L = keras.layers
 _OUTPUTS = ("logits", "fcam")
-_OWN_NAMES = re.compile(rf"fcam|{PREFIX}_head|{PREFIX}_(center|block\d+)_\w+")
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -83,9 +83,9 @@ class FCAM(keras.Model):
     ) -> None:
         cam = cams.get(method, classifier, layer)
         spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
-        _check_names(classifier)
+        check_names(classifier)
         images, logits = classifier.inputs[0], classifier.outputs[0]
-        taps, skips = _skips(classifier, cam.split.taps[0], spec)
+        taps, skips = skips_of(classifier, cam.split.taps[0], spec)
         if decoder_filters is None:
             decoder_filters = (spec or backbones.BackboneSpec).decoder_filters[: len(skips) + 1]
         blocks = len(skips) + 1
@@ -217,7 +217,7 @@ class FCAM(keras.Model):
                 f"{self.loss!r}."
             )
         targets = y if isinstance(y, Mapping) else {"label": y}
-        labels = _labels(targets)
+        labels = labels_of(targets)
         needs_cams = self.loss.weights["seeds"] > 0
         coarse = self._coarse_maps(x, labels, targets.get("cam"), y_pred) if needs_cams else None
         masks = targets.get("mask")
@@ -226,14 +226,14 @@ class FCAM(keras.Model):
                 "`y` must hold 'mask' where the loss gives masks a weight. Received: "
                 f"{', '.join(targets)}."
             )
-        masks = None if masks is None else _planes("mask", masks)
+        masks = None if masks is None else planes("mask", masks)
         terms = self.loss.terms(
             x, y_pred["fcam"], coarse, self.draws, self.epoch.value, masks=masks
         )
         if self.loss.weights["classification"] and self._classifier_trains():
             terms["classification"] = self.loss.weight(
                 "classification", self.epoch.value
-            ) * _cross_entropy(labels, y_pred["logits"])
+            ) * cross_entropy(labels, y_pred["logits"])
         total = 0.0
         for name, values in terms.items():
             if sample_weight is not None:
@@ -367,7 +367,7 @@ class FCAM(keras.Model):
     def _coarse_maps(self, images: Any, labels: Any, stored: Any, y_pred: Any) -> Any:
         """Return what teaches the decoder, (B, H, W) in [0, 1], without a gradient."""
         if stored is not None:
-            maps = ops.cast(_planes("cam", stored), "float32")
+            maps = ops.cast(planes("cam", stored), "float32")
         elif "features" in y_pred and self._cam.needs_only_features:
             maps = self._cam.from_features(y_pred["features"], labels)
         else:
@@ -377,109 +377,10 @@ class FCAM(keras.Model):
         return ops.stop_gradient(bilinear(maps[..., None], size)[..., 0])
 
 
-class Epoch(keras.metrics.Metric):
-    """The number of the epoch in training: what schedules set, the loss reads, and logs show.
-
-    A metric, because its variable is no weight of the model and yet part of a compiled step.
-    """
-
-    def __init__(self, name: str = "epoch") -> None:
-        super().__init__(name=name, dtype="float32")
-        self.value = self.add_variable((), "ones", name="value")
-
-    def update_state(self, epoch: Any) -> None:
-        self.value.assign(epoch)
-
-    def result(self) -> Any:
-        return ops.convert_to_tensor(self.value)
-
-    def reset_state(self) -> None:
-        """Keep the number: it holds for an epoch, and evaluation in between does not change it."""
-
-
-def _check_names(classifier: keras.Model) -> None:
-    """Refuse layers that are named as the decoder's will be: Keras wants each name once."""
-    taken = [layer.name for layer in classifier.layers if _OWN_NAMES.fullmatch(layer.name)]
-    if taken:
-        raise ValueError(
-            f"`classifier` has layers with names of the decoder: {', '.join(taken)}. Rename them, "
-            "as by keras.models.clone_model(classifier, clone_function=...) and set_weights."
-        )
-
-
-def _labels(targets: Mapping[str, Any]) -> Any:
-    """Return the labels of a batch, (B,) int32."""
-    if targets.get("label") is None:
-        keys = [name for name, value in targets.items() if value is not None]
-        raise ValueError(
-            "`y` must be class numbers (B,), or hold them as 'label'; -1 stands for the predicted "
-            f"class. Received: {', '.join(keys) or None}."
-        )
-    labels = ops.cast(targets["label"], "int32")
-    shape = tuple(labels.shape)
-    if len(shape) != 1 and shape[1:] != (1,):
-        raise ValueError(
-            "`y` must give one class number for each image, (B,) or (B, 1). Received: labels of "
-            f"shape {shape}. Take the argmax of one-hot rows."
-        )
-    return ops.reshape(labels, (-1,))
-
-
-def _planes(name: str, values: Any) -> Any:
-    """Return maps that come as (B, h, w) or (B, h, w, 1) as (B, h, w)."""
-    shape = tuple(values.shape)
-    if len(shape) == 4 and shape[-1] == 1:
-        return values[..., 0]
-    if len(shape) != 3:
-        raise ValueError(
-            f"`y` must hold {name!r} as (B, h, w) or (B, h, w, 1), one value a pixel. Received: "
-            f"shape {shape}."
-        )
-    return values
-
-
-def _cross_entropy(labels: Any, logits: Any) -> Any:
-    """Return the cross-entropy of each image, (B,); 0 where no class is known."""
-    known = labels >= 0
-    losses = keras.losses.sparse_categorical_crossentropy(
-        ops.where(known, labels, 0), logits, from_logits=True
-    )
-    return ops.where(known, losses, 0.0)
-
-
-def _skips(
-    classifier: keras.Model, top: Any, spec: Any
-) -> tuple[dict[str, Any], list[tuple[Any, bool]]]:
-    """Return the maps by level, and for each block but the last its skip and whether it is finer.
-
-    Our own classifiers have stages P1 to P4 below the top at any output stride; of other models
-    the last map of each resolution is taken.
-    """
-    if spec is None:
-        found = levels(classifier, top)
-        top_level = max(found)
-        taps = {f"P{level}": x for level, x in found.items()}
-        skips = [(found.get(level), True) for level in range(top_level - 1, 0, -1)]
-        return taps, skips
-    taps = classifier.taps
-    if top is not taps["P5"]:
-        raise ValueError(
-            "`layer` must be left out for our own classifiers: the decoder starts from the top "
-            "map. Store the maps of another layer and train on them."
-        )
-    strides = {level: min(2**level, classifier.output_stride) for level in range(1, 6)}
-    skips = [(taps[f"P{n}"], strides[n] < strides[n + 1]) for n in range(4, 0, -1)]
-    if spec.decoder_center:
-        skips = [(skip, finer) for skip, finer in skips if finer]
-    return taps, skips
-
-
 def _copy(classifier: keras.Model) -> keras.Model:
     """Copy a classifier with its weights; one that gives probabilities comes out giving logits."""
     if isinstance(classifier, Classifier):
-        copy = Classifier.from_config(classifier.get_config())
-        copy.set_weights(classifier.get_weights())
-        return copy
+        return classifier.copy()
     flat = graph.flatten(classifier)
     copy = keras.models.clone_model(flat)
     copy.set_weights(flat.get_weights())

@@ -12,6 +12,33 @@ from fcam_tf.graphs import graph
 _SIDE = 256  # any size that halves cleanly tells the strides
 
 
+def skips_of(
+    classifier: keras.Model, top: Any, spec: Any
+) -> tuple[dict[str, Any], list[tuple[Any, bool]]]:
+    """Return the maps by level, and for each block but the last its skip and whether it is finer.
+
+    Our own classifiers have stages P1 to P4 below the top at any output stride; of other models
+    the last map of each resolution is taken.
+    """
+    if spec is None:
+        found = levels(classifier, top)
+        top_level = max(found)
+        taps = {f"P{level}": x for level, x in found.items()}
+        skips = [(found.get(level), True) for level in range(top_level - 1, 0, -1)]
+        return taps, skips
+    taps = classifier.taps
+    if top is not taps["P5"]:
+        raise ValueError(
+            "`layer` must be left out for our own classifiers: the decoder starts from the top "
+            "map. Store the maps of another layer and train on them."
+        )
+    strides = {level: min(2**level, classifier.output_stride) for level in range(1, 6)}
+    skips = [(taps[f"P{n}"], strides[n] < strides[n + 1]) for n in range(4, 0, -1)]
+    if spec.decoder_center:
+        skips = [(skip, finer) for skip, finer in skips if finer]
+    return taps, skips
+
+
 def levels(model: keras.Model, top: Any) -> dict[int, Any]:
     """Find the last map of each resolution on the way to the top map.
 

@@ -192,6 +192,7 @@ def test_dropout_of_a_frozen_inceptionv3_is_off():
 
 COPIES = {
     "clone_model": lambda model, _: keras.models.clone_model(model),
+    "copy": lambda model, _: model.copy(),
     "from_config": lambda model, _: Classifier.from_config(model.get_config()),
     "load_model": lambda _, path: keras.models.load_model(path),
 }

@@ -1,0 +1,49 @@
+"""What ``fit`` hands to F-CAM beside the images: labels, and maps of a number a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def labels_of(targets: Mapping[str, Any]) -> Any:
+    """Return the labels of a batch, (B,) int32."""
+    if targets.get("label") is None:
+        keys = [name for name, value in targets.items() if value is not None]
+        raise ValueError(
+            "`y` must be class numbers (B,), or hold them as 'label'; -1 stands for the predicted "
+            f"class. Received: {', '.join(keys) or None}."
+        )
+    labels = ops.cast(targets["label"], "int32")
+    shape = tuple(labels.shape)
+    if len(shape) != 1 and shape[1:] != (1,):
+        raise ValueError(
+            "`y` must give one class number for each image, (B,) or (B, 1). Received: labels of "
+            f"shape {shape}. Take the argmax of one-hot rows."
+        )
+    return ops.reshape(labels, (-1,))
+
+
+def planes(name: str, values: Any) -> Any:
+    """Return maps that come as (B, h, w) or (B, h, w, 1) as (B, h, w)."""
+    shape = tuple(values.shape)
+    if len(shape) == 4 and shape[-1] == 1:
+        return values[..., 0]
+    if len(shape) != 3:
+        raise ValueError(
+            f"`y` must hold {name!r} as (B, h, w) or (B, h, w, 1), one value a pixel. Received: "
+            f"shape {shape}."
+        )
+    return values
+
+
+def cross_entropy(labels: Any, logits: Any) -> Any:
+    """Return the cross-entropy of each image, (B,); 0 where no class is known."""
+    known = labels >= 0
+    losses = keras.losses.sparse_categorical_crossentropy(
+        ops.where(known, labels, 0), logits, from_logits=True
+    )
+    return ops.where(known, losses, 0.0)
