@@ -3,27 +3,33 @@
     python tools/bench_training.py --backbone resnet50 --batch 8 --size 224
 
 Parts are measured on their own, on a natural photo's crops; weights are random, which does not
-change the time. What is left of the step is the decoder, forward and backward. A stored map costs
-a pass of the classifier for each image, once; the one of the step only what is listed.
+change the time. What is left of the step is the decoder, forward and backward. A second table
+compares the two ways of getting coarse maps: made in each step from the features of the crop, or
+made once for each whole image, stored and read.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from fcam_tf.data import Split
+
 _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "name of the backbone")
 _BATCH = flags.DEFINE_integer("batch", 8, "images in a step", lower_bound=1)
 _SIZE = flags.DEFINE_integer("size", 224, "pixels on each side", lower_bound=32)
+_METHOD = flags.DEFINE_string("method", "cam", "CAM method that teaches")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "times each part is run", lower_bound=1)
 _AHEAD = 10
 
@@ -37,25 +43,43 @@ def _photos(number: int, size: int) -> np.ndarray:
     return np.stack([photo[y : y + size, x : x + size] for y, x in offsets]).astype("float32")
 
 
-def _input(batch: int, size: int, folder: str) -> Callable[[], Any]:
-    """Return what reads, augments and batches JPEG files, some batches at once: it works ahead."""
+def _split(batch: int, folder: str) -> Split:
+    """Write JPEG files for four batches."""
     from PIL import Image  # noqa: PLC0415
     from skimage import data  # noqa: PLC0415
 
-    from fcam_tf.data import Split, training_dataset  # noqa: PLC0415
+    from fcam_tf.data import Split  # noqa: PLC0415
 
     paths = []
     for n in range(batch * 4):
         paths.append(Path(folder, f"{n}.jpg"))
         Image.fromarray(data.chelsea()).save(paths[-1], quality=90)
-    split = Split(
-        "train", tuple(p.name for p in paths), tuple(paths), np.zeros(len(paths), "int64"), ("a",)
-    )
+    names, labels = tuple(p.name for p in paths), np.zeros(len(paths), "int64")
+    return Split("train", names, tuple(paths), labels, ("a",))
+
+
+def _input(split: Split, batch: int, size: int) -> Callable[[], Any]:
+    """Return what reads, augments and batches the files, some batches at once: it works ahead."""
+    from fcam_tf.data import training_dataset  # noqa: PLC0415
+
     resize = size + size // 7
     batches = iter(
         training_dataset(split, batch_size=batch, resize=resize, crop=size, first_epoch=0)
     )
     return lambda: [next(batches)[0] for _ in range(_AHEAD)]
+
+
+def _storing(cam: Any, split: Split, batch: int, size: int, folder: str) -> Callable[[], Any]:
+    """Return what makes and writes the maps of all files, each time into another folder."""
+    from fcam_tf.training.stored_cams import stored_cams  # noqa: PLC0415
+
+    numbers = itertools.count()
+
+    def store() -> Any:
+        kept = Path(folder, f"cams{next(numbers)}")
+        return stored_cams(cam, split, kept, {}, size=size, batch_size=batch, verbose=0)
+
+    return store
 
 
 def main(argv: list[str]) -> None:
@@ -68,7 +92,7 @@ def main(argv: list[str]) -> None:
     from fcam_tf import cams, losses, models  # noqa: PLC0415
 
     batch, size = _BATCH.value, _SIZE.value
-    model = models.FCAM(models.Classifier(_BACKBONE.value, 200, weights=None))
+    model = models.FCAM(models.Classifier(_BACKBONE.value, 200, weights=None), method=_METHOD.value)
     classifier = model.classifier
     images, labels = tf.constant(_photos(batch, size)), np.zeros(batch, "int32")
     rng = np.random.default_rng(0)
@@ -84,14 +108,22 @@ def main(argv: list[str]) -> None:
         return tape.gradient(total, logits)
 
     forward = tf.function(lambda: classifier(images, training=False))
-    cam = cams.get("cam", classifier)
+    cam = cams.get(_METHOD.value, classifier)
     features = cam.split.activations(images)
-    online = tf.function(lambda: cam.from_features(features, labels))
+    online = tf.function(
+        (lambda: cam.from_features(features, labels))
+        if cam.needs_only_features
+        else (lambda: cam.raw_maps(images, labels)[0])
+    )
+    stored = {"label": labels, "cam": rng.random((batch, 28, 28), "float32")}
     seeds = tf.function(lambda: losses.sample_seeds(maps[..., 0], draws))
     with tempfile.TemporaryDirectory() as folder:
+        split = _split(batch, folder)
         calls = {
             "whole step": lambda: model.train_on_batch(images, labels),
-            "input (in parallel)": _input(batch, size, folder),
+            "stored maps": lambda: model.train_on_batch(images, stored),
+            "storing": _storing(cam, split, batch, size, folder),
+            "input (in parallel)": _input(split, batch, size),
             "frozen classifier": forward,
             "coarse map": online,
             "seeds": seeds,
@@ -111,6 +143,8 @@ def main(argv: list[str]) -> None:
     rest = median["whole step"] - sum(median[name] for name in inside)
     median["decoder, forward and backward"] = rest
 
+    with_stored, storing = median.pop("stored maps"), median.pop("storing") / len(split) * batch
+
     table = Table(title=f"{_BACKBONE.value}, {size} pixels, batch {batch}")
     for column in ("part", "ms/image", "images/s", "share of the step, %"):
         table.add_column(column, justify="left" if column == "part" else "right")
@@ -119,6 +153,16 @@ def main(argv: list[str]) -> None:
         table.add_row(
             name, f"{1000 * seconds / batch:.2f}", f"{batch / seconds:.1f}", f"{share:.2f}"
         )
+    Console(width=100).print(table)
+
+    table = Table(title=f"coarse maps of {_METHOD.value}, ms/image")
+    for column in ("made", "once", "each step"):
+        table.add_column(column, justify="left" if column == "made" else "right")
+    for name, once, step in (
+        ("online", 0.0, median["whole step"]),
+        ("stored", storing, with_stored),
+    ):
+        table.add_row(name, f"{1000 * once / batch:.2f}", f"{1000 * step / batch:.2f}")
     Console(width=100).print(table)
 
 
