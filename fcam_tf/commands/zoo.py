@@ -32,7 +32,8 @@ _DETAILS = """\
                                 <backbone>_<method>, perhaps with .<data set>
 
 Models come with the package, from the folder or address that the environment variable FCAM_ZOO
-names, or from the addresses in their cards. In Python: fcam_tf.zoo.load(NAME).
+names, or from the addresses in their cards (gs:// and s3:// need pip install 'fcam_tf[gcs]' or
+'fcam_tf[s3]'). In Python: fcam_tf.zoo.load(NAME).
 
 Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
 

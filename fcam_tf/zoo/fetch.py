@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from fcam_tf.zoo.cards import Card
 from fcam_tf.zoo.entries import WEIGHTS, ZOO
 
 _CHUNK = 2**20  # bytes
+_DRIVERS = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs"}  # what fsspec needs, by protocol
 
 
 class WeightsDamagedError(OSError):
@@ -99,12 +101,20 @@ def _fetch(card: Card, addresses: Sequence[str], failures: list[str]) -> Path | 
                 try:
                     _download(address, cached, wanted)
                 except Exception as error:  # noqa: BLE001 - each protocol fails in ways of its own
-                    failures.append(f"{address}: {str(error) or type(error).__name__}")
+                    failures.append(f"{address}: {_reason(address, error)}")
                 else:
                     return cached
     except (OSError, RuntimeError) as error:
         failures.append(f"the cache: {error}")
     return None
+
+
+def _reason(address: str, error: Exception) -> str:
+    protocol = address.partition("://")[0]
+    driver = _DRIVERS.get(protocol)
+    if isinstance(error, ImportError) and driver and importlib.util.find_spec(driver) is None:
+        return f"{protocol}:// addresses need a package that is not installed: pip install {driver}"
+    return str(error) or type(error).__name__
 
 
 def _is_right(path: Path, wanted: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +20,8 @@ import pytest
 from fcam_tf import zoo
 from fcam_tf.zoo.fetch import find_weights
 from tests.zoo.conftest import NAME
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -227,6 +230,30 @@ def test_what_came_wrong_is_not_kept(card, elsewhere, tmp_path, ending):
         find_weights(card, tmp_path)
     assert not cached(tmp_path)
     assert not list((tmp_path / "cache" / "zoo").glob("*.part"))
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(("protocol", "driver"), [("gs", "gcsfs"), ("s3", "s3fs")])
+def test_a_missing_driver_is_named_with_the_line_that_installs_it(
+    card, tmp_path, monkeypatch, protocol, driver
+):
+    monkeypatch.setitem(sys.modules, driver, None)  # as if it were not installed
+    address = f"{protocol}://bucket/{NAME}/model.weights.h5"
+    card["weights"]["addresses"] = [address]
+    monkeypatch.delenv("FCAM_ZOO")
+    message = f"{address}: {protocol}:// addresses need a package that is not installed: "
+    with pytest.raises(FileNotFoundError, match=f"{message}pip install {driver}[.] Give"):
+        find_weights(card, tmp_path)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert any(driver in str(extra) for extra in extras["optional-dependencies"].values())
+
+
+def test_other_missing_packages_are_told_of_as_fsspec_does(card, elsewhere, tmp_path, monkeypatch):
+    del elsewhere
+    monkeypatch.setitem(sys.modules, "adlfs", None)
+    monkeypatch.setenv("FCAM_ZOO", "abfs://container")
+    with pytest.raises(FileNotFoundError, match=r"abfs://container/.*: Install adlfs"):
+        find_weights(card, tmp_path)
 
 
 def test_nowhere(card, tmp_path, monkeypatch):
