@@ -181,8 +181,9 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
         import keras  # noqa: PLC0415
 
         from fcam_tf import baselines, data, models, training  # noqa: PLC0415
+        from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
         from fcam_tf.zoo.entries import new_entry  # noqa: PLC0415
-        from fcam_tf.zoo.registry import save  # noqa: PLC0415
+        from fcam_tf.zoo.registry import as_stored, save  # noqa: PLC0415
         from fcam_tf.zoo.threshold import best_threshold  # noqa: PLC0415
 
     with usage_errors(ValueError, FileExistsError, FileNotFoundError, prefix=""):
@@ -215,19 +216,20 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
         )
         run = training.fit_fcam(model, train, splits["val"], second, runs / name)
         best = models.load(run.best)
+        stored = as_stored(best, int8=values.int8)  # the card is about what will be loaded
         if splits["val"].boxes is not None:
-            best.threshold = best_threshold(best, splits["val"])
-        found = training.Validation(splits["test"], second.crop)(best.maps_and_logits)
+            best.threshold = best_threshold(stored, splits["val"])
+        found = training.Validation(splits["test"], stored.input_size)(stored.maps_and_logits)
         folder = save(
             best,
             name,
             values.out,
-            trained_on=f"{Path(values.data).name}, {len(train)} images",
+            trained_on=f"{data_name(values.data)}, {len(train)} images",
             licence=values.licence,
             recipe=dataclasses.asdict(second),
             scores=[
                 {
-                    "data": Path(values.data).name,
+                    "data": data_name(values.data),
                     "split": "test",
                     "metric": metric,
                     "value": value,
@@ -245,13 +247,18 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
 
 def _command(values: flags.FlagValues, name: str) -> str:
     """Return the line that makes an entry, without the folders of this machine."""
-    words = ["fcam", "zoo", "make", name, "--data", Path(values.data).name]
-    for flag in ("recipe", "weights", "output_stride", "classifier_set", "set"):
+    from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
+
+    words = ["fcam", "zoo", "make", name, "--data", data_name(values.data)]
+    for flag in ("recipe", "weights"):  # perhaps files
+        if values[flag].present:
+            words += [f"--{flag}", Path(values[flag].value).name]
+    for flag in ("output_stride", "licence", "classifier_set", "set"):
         if values[flag].present:
             given = values[flag].value
             for value in given if isinstance(given, list) else [given]:
                 words += [f"--{flag}", value]
-    return shlex.join(words)
+    return shlex.join(words + ["--int8"] * values.int8)
 
 
 def _parts(name: str) -> tuple[str, str]:

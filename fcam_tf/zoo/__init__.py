@@ -11,7 +11,7 @@ from fcam_tf.zoo.entries import folders as folders
 from fcam_tf.zoo.entries import list_models as list_models
 
 _LAZY = {  # these import TensorFlow, or what only fetching needs
-    **dict.fromkeys(("load", "save"), "registry"),
+    **dict.fromkeys(("as_stored", "load", "save"), "registry"),
     **dict.fromkeys(("verify", "verify_scores"), "checks"),
     "WeightsDamagedError": "fetch",
 }

@@ -73,6 +73,14 @@ def check_name(name: str) -> None:
         )
 
 
+def data_name(data: str | Path) -> str:
+    """Return what a card calls a data set: its name, or that of its folder, wherever that is."""
+    if str(data).startswith("tfds:"):
+        return str(data)
+    path = Path(data)
+    return path.resolve().name if path.name in {"", ".."} else path.name
+
+
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
     text = resources.files("fcam_tf.zoo").joinpath("card.schema.json").read_text("utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fcam_tf.models import FCAM
-from fcam_tf.zoo.cards import Card
+from fcam_tf.zoo.cards import Card, data_name
 
 _SIZE = 64
 _CLASSES = 10
@@ -70,7 +70,7 @@ def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, A
     from fcam_tf.data import load  # noqa: PLC0415 - TensorFlow's part of reading
     from fcam_tf.training import Validation, knows_classes  # noqa: PLC0415
 
-    wanted = [score for score in card["scores"] if score["data"] == Path(data).name]
+    wanted = [score for score in card["scores"] if score["data"] == data_name(data)]
     found: dict[str, dict[str, float]] = {}
     for split in {score["split"] for score in wanted}:
         images = load(data, split)

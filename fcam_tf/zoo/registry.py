@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,49 +104,87 @@ def save(
 
     Raises:
         FileExistsError: there is an entry of that name in the folder.
-        TypeError: the classifier is none of our own.
+        TypeError: the classifier is none of our own, or the recipe or a score is not of JSON.
         ValueError: the name or the card breaks the schema, the zoo is an address, or a weight is
             not finite.
         OSError: the folder cannot be written to.
     """
+    source = _source(model)
+    made = new_entry(name, folder)
+    with making(made) as place:
+        stored, rebuilt = _write(model, source, name, place / WEIGHTS, int8=int8)
+        stored["weights"]["addresses"] = list(addresses)
+        entry = {
+            "name": name,
+            "status": "trained",
+            "architecture": stored["architecture"],
+            "trained_on": trained_on,
+            "recipe": None if recipe is None else dict(recipe),
+            "scores": [dict(score) for score in scores],
+            "threshold": stored["threshold"],
+            "input": stored["input"],
+            "licence": licence,
+            "weights": stored["weights"],
+            "check": reference_output(rebuilt),
+        }
+        try:
+            text = json.dumps(entry, indent=1) + "\n"
+        except TypeError as error:
+            raise TypeError(f"`recipe` and `scores` must hold what JSON can: {error}.") from None
+        check_card(json.loads(text), name)
+        (place / CARD).write_text(text, "utf-8")
+    return made
+
+
+def as_stored(model: FCAM, *, int8: bool = False) -> FCAM:
+    """Return a model as `load` would give it after `save`: its weights were rounded.
+
+    What a card says of a model is measured on that one.
+
+    Args:
+        model: an F-CAM over a `Classifier`.
+        int8: as of `save`.
+
+    Raises:
+        TypeError: the classifier is none of our own.
+        ValueError: a weight is not finite.
+    """
+    source = _source(model)
+    with tempfile.TemporaryDirectory() as folder:
+        return _write(model, source, model.name, Path(folder, WEIGHTS), int8=int8)[1]
+
+
+def _source(model: FCAM) -> Classifier:
     source = getattr(model, "classifier", None)
     if not isinstance(source, Classifier):
         raise TypeError(
             "`model` must be an F-CAM over fcam_tf.models.Classifier: an entry is rebuilt from its "
             "backbone's name."
         )
-    made = new_entry(name, folder)
-    with making(made) as place:
-        path = place / WEIGHTS
-        pretrained = _is_pretrained(source)
-        without = _classifier_layers(model) if pretrained else ()
-        write_weights(model, path, int8=int8, without=without)
-        entry = {
-            "name": name,
-            "status": "trained",
-            "architecture": _architecture(model, source),
-            "trained_on": trained_on,
-            "recipe": None if recipe is None else dict(recipe),
-            "scores": [dict(score) for score in scores],
-            "threshold": model.threshold,
-            "input": {"colour": "RGB", "range": [0, 255], "size": model.input_size},
-            "licence": licence,
-            "weights": {
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "bytes": path.stat().st_size,
-                "addresses": list(addresses),
-                **({"classifier": IMAGENET} if pretrained else {}),
-            },
-            "check": None,
-        }
-        # What the entry will give, which is not quite what the model gives: it was rounded.
-        rebuilt = _build(entry, IMAGENET if pretrained else None)
-        _read(rebuilt, entry, path)
-        entry["check"] = reference_output(rebuilt)
-        entry = json.loads(json.dumps(entry))
-        check_card(entry, name)
-        (place / CARD).write_text(json.dumps(entry, indent=1) + "\n", "utf-8")
-    return made
+    return source
+
+
+def _write(
+    model: FCAM, source: Classifier, name: str, path: Path, *, int8: bool
+) -> tuple[Card, FCAM]:
+    """Write the weights; return what a card says of them, and the model that they give."""
+    pretrained = _is_pretrained(source)
+    write_weights(model, path, int8=int8, without=_classifier_layers(model) if pretrained else ())
+    stored = {
+        "name": name,
+        "architecture": _architecture(model, source),
+        "threshold": model.threshold,
+        "input": {"colour": "RGB", "range": [0, 255], "size": model.input_size},
+        "weights": {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": path.stat().st_size,
+            "addresses": [],
+            **({"classifier": IMAGENET} if pretrained else {}),
+        },
+    }
+    rebuilt = _build(stored, IMAGENET if pretrained else None)
+    _read(rebuilt, stored, path)
+    return stored, rebuilt
 
 
 def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import json
+import re
 from functools import partial
 
 import pytest
@@ -54,7 +55,11 @@ def test_make_and_measure_again(tmp_path, capfd):
     assert isinstance(card["threshold"], float)  # chosen, not otsu
     made = card["scores"][0]["command"]
     assert made.startswith(f"fcam zoo make {name} --data {data.name} --weights none ")
-    assert "--set crop=64" in made
+    assert made.endswith(" --int8")
+    assert {"--set crop=64", "--licence Apache-2.0"} <= set(re.findall(r"--\w+ \S+", made))
+    # The scores are those of what is loaded, whose weights were rounded.
+    again = zoo.verify_scores(card, zoo.load(name), data)
+    assert [score["found"] for score in again] == [score["value"] for score in card["scores"]]
     capfd.readouterr()
     assert status("verify", name) == 0
 

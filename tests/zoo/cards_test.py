@@ -1,10 +1,11 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from fcam_tf import zoo
-from fcam_tf.zoo.cards import check_name
+from fcam_tf.zoo.cards import check_name, data_name
 from tests.zoo.conftest import NAME
 
 SCORE = {"data": "a", "split": "test", "metric": "PxAP", "value": 50.0, "command": "b"}
@@ -83,3 +84,13 @@ def test_a_name(name):
 def test_no_name(name):
     with pytest.raises(ValueError, match="`name` must be"):
         check_name(name)
+
+
+def test_a_data_set_is_called_by_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    names = {"a/CUB/": "CUB", "link": "link", ".": tmp_path.name, "in/..": tmp_path.name}
+    assert {name: data_name(name) for name in names} == names
+    assert data_name(Path("a", "CUB")) == "CUB"
+    assert data_name("tfds:cars/small:1.0") == "tfds:cars/small:1.0"

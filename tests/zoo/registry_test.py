@@ -133,6 +133,25 @@ def test_int8_is_smaller_and_close(model, built, tmp_path, monkeypatch):
     assert difference.mean() < 0.1
 
 
+@pytest.mark.parametrize("int8", [False, True])
+def test_as_stored_is_what_will_be_loaded(model, tmp_path, monkeypatch, int8):
+    stored = zoo.as_stored(model, int8=int8)
+    zoo.save(model, NAME, tmp_path, int8=int8, **ABOUT)
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
+    loaded = zoo.load(NAME)
+    for a, b in zip(stored.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (stored.threshold, stored.input_size) == (loaded.threshold, loaded.input_size)
+    with pytest.raises(TypeError, match="rebuilt"):
+        zoo.as_stored(FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4)))
+
+
+def test_a_recipe_that_json_cannot_hold_is_refused(model, tmp_path):
+    with pytest.raises(TypeError, match="`recipe` and `scores` must hold what JSON can"):
+        zoo.save(model, NAME, tmp_path, recipe={"folder": tmp_path}, **ABOUT)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_pretrained_classifier_is_not_stored_again(tmp_path, monkeypatch):
     name = "efficientnetlite_b0_cam"
     keras.utils.set_random_seed(0)  # how far rounding moves a new decoder's maps varies
