@@ -8,6 +8,8 @@ be wrong, but not dangerous.
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import numpy as np
 
 SCALE = "_scale"
 _LARGE = 4096  # numbers; smaller arrays stay float16
+_PACKING = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]  # what `_store` asks for, in order
 
 
 def write_weights(
@@ -61,8 +64,9 @@ def read_weights(model: keras.Model, path: str | Path, *, without: Collection[st
         without: names of the layers that were left out.
 
     Raises:
-        ValueError: the file is no HDF5, or does not hold this model's weights and nothing else.
-        OSError: it cannot be read.
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, is no HDF5, or does not hold this model's weights and nothing
+            else.
     """
     variables = _named(model, without)
     try:
@@ -72,7 +76,8 @@ def read_weights(model: keras.Model, path: str | Path, *, without: Collection[st
             extra = _unexpected(file, {*variables, *scales})
     except FileNotFoundError:
         raise
-    except (OSError, KeyError, RuntimeError, TypeError) as error:  # TypeError: kinds without a name
+    # TypeError: of kinds without a name; zlib's: of what was not packed as it says.
+    except (OSError, KeyError, RuntimeError, TypeError, zlib.error) as error:
         raise ValueError(f"{path} holds no weights that can be read: {error}") from None
     if extra is not None:
         raise ValueError(f"{path} holds weights of another model: {extra!r} among them.")
@@ -158,9 +163,32 @@ def _check(dataset: Any, name: str, shape: tuple[int, ...], dtypes: tuple[str, .
             f"{name} must be {shape} of {' or '.join(dtypes)} in {dataset.file.filename}. Found: "
             f"{dataset.shape} of {dataset.dtype}."
         )
+    if dataset.chunks is None:
+        return
     # Memory is taken by the chunk, so that one larger than the dataset would get round that.
-    if any(chunk > side for chunk, side in zip(dataset.chunks or (), shape, strict=False)):
+    if any(chunk > side for chunk, side in zip(dataset.chunks, shape, strict=True)):
         raise ValueError(
             f"{name} is in chunks of {dataset.chunks} in {dataset.file.filename}, which is larger "
             f"than {shape}, all of it."
         )
+    _check_packing(dataset, name)
+
+
+def _check_packing(dataset: Any, name: str) -> None:
+    """Refuse chunks that unpack to more than their size, as HDF5 gives them memory without end."""
+    settings = dataset.id.get_create_plist()
+    filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
+    if filters not in ([], _PACKING):
+        raise ValueError(
+            f"{name} is packed in {dataset.file.filename} otherwise than by shuffle and gzip."
+        )
+    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    chunks: list[Any] = []
+    dataset.id.chunk_iter(chunks.append)
+    for chunk in chunks:
+        skipped, content = dataset.id.read_direct_chunk(chunk.chunk_offset)
+        packed = bool(filters) and not skipped >> _PACKING.index(h5py.h5z.FILTER_DEFLATE) & 1
+        if packed:
+            content = zlib.decompressobj().decompress(content, size + 1)
+        if len(content) > size:
+            raise ValueError(f"{name} unpacks to more than {size} bytes a chunk: refused.")

@@ -1,3 +1,5 @@
+import zlib
+
 import h5py
 import keras
 import numpy as np
@@ -112,6 +114,43 @@ def test_a_bomb_of_one_chunk(file):
         del stored["bn/1"]
         stored.create_dataset("bn/1", (64,), "float16", chunks=(2**29,), maxshape=(None,))
     refused(file, r"bn/1 is in chunks of \(536870912,\)")
+
+
+def test_a_bomb_in_a_chunk_of_the_right_size(file):
+    """HDF5 itself takes as much memory as what was packed unpacks to, whatever the chunk's size."""
+    with h5py.File(file, "a") as stored:
+        shape = stored["large/0"].shape
+        del stored["large/0"]
+        bomb = stored.create_dataset(
+            "large/0", shape, "float16", compression="gzip", shuffle=True, chunks=shape
+        )
+        bomb.id.write_direct_chunk((0,) * len(shape), zlib.compress(bytes(50 * 2**20)))
+    assert file.stat().st_size < 200_000
+    refused(file, r"large/0 unpacks to more than 9600 bytes a chunk")
+
+
+@pytest.mark.parametrize("skipped", [0, 0b10])
+def test_a_chunk_that_is_not_packed(file, skipped):
+    """HDF5 writes one so where packing saves nothing, and says that it did."""
+    with h5py.File(file, "a") as stored:
+        values = stored["large/0"][()]
+        shuffled = values.view("uint8").reshape(-1, 2).T.tobytes()
+        stored["large/0"].id.write_direct_chunk((0,) * 4, shuffled, skipped)
+        assert stored["large/0"].chunks == values.shape
+    if skipped:
+        model = small()
+        read_weights(model, file)
+        np.testing.assert_array_equal(model.get_layer("large").kernel, values)
+    else:
+        refused(file, "holds no weights that can be read")
+
+
+@pytest.mark.parametrize("packing", [{"compression": "lzf"}, {"fletcher32": True}])
+def test_other_packings_are_refused(file, packing):
+    with h5py.File(file, "a") as stored:
+        del stored["bn/1"]
+        stored.create_dataset("bn/1", data=np.zeros(64, "float16"), **packing)
+    refused(file, "bn/1 is packed in .* otherwise than by shuffle and gzip")
 
 
 def test_a_maze_of_groups(file):
