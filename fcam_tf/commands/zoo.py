@@ -97,6 +97,9 @@ def _list(patterns: list[str], notes: Console) -> int:
     for column in ("name", "status", "classes", "trained on", "scores, %"):
         table.add_column(column)
     found = {name for pattern in patterns or ["*"] for name in zoo.list_models(pattern)}
+    if not found:
+        notes.print(f"fcam: no model is called like {' or '.join(patterns)}")
+        return 1
     for name in sorted(found):
         try:
             card = zoo.card(name)
@@ -109,7 +112,7 @@ def _list(patterns: list[str], notes: Console) -> int:
         )
         classes = str(card["architecture"]["num_classes"])
         table.add_row(name, card["status"], classes, card["trained_on"], scores)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
     return status
 
 
@@ -139,8 +142,6 @@ def _short(card: Card) -> Card:
 
 
 def _verify(names: list[str], data: str | None, notes: Console) -> int:
-    from rich.console import Console  # noqa: PLC0415
-
     from fcam_tf import zoo  # noqa: PLC0415
 
     known = zoo.folders()
@@ -148,9 +149,10 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
         for name in names:
             lookup(known, name, "name")
     with quiet_tensorflow():
+        from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
         from fcam_tf.zoo.checks import verify, verify_scores  # noqa: PLC0415
         from fcam_tf.zoo.registry import load  # noqa: PLC0415
-    status, answers = 0, Console(highlight=False, soft_wrap=True)
+    status, answers = 0, console()
     for name in names or known:
         try:
             card = zoo.card(name)
@@ -163,11 +165,16 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
             notes.print(f"fcam: {name}: {error}")
             status = 1
             continue
+        if card["check"] is None:
+            answers.print(f"{name}: an architecture that can be built; nobody has trained it yet")
+            continue
         answers.print(f"{name}: as its card says")
+        if data and not scores:
+            answers.print(f"  no score on {data_name(data)}")
         for score in scores:
             where = f"{score['data']} {score['split']} {score['metric']}"
             answers.print(f"  {where}: {score['found']:.2f}, the card says {score['value']:.2f}")
-            status = status or int(abs(score["found"] - score["value"]) > 0.5)
+            status = status if abs(score["found"] - score["value"]) <= 0.5 else 1
     return status
 
 

@@ -27,7 +27,7 @@ def read_card(path: str | Path) -> Card:
         ValueError: the file is no card, or that of another entry; the message says where.
         OSError: it cannot be read.
     """
-    path = Path(path)
+    path = Path(path).absolute()  # "card.json" lies in a folder with a name, too
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{path} is no card: it is larger than {_LARGEST} bytes.")
     try:
@@ -68,8 +68,8 @@ def check_name(name: str) -> None:
     pattern = _validator().schema["properties"]["name"]["pattern"]
     if not re.fullmatch(pattern, name):
         raise ValueError(
-            f"`name` must be lower case letters, digits and _, perhaps with one more such word "
-            f"after a dot. Received: {name!r}."
+            f"`name` must be up to 60 lower case letters, digits and _, perhaps with one more such "
+            f"word, of up to 30, after a dot. Received: {name!r}."
         )
 
 

@@ -31,7 +31,8 @@ def reference_output(model: FCAM) -> dict[str, list[float]]:
 def verify(card: Card, model: FCAM) -> None:
     """Check that a loaded entry answers as its card says.
 
-    The hash of the weights and the schema of the card are checked by loading it.
+    The hash of the weights and the schema of the card are checked by loading it. The card of a mere
+    architecture says nothing of answers.
 
     Args:
         card: of the entry.
@@ -44,6 +45,11 @@ def verify(card: Card, model: FCAM) -> None:
         return
     found = reference_output(model)
     for name, expected in card["check"].items():
+        if len(found[name]) != len(expected):
+            raise ValueError(
+                f"{card['name']} does not answer as its card says: that has {len(expected)} "
+                f"{name}, not {len(found[name])}."
+            )
         difference = np.abs(np.subtract(found[name], expected)).max()
         if not difference <= _TOLERANCE:
             raise ValueError(
@@ -61,7 +67,7 @@ def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, A
         data: the data set; scores of the card that name its folder are measured.
 
     Returns:
-        The scores of the card, each with "found" beside "value".
+        Those scores, each with "found" beside "value".
 
     Raises:
         ValueError: the data set lacks what a score is measured by.

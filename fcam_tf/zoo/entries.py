@@ -92,7 +92,7 @@ def new_entry(name: str, folder: str | Path | None = None) -> Path:
 
     Raises:
         FileExistsError: there is an entry of that name in the folder.
-        ValueError: it is no name, or the zoo is an address.
+        ValueError: it is no name, or the zoo is an address or cannot be written to.
     """
     check_name(name)
     root = (os.environ.get(ZOO) or "zoo") if folder is None else folder
@@ -105,6 +105,9 @@ def new_entry(name: str, folder: str | Path | None = None) -> Path:
     path = Path(root, name)
     if path.exists():
         raise FileExistsError(f"{path} exists; remove it, or give another name or folder.")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise ValueError(f"`folder` must be one that can be written to. Received: {root}.")
     return path
 
 

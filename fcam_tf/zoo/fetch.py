@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ def find_weights(card: Card, folder: Path) -> Path:
     """
     name, wanted = card["name"], card["weights"]
     zoo = os.environ.get(ZOO, "")
-    given = [f"{zoo.rstrip('/')}/{name}/{WEIGHTS}"] if zoo else []
+    own = str(folder / WEIGHTS)
+    given = f"{zoo.rstrip('/')}/{name}/{WEIGHTS}" if "://" in zoo else str(Path(zoo, name, WEIGHTS))
     failures: list[str] = []
-    for place in (*given, str(folder / WEIGHTS)):
+    for place in dict.fromkeys((given, own) if zoo else (own,)):
         if "://" in place:
             found = _fetch(card, [place], failures)
             if found is not None:
@@ -73,7 +74,7 @@ def check_sha256(path: Path, expected: str) -> None:
     if found != expected:
         raise WeightsDamagedError(
             f"{path} is not the file that its card describes: its SHA-256 is {found}, not "
-            f"{expected}. It is damaged or was changed; remove it to have it fetched again."
+            f"{expected}. It is damaged or was changed; remove it, and the next place is looked at."
         )
 
 
@@ -99,7 +100,7 @@ def _fetch(card: Card, addresses: Sequence[str], failures: list[str]) -> Path | 
                 return cached
             for address in addresses:
                 try:
-                    _download(address, cached, wanted)
+                    _download(card, address, cached)
                 except Exception as error:  # noqa: BLE001 - each protocol fails in ways of its own
                     failures.append(f"{address}: {_reason(address, error)}")
                 else:
@@ -121,34 +122,36 @@ def _is_right(path: Path, wanted: dict[str, Any]) -> bool:
     return path.is_file() and _sha256(path) == wanted["sha256"]
 
 
-def _download(address: str, path: Path, wanted: dict[str, Any]) -> None:
+def _download(card: Card, address: str, path: Path) -> None:
     """Fetch a file, going on where an earlier attempt stopped; it appears whole and checked."""
     part = path.with_name(f"{path.name}.part")
     there = part.stat().st_size if part.exists() else 0
     if there:
         try:
-            if there < wanted["bytes"]:
-                _append(address, part, there, wanted["bytes"])
-            _accept(part, path, wanted)
+            if there < card["weights"]["bytes"]:
+                _append(card, address, part, there)
+            _accept(card, part, path)
         except Exception:
             if part.exists() and part.stat().st_size > there:
                 raise  # it broke off later than last time: the next attempt goes on from here
         else:
             return
-    _append(address, part, 0, wanted["bytes"])
-    _accept(part, path, wanted)
+    _append(card, address, part, 0)
+    _accept(card, part, path)
 
 
-def _accept(part: Path, path: Path, wanted: dict[str, Any]) -> None:
-    try:
-        check_sha256(part, wanted["sha256"])
-    except WeightsDamagedError:
+def _accept(card: Card, part: Path, path: Path) -> None:
+    found = _sha256(part)
+    if found != card["weights"]["sha256"]:
         part.unlink()  # an error page, say: nothing to go on from
-        raise
+        raise WeightsDamagedError(
+            f"what came is not the file that the card describes: its SHA-256 is {found}"
+        )
     part.replace(path)
 
 
-def _append(address: str, part: Path, start: int, total: int) -> None:
+def _append(card: Card, address: str, part: Path, start: int) -> None:
+    total = card["weights"]["bytes"]
     options: dict[str, Any] = {}
     if address.startswith(("http://", "https://")):
         import aiohttp  # noqa: PLC0415 - other protocols do without
@@ -162,7 +165,7 @@ def _append(address: str, part: Path, start: int, total: int) -> None:
     with fsspec.open(address, "rb", **options) as source, part.open("ab" if start else "wb") as to:
         if start:
             source.seek(start)
-        with _progress(address, total, start) as advance:
+        with _progress(card["name"], total, start) as advance:
             while piece := source.read(_CHUNK):
                 to.write(piece)
                 advance(len(piece))
@@ -171,13 +174,13 @@ def _append(address: str, part: Path, start: int, total: int) -> None:
 
 
 @contextlib.contextmanager
-def _progress(address: str, total: int, done: int) -> Iterator[Any]:
+def _progress(name: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
     console = rich.console.Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None
         return
     with rich.progress.Progress(
-        rich.progress.TextColumn(address.rsplit("/", 2)[-2]),
+        rich.progress.TextColumn(name),
         rich.progress.BarColumn(),
         rich.progress.DownloadColumn(),
         rich.progress.TransferSpeedColumn(),

@@ -41,7 +41,8 @@ def load(
         class_names: names of the new classes.
 
     Raises:
-        ValueError: there is no such entry, or the file holds other weights.
+        ValueError: there is no such entry, its card cannot be built, the file holds other weights,
+            or the number of classes and their names do not fit.
         TypeError: ``class_names`` is one str.
         FileNotFoundError: the weights are nowhere to be had.
         WeightsDamagedError: a file is not the one that the card describes.
@@ -49,6 +50,10 @@ def load(
     """
     if isinstance(class_names, str):
         raise TypeError(f"`class_names` must be a list of names. Received: {class_names!r}.")
+    if weights not in ("auto", None) and not Path(weights).is_file():
+        raise FileNotFoundError(
+            f'`weights` must be "auto", None or a file. There is no file {weights}.'
+        )
     entry = card(name)
     architecture = entry["architecture"]
     untrained = weights == "auto" and entry["weights"] is None

@@ -23,6 +23,33 @@ def test_list_and_show(capfd):
     assert shown["architecture"]["class_names"] == ["a", "b", "c"]
 
 
+def test_what_there_is_none_of(tmp_path, capfd):
+    assert status("list", "resnet51*", "vgg17*") == 1
+    assert "no model is called like resnet51* or vgg17*" in capfd.readouterr().err
+    data = write_shapes(tmp_path / "shapes", {"train": 4, "val": 2, "test": 2}, 48)
+    assert status("verify", NAME, "--data", data) == 0
+    assert f"{NAME}: as its card says\n  no score on shapes\n" in capfd.readouterr().out
+
+
+def test_verify_does_not_call_an_untrained_model_right(own, capfd):  # noqa: F811
+    path = own / "efficientnetlite_b0_gradcam" / "card.json"
+    path.parent.mkdir()
+    card = json.loads((own / NAME / "card.json").read_text())
+    card.update(name=path.parent.name, status="architecture", weights=None, check=None)
+    card["architecture"].update(backbone="efficientnetlite_b0", output_stride=32)
+    path.write_text(json.dumps(card))
+    with pytest.warns(UserWarning, match="nobody has trained"):
+        assert status("verify", path.parent.name) == 0
+    assert "an architecture that can be built; nobody has trained it yet" in capfd.readouterr().out
+
+
+def test_text_of_a_card_is_no_markup(own, capfd):  # noqa: F811
+    path = own / NAME / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trained_on": "[/b] :cat:"}))
+    assert status("list", NAME) == 0
+    assert "[/b] :cat:" in capfd.readouterr().out
+
+
 def test_verify(own, capfd):  # noqa: F811
     assert status("verify", NAME) == 0
     assert f"{NAME}: as its card says" in capfd.readouterr().out

@@ -46,6 +46,7 @@ def test_reads(path):
         ({"weights__addresses": ["/etc/passwd"]}, "weights"),
         ({"input__range": [0, 1]}, "range"),
         ({"weights": None}, r"\$\.weights"),
+        ({"check": None}, r"\$\.check"),
         ({"scores": [{**SCORE, "value": math.nan}]}, "not JSON compliant"),
         ({"recipe": {"weight": math.inf}}, "not JSON compliant"),
     ],
@@ -54,6 +55,11 @@ def test_the_schema_is_held(path, values, message):
     change(path, **values)
     with pytest.raises(ValueError, match=message):
         zoo.read_card(path)
+
+
+def test_reads_from_the_folder_itself(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    assert zoo.read_card("card.json")["name"] == NAME
 
 
 def test_the_name_is_that_of_the_folder(path):

@@ -75,6 +75,20 @@ def test_looking_at_entries_and_fetching_them_needs_no_tensorflow():
     assert run.stderr == ""
 
 
+@pytest.mark.usefixtures("own")
+def test_a_new_entry_is_refused_before_anything_is_done(tmp_path, monkeypatch):
+    with pytest.raises(FileExistsError, match=f"{NAME} exists"):
+        entries.new_entry(NAME)
+    assert entries.new_entry(NAME, tmp_path / "not" / "yet") == tmp_path / "not" / "yet" / NAME
+    (tmp_path / "file").touch()
+    for folder in ("file", "file/below"):
+        with pytest.raises(ValueError, match=r"`folder` must be one that can be written to.*file"):
+            entries.new_entry(NAME, tmp_path / folder)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ValueError, match="can be written to"):
+        entries.new_entry(NAME, tmp_path / "other")
+
+
 MAKE = """
 import pathlib, sys
 from fcam_tf.zoo.entries import making

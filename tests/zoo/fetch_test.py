@@ -226,7 +226,7 @@ def test_a_changed_cache_is_fetched_again(card, tmp_path):
 def test_what_came_wrong_is_not_kept(card, elsewhere, tmp_path, ending):
     path = elsewhere / NAME / "model.weights.h5"
     path.write_bytes(b"\1" * card["weights"]["bytes"] + ending)
-    with pytest.raises(FileNotFoundError, match="not the file that its card describes"):
+    with pytest.raises(FileNotFoundError, match="what came is not the file that the card"):
         find_weights(card, tmp_path)
     assert not cached(tmp_path)
     assert not list((tmp_path / "cache" / "zoo").glob("*.part"))
@@ -260,6 +260,14 @@ def test_nowhere(card, tmp_path, monkeypatch):
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "empty"))
     with pytest.raises(FileNotFoundError, match=f"nowhere.*empty.*holds {NAME}/model.weights.h5"):
         find_weights(card, tmp_path)
+
+
+def test_a_place_is_named_once(card, own, monkeypatch):
+    monkeypatch.setenv("FCAM_ZOO", f"{own}/")
+    (own / NAME / "model.weights.h5").unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        find_weights(card, own / NAME)
+    assert str(caught.value).count("not there") == 1
 
 
 @pytest.mark.parametrize("begun", [0, 1000])
