@@ -1,4 +1,8 @@
 import copy
+import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -361,6 +365,65 @@ def test_noise_of_a_method_moves_on_and_is_saved(tmp_path):
     model.save(tmp_path / "a.keras")
     again = keras.saving.load_model(tmp_path / "a.keras")
     np.testing.assert_array_equal(again.noise.state, moved)
+
+
+JAX = """
+import json, sys
+import numpy as np, keras
+from fcam_tf.losses import FCAMLoss
+from fcam_tf.models import FCAM
+from fcam_tf.optimizer import CoupledSGD
+from fcam_tf.training import Schedule
+from tests.models.tiny import photos, tiny_classifier
+
+keras.utils.set_random_seed(0)
+model = FCAM.from_classifier(tiny_classifier(size=32), decoder_filters=(8, 6, 4))
+loss = FCAMLoss(crf=1e-6, crf_method="exact", windows={"size": (2, None)}, erosion=3)
+model.compile(CoupledSGD(0.05, l2=1e-4), loss)
+images, labels = photos(8), np.arange(8) % 3
+frozen = [np.asarray(w) for w in model.classifier.weights]
+fitted = model.fit(
+    images, labels, epochs=8, batch_size=4, verbose=0, callbacks=[Schedule()], shuffle=False
+)
+same = all((a == np.asarray(w)).all() for a, w in zip(frozen, model.classifier.weights))
+model.save(sys.argv[1])
+again = keras.saving.load_model(sys.argv[1])
+try:
+    FCAMLoss(seeds=0).terms(images, np.zeros((8, 32, 32, 2)), None, 0, 1)
+    refusal = ""
+except ValueError as error:
+    refusal = str(error)
+print(json.dumps({
+    "backend": keras.backend.backend(),
+    "jit": model.jit_compile,
+    "history": fitted.history,
+    "frozen": bool(same),
+    "saved": float(np.abs(model.localize(images).heatmaps - again.localize(images).heatmaps).max()),
+    "refusal": refusal,
+}))
+"""
+
+
+def test_trains_under_jax(tmp_path):
+    pytest.importorskip("jax")
+    run = subprocess.run(
+        [sys.executable, "-c", JAX, tmp_path / "a.keras"],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    history = found["history"]
+    assert found["backend"] == "jax"
+    assert found["jit"]
+    assert found["frozen"]
+    assert found["saved"] == 0
+    assert "'exact'" in found["refusal"]
+    assert [value != 0 for value in history["size_loss"]] == [False] + [True] * 7
+    assert history["crf_loss"][0] > 0
+    assert np.mean(history["seeds_loss"][-3:]) < history["seeds_loss"][0]
 
 
 def test_deep_copies_are_models_of_their_own_that_go_on_as_the_first(classifier):
