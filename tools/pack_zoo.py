@@ -6,16 +6,14 @@
     python tools/pack_zoo.py --weights runs/resnet50_layercam/model.weights.h5 --size 112 \
         --name resnet50_layercam --val tiny100 ...    # what tools/gpu_training.py wrote
 
-The threshold is the one by which most boxes of the val split are right. The scores of the card are
-those of the entry itself, after its weights were rounded.
+The threshold is the one by which most boxes of the val split are right. It and the scores of the
+card are those of the model as it will be loaded, after its weights were rounded.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -64,36 +62,35 @@ def main(argv: list[str]) -> None:
     from fcam_tf.zoo.threshold import best_threshold  # noqa: PLC0415
 
     name = _NAME.value
-    model, recipe = _trained()
-    model.threshold = best_threshold(model, data.load(_VAL.value, "val"))
-    about = {
-        "trained_on": _TRAINED_ON.value,
-        "licence": _LICENCE.value,
-        "recipe": recipe,
-        "int8": _INT8.value,
-    }
+    trained, recipe = _trained()
+    model = zoo.as_stored(trained, int8=_INT8.value)
+    trained.threshold = best_threshold(model, data.load(_VAL.value, "val"))
     scores = []
-    with tempfile.TemporaryDirectory() as folder:
-        zoo.save(model, name, folder, **about)
-        os.environ["FCAM_ZOO"] = folder
-        entry = zoo.load(name)
-        del os.environ["FCAM_ZOO"]
-        for root in _TEST.value:
-            split = data.load(root, "test")
-            known = training.knows_classes(entry, split)
-            found = training.Validation(split, entry.input_size)(entry.maps_and_logits, known)
-            scores += [
-                {
-                    "data": Path(root).name,
-                    "split": "test",
-                    "metric": metric,
-                    "value": round(float(np.float64(value)), 2),
-                    "command": _COMMAND.value,
-                }
-                for metric, value in found.items()
-            ]
+    for root in _TEST.value:
+        split = data.load(root, "test")
+        known = training.knows_classes(model, split)
+        found = training.Validation(split, model.input_size)(model.maps_and_logits, known)
+        scores += [
+            {
+                "data": Path(root).name,
+                "split": "test",
+                "metric": metric,
+                "value": round(float(np.float64(value)), 2),
+                "command": _COMMAND.value,
+            }
+            for metric, value in found.items()
+        ]
     shutil.rmtree(Path(_ZOO.value) / name, ignore_errors=True)
-    folder = zoo.save(model, name, _ZOO.value, scores=scores, **about)
+    folder = zoo.save(
+        trained,
+        name,
+        _ZOO.value,
+        scores=scores,
+        trained_on=_TRAINED_ON.value,
+        licence=_LICENCE.value,
+        recipe=recipe,
+        int8=_INT8.value,
+    )
     card = zoo.read_card(folder / "card.json")
     size = card["weights"]["bytes"] / 2**20
     print(name, f"{size:.1f} MiB", {(s["data"], s["metric"]): s["value"] for s in scores})
