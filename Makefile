@@ -28,9 +28,10 @@ demo: $(INSTALLED)
 	@echo "==> Looking for the cat"
 	@$(BIN)/python tools/demo.py --out demo-output
 
+# One process a core; each holds up to 4 GB.
 test: $(INSTALLED)
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 lint: $(INSTALLED)
 	@echo "==> Checking style"

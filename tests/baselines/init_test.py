@@ -52,6 +52,7 @@ def test_trains_in_mixed_precision(name):
         "efficientnetlite_b0", 2, output_stride=16, baseline=name, dtype="mixed_float16"
     )
     assert classifier.outputs[0].dtype == "float32"
+    classifier.run_eagerly = True  # a few steps do not repay tracing
     losses = [classifier.train_on_batch(IMAGES, np.array([0, 1]))[0] for _ in range(2)]
     assert np.isfinite(losses).all()
     logits = classifier.predict(IMAGES, verbose=0)
@@ -63,6 +64,7 @@ def test_trains_in_mixed_precision(name):
 def test_saves_localises_and_teaches(name, tmp_path):
     keras.utils.set_random_seed(0)
     classifier = models.Classifier("efficientnetlite_b0", 2, output_stride=16, baseline=name)
+    classifier.run_eagerly = True  # a few steps do not repay tracing
     classifier.train_on_batch(IMAGES, np.array([0, 1]))
     cam = cams.get(name, classifier)
     maps, logits = cam.maps_and_logits(IMAGES, [1, 0])
@@ -76,10 +78,12 @@ def test_saves_localises_and_teaches(name, tmp_path):
 
     fcam = models.FCAM.from_classifier(classifier, method=name)
     logits = fcam(IMAGES)["logits"]
+    fcam.run_eagerly = True
     fcam.fit(IMAGES, np.array([0, 1]), verbose=0)
     np.testing.assert_allclose(fcam(IMAGES)["logits"], logits, atol=1e-5)  # frozen, in training too
     fcam.save(tmp_path / "f.keras")
     loaded = models.load(tmp_path / "f.keras")
+    loaded.run_eagerly = True
     np.testing.assert_array_equal(
         loaded.predict(IMAGES, verbose=0)["fcam"], fcam.predict(IMAGES, verbose=0)["fcam"]
     )
