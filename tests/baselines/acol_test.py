@@ -92,6 +92,7 @@ def test_a_classifier_trains_both_branches_and_saves_them(tmp_path):
     classifier = models.Classifier(
         "efficientnetlite_b0", 2, weights=None, baseline="acol", options=options
     )
+    classifier.run_eagerly = True  # one step does not repay tracing
     layer = classifier.get_layer("logits")
     before = [w.numpy() for w in layer.weights]
     assert len(before) == 12  # kernels and biases of three convolutions, twice

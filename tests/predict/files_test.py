@@ -252,7 +252,7 @@ def test_killed_at_any_moment_it_goes_on_from_there(tmp_path, out, fake_program)
 def test_interrupted_it_ends_soon_and_clean(tmp_path, out, fake_program):
     for i in range(24):
         paint(tmp_path / "in" / f"{i:02}.png")
-    with start(fake_program, out, tmp_path / "in", seconds_a_batch=0.05) as process:
+    with start(fake_program, out, tmp_path / "in", seconds_a_batch=1) as process:
         wait_until(process, lambda: list(read_results(out)))
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) != 0
