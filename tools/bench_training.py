@@ -143,7 +143,7 @@ def main(argv: list[str]) -> None:
     rest = median["whole step"] - sum(median[name] for name in inside)
     median["decoder, forward and backward"] = rest
 
-    with_stored, storing = median.pop("stored maps"), median.pop("storing") / len(split) * batch
+    with_stored, storing = median.pop("stored maps"), median.pop("storing")
 
     table = Table(title=f"{_BACKBONE.value}, {size} pixels, batch {batch}")
     for column in ("part", "ms/image", "images/s", "share of the step, %"):
@@ -158,11 +158,9 @@ def main(argv: list[str]) -> None:
     table = Table(title=f"coarse maps of {_METHOD.value}, ms/image")
     for column in ("made", "once", "each step"):
         table.add_column(column, justify="left" if column == "made" else "right")
-    for name, once, step in (
-        ("online", 0.0, median["whole step"]),
-        ("stored", storing, with_stored),
-    ):
-        table.add_row(name, f"{1000 * once / batch:.2f}", f"{1000 * step / batch:.2f}")
+    once, step = 1000 * storing / len(split), 1000 / batch
+    table.add_row("online", "0.00", f"{step * median['whole step']:.2f}")
+    table.add_row("stored", f"{once:.2f}", f"{step * with_stored:.2f}")
     Console(width=100).print(table)
 
 

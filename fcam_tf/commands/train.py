@@ -216,8 +216,9 @@ def train(
     else:
         given = load_model(values.model)
         classifier = given.classifier if isinstance(given, models.FCAM) else given
-        if isinstance(classifier, models.Classifier):  # whatever it was trained in
-            classifier = classifier.copy("mixed_float16" if recipe.mixed_precision else "float32")
+        wanted = "mixed_float16" if recipe.mixed_precision else "float32"
+        if isinstance(classifier, models.Classifier) and classifier.dtype_policy.name != wanted:
+            classifier = classifier.copy(wanted)
     model = models.FCAM.from_classifier(
         classifier,
         method=_method(values, classifier),
