@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +52,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give a place to fill, which becomes ``folder`` if the block ends well, and else is removed.
 
+    What a killed process left of the same folder is removed first. Of two who make it at once, the
+    first to end wins, and the other is refused then.
+
     Args:
         folder: the folder to make; must not exist.
 
@@ -60,13 +66,55 @@ def new_folder(folder: Path) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     if folder.exists():
-        raise FileExistsError(f"{folder} exists; give a new folder or remove it")
+        raise _exists(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    with _unfinished(folder) as unfinished:
+        try:
+            yield unfinished
+            unfinished.chmod(0o755)
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                if folder.exists():
+                    raise _exists(folder) from None
+                raise
+        except BaseException:
+            shutil.rmtree(unfinished)
+            raise
+
+
+def _exists(folder: Path) -> FileExistsError:
+    return FileExistsError(f"{folder} exists; give a new folder or remove it")
+
+
+@contextlib.contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """Make a hidden neighbour, which is locked until the block ends, and remove those left."""
+    prefix = f".part.{folder.name}."
+    with contextlib.ExitStack() as until_done:
+        # Makers take turns here, or one might remove what another has not locked yet.
+        with _locked(folder.parent, fcntl.LOCK_EX) as alone:
+            if alone:
+                for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
+                    with _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB) as abandoned:
+                        if abandoned:
+                            shutil.rmtree(left, ignore_errors=True)
+            made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+            until_done.enter_context(_locked(made, fcntl.LOCK_EX))
+        yield made
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[bool]:
+    """Lock a folder; false where another process has it, or where folders cannot be locked."""
+    # The folder itself, as a file would stay; a process that ends lets go of it.
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield unfinished
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished)
-        raise
+        try:
+            fcntl.flock(descriptor, how)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

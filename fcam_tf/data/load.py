@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def find_root(data: str | Path) -> Path:
         cache = Path(os.environ.get("FCAM_CACHE") or Path.home() / ".cache" / "fcam_tf")
         root = cache / name.removeprefix(TFDS)
         if not root.is_dir():
-            write_shapes(root) if name == SHAPES else write_tfds(name, root, download=True)
+            with contextlib.suppress(FileExistsError):  # somebody else made it in the meantime
+                write_shapes(root) if name == SHAPES else write_tfds(name, root, download=True)
         return root
     return Path(data)

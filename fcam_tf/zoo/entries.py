@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import fnmatch
 import os
-import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
-from fcam_tf.atomic import new_folder
 from fcam_tf.names import lookup
 from fcam_tf.zoo.cards import CARD, Card, check_name, read_card
 
@@ -109,44 +104,3 @@ def new_entry(name: str, folder: str | Path | None = None) -> Path:
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise ValueError(f"`folder` must be one that can be written to. Received: {root}.")
     return path
-
-
-@contextlib.contextmanager
-def making(made: Path) -> Iterator[Path]:
-    """Give a folder to fill, which becomes an entry's if the block ends well, and else is removed.
-
-    What a killed process left of the same entry is removed first.
-
-    Args:
-        made: the entry's folder, which `new_entry` gave.
-
-    Yields:
-        An empty, hidden folder beside it.
-
-    Raises:
-        FileExistsError: somebody else made it in the meantime.
-        OSError: it cannot be made.
-    """
-    made.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_in(made.parent) as alone:
-        if alone:
-            for left in made.parent.glob(f".{made.name}-*"):
-                shutil.rmtree(left, ignore_errors=True)
-        with new_folder(made) as place:
-            yield place
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[bool]:
-    """Wait until nobody else makes an entry in a zoo; false where files cannot be locked."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            # Of the folder itself, as a file would stay; a process that ends lets go of it.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from fcam_tf.atomic import new_folder
 from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.models.weights import HEAD
 from fcam_tf.zoo.cards import CARD, Card, check_card
 from fcam_tf.zoo.checks import reference_output
-from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, making, new_entry
+from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, new_entry
 from fcam_tf.zoo.fetch import find_weights
 from fcam_tf.zoo.weights import read_weights, write_weights
 
@@ -116,7 +117,7 @@ def save(
     """
     source = _source(model)
     made = new_entry(name, folder)
-    with making(made) as place:
+    with new_folder(made) as place:
         stored, rebuilt = _write(model, source, name, place / WEIGHTS, int8=int8)
         stored["weights"]["addresses"] = list(addresses)
         entry = {

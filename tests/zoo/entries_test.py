@@ -2,7 +2,6 @@ import importlib.util
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -87,83 +86,6 @@ def test_a_new_entry_is_refused_before_anything_is_done(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(ValueError, match="can be written to"):
         entries.new_entry(NAME, tmp_path / "other")
-
-
-MAKE = """
-import pathlib, sys
-from fcam_tf.zoo.entries import making
-def reach(moment):
-    print(moment, flush=True)
-    if moment == sys.argv[2]:
-        sys.stdin.read()
-reach("started")
-with making(pathlib.Path(sys.argv[1])) as place:
-    reach("begun")
-    with (place / "model.weights.h5").open("w") as file:
-        print("one half", file=file, flush=True)
-        reach("half the weights")
-        print("the other", file=file)
-    reach("weights")
-    (place / "card.json").write_text("{}")
-    reach("card")
-reach("made")
-"""
-MOMENTS = ("begun", "half the weights", "weights", "card", "made")
-
-
-def making(folder, until):
-    """Make an entry in another process, which waits at a moment until its input is closed."""
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    process = subprocess.Popen([sys.executable, "-c", MAKE, folder, until], text=True, **pipes)
-    while process.stdout.readline() not in (f"{until}\n", ""):
-        pass
-    return process
-
-
-def check_whole(folder):
-    found = {path.name: path.read_text() for path in folder.iterdir()}
-    assert found == {"model.weights.h5": "one half\nthe other\n", "card.json": "{}"}
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killing_what_makes_an_entry_leaves_nothing_half(tmp_path, monkeypatch, moment):
-    monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
-    with making(tmp_path / "a_cam", moment) as process:
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-    made = moment == "made"
-    assert zoo.list_models("a_*") == ["a_cam"] * made
-    if not made:
-        assert [path.name[:7] for path in tmp_path.iterdir()] == [".a_cam-"]
-        (tmp_path / ".a_cam.cub-12345678").mkdir()  # another's
-        with making(tmp_path / "a_cam", "made") as process:
-            process.communicate()
-        assert {path.name for path in tmp_path.iterdir()} == {"a_cam", ".a_cam.cub-12345678"}
-    check_whole(tmp_path / "a_cam")
-
-
-def test_of_two_that_make_an_entry_the_second_waits_and_is_refused(tmp_path):
-    made = tmp_path / "a_cam"
-    with making(made, "weights") as first, making(made, "started") as second:
-        second.stdin.close()
-        with pytest.raises(subprocess.TimeoutExpired):
-            second.wait(0.5)
-        first.communicate()
-        assert second.wait() == 1
-        assert "a_cam exists" in second.stderr.read()
-    assert [path.name for path in tmp_path.iterdir()] == ["a_cam"]
-    check_whole(made)
-
-
-def test_entries_are_made_where_files_cannot_be_locked(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(45, "Operation not supported")
-
-    monkeypatch.setattr("fcntl.flock", refuse)
-    (tmp_path / ".a_cam-1").mkdir()  # perhaps somebody is at it
-    with entries.making(tmp_path / "a_cam") as place:
-        (place / "card.json").touch()
-    assert {path.name for path in tmp_path.iterdir()} == {"a_cam", ".a_cam-1"}
 
 
 def test_bundled_weights_are_those_of_their_cards(monkeypatch):
