@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,21 @@ def main(argv: list[str]) -> None:
             }
             for metric, value in found.items()
         ]
-    shutil.rmtree(Path(_ZOO.value) / name, ignore_errors=True)
-    folder = zoo.save(
-        trained,
-        name,
-        _ZOO.value,
-        scores=scores,
-        trained_on=_TRAINED_ON.value,
-        licence=_LICENCE.value,
-        recipe=recipe,
-        int8=_INT8.value,
-    )
+    folder = Path(_ZOO.value) / name
+    with tempfile.TemporaryDirectory(dir=_ZOO.value, prefix=".") as aside:
+        made = zoo.save(
+            trained,
+            name,
+            aside,
+            scores=scores,
+            trained_on=_TRAINED_ON.value,
+            licence=_LICENCE.value,
+            recipe=recipe,
+            int8=_INT8.value,
+        )
+        # The entry before stays until there is another.
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
     card = zoo.read_card(folder / "card.json")
     size = card["weights"]["bytes"] / 2**20
     print(name, f"{size:.1f} MiB", {(s["data"], s["metric"]): s["value"] for s in scores})
