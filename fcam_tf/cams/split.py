@@ -286,3 +286,13 @@ def logits_output(model: keras.Model) -> Any:
         return before
     dense.activation = keras.activations.linear
     return next(step.outputs[0] for step in steps if step.inputs and step.inputs[0] is before)
+
+
+def gives_probabilities(model: keras.Model) -> bool:
+    """Tell whether a flat functional classifier ends in a softmax or sigmoid, not in logits."""
+    maker = {id(x): step for step in graph.steps(model) for x in step.outputs}
+    output = model.outputs[0]
+    dense, before = before_probabilities(maker, output)
+    if dense is None or maker[id(output)].operation is not dense:
+        return before is not output
+    return dense.activation is not keras.activations.linear

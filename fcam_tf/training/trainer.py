@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from fcam_tf import cams
 from fcam_tf.baselines import Baseline
 from fcam_tf.data import Split, evaluation_dataset, training_dataset
+from fcam_tf.graphs import graph
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD
@@ -53,7 +54,7 @@ def fit_classifier(
 
     Args:
         classifier: a `Classifier`, also one with a baseline, or any functional Keras model that
-            gives logits or ends in a softmax.
+            gives logits or ends in a softmax or sigmoid.
         train: images and labels.
         validation: what to select by; None keeps the last epoch.
         recipe: everything else.
@@ -87,15 +88,14 @@ def fit_classifier(
         fast = backbones.get(classifier.backbone).fast_learners
     else:
         fast = ()
-    head = next(layer for layer in reversed(classifier.layers) if layer.weights)
+    flat = graph.flatten(classifier)
+    head = next(layer for layer in reversed(flat.layers) if layer.weights)
     multipliers = dict.fromkeys((*fast, f"{head.name}/"), recipe.head_ratio)
-    last = classifier.layers[-1]
-    softmax = isinstance(last, keras.layers.Softmax) or (
-        getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
-    )
     classifier.compile(
         optimizer=_optimizer(recipe, {} if recipe.train == "head" else multipliers),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax),
+        loss=keras.losses.SparseCategoricalCrossentropy(
+            from_logits=not cams.gives_probabilities(flat)
+        ),
         metrics=["accuracy"],
     )
     cam = cams.get(method, classifier)

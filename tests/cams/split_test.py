@@ -44,6 +44,18 @@ def test_endings_give_the_maps_of_the_logits(tiny, x, ending, name):
     np.testing.assert_allclose(logits, expected_logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("ending", ["linear", *ENDINGS])
+def test_probabilities_are_told_from_logits(tiny, ending):
+    assert cams.gives_probabilities(tiny.build(ending)) == (ending != "linear")
+
+
+def test_pooled_class_maps_are_logits_until_a_softmax():
+    x = keras.Input((6, 6, 3))
+    logits = L.GlobalAveragePooling2D()(L.Conv2D(4, 1)(x))
+    assert not cams.gives_probabilities(keras.Model(x, logits))
+    assert cams.gives_probabilities(keras.Model(x, L.Softmax()(logits)))
+
+
 def test_binary_classifier(tiny, x):
     for name in (*LINEAR, "scorecam"):
         maps = cams.get(name, tiny.build("sigmoid", classes=1))(x)
