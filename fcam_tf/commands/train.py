@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STAGES = ("classifier", "fcam", "fsl")
 _BACKBONE = "efficientnetlite_b0"
+_UNLEARNT = 0.6  # of the seed loss, which is ln 2 for a map that is 0.5 everywhere
 
 _DETAILS = """\
 Two stages. The first trains a classifier on images and their labels; no boxes, no masks. The second
@@ -147,6 +148,12 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         notes.print(
             f"fcam: {recipe.select} never rose above what it was before training, and that is the "
             f"model which was kept; try more epochs or {remedy}"
+        )
+    seeds = run.state.history[-1].get("seeds_loss", 0.0)
+    if seeds > _UNLEARNT:
+        notes.print(
+            f"fcam: the seed loss ended at {seeds:.2f}, guessing has 0.69: the maps say little. "
+            "Try a lower --set loss.crf, --set optimizer=adam or more epochs"
         )
     if stage == "classifier":
         out = values.out

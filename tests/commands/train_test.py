@@ -68,10 +68,12 @@ def test_both_stages(data, tiny, tmp_path, capfd):
 
 def test_says_that_nothing_was_gained(data, tiny, tmp_path, capfd):
     still = ("--set", "learning_rate=0", "--set", "weight_decay=0")
-    command = ("classifier", "--data", data, "--model", tiny, "--out", tmp_path, *FAST, *still)
-    assert status(*command) == 0
-    message = " ".join(capfd.readouterr().err.split())
-    assert "never rose above what it was before training" in message
+    for stage in ("classifier", "fcam"):
+        command = (stage, "--data", data, "--model", tiny, "--out", tmp_path / stage, *FAST, *still)
+        assert status(*command) == 0
+        message = " ".join(capfd.readouterr().err.split())
+        assert "never rose above what it was before training" in message
+        assert ("the seed loss ended at 0." in message) == (stage == "fcam")
 
 
 def test_backbones_by_name(data, tmp_path):
