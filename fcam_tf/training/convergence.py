@@ -29,7 +29,7 @@ def draw_convergence(
         "Validation score [%]": [n for n in names if n.startswith("val_")],
     }
     shown = {title: found for title, found in panels.items() if found}
-    figure = Figure(figsize=(5.2 * max(len(shown), 1), 3.6), layout="constrained")
+    figure = Figure(figsize=(6 * max(len(shown), 1), 3.6), layout="constrained")
     for axis, (title, found) in (
         zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True)
         if shown
@@ -47,24 +47,13 @@ def draw_convergence(
             )
         if best is not None:
             epoch = history[best]["epoch"]
-            late = epoch > history[-1]["epoch"] / 2
-            axis.axvline(epoch, color="0.6", linewidth=1, linestyle="--")
-            axis.annotate(
-                f"chosen: {epoch}",
-                (epoch, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(-3 if late else 3, -3),
-                textcoords="offset points",
-                ha="right" if late else "left",
-                va="top",
-                color="0.35",
-                fontsize=8,
-            )
+            axis.axvline(epoch, color="0.6", linewidth=1, linestyle="--", label=f"chosen: {epoch}")
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(visible=True, alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8)
+        # Beside the curves, as there is no corner that they leave free in every run.
+        axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     write_atomically(Path(path), buffer.getvalue())
