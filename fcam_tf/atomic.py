@@ -106,15 +106,15 @@ def _unfinished(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(folder: Path, how: int) -> Iterator[bool]:
-    """Lock a folder; false where another process has it, or where folders cannot be locked."""
-    # The folder itself, as a file would stay; a process that ends lets go of it.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    """Lock a folder; false where another has it, it is gone, or folders cannot be locked."""
+    with contextlib.ExitStack() as opened:
         try:
+            # The folder itself, as a file would stay; a process that ends lets go of it.
+            descriptor = os.open(folder, os.O_RDONLY)
+            opened.callback(os.close, descriptor)
             fcntl.flock(descriptor, how)
         except OSError:
-            yield False
+            locked = False
         else:
-            yield True
-    finally:
-        os.close(descriptor)
+            locked = True
+        yield locked

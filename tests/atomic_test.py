@@ -133,3 +133,11 @@ def test_folders_are_made_where_they_cannot_be_locked(tmp_path, monkeypatch):
     with new_folder(tmp_path / "a") as place:
         (place / "b.txt").touch()
     assert {path.name for path in tmp_path.iterdir()} == {"a", ".part.a.1"}
+
+
+def test_what_ends_while_another_looks_for_leftovers_is_left_alone(tmp_path, monkeypatch):
+    gone = tmp_path / ".part.a.1"
+    monkeypatch.setattr("pathlib.Path.glob", lambda *_: [gone])  # renamed since it was listed
+    with new_folder(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]

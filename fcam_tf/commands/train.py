@@ -151,9 +151,10 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         )
     seeds = run.state.history[-1].get("seeds_loss", 0.0)
     if seeds > _UNLEARNT:
+        adam = "" if recipe.optimizer == "adam" else "--set optimizer=adam, "
         notes.print(
             f"fcam: the seed loss ended at {seeds:.2f}, guessing has 0.69: the maps say little. "
-            "Try a lower --set loss.crf, --set optimizer=adam or more epochs"
+            f"Try {adam}a lower --set loss.crf or more epochs"
         )
     if stage == "classifier":
         out = values.out
