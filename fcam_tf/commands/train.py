@@ -157,8 +157,11 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
             f"Try {adam}a lower --set loss.crf or more epochs"
         )
     if stage == "classifier":
-        out = values.out
-        notes.print(f"next: fcam train fcam --data {values.data} --model {out} --out {out}-fcam")
+        out, preset = values.out, values.recipe
+        chosen = f"--recipe {preset} " if preset in training.FCAM_PRESETS else ""
+        notes.print(
+            f"next: fcam train fcam --data {values.data} --model {out} {chosen}--out {out}-fcam"
+        )
     try:
         _report(run, values, notes)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
