@@ -79,7 +79,7 @@ class SplitClassifier:
                 "keras.Model(model.inputs, output)."
             )
         self._steps = graph.steps(flat)
-        self._maker = {id(x): step for step in self._steps for x in step.outputs}
+        self._maker = graph.makers(self._steps)
         self.inputs = flat.inputs
         self.num_classes = flat.outputs[0].shape[-1]
         self.taps = self._in_order([self._find(tap, model) for tap in taps] or [self._last_map()])
@@ -280,7 +280,7 @@ def logits_output(model: keras.Model) -> Any:
     A dense layer that ends in a softmax or sigmoid loses it: ``model`` gives logits afterwards.
     """
     steps = graph.steps(model)
-    maker = {id(x): step for step in steps for x in step.outputs}
+    maker = graph.makers(steps)
     dense, before = before_probabilities(maker, model.outputs[0])
     if dense is None:
         return before
@@ -290,7 +290,7 @@ def logits_output(model: keras.Model) -> Any:
 
 def gives_probabilities(model: keras.Model) -> bool:
     """Tell whether a flat functional classifier ends in a softmax or sigmoid, not in logits."""
-    maker = {id(x): step for step in graph.steps(model) for x in step.outputs}
+    maker = graph.makers(graph.steps(model))
     output = model.outputs[0]
     dense, before = before_probabilities(maker, output)
     if dense is None or maker[id(output)].operation is not dense:

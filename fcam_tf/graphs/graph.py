@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -142,6 +142,11 @@ def steps(model: keras.Model) -> list[Step]:
         for node in nodes_by_depth[depth]
         if not node.is_input
     ]
+
+
+def makers(made_by: Iterable[Step]) -> dict[int, Step]:
+    """Return the step that gives each tensor, by the ``id`` of the tensor."""
+    return {id(tensor): step for step in made_by for tensor in step.outputs}
 
 
 # By name, since keras_cv is not imported here.

@@ -75,7 +75,7 @@ def levels(model: keras.Model, top: Any) -> dict[int, Any]:
 
 
 def _ancestors(model: keras.Model, top: Any) -> set[int]:
-    makers = {id(x): step for step in graph.steps(model) for x in step.outputs}
+    makers = graph.makers(graph.steps(model))
     waiting, seen = [top], set()
     while waiting:
         x = waiting.pop()

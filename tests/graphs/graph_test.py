@@ -206,3 +206,13 @@ def test_copied_dropout_can_be_frozen():
     copy = copied(counted())
     copy.trainable = False
     np.testing.assert_array_equal(copy(X, training=True), copy(X, training=False))
+
+
+def test_makers_find_what_gave_a_tensor():
+    x = keras.Input((4, 4, 3))
+    y = keras.layers.Conv2D(2, 1, name="conv")(x)
+    model = keras.Model(x, keras.layers.ReLU(name="relu")(y))
+    found = graph.makers(graph.steps(model))
+    assert found[id(y)].operation.name == "conv"
+    assert found[id(model.outputs[0])].operation.name == "relu"
+    assert id(x) not in found
