@@ -226,8 +226,9 @@ def test_finetuning_as_its_page_shows_it(shared_data, tmp_path, monkeypatch):
     exec(first, names)  # noqa: S102 - a page of our own
     after = validation(names["model"].maps_and_logits, False)
     assert after["PxAP"] > before["PxAP"]
+    before = validation(zoo.load("efficientnetlite_b0_cam").maps_and_logits, False)
     exec(second, names)  # noqa: S102
     found = validation(names["model"].maps_and_logits)
     assert found["accuracy"] > 80
-    assert found["PxAP"] > before["PxAP"] + 1
+    assert found["PxAP"] > before["PxAP"] + 2
     assert (tmp_path / "pets.keras").exists()
