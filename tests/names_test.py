@@ -1,8 +1,15 @@
 import pytest
 
+from fcam_tf import cams, models, names
 from fcam_tf.names import lookup
 
 TABLE = {"resnet50": 1, "vgg16": 2}
+
+
+def test_names_without_tensorflow_are_the_ones_there_are():
+    assert tuple(models.BACKBONES) == names.BACKBONES
+    assert tuple(cams.METHODS) == names.METHODS
+    assert tuple(cams.BASELINES) == names.BASELINES
 
 
 def test_finds():
@@ -14,6 +21,12 @@ def test_unknown_names_are_told_with_all_that_there_is(name):
     with pytest.raises(ValueError, match=r"`backbone` is unknown.*There is resnet50, vgg16") as e:
         lookup(TABLE, name, "backbone")
     assert ("Did you mean 'resnet50'" in str(e.value)) == (name == "resnet5")
+
+
+def test_of_many_names_a_few_are_told():
+    table = dict.fromkeys(f"class {i}" for i in range(1000))
+    with pytest.raises(ValueError, match=r"mean 'class 99' .* class 19 and 980 more[.]$"):
+        lookup(table, "class 9x9", "label")
 
 
 def test_what_was_cut_short_is_completed_in_the_table_s_order():

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.localize import BASELINES, METHODS
 from fcam_tf.commands.model import HELP, check_model, load_model, named
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
+from fcam_tf.names import BASELINES, METHODS
 
 if TYPE_CHECKING:
     from rich.console import Console

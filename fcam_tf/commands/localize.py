@@ -11,19 +11,14 @@ from fcam_tf.commands.command import Command
 from fcam_tf.commands.model import HELP, check_model, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import console, failed, usage_errors
+from fcam_tf.names import BASELINES, METHODS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fcam_tf.predict import Job, Localizer, Settings
 
-# Here too so that help and a misspelt name need no TensorFlow; a test holds them to the truth.
 AUTO, OWN = "auto", "fcam"
-METHODS = (
-    *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
-    *("scorecam", "sscam", "iscam"),
-)
-BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 _ANSWERS = 20  # photos; the answers for more are in the file only
 
 _DETAILS = """\

@@ -28,6 +28,8 @@ def check_model(name: str) -> None:
         from fcam_tf import zoo  # noqa: PLC0415
         from fcam_tf.names import lookup  # noqa: PLC0415
 
+        if zoo.list_models(name, trained=False) == [name]:
+            raise app.UsageError(f"--model {zoo.untrained(name)}")
         try:
             lookup({**zoo.folders(), **dict.fromkeys(CLASSIFIERS)}, name, "model")
         except ValueError as error:

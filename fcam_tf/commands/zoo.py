@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from absl import app, flags
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import console, failed, require, usage_errors
-from fcam_tf.names import lookup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 ACTIONS = ("list", "show", "verify", "make")
 
 _DETAILS = """\
-  fcam zoo list [PATTERN]       names, status and figures of all models
+  fcam zoo list [PATTERN]       names and figures of all trained models; in a pipe, a line for each
   fcam zoo show NAME            the card: architecture, training, scores, licence, weights
-  fcam zoo verify [NAME...]     hash, rebuild and stored answer of models (default: all trained);
+  fcam zoo verify [NAME...]     hash, rebuild and stored answer of models (default: all);
                                 with --data also the scores that were measured on that data set
   fcam zoo make NAME            train a classifier and its decoder, choose the threshold by the
                                 boxes of val, if any, measure on test, write the entry; NAME is
@@ -93,13 +93,15 @@ def _list(patterns: list[str], notes: Console) -> int:
 
     from fcam_tf import zoo  # noqa: PLC0415
 
-    status, table = 0, Table()
-    for column in ("name", "status", "classes", "trained on", "scores, %"):
-        table.add_column(column)
     found = {name for pattern in patterns or ["*"] for name in zoo.list_models(pattern)}
     if not found:
-        notes.print(f"fcam: no model is called like {' or '.join(patterns)}")
+        notes.print(f"fcam: no trained model is called like {' or '.join(patterns)}")
         return 1
+    status, answers = 0, Console(markup=False, emoji=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", min_width=max(map(len, found)))  # whole, however narrow the terminal
+    table.add_column("classes", justify="right")
+    table.add_column("scores, %")
     for name in sorted(found):
         try:
             card = zoo.card(name)
@@ -107,12 +109,17 @@ def _list(patterns: list[str], notes: Console) -> int:
             notes.print(f"fcam: {name}: {error}")
             status = 1
             continue
-        scores = "\n".join(
+        scores = [
             f"{s['data']} {s['split']} {s['metric']} {s['value']:.1f}" for s in card["scores"]
-        )
+        ]
         classes = str(card["architecture"]["num_classes"])
-        table.add_row(name, card["status"], classes, card["trained_on"], scores)
-    Console(markup=False, emoji=False).print(table)
+        if answers.is_terminal:
+            table.add_row(name, classes, "\n".join(scores))
+        else:
+            fields = (name, f"{classes} classes", ", ".join(scores), card["trained_on"])
+            sys.stdout.write("\t".join(fields) + "\n")  # rich would expand the tabs
+    if answers.is_terminal:
+        answers.print(table)
     return status
 
 
@@ -123,7 +130,7 @@ def _show(names: list[str]) -> int:
 
     from fcam_tf import zoo  # noqa: PLC0415
 
-    with usage_errors(ValueError, OSError, prefix=""):
+    with usage_errors(ValueError, OSError, prefix=""), quiet_tensorflow():  # of an untrained one
         cards = [zoo.card(name) for name in names]
     for card in cards:
         Console().print_json(json.dumps(_short(card)))
@@ -143,30 +150,25 @@ def _short(card: Card) -> Card:
 
 def _verify(names: list[str], data: str | None, notes: Console) -> int:
     from fcam_tf import zoo  # noqa: PLC0415
+    from fcam_tf.zoo.entries import folder_of  # noqa: PLC0415
 
-    known = zoo.folders()
     with usage_errors(ValueError, prefix=""):
         for name in names:
-            lookup(known, name, "name")
+            folder_of(name)
     with quiet_tensorflow():
         from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
         from fcam_tf.zoo.checks import verify, verify_scores  # noqa: PLC0415
         from fcam_tf.zoo.registry import load  # noqa: PLC0415
     status, answers = 0, console()
-    for name in names or known:
+    for name in names or zoo.list_models():
         try:
             card = zoo.card(name)
-            if not names and card["status"] != "trained":
-                continue
             model = load(name)
             verify(card, model)
             scores = verify_scores(card, model, data) if data else []
         except (OSError, ValueError) as error:
             notes.print(f"fcam: {name}: {error}")
             status = 1
-            continue
-        if card["check"] is None:
-            answers.print(f"{name}: an architecture that can be built; nobody has trained it yet")
             continue
         answers.print(f"{name}: as its card says")
         if data and not scores:
@@ -181,9 +183,12 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
 def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
     if len(names) != 1:
         raise app.UsageError("name one model to make")
+    from fcam_tf.zoo.rule import parts_of  # noqa: PLC0415
+
     require(values, "data", "licence")
     (name,) = names
-    backbone, method = _parts(name)
+    with usage_errors(ValueError, prefix=""):
+        backbone, method = parts_of(name)
     with quiet_tensorflow():
         import keras  # noqa: PLC0415
 
@@ -266,23 +271,6 @@ def _command(values: flags.FlagValues, name: str) -> str:
             for value in given if isinstance(given, list) else [given]:
                 words += [f"--{flag}", value]
     return shlex.join(words + ["--int8"] * values.int8)
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """Read backbone and method out of an entry's name."""
-    with quiet_tensorflow():
-        from fcam_tf import cams, models  # noqa: PLC0415
-
-    plain = name.partition(".")[0]
-    methods = (*cams.METHODS, *cams.BASELINES)
-    for backbone in models.BACKBONES:
-        for method in methods:
-            if plain == f"{backbone}_{method}":
-                return backbone, method
-    raise app.UsageError(
-        f"{name!r} is no <backbone>_<method>: backbones are {', '.join(models.BACKBONES)}, methods "
-        f"{', '.join(methods)}"
-    )
 
 
 COMMAND = Command(

@@ -9,6 +9,7 @@ from fcam_tf.zoo.cards import read_card as read_card
 from fcam_tf.zoo.entries import card as card
 from fcam_tf.zoo.entries import folders as folders
 from fcam_tf.zoo.entries import list_models as list_models
+from fcam_tf.zoo.entries import untrained as untrained
 
 _LAZY = {  # these import TensorFlow, or what only fetching needs
     **dict.fromkeys(("as_stored", "load", "save"), "registry"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from fcam_tf.models import FCAM
 from fcam_tf.zoo.cards import Card, data_name
+from fcam_tf.zoo.entries import untrained
 
 _SIZE = 64
 _CLASSES = 10
@@ -31,18 +32,18 @@ def reference_output(model: FCAM) -> dict[str, list[float]]:
 def verify(card: Card, model: FCAM) -> None:
     """Check that a loaded entry answers as its card says.
 
-    The hash of the weights and the schema of the card are checked by loading it. The card of a mere
-    architecture says nothing of answers.
+    The hash of the weights and the schema of the card are checked by loading it.
 
     Args:
         card: of the entry.
         model: what ``load`` gave for it.
 
     Raises:
-        ValueError: it answers something else; the message says by how much.
+        ValueError: it answers something else, and the message says by how much; or nobody has
+            trained it.
     """
     if card["check"] is None:
-        return
+        raise ValueError(untrained(card["name"]))
     found = reference_output(model)
     for name, expected in card["check"].items():
         if len(found[name]) != len(expected):

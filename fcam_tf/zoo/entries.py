@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
-import warnings
 from pathlib import Path
 
 from fcam_tf.names import lookup
 from fcam_tf.zoo.cards import CARD, Card, check_name, read_card
+from fcam_tf.zoo.rule import buildable, untrained_card
 
 ZOO = "FCAM_ZOO"
 WEIGHTS = "model.weights.h5"
-STATUSES = ("trained", "architecture")
 
 
 def folders() -> dict[str, Path]:
-    """Return the folders of entries by name: those that come along, and over them the user's own.
+    """Return the folders of trained models: those that come along, and over them the user's own.
 
     The user's are in the folder that the environment variable FCAM_ZOO names.
     """
@@ -33,49 +33,62 @@ def folders() -> dict[str, Path]:
 
 
 def folder_of(name: str) -> Path:
-    """Return the folder of an entry.
+    """Return the folder of a trained model.
 
     Raises:
-        ValueError: there is no such entry; the message gives the nearest names.
+        ValueError: there is none of that name; the message gives the nearest ones, or tells how an
+            untrained one is made.
     """
-    return lookup(folders(), name, "name")
+    known = folders()
+    if name not in known and name in buildable():
+        raise ValueError(untrained(name))
+    return lookup(known, name, "name")
+
+
+def untrained(name: str) -> str:
+    """Say that a model is untrained, and how it is made."""
+    return (
+        f"{name} has not been trained: its answers would be random. Train it with `fcam zoo make "
+        f"{name} --data DATA --licence LICENCE`; `fcam zoo list` shows what is trained."
+    )
 
 
 def card(name: str) -> Card:
-    """Return the card of an entry, what card.schema.json describes.
+    """Return the card of a model, what card.schema.json describes.
+
+    For ``<backbone>_<method>`` without an entry it is `fcam_tf.zoo.rule.untrained_card`.
 
     Raises:
-        ValueError: there is no such entry, and the message gives the nearest names; or what it has
+        ValueError: there is no such model, and the message gives the nearest names; or what it has
             is no card.
         OSError: the card cannot be read.
     """
-    return read_card(folder_of(name) / CARD)
+    known = folders()
+    if name not in known and name in buildable():
+        return untrained_card(name)
+    return read_card(lookup(known, name, "name") / CARD)
 
 
-def list_models(pattern: str = "*", status: str | None = None) -> list[str]:
-    """Return the names of entries, sorted.
+def neighbours(folder: Path) -> list[Card]:
+    """Return the cards beside a folder, as far as they can be read."""
+    cards = []
+    for path in folder.parent.glob(f"[!.]*/{CARD}"):
+        with contextlib.suppress(OSError, ValueError):
+            cards.append(read_card(path))
+    return [card for card in cards if card["name"] != folder.name]
+
+
+def list_models(pattern: str = "*", *, trained: bool | None = True) -> list[str]:
+    """Return the names of models, sorted.
 
     Args:
         pattern: with ``*`` and ``?``, as of a shell.
-        status: "trained" or "architecture" for those alone; entries whose card cannot be read are
-            left out with a warning.
-
-    Raises:
-        ValueError: there is no such status.
+        trained: True for entries, which are trained; False for what can be built and has no entry
+            yet; None for both.
     """
-    names = fnmatch.filter(folders(), pattern)
-    if status is None:
-        return names
-    if status not in STATUSES:
-        raise ValueError(f"`status` must be one of {', '.join(STATUSES)}. Received: {status!r}.")
-    chosen = []
-    for name in names:
-        try:
-            if card(name)["status"] == status:
-                chosen.append(name)
-        except (OSError, ValueError) as error:
-            warnings.warn(f"{name} is left out: {error}", stacklevel=2)
-    return chosen
+    known = folders()
+    names = {True: {*known}, False: {*buildable()} - {*known}, None: {*known, *buildable()}}
+    return sorted(fnmatch.filter(names[trained], pattern))
 
 
 def new_entry(name: str, folder: str | Path | None = None) -> Path:

@@ -15,7 +15,7 @@ import fsspec
 import rich.progress
 
 from fcam_tf.zoo.cards import Card
-from fcam_tf.zoo.entries import WEIGHTS, ZOO
+from fcam_tf.zoo.entries import WEIGHTS, ZOO, folders
 
 _CHUNK = 2**20  # bytes
 _DRIVERS = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs"}  # what fsspec needs, by protocol
@@ -30,7 +30,8 @@ def find_weights(card: Card, folder: Path) -> Path:
 
     Looked up in this order: the folder or address that the environment variable FCAM_ZOO names,
     the entry's own folder, the cache (``$FCAM_CACHE``, or ``~/.cache/fcam_tf``), the addresses in
-    the card. What comes from an address goes into the cache, and is not fetched again.
+    the card. What comes from an address goes into the cache, and is not fetched again. A card may
+    name another entry, whose file it then is.
 
     Args:
         card: of the entry; it has weights.
@@ -40,27 +41,33 @@ def find_weights(card: Card, folder: Path) -> Path:
         FileNotFoundError: they are nowhere; the message lists where was looked and why it failed.
         WeightsDamagedError: a file in one of the folders is another.
     """
-    name, wanted = card["name"], card["weights"]
+    wanted = card["weights"]
+    name = wanted.get("entry", card["name"])
+    shared = name != card["name"]
     zoo = os.environ.get(ZOO, "")
-    own = str(folder / WEIGHTS)
+    others = [folder.with_name(name), folders().get(name, folder)] if shared else [folder]
+    own = [str(other / WEIGHTS) for other in others]
     given = f"{zoo.rstrip('/')}/{name}/{WEIGHTS}" if "://" in zoo else str(Path(zoo, name, WEIGHTS))
     failures: list[str] = []
-    for place in dict.fromkeys((given, own) if zoo else (own,)):
+    for place in dict.fromkeys([given, *own] if zoo else own):
         if "://" in place:
-            found = _fetch(card, [place], failures)
+            found = _fetch(name, wanted, [place], failures)
             if found is not None:
                 return found
-        elif Path(place).is_file():
+        elif not Path(place).is_file():
+            failures.append(f"{place}: not there")
+        elif shared and not _is_right(Path(place), wanted):  # that entry has been trained anew
+            failures.append(f"{place}: another file than the card describes")
+        else:
             check_sha256(Path(place), wanted["sha256"])
             return Path(place)
-        else:
-            failures.append(f"{place}: not there")
-    found = _fetch(card, wanted["addresses"], failures)
+    found = _fetch(name, wanted, wanted["addresses"], failures)
     if found is not None:
         return found
+    whose = f", which are those of {name}," if shared else ""
     raise FileNotFoundError(
-        f"the weights of {name} are nowhere to be had: {'; '.join(failures)}. Give a file with "
-        f"`weights`, or a folder or address that holds {name}/{WEIGHTS} with {ZOO}."
+        f"the weights of {card['name']}{whose} are nowhere to be had: {'; '.join(failures)}. Give "
+        f"a file with `weights`, or a folder or address that holds {name}/{WEIGHTS} with {ZOO}."
     )
 
 
@@ -83,13 +90,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch(card: Card, addresses: Sequence[str], failures: list[str]) -> Path | None:
+def _fetch(
+    name: str, wanted: dict[str, Any], addresses: Sequence[str], failures: list[str]
+) -> Path | None:
     """Take the weights from the cache, else from the first address that has them."""
-    wanted = card["weights"]
     try:
         # Here, as there may be no home, which nobody needs who names a cache.
         root = os.environ.get("FCAM_CACHE") or Path.home() / ".cache" / "fcam_tf"
-        cached = Path(root, "zoo", f"{card['name']}-{wanted['sha256'][:16]}.h5")
+        cached = Path(root, "zoo", f"{name}-{wanted['sha256'][:16]}.h5")
         if _is_right(cached, wanted):  # before the lock, which a read-only cache does not allow
             return cached
         if not addresses:
@@ -100,7 +108,7 @@ def _fetch(card: Card, addresses: Sequence[str], failures: list[str]) -> Path | 
                 return cached
             for address in addresses:
                 try:
-                    _download(card, address, cached)
+                    _download(name, wanted, address, cached)
                 except Exception as error:  # noqa: BLE001 - each protocol fails in ways of its own
                     failures.append(f"{address}: {_reason(address, error)}")
                 else:
@@ -122,27 +130,27 @@ def _is_right(path: Path, wanted: dict[str, Any]) -> bool:
     return path.is_file() and _sha256(path) == wanted["sha256"]
 
 
-def _download(card: Card, address: str, path: Path) -> None:
+def _download(name: str, wanted: dict[str, Any], address: str, path: Path) -> None:
     """Fetch a file, going on where an earlier attempt stopped; it appears whole and checked."""
     part = path.with_name(f"{path.name}.part")
     there = part.stat().st_size if part.exists() else 0
     if there:
         try:
-            if there < card["weights"]["bytes"]:
-                _append(card, address, part, there)
-            _accept(card, part, path)
+            if there < wanted["bytes"]:
+                _append(name, wanted, address, part, there)
+            _accept(wanted, part, path)
         except Exception:
             if part.exists() and part.stat().st_size > there:
                 raise  # it broke off later than last time: the next attempt goes on from here
         else:
             return
-    _append(card, address, part, 0)
-    _accept(card, part, path)
+    _append(name, wanted, address, part, 0)
+    _accept(wanted, part, path)
 
 
-def _accept(card: Card, part: Path, path: Path) -> None:
+def _accept(wanted: dict[str, Any], part: Path, path: Path) -> None:
     found = _sha256(part)
-    if found != card["weights"]["sha256"]:
+    if found != wanted["sha256"]:
         part.unlink()  # an error page, say: nothing to go on from
         raise WeightsDamagedError(
             f"what came is not the file that the card describes: its SHA-256 is {found}"
@@ -150,8 +158,8 @@ def _accept(card: Card, part: Path, path: Path) -> None:
     part.replace(path)
 
 
-def _append(card: Card, address: str, part: Path, start: int) -> None:
-    total = card["weights"]["bytes"]
+def _append(name: str, wanted: dict[str, Any], address: str, part: Path, start: int) -> None:
+    total = wanted["bytes"]
     options: dict[str, Any] = {}
     if address.startswith(("http://", "https://")):
         import aiohttp  # noqa: PLC0415 - other protocols do without
@@ -165,7 +173,7 @@ def _append(card: Card, address: str, part: Path, start: int) -> None:
     with fsspec.open(address, "rb", **options) as source, part.open("ab" if start else "wb") as to:
         if start:
             source.seek(start)
-        with _progress(card["name"], total, start) as advance:
+        with _progress(name, total, start) as advance:
             while piece := source.read(_CHUNK):
                 to.write(piece)
                 advance(len(piece))

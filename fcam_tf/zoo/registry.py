@@ -17,7 +17,7 @@ from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.models.weights import HEAD
 from fcam_tf.zoo.cards import CARD, Card, check_card
 from fcam_tf.zoo.checks import reference_output
-from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, new_entry
+from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, neighbours, new_entry
 from fcam_tf.zoo.fetch import find_weights
 from fcam_tf.zoo.weights import read_weights, write_weights
 
@@ -34,15 +34,17 @@ def load(
     """Load an entry: compiled, its classifier frozen, ready for ``localize`` and ``fit``.
 
     Args:
-        name: of the entry, ``<backbone>_<method>``, perhaps with ``.<data set>``.
-        weights: "auto" takes the entry's own, see `fcam_tf.zoo.fetch.find_weights`; of an entry
-            that is an architecture so far, the ImageNet weights of its backbone. A path takes a
-            file of the entry's form. None leaves everything as it is initialised.
-        num_classes: another number of classes: a new linear head, everything else as it was.
+        name: ``<backbone>_<method>``, perhaps with ``.<data set>``, see `list_models`. One that
+            nobody has trained is built with new weights, for ``fit``, and a warning says so.
+        weights: "auto" takes the entry's own, see `fcam_tf.zoo.fetch.find_weights`; of an untrained
+            model, the ImageNet weights of its backbone. A path takes a file of the model's form.
+            None leaves everything as it is initialised.
+        num_classes: another number of classes: a new linear head, everything else as it was. An
+            untrained model has 200 where neither this nor ``class_names`` is given.
         class_names: names of the new classes.
 
     Raises:
-        ValueError: there is no such entry, its card cannot be built, the file holds other weights,
+        ValueError: there is no such model, its card cannot be built, the file holds other weights,
             or the number of classes and their names do not fit.
         TypeError: ``class_names`` is one str.
         FileNotFoundError: the weights are nowhere to be had.
@@ -57,22 +59,26 @@ def load(
         )
     entry = card(name)
     architecture = entry["architecture"]
-    untrained = weights == "auto" and entry["weights"] is None
-    whole = weights is not None and (untrained or _left_out(entry))
+    if class_names is not None and num_classes is None:
+        num_classes = len(class_names)
+    untrained = entry["weights"] is None
+    if untrained and num_classes is not None:  # there is nothing yet that has classes
+        architecture |= {"num_classes": num_classes, "class_names": class_names}
+    whole = weights is not None and (_left_out(entry) or (untrained and weights == "auto"))
     model = _build(entry, IMAGENET if whole else None)
-    if untrained:
+    if untrained and weights == "auto":
         warnings.warn(
-            f"nobody has trained {name} yet: its backbone has ImageNet weights, its head and its "
-            "decoder are new. `fit` trains them; `fcam zoo make` makes an entry of it.",
+            f"nobody has trained {name} yet: its backbone has ImageNet weights, its decoder and "
+            f"its head of {model.num_classes} classes are new. `fit` trains them; `fcam zoo make` "
+            "makes an entry of it.",
             stacklevel=2,
         )
     elif weights == "auto":
         _read(model, entry, find_weights(entry, folder_of(name)))
     elif weights is not None:
         _read(model, entry, weights)
-    if class_names is not None and num_classes is None:
-        num_classes = len(class_names)
-    if num_classes is None or (num_classes == architecture["num_classes"] and class_names is None):
+    same = num_classes in (None, architecture["num_classes"]) and class_names is None
+    if untrained or same:
         return model
     return _with_head(model, architecture, num_classes, class_names)
 
@@ -92,7 +98,8 @@ def save(
     """Make an entry of a trained model: FOLDER/NAME with its card and its weights.
 
     A classifier with the very weights that its backbone's source has is not stored again: the file
-    holds the decoder alone.
+    holds the decoder alone. Nor is a file that another entry of the folder has, byte for byte: the
+    card names that entry.
 
     Args:
         model: an F-CAM over a `Classifier`.
@@ -120,6 +127,11 @@ def save(
     with new_folder(made) as place:
         stored, rebuilt = _write(model, source, name, place / WEIGHTS, int8=int8)
         stored["weights"]["addresses"] = list(addresses)
+        for other in neighbours(made):
+            same = other["weights"]["sha256"] == stored["weights"]["sha256"]
+            if same and "entry" not in other["weights"]:
+                stored["weights"]["entry"] = other["name"]
+                (place / WEIGHTS).unlink(missing_ok=True)
         entry = {
             "name": name,
             "status": "trained",

@@ -17,7 +17,7 @@ def status(*arguments):
 
 def test_list_and_show(capfd):
     assert status("list", "mobilenet*") == 0
-    assert NAME in capfd.readouterr().out
+    assert capfd.readouterr().out == f"{NAME}\t3 classes\t\tnothing\n"
     assert status("show", NAME) == 0
     shown = json.loads(capfd.readouterr().out)
     assert shown["architecture"]["class_names"] == ["a", "b", "c"]
@@ -25,22 +25,45 @@ def test_list_and_show(capfd):
 
 def test_what_there_is_none_of(tmp_path, capfd):
     assert status("list", "resnet51*", "vgg17*") == 1
-    assert "no model is called like resnet51* or vgg17*" in capfd.readouterr().err
+    assert "no trained model is called like resnet51* or vgg17*" in capfd.readouterr().err
     data = write_shapes(tmp_path / "shapes", {"train": 4, "val": 2, "test": 2}, 48)
     assert status("verify", NAME, "--data", data) == 0
     assert f"{NAME}: as its card says\n  no score on shapes\n" in capfd.readouterr().out
 
 
-def test_verify_does_not_call_an_untrained_model_right(own, capfd):  # noqa: F811
-    path = own / "efficientnetlite_b0_gradcam" / "card.json"
-    path.parent.mkdir()
-    card = json.loads((own / NAME / "card.json").read_text())
-    card.update(name=path.parent.name, status="architecture", weights=None, check=None)
-    card["architecture"].update(backbone="efficientnetlite_b0", output_stride=32)
-    path.write_text(json.dumps(card))
-    with pytest.warns(UserWarning, match="nobody has trained"):
-        assert status("verify", path.parent.name) == 0
-    assert "an architecture that can be built; nobody has trained it yet" in capfd.readouterr().out
+@pytest.mark.parametrize("columns", [80, 60])
+def test_a_narrow_terminal_shows_whole_names(columns, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    names = zoo.list_models()
+    assert max(map(len, names)) > 30
+    assert status("list") == 0
+    words = re.sub(r"\x1b\[\d*m", "", capfd.readouterr().out).split()
+    assert set(names) <= set(words)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("zoo", "verify", "efficientnetlite_b0_adl"),
+        ("localize", "p.png", "--model", "efficientnetlite_b0_adl"),
+        ("evaluate", "--data=x", "--out=y", "--model", "efficientnetlite_b0_adl"),
+        ("export", "efficientnetlite_b0_adl", "z"),
+        ("train", "fcam", "--data=x", "--out=y", "--model", "efficientnetlite_b0_adl"),
+    ],
+)
+def test_no_command_answers_by_an_untrained_model(command, capfd):
+    assert cli.run(["fcam", *command]) == 2
+    line = "fcam zoo make efficientnetlite_b0_adl --data DATA --licence LICENCE"
+    assert f"has not been trained: its answers would be random. Train it with `{line}`" in (
+        capfd.readouterr().err
+    )
+
+
+def test_what_is_known_of_an_untrained_model(capfd):
+    assert status("show", "vgg16_adl") == 0
+    card = json.loads(capfd.readouterr().out)
+    assert (card["status"], card["architecture"]["baseline"]) == ("untrained", "adl")
 
 
 def test_text_of_a_card_is_no_markup(own, capfd):  # noqa: F811
@@ -101,7 +124,7 @@ def test_make_looks_before_it_trains(own, tmp_path, monkeypatch, capfd):  # noqa
     assert "name must be" in capfd.readouterr().err
     for name in ("cam", "_cam", "resnet50resnet50_cam"):
         assert make(name) == 2
-        assert "no <backbone>_<method>" in capfd.readouterr().err
+        assert "is no <backbone>_<method>" in capfd.readouterr().err
     monkeypatch.setenv("FCAM_ZOO", "https://zoo.example")
     assert make(NAME) == 2
     assert "on this machine" in capfd.readouterr().err
@@ -139,11 +162,11 @@ def test_verify_needs_the_truth_that_was_measured(own, tmp_path, capfd):  # noqa
         ((), "say what to do"),
         (("destroy",), "say what to do"),
         (("show",), "name a model"),
-        (("show", "resnet51_cam"), "resnet50_cam"),
-        (("verify", "resnet51_cam"), "resnet50_cam"),
+        (("show", "resnet51_layercam"), "'resnet50_layercam'"),
+        (("verify", "resnet51_layercam"), "'resnet50_layercam'"),
         (("make", "resnet50_cam"), "--data is missing"),
         (("make", "resnet50_cam", "--data=x"), "--licence is missing"),
-        (("make", "resnet50_cma", "--data=x", "--licence=x"), "no <backbone>_<method>"),
+        (("make", "resnet50_cma", "--data=x", "--licence=x"), "is no <backbone>_<method>"),
         (("make", "resnet50_cam", "--data=nowhere", "--licence=x"), "nowhere"),
     ],
 )

@@ -47,6 +47,7 @@ def test_reads(path):
         ({"input__range": [0, 1]}, "range"),
         ({"weights": None}, r"\$\.weights"),
         ({"check": None}, r"\$\.check"),
+        ({"weights__entry": "../x"}, "entry"),
         ({"scores": [{**SCORE, "value": math.nan}]}, "not JSON compliant"),
         ({"recipe": {"weight": math.inf}}, "not JSON compliant"),
     ],

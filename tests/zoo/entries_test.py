@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from fcam_tf import zoo
+from fcam_tf.names import METHODS
 from fcam_tf.zoo import entries
-from fcam_tf.zoo.fetch import check_sha256
+from fcam_tf.zoo.fetch import check_sha256, find_weights
 from tests.zoo.conftest import NAME
 
 
@@ -47,31 +48,39 @@ def test_what_was_being_saved_is_no_entry(own):
 @pytest.mark.usefixtures("own")
 def test_list():
     assert zoo.list_models("mobilenet*") == [NAME]
-    assert zoo.list_models("mobilenet*", status="architecture") == []
+    untrained = zoo.list_models("mobilenet*", trained=False)
+    assert len(untrained) == len({*METHODS, "fsl", "has", "cutmix"} - {"cam"})
+    assert zoo.list_models("mobilenet*", trained=None) == sorted([NAME, *untrained])
     with pytest.raises(ValueError, match=f"Did you mean '{NAME}'"):
         zoo.card("mobilenet_v3_large_cma")
+
+
+@pytest.mark.usefixtures("own")
+def test_the_folder_of_an_untrained_model_is_refused_with_the_way_to_make_it():
+    line = "fcam zoo make resnet50_adl --data DATA --licence LICENCE"
+    with pytest.raises(ValueError, match=f"resnet50_adl has not been trained.*`{line}`"):
+        entries.folder_of("resnet50_adl")
 
 
 def test_list_goes_on_after_a_bad_card(own):
     (own / "broken_cam").mkdir()
     (own / "broken_cam" / "card.json").write_text("[" * 10**5)
-    assert "broken_cam" in zoo.list_models()
-    with pytest.warns(UserWarning, match="broken_cam is left out: .*nested"):
-        assert NAME in zoo.list_models(status="trained")
-    with pytest.raises(ValueError, match="`status` must be one of trained, architecture"):
-        zoo.list_models(status="good")
+    assert {"broken_cam", NAME} <= set(zoo.list_models())
+    assert [card["name"] for card in entries.neighbours(own / "new_cam")] == [NAME]
 
 
 def test_looking_at_entries_and_fetching_them_needs_no_tensorflow():
     code = (
         "import sys; from fcam_tf import cli, zoo; import fcam_tf.zoo.fetch;"
-        "name = zoo.list_models('*_layercam', status='trained')[0]; zoo.card(name);"
+        "name = zoo.list_models('*_layercam')[0]; zoo.card(name);"
+        "zoo.list_models(trained=None); cli.run(['fcam', 'localize', 'x', '--model=vgg16_adl']);"
         "cli.run(['fcam', 'zoo', 'list', name]); cli.run(['fcam', 'zoo', 'show', name]);"
         "print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
-    assert run.stderr == ""
+    (refused, _) = run.stderr.splitlines()
+    assert "fcam zoo make vgg16_adl" in refused
 
 
 @pytest.mark.usefixtures("own")
@@ -90,15 +99,17 @@ def test_a_new_entry_is_refused_before_anything_is_done(tmp_path, monkeypatch):
 
 def test_bundled_weights_are_those_of_their_cards(monkeypatch):
     monkeypatch.delenv("FCAM_ZOO", raising=False)
-    stored = {}
-    for folder in zoo.folders().values():
-        weights = zoo.read_card(folder / "card.json")["weights"]
-        if weights is not None:
-            stored[folder / "model.weights.h5"] = weights
-    assert len(stored) >= 8
-    for path, weights in stored.items():
-        check_sha256(path, weights["sha256"])
-        assert path.stat().st_size == weights["bytes"]
+    known = zoo.folders()
+    assert len(known) >= 8
+    for name, folder in known.items():
+        card = zoo.card(name)
+        path = find_weights(card, folder)
+        check_sha256(path, card["weights"]["sha256"])
+        assert path.stat().st_size == card["weights"]["bytes"]
+        assert path.parent.name == card["weights"].get("entry", name)
+    kept = [folder / "model.weights.h5" for folder in known.values()]
+    stored = [path.read_bytes() for path in kept if path.exists()]
+    assert len(set(stored)) == len(stored)
 
 
 ROOT = Path(__file__).parents[2]
@@ -106,9 +117,8 @@ UNPACKED = """
 import json, sys
 from fcam_tf import __file__, zoo
 from fcam_tf.zoo.fetch import find_weights
-names, trained = zoo.list_models(), zoo.list_models(status="trained")
-cards = {name: zoo.card(name) for name in names}
-weights = {name: str(find_weights(cards[name], zoo.folders()[name])) for name in trained}
+cards = {name: zoo.card(name) for name in zoo.list_models()}
+weights = {name: str(find_weights(card, zoo.folders()[name])) for name, card in cards.items()}
 print(json.dumps({"package": __file__, "names": list(cards), "weights": weights}))
 """
 
@@ -162,5 +172,5 @@ def test_the_zoo_of_a_wheel_works_from_where_it_is(wheel, tmp_path):
     assert found["package"] == str(wheel / "fcam_tf" / "__init__.py")
     assert found["names"] == sorted(path.parent.name for path in ROOT.glob("zoo/*/card.json"))
     stored = (wheel / "fcam_tf" / "zoo" / "entries").glob("*/model.weights.h5")
-    assert found["weights"] == {path.parent.name: str(path) for path in stored}
+    assert set(found["weights"].values()) == {str(path) for path in stored}
     assert len(found["weights"]) >= 8

@@ -270,6 +270,39 @@ def test_a_place_is_named_once(card, own, monkeypatch):
     assert str(caught.value).count("not there") == 1
 
 
+def pointing(card):
+    return {**card, "name": "other_cam", "weights": {**card["weights"], "entry": NAME}}
+
+
+def test_the_file_of_another_entry(card, own, tmp_path, monkeypatch):
+    path = own / NAME / "model.weights.h5"
+    assert find_weights(pointing(card), tmp_path / "other_cam") == path  # the user's zoo has it
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "empty"))
+    assert find_weights(pointing(card), own / "other_cam") == path  # its neighbour
+
+
+def test_the_file_of_another_entry_from_an_address(card, elsewhere, tmp_path):
+    found = find_weights(pointing(card), tmp_path / "other_cam")
+    assert found.read_bytes() == (elsewhere / NAME / "model.weights.h5").read_bytes()
+    assert find_weights(card, tmp_path) == found  # fetched once
+
+
+@pytest.mark.parametrize("trained_anew", [False, True])
+def test_another_entry_that_is_gone_or_was_trained_anew(card, own, tmp_path, trained_anew):
+    path = own / NAME / "model.weights.h5"
+    path.write_bytes(b"other") if trained_anew else path.unlink()
+    reason = "another file than the card describes" if trained_anew else "not there"
+    message = f"weights of other_cam, which are those of {NAME}, are nowhere.*{path}: {reason}"
+    with pytest.raises(FileNotFoundError, match=message):
+        find_weights(pointing(card), own / "other_cam")
+    # Nor does it hide the right one.
+    right = tmp_path / "right" / NAME / "model.weights.h5"
+    right.parent.mkdir(parents=True)
+    right.write_bytes(b"right")
+    card["weights"]["sha256"] = hashlib.sha256(b"right").hexdigest()
+    assert find_weights(pointing(card), tmp_path / "right" / "other_cam") == right
+
+
 @pytest.mark.parametrize("begun", [0, 1000])
 def test_http_of_a_server_that_gives_no_parts(card, elsewhere, tmp_path, part, monkeypatch, begun):
     pytest.importorskip("aiohttp")

@@ -1,4 +1,3 @@
-import json
 import re
 import subprocess
 import sys
@@ -8,9 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf import data, training, zoo
-from fcam_tf.models import FCAM, Classifier, WeightsUnavailableError
+from fcam_tf import baselines, data, training, zoo
+from fcam_tf.models import BACKBONES, FCAM, Classifier, WeightsUnavailableError
+from fcam_tf.names import BASELINES
+from fcam_tf.zoo import entries
 from fcam_tf.zoo.fetch import find_weights
+from fcam_tf.zoo.rule import buildable
+from fcam_tf.zoo.weights import write_weights
 from tests.models.tiny import photos, tiny_classifier
 from tests.zoo.conftest import ABOUT, NAME
 
@@ -75,13 +78,58 @@ def test_other_classes_keep_everything_but_the_head():
     assert (np.asarray(other.get_layer("logits").kernel) != before).any()
 
 
-def test_an_architecture_starts_from_its_backbone(own):
-    path = own / NAME / "card.json"
-    card = json.loads(path.read_text())
-    path.write_text(json.dumps({**card, "status": "architecture", "weights": None, "check": None}))
-    with pytest.raises(WeightsUnavailableError, match="mobilenet"):
-        zoo.load(NAME)
-    assert zoo.load(NAME, weights=None).num_classes == 3
+def test_what_is_untrained_starts_from_its_backbone(tmp_path):
+    with pytest.raises(WeightsUnavailableError, match="vgg16"):
+        zoo.load("vgg16_adl")
+    name = "efficientnetlite_b0_fsl"
+    with pytest.warns(UserWarning, match=f"nobody has trained {name} yet.*head of 2 classes"):
+        model = zoo.load(name, class_names=["cat", "dog"])
+    assert (model.num_classes, model.class_names, model.method) == (2, ("cat", "dog"), "cam")
+    pretrained = Classifier("efficientnetlite_b0").get_layer("stem_conv").get_weights()
+    np.testing.assert_array_equal(model.get_layer("stem_conv").get_weights(), pretrained)
+    with pytest.raises(ValueError, match=f"{name} has not been trained"):
+        zoo.verify(zoo.card(name), model)
+    path = tmp_path / "model.weights.h5"
+    write_weights(model, path)
+    again = zoo.load(name, path, num_classes=2)  # no warning: these are somebody's
+    np.testing.assert_allclose(again(IMAGES)["logits"], model(IMAGES)["logits"], atol=5e-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "baseline", "method", "stride", "blocks"),
+    [
+        ("resnet50_layercam", "", "layercam", 8, 5),
+        ("vgg16_acol", "acol", "acol", 8, 3),
+        ("mobilenet_v3_large_has", "has", "has", 16, 5),
+        ("densenet121_fsl", "", "cam", 8, 5),
+    ],
+)
+def test_the_rule_is_what_can_be_built(monkeypatch, name, baseline, method, stride, blocks):
+    monkeypatch.setattr(entries, "folders", dict)
+    model = zoo.load(name, weights=None)
+    assert (model.method, model.classifier.baseline.name) == (method, baseline)
+    assert (model.classifier.output_stride, model.num_classes) == (stride, 200)
+    assert len(model.decoder_filters) == blocks
+
+
+def test_the_rule_knows_where_baselines_are_set_up():
+    for backbone, spec in BACKBONES.items():
+        for method in BASELINES:
+            fits = baselines.METHODS[method].augments or bool(spec.attention)
+            assert (f"{backbone}_{method}" in buildable()) == fits
+
+
+@pytest.mark.usefixtures("own")
+def test_equal_weights_are_stored_once(model):
+    twin = "mobilenet_v3_large_xgradcam"
+    folder = zoo.save(model, twin, **ABOUT)
+    assert [path.name for path in folder.iterdir()] == ["card.json"]
+    assert zoo.card(twin)["weights"]["entry"] == NAME
+    zoo.verify(zoo.card(twin), zoo.load(twin))
+    # One entry has a file, and all others name that one.
+    third = "mobilenet_v3_large_gradcam"
+    zoo.save(model, third, **ABOUT)
+    assert zoo.card(third)["weights"]["entry"] == NAME
 
 
 @pytest.mark.usefixtures("own")
