@@ -332,5 +332,5 @@ def test_command(model, tmp_path, capfd):
     assert "--threshold is for boxes" in capfd.readouterr().err
     assert status(tmp_path / "a.keras", tmp_path / "a.tflite") == 0
     assert (tmp_path / "a.tflite").stat().st_size > 1000
-    assert status("resnet51_cam", tmp_path / "t") == 2
-    assert "resnet50_cam" in capfd.readouterr().err
+    assert status("resnet51_layercam", tmp_path / "t") == 2
+    assert "Did you mean 'resnet50_layercam'" in capfd.readouterr().err

@@ -47,7 +47,10 @@ class CAM(abc.ABC):
         model: any functional or sequential Keras classifier, also with models nested in it, that
             gives one tensor (B, classes) of logits or probabilities.
         layer: the map to weigh: a layer, its name, or a level ("P4") of our own models. None
-            takes the last map before the head.
+            takes the last map before the head, the top map, as the papers do.
+
+    Attributes:
+        layers: names of the maps that are weighed.
 
     Raises:
         TypeError: ``model`` is a subclassed model without a functional graph.
@@ -70,6 +73,7 @@ class CAM(abc.ABC):
                 f"does. Received: {layer!r}."
             )
         self.split = SplitClassifier(model, [tap for tap in layers if tap is not None])
+        self.layers: tuple[str, ...] = self.split.layers
         self._compiled = autodiff.compiled(self._normalized)
 
     @property

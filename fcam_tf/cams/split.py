@@ -54,6 +54,7 @@ class SplitClassifier:
             the last map before the head.
 
     Attributes:
+        layers: names of what it is cut at: levels of our own models, else layers.
         kernel: dense kernel (C, classes) where the head is pooling and one dense layer, else None.
         num_classes: number of classes.
         head: what gives the logits: the last dense layer, or where there is none the last operation
@@ -83,6 +84,10 @@ class SplitClassifier:
         self.inputs = flat.inputs
         self.num_classes = flat.outputs[0].shape[-1]
         self.taps = self._in_order([self._find(tap, model) for tap in taps] or [self._last_map()])
+        levels = {id(x): level for level, x in getattr(model, "taps", {}).items()}
+        self.layers = tuple(
+            levels.get(id(tap), self._maker[id(tap)].operation.name) for tap in self.taps
+        )
         self._dense, before_logits = before_probabilities(self._maker, flat.outputs[0])
         self.head = self._dense or self._maker[id(before_logits)].operation
         self.kernel = self._dense.kernel if self._is_linear(before_logits) else None

@@ -61,14 +61,14 @@ def _define(values: flags.FlagValues) -> None:
         None,
         (*METHODS, *BASELINES, _OWN, _CENTER),
         "how heat maps are made; fcam: by the model's own decoder (default: fcam where the model "
-        "has one, else layercam)",
+        "has one, else layercam of P4,P5, as fcam localize does)",
         flag_values=values,
     )
     flags.DEFINE_string(
         "layer",
         "",
-        "`NAME,...` of the layers to weigh: levels such as P5, or layer names (default: the "
-        "method's; layercam fuses P4,P5)",
+        "`NAME,...` of the layers to weigh: levels such as P5, or layer names; layercam fuses "
+        "several (default: the top map)",
         flag_values=values,
     )
     flags.DEFINE_string("maps", None, "`FOLDER` of .npy maps to score instead", flag_values=values)
@@ -175,20 +175,19 @@ def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settin
     notes.print(f"Loading {values.model} ...")
     with quiet_tensorflow():
         from fcam_tf import models  # noqa: PLC0415
-        from fcam_tf.predict.localizer import default_layer, default_method  # noqa: PLC0415
 
         saved = not named(values.model)
         content = models.saved_file(values.model).read_bytes() if saved else b""
         model = load_model(values.model)
-        method = values.method or default_method(model)
-        layer = values.layer.split(",") if values.layer else default_layer(model, method)
-        source = evaluation.ModelMaps(model, method, layer)
+        layer = values.layer.split(",") if values.layer else None
+        source = evaluation.ModelMaps(model, values.method, layer)
+    notes.print(f"maps of {source.method}{f' at {source.layer}' if source.layer else ''}")
     return source, dataclasses.replace(
         settings,
         model=absolute(values.model) if saved else values.model,
         model_sha256=hashlib.sha256(content).hexdigest() if saved else "",
-        method=method,
-        layer=",".join(layer or ()),
+        method=source.method,
+        layer=source.layer,
     )
 
 

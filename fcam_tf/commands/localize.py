@@ -49,14 +49,14 @@ def _define(values: flags.FlagValues) -> None:
         AUTO,
         (AUTO, OWN, *METHODS, *BASELINES),
         "how the heat map is made; fcam: by the model's decoder; auto: fcam where it has one, else "
-        "layercam",
+        "layercam of P4,P5",
         flag_values=values,
     )
     flags.DEFINE_string(
         "layer",
         "",
-        "`NAME,...` of the layers to weigh: levels such as P5, or layer names (default: the "
-        "method's; layercam fuses P4,P5)",
+        "`NAME,...` of the layers to weigh: levels such as P5, or layer names; layercam fuses "
+        "several (default: the top map)",
         flag_values=values,
     )
     flags.DEFINE_string("out", "fcam-output", "output `FOLDER`", flag_values=values)
@@ -117,7 +117,7 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
         with job:
             if job.todo:
                 notes.print(f"Loading {settings.model} ...")
-                job.run(_localizer(settings), values.batch_size)
+                job.run(_localizer(settings, notes), values.batch_size)
     except predict.FolderBusyError as error:
         notes.print(f"fcam: {error}")
         return 1
@@ -128,7 +128,7 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
     return 1 if job.failures else 0
 
 
-def _localizer(settings: Settings) -> Localizer:
+def _localizer(settings: Settings, notes: Console) -> Localizer:
     """Load the model, and check what only the model can tell."""
     with quiet_tensorflow():
         from fcam_tf import predict  # noqa: PLC0415
@@ -139,6 +139,8 @@ def _localizer(settings: Settings) -> Localizer:
             method = None if settings.method == AUTO else settings.method
             threshold = None if settings.threshold == AUTO else settings.threshold
             localizer = predict.Localizer(model, method, threshold, layer)
+    where = f" at {localizer.layer}" if localizer.layer else ""
+    notes.print(f"maps of {localizer.method}{where}, threshold {localizer.threshold}")
     if settings.label is not None:
         with usage_errors(ValueError):
             predict.find_label(settings.label, localizer.class_names, localizer.num_classes)

@@ -325,6 +325,7 @@ def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
     source = evaluation.ModelMaps(model, method)
     settings = evaluation.Settings(
         method=method,
+        layer=source.layer,
         data=absolute(values.data),
         split="test",
         model=str(run.folder.resolve()),

@@ -29,7 +29,7 @@ class Settings:
         model: file or name of the model, empty without one.
         model_sha256: of the file, empty without one.
         method: how maps are made; "maps" for files.
-        layer: names of the layers to weigh, with commas; empty for the method's own choice.
+        layer: names of the layers that are weighed, with commas; empty without any.
         maps: folder of .npy files, empty without.
         data: the data set.
         split: its split.

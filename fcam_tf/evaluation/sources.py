@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf.predict.localizer import MapsAndLogits, maps_and_logits
+from fcam_tf.predict.localizer import MapsAndLogits, explain
 
 FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
 
@@ -84,18 +84,24 @@ class ModelMaps(FunctionMaps):
 
     Args:
         model: a Keras functional classifier, raw RGB in [0, 255] to class scores, or an F-CAM.
-        method: see ``predict.maps_and_logits``.
-        layer: see ``predict.maps_and_logits``.
+        method: see ``predict.explain``.
+        layer: see ``predict.explain``.
+
+    Attributes:
+        method: the one chosen.
+        layer: names of the layers that are weighed, with commas.
 
     Raises:
         ValueError: the method does not fit the model.
     """
 
-    def __init__(self, model: keras.Model, method: str, layer: Any = None) -> None:
+    def __init__(self, model: keras.Model, method: str | None = None, layer: Any = None) -> None:
+        maps = explain(model, method, layer)
+        self.method, self.layer = maps.method, maps.layer
         height, width = model.input_shape[1:3]
         side = getattr(model, "input_size", FRAME)
         super().__init__(
-            maps_and_logits(model, method, layer),
+            maps.maps_and_logits,
             (height or side, width or side),
             getattr(model, "num_classes", None) or model.output_shape[-1],
             getattr(model, "class_names", None),

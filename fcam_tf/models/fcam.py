@@ -63,6 +63,7 @@ class FCAM(keras.Model):
         input_size: see above.
         method: name of the CAM method that teaches.
         layer: map that it starts from, None for the last one before the head.
+        teacher: the CAM method itself, ready to explain the classifier.
         threshold: what counts as object, "otsu" or a number.
         taps: symbolic maps of the classifier by level, ``"P1"`` the finest.
     """
@@ -196,6 +197,10 @@ class FCAM(keras.Model):
     def classifier(self) -> keras.Model:
         """The classifier alone, which shares its layers with this model."""
         return self._classifier()
+
+    @property
+    def teacher(self) -> cams.CAM:
+        return self._cam
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, Any]:
         if training:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,16 +30,16 @@ class Localizer:
     Args:
         classifier: a Keras functional classifier, raw RGB in [0, 255] to logits; or an F-CAM.
         method: a name in `fcam_tf.cams.METHODS`, or "fcam" for the maps of an F-CAM's decoder.
-            None takes "fcam" where the model has a decoder, else "layercam".
+            None takes what `explain` does.
         threshold: "otsu", or a number in [0, 1] relative to each map's maximum. None takes the one
             that was chosen for an F-CAM's maps, else "otsu".
-        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`; None for `default_layer`.
+        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`.
 
     Attributes:
         classifier: as given.
         method: the one chosen.
         threshold: "otsu" or a float.
-        layer: names of the layers as given, with commas between them; empty where None was given.
+        layer: names of the layers that are weighed, see `Explanation`.
         class_names: the classifier's names in the order of the labels, or None.
         num_classes: number of classes.
         input_size: side of the square that photos are resized to, in pixels.
@@ -56,15 +57,14 @@ class Localizer:
         layer: Any = None,
     ) -> None:
         self.classifier = classifier
-        self.method = method or default_method(classifier)
+        maps = explain(classifier, method, layer)
+        self.method, self.layer = maps.method, maps.layer
+        self._maps_and_logits = maps.maps_and_logits
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
         own = has_own_maps(classifier)
         self.num_classes: int = classifier.num_classes if own else classifier.output_shape[-1]
         fixed = classifier.input_shape[1]
         self.input_size: int = fixed or getattr(classifier, "input_size", _INPUT_SIZE)
-        given = layer if isinstance(layer, (list, tuple)) else [layer]
-        self.layer = ",".join(str(getattr(tap, "name", tap)) for tap in given if tap is not None)
-        self._maps_and_logits = maps_and_logits(classifier, self.method, layer)
         if threshold is None:
             threshold = classifier.threshold if self.method == OWN else OTSU
         self.threshold = check_threshold(threshold)
@@ -93,22 +93,47 @@ class Localizer:
         )
 
 
-def maps_and_logits(model: keras.Model, method: str, layer: Any = None) -> MapsAndLogits:
-    """Return what makes the heat maps and logits of a batch of images.
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """How heat maps are made.
+
+    Attributes:
+        method: a name in `fcam_tf.cams.METHODS` or `fcam_tf.cams.BASELINES`, or "fcam".
+        layer: names of the layers that are weighed, with commas; empty for "fcam", which has none.
+        maps_and_logits: of images (B, H, W, 3) and labels (B,) or None, gives maps (B, h, w) in
+            [0, 1] and logits (B, classes).
+    """
+
+    method: str
+    layer: str
+    maps_and_logits: MapsAndLogits
+
+
+def explain(model: keras.Model, method: str | None = None, layer: Any = None) -> Explanation:
+    """Return what makes the heat maps of a model.
+
+    A method is the paper's row: it weighs the top map. Where none is named, an F-CAM gives its own
+    maps, a classifier of a baseline whose head makes maps gives those, and any other LayerCAM; of
+    our own classifiers the last two stages fused, which finds more of the object than the top
+    alone (docs/results.md).
 
     Args:
         model: a classifier, or an F-CAM; a CAM method explains the classifier within.
         method: a name in `fcam_tf.cams.METHODS`, or "fcam".
-        layer: see `fcam_tf.cams.CAM`; None for `default_layer`.
-
-    Returns:
-        A function of images (B, H, W, 3) and labels (B,) or None, which gives maps (B, h, w) in
-        [0, 1] and logits (B, classes).
+        layer: see `fcam_tf.cams.CAM`.
 
     Raises:
         ValueError: the model has no decoder, or the method cannot explain it.
     """
     own = has_own_maps(model)
+    baseline = getattr(model, "baseline", None)
+    if method is None and own:
+        method = OWN
+    elif method is None and baseline and baseline.own_head:
+        method = baseline.name
+    elif method is None:
+        method = "layercam"
+        layer = layer or (["P4", "P5"] if isinstance(model, Classifier) else None)
     if method == OWN:
         if not own:
             raise ValueError(
@@ -117,29 +142,11 @@ def maps_and_logits(model: keras.Model, method: str, layer: Any = None) -> MapsA
             )
         if layer is not None:
             raise ValueError(f"`layer` must be left out with method {OWN!r}. Received: {layer!r}.")
-        return model.maps_and_logits
-    classifier = model.classifier if own else model
-    return cams.get(method, classifier, layer or default_layer(model, method)).maps_and_logits
+        return Explanation(OWN, "", model.maps_and_logits)
+    cam = cams.get(method, model.classifier if own else model, layer)
+    return Explanation(method, ",".join(cam.layers), cam.maps_and_logits)
 
 
 def has_own_maps(model: keras.Model) -> bool:
     """Tell whether a model gives heat maps beside class scores, as an F-CAM does."""
     return isinstance(model, FCAM)
-
-
-def default_method(model: keras.Model) -> str:
-    """Return the method for a model where the user names none."""
-    if has_own_maps(model):
-        return OWN
-    baseline = getattr(model, "baseline", None)
-    return baseline.name if baseline and baseline.own_head else "layercam"
-
-
-def default_layer(classifier: keras.Model, method: str) -> list[str] | None:
-    """Name the layers that a method weighs where the user names none, None for the method's own.
-
-    LayerCAM of our own classifiers fuses the last two stages, which finds the whole object more
-    often (docs/results.md).
-    """
-    ours = isinstance(classifier, Classifier)
-    return ["P4", "P5"] if method == "layercam" and ours else None

@@ -99,7 +99,8 @@ def fit_classifier(
         metrics=["accuracy"],
     )
     cam = cams.get(method, classifier)
-    settings = {"stage": "classifier", "method": method, **(about or {})}
+    about = {"method": method, "layer": ",".join(cam.layers), **(about or {})}
+    settings = {"stage": "classifier", **about}
     baseline = getattr(classifier, "baseline", Baseline())
     if baseline.name:
         settings["baseline"] = {"name": baseline.name, **dataclasses.asdict(baseline)}
@@ -159,15 +160,14 @@ def fit_fcam(
     about = {
         "classifier": fingerprint(model.classifier),
         "method": model.method,
-        "layer": model.layer,
+        "layer": ",".join(model.teacher.layers),
     }
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
     run = _open_run(model, (train, validation), recipe, out, settings)
     stored = None
     if recipe.cams == "stored" and not run.finished:
-        cam = cams.get(model.method, model.classifier, model.layer)
         folder = run.folder / "cams" if cache is None else cache
-        stored = stored_cams(cam, train, folder, about, size=recipe.crop, verbose=verbose)
+        stored = stored_cams(model.teacher, train, folder, about, size=recipe.crop, verbose=verbose)
     return _fit(
         model,
         model.maps_and_logits,

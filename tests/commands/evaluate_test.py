@@ -92,7 +92,7 @@ def test_center(data, tmp_path, capfd):
         (("--out={out}", "--method=center"), "--data is missing"),
         (("--data={data}", "--method=center"), "--out is missing"),
         (("--data={data}", "--out={out}"), "--model is missing"),
-        (("--data={data}", "--out={out}", "--model=resnet51"), "resnet50_cam"),
+        (("--data={data}", "--out={out}", "--model=resnet51"), "resnet50_layercam"),
         (("--data={data}", "--out={out}", "--model=gone.keras"), "no such file"),
         (("--data={data}", "--out={out}", "--model={data}"), "no finished epoch"),
         (("--data={data}", "--out={out}", "--model={run}", "--layer=P4"), "--layer must be left"),

@@ -67,6 +67,34 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     assert (second / "state.json").stat().st_mtime_ns == stamp
 
 
+def test_the_map_that_is_reported_is_the_one_that_selected(tmp_path):
+    """On 15 shapes, which choose the epoch and are then the test split as well."""
+    data = write_shapes(tmp_path / "shapes", {"train": 15, "val": 15, "test": 15}, 224)
+    shutil.rmtree(data / "metadata" / "test")
+    shutil.copytree(data / "metadata" / "val", data / "metadata" / "test")
+    arguments = ("--data", data, "--method", "layercam", "--out", tmp_path / "a")
+    few = ("--recipe", "small", "--set", "epochs=1", "--set", "resize=224", "--set", "select=PxAP")
+    assert status("classifier", *arguments, *few) == 0
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["settings"]["layer"] == "P5"
+    with (tmp_path / "a" / "metrics.csv").open() as file:
+        selected = max(float(row["val_PxAP"]) for row in csv.DictReader(file))
+    reported = json.loads((tmp_path / "a" / "test" / "metrics.json").read_text())
+    assert (reported["settings"]["method"], reported["settings"]["layer"]) == ("layercam", "P5")
+    assert reported["PxAP"] == pytest.approx(selected, abs=1e-9)
+    # What `fcam evaluate` measures by that name is the same map, and so is the teacher's.
+    evaluate = ("fcam", "evaluate", "--data", str(data), "--model", str(tmp_path / "a"), "--out")
+    assert cli.run([*evaluate, str(tmp_path / "b"), "--method", "layercam"]) == 0
+    again = json.loads((tmp_path / "b" / "metrics.json").read_text())
+    assert (again["PxAP"], again["settings"]["layer"]) == (reported["PxAP"], "P5")
+    # Where no method is named, it is what `fcam localize` shows, which is another map.
+    assert cli.run([*evaluate, str(tmp_path / "c")]) == 0
+    other = json.loads((tmp_path / "c" / "metrics.json").read_text())
+    assert (other["settings"]["method"], other["settings"]["layer"]) == ("layercam", "P4,P5")
+    assert abs(other["PxAP"] - reported["PxAP"]) > 1
+    model = models.FCAM.from_classifier(models.load(tmp_path / "a"), method="layercam")
+    assert model.teacher.layers == ("P5",)
+
+
 def test_says_that_nothing_was_gained(data, tiny, tmp_path, capfd):
     still = ("--set", "learning_rate=0", "--set", "weight_decay=0")
     for stage in ("classifier", "fcam"):

@@ -73,16 +73,18 @@ def test_damaged_weights_are_told(classifier, images):
         Localizer(damaged)(images)
 
 
-def test_layercam_of_our_classifiers_fuses_two_stages_unless_told(images):
+def test_a_method_is_the_paper_s_row_and_two_stages_are_fused_where_none_is_named(images):
     classifier = Classifier("efficientnetlite_b0", 3, weights=None)
     labels = np.array([0, 2])
-    for layer, weighed, text in (
-        (None, ["P4", "P5"], ""),
-        ("P5", "P5", "P5"),
-        (["P3", classifier.get_layer("top_conv")], ["P3", "top_conv"], "P3,top_conv"),
+    for method, layer, weighed, text in (
+        (None, None, ["P4", "P5"], "P4,P5"),
+        ("layercam", None, "P5", "P5"),
+        ("layercam", "top_activation", "P5", "P5"),  # the same map by its other name
+        (None, "P4", "P4", "P4"),
+        (None, [classifier.get_layer("top_conv"), "P3"], ["P3", "top_conv"], "P3,top_conv"),
     ):
-        localizer = Localizer(classifier, layer=layer)
-        assert localizer.layer == text
+        localizer = Localizer(classifier, method, layer=layer)
+        assert (localizer.method, localizer.layer) == ("layercam", text)
         maps = bilinear(
             cams.get("layercam", classifier, weighed)(images, labels)[..., None], (32, 48)
         )
@@ -96,7 +98,7 @@ def fcam(classifier):
 
 def test_a_decoder_s_maps(fcam, images):
     localizer = Localizer(fcam, threshold=0.5)
-    assert localizer.method == "fcam"
+    assert (localizer.method, localizer.layer) == ("fcam", "")
     assert localizer.num_classes == 2
     found, expected = localizer(images), fcam.localize(images, threshold=0.5)
     np.testing.assert_allclose(found.heatmaps, expected.heatmaps, atol=1e-6)
@@ -105,7 +107,9 @@ def test_a_decoder_s_maps(fcam, images):
 
 
 def test_cam_methods_explain_the_classifier_within(fcam, classifier, images):
-    found, expected = (Localizer(model, "cam", 0.5)(images) for model in (fcam, classifier))
+    localizers = [Localizer(model, "cam", 0.5) for model in (fcam, classifier)]
+    assert [localizer.layer for localizer in localizers] == ["colours", "colours"]
+    found, expected = (localizer(images) for localizer in localizers)
     np.testing.assert_allclose(found.heatmaps, expected.heatmaps, atol=1e-5)
 
 
