@@ -49,35 +49,40 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """Give a place to fill, which becomes ``folder`` if the block ends well, and else is removed.
 
     What a killed process left of the same folder is removed first. Of two who make it at once, the
     first to end wins, and the other is refused then.
 
     Args:
-        folder: the folder to make; must not exist.
+        folder: the folder to make.
+        replace: let it take the place of a folder that is there, once it is complete.
 
     Yields:
         An empty, hidden folder beside it.
 
     Raises:
-        FileExistsError: ``folder`` exists.
+        FileExistsError: ``folder`` exists, and ``replace`` is False.
         OSError: it cannot be made.
     """
-    if folder.exists():
+    if folder.exists() and not replace:
         raise _exists(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _unfinished(folder) as unfinished:
         try:
             yield unfinished
             unfinished.chmod(0o755)
+            before = Path(f"{unfinished}.before")
+            if replace and folder.exists():
+                folder.rename(before)
             try:
                 unfinished.rename(folder)
             except OSError:
                 if folder.exists():
                     raise _exists(folder) from None
                 raise
+            shutil.rmtree(before, ignore_errors=True)
         except BaseException:
             shutil.rmtree(unfinished)
             raise

@@ -9,8 +9,8 @@ from absl import app, flags
 
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import absolute, console, failed, usage_errors
-from fcam_tf.commands.train import check_stage, define_training, load_splits, recipe_of, train
+from fcam_tf.commands.telling import absolute, console, failed, telling, usage_errors
+from fcam_tf.commands.train import check_stage, define_training, model_of, start_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,16 +58,17 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
 
         from fcam_tf import baselines, training  # noqa: PLC0415
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
-        recipe = recipe_of(stage, values)
+        recipe = training.recipe_of(stage, values.recipe, values.set)
         space = dict(training.parse_space(text) for text in values.draw)
-        splits = load_splits(stage, values.data, recipe.select, notes)
+        start = start_of(values, model_of(stage, values.model), values.method)
+        splits = training.load_splits(stage, values.data, recipe.select, telling(notes))
     if splits[1] is None:
         raise app.UsageError(f"--data {values.data} has nothing to choose by: no truth for val")
 
     def trial(recipe: Recipe, folder: Path) -> RunFolder:
         notes.print(f"trial in {folder}")
         keras.backend.clear_session()
-        return train(stage, values, recipe, splits, folder)
+        return training.train(stage, start, recipe, splits, folder)
 
     def check(recipe: Recipe) -> None:
         if stage == "classifier" and values.method in baselines.METHODS:

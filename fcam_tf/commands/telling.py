@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,11 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console  # noqa: PLC0415 - help does without
 
     return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def telling(notes: Console) -> Callable[[str], None]:
+    """Return what tells the user a line."""
+    return lambda text: notes.print(f"fcam: {text}")
 
 
 def require(values: flags.FlagValues, *names: str) -> None:

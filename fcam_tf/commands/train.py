@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.model import check_model, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
+from fcam_tf.commands.telling import console, failed, require, telling, usage_errors
 
 if TYPE_CHECKING:
     import keras
     from rich.console import Console
     from rich.table import Table
 
-    from fcam_tf.data import Split
-    from fcam_tf.training import Recipe, RunFolder
+    from fcam_tf.training import RunFolder, Start
 
 STAGES = ("classifier", "fcam", "fsl")
 _BACKBONE = "efficientnetlite_b0"
@@ -57,20 +56,9 @@ Examples:
   fcam train fsl --data data/CUB --model resnet50 --set decoder=linear --out runs/cub-fsl"""
 
 
-def _define(values: flags.FlagValues) -> None:
-    define_training(values)
-    flags.DEFINE_enum(
-        "strategy",
-        "single",
-        ("single", "mirrored"),
-        "mirrored: share each batch among all GPUs",
-        flag_values=values,
-    )
-
-
 def define_training(values: flags.FlagValues) -> None:
     """Define the flags that say what is trained, on what, by which recipe and where to."""
-    flags.DEFINE_string("data", None, "`DATA` to train on", flag_values=values)
+    define_start(values)
     flags.DEFINE_string(
         "model",
         None,
@@ -78,6 +66,19 @@ def define_training(values: flags.FlagValues) -> None:
         "backbone (default there: efficientnetlite_b0)",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "method",
+        None,
+        "`METHOD` whose maps are scored, and teach the decoder; has, cutmix, adl, acol, spg and "
+        "icl also change how a classifier trains (default: cam, or what MODEL was trained with)",
+        flag_values=values,
+    )
+    flags.DEFINE_string("out", None, "`FOLDER` to write to", flag_values=values)
+
+
+def define_start(values: flags.FlagValues) -> None:
+    """Define the flags of all that trains: data, recipe, and how a backbone is built."""
+    flags.DEFINE_string("data", None, "`DATA` to train on", flag_values=values)
     flags.DEFINE_enum(
         "output_stride",
         None,
@@ -92,13 +93,6 @@ def define_training(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_string(
-        "method",
-        None,
-        "`METHOD` whose maps are scored, and teach the decoder; has, cutmix, adl, acol, spg and "
-        "icl also change how a classifier trains (default: cam, or what MODEL was trained with)",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
         "recipe", "cub", "`NAME|FILE.json` of the numbers to train with", flag_values=values
     )
     flags.DEFINE_multi_string(
@@ -110,7 +104,13 @@ def define_training(values: flags.FlagValues) -> None:
         "`FOLDER` of stored maps, to be shared by runs (default: in the run)",
         flag_values=values,
     )
-    flags.DEFINE_string("out", None, "`FOLDER` to write to", flag_values=values)
+    flags.DEFINE_enum(
+        "strategy",
+        "single",
+        ("single", "mirrored"),
+        "mirrored: share each batch among all GPUs",
+        flag_values=values,
+    )
 
 
 def check_stage(values: flags.FlagValues, arguments: list[str]) -> str:
@@ -131,11 +131,12 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     with quiet_tensorflow():
         from fcam_tf import training  # noqa: PLC0415
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
-        recipe = recipe_of(stage, values)
-        splits = load_splits(stage, values.data, recipe.select, notes)
+        recipe = training.recipe_of(stage, values.recipe, values.set)
+        splits = training.load_splits(stage, values.data, recipe.select, telling(notes))
     try:
-        with usage_errors(ValueError, FileNotFoundError, prefix=""), _strategy(values.strategy):
-            run = train(stage, values, recipe, splits, values.out)
+        with usage_errors(ValueError, FileNotFoundError, prefix=""):
+            start = start_of(values, model_of(stage, values.model), values.method)
+            run = training.train(stage, start, recipe, splits, values.out)
     except (OSError, training.TrainingDivergedError) as error:
         return failed(notes, error)
     from rich.console import Console  # noqa: PLC0415
@@ -162,132 +163,48 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         notes.print(
             f"next: fcam train fcam --data {values.data} --model {out} {chosen}--out {out}-fcam"
         )
-    try:
-        _report(run, values, notes)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        notes.print(f"fcam: the model is there, but not its report: {error}")
-        return 1
-    return 0
+    return 0 if report(run, values.data, values.method, notes) else 1
 
 
-def recipe_of(stage: str, values: flags.FlagValues) -> Recipe:
-    """Return the recipe that the flags name."""
+def report(run: RunFolder, root: str, method: str | None, notes: Console) -> bool:
+    """Write the report on the test split, and say where it is; tell whether that went well."""
     from fcam_tf import training  # noqa: PLC0415
 
-    recipe = training.get(stage, values.recipe).changed(values.set)
-    if stage == "fsl" and not recipe.loss.get("masks"):
-        raise ValueError(
-            "`loss.masks` must be above 0: it is the masks that teach in the stage fsl. Received: "
-            f"--recipe {values.recipe} with loss={recipe.loss}."
-        )
-    return recipe
-
-
-def load_splits(stage: str, name: str, select: str, notes: Console) -> tuple[Split, Split | None]:
-    """Load what trains, and what chooses the best epoch where there is truth for it."""
-    from fcam_tf import data, training  # noqa: PLC0415
-
-    if stage == "fsl":
-        return training.divide(data.load(name, "val"))
-    images = data.load(name, "train")
     try:
-        validation = data.load(name, "val")
-    except FileNotFoundError:
-        validation = None
-    if validation is None or (
-        validation.boxes is None and validation.masks is None and select != "accuracy"
-    ):
-        notes.print("fcam: no boxes or masks for val: the last epoch will be kept, not the best")
-        validation = None
-    return images, validation
+        page = training.report(run, root, method, notes)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        notes.print(f"fcam: the model is there, but not its report: {error}")
+        return False
+    if page:
+        notes.print(f"report on the test split in {page}")
+    return True
 
 
-def train(
-    stage: str,
-    values: flags.FlagValues,
-    recipe: Recipe,
-    splits: tuple[Split, Split | None],
-    out: str | Path,
-) -> RunFolder:
-    """Train one stage, as the flags of `define_training` say, by a recipe into a folder."""
-    import keras  # noqa: PLC0415
+def start_of(
+    values: flags.FlagValues, model: str | Callable[[], keras.Model], method: str | None
+) -> Start:
+    """Return what the flags of `define_start` say to start from."""
+    from fcam_tf import training  # noqa: PLC0415
 
-    from fcam_tf import models, training  # noqa: PLC0415
-
-    keras.utils.set_random_seed(recipe.seed)
-    if recipe.mixed_precision:
-        keras.config.set_dtype_policy("mixed_float16")
-    if stage == "classifier":
-        model = _classifier(values, recipe.baseline, splits[0])
-        return training.fit_classifier(
-            model, *splits, recipe, out, method=_method(values, model), about=_start(values)
-        )
-    if stage == "fsl" and values.model in (None, *models.BACKBONES):
-        classifier = _classifier(values, {}, splits[0])
-    else:
-        given = load_model(values.model)
-        classifier = given.classifier if isinstance(given, models.FCAM) else given
-        wanted = "mixed_float16" if recipe.mixed_precision else "float32"
-        if isinstance(classifier, models.Classifier) and classifier.dtype_policy.name != wanted:
-            classifier = classifier.copy(wanted)
-    model = models.FCAM.from_classifier(
-        classifier,
-        method=_method(values, classifier),
-        decoder_filters=recipe.filters,
-        seed=recipe.seed,
-    )
-    return training.fit_fcam(model, *splits, recipe, out, cache=values.cams)
-
-
-def _start(values: flags.FlagValues) -> dict[str, Any]:
-    """Return what a classifier's training starts from, but for the data and the recipe."""
-    return {"output_stride": values.output_stride, "weights": values.weights}
-
-
-def _method(values: flags.FlagValues, classifier: keras.Model) -> str:
-    """Return the method that is asked for, or that the classifier was built for."""
-    baseline = getattr(classifier, "baseline", None)
-    return values.method or (baseline and baseline.name) or "cam"
-
-
-def _classifier(values: flags.FlagValues, options: Mapping[str, Any], train: Split) -> keras.Model:
-    from fcam_tf import baselines, models  # noqa: PLC0415
-
-    name = values.model or _BACKBONE
-    baseline = values.method if values.method in baselines.METHODS else None
-    if name not in models.BACKBONES and (name.endswith(".keras") or Path(name).is_dir()):
-        model = models.load(name)
-        built = getattr(model, "baseline", baselines.Baseline())
-        if (baseline or options) and built != baselines.get(baseline or built.name, **options):
-            raise ValueError(
-                f"--method {values.method} with settings {dict(options)} needs a classifier that "
-                f"is built so, and {name} is built for {built}. Name a backbone, or leave "
-                "--method and the settings of `baseline` out."
-            )
-        return model
-    if options and not baseline:
-        raise ValueError(
-            f"`baseline` holds settings of a method that changes how a classifier is trained, and "
-            f"--method is {values.method or 'cam'}. There is {', '.join(baselines.METHODS)}."
-        )
-    stride = values.output_stride
-    return models.Classifier(
-        name,
-        len(train.class_names),
-        output_stride=int(stride) if stride else None,
-        weights=None if values.weights == "none" else values.weights,
-        class_names=train.class_names,
-        baseline=baseline,
-        options=options,
+    return training.Start(
+        model,
+        method,
+        values.output_stride and int(values.output_stride),
+        values.weights,
+        values.cams,
+        values.strategy == "mirrored",
     )
 
 
-def _strategy(name: str) -> contextlib.AbstractContextManager:
-    if name == "single":
-        return contextlib.nullcontext()
-    import tensorflow as tf  # noqa: PLC0415
+def model_of(stage: str, name: str | None) -> str | Callable[[], keras.Model]:
+    """Return the backbone that --model names, or what loads the model."""
+    from fcam_tf import models  # noqa: PLC0415
 
-    return tf.distribute.MirroredStrategy().scope()
+    name = name or _BACKBONE
+    if stage == "fcam" or (stage == "fsl" and name not in models.BACKBONES):
+        return functools.partial(load_model, name)
+    saved = name not in models.BACKBONES and (name.endswith(".keras") or Path(name).is_dir())
+    return functools.partial(models.load, name) if saved else name
 
 
 def _table(run: RunFolder) -> Table:
@@ -308,41 +225,10 @@ def _table(run: RunFolder) -> Table:
     return table
 
 
-def _report(run: RunFolder, values: flags.FlagValues, notes: Console) -> None:
-    """Evaluate the chosen model on the test split, where there is truth, as fcam evaluate does."""
-    from fcam_tf import data, evaluation, models, report, training  # noqa: PLC0415
-    from fcam_tf.predict import SettingsChangedError  # noqa: PLC0415
-    from fcam_tf.predict.localizer import OWN  # noqa: PLC0415
-
-    try:
-        split = data.load(values.data, "test")
-    except FileNotFoundError:
-        return
-    if split.boxes is None and split.masks is None:
-        return
-    model = models.load(run.best)
-    method = OWN if isinstance(model, models.FCAM) else _method(values, model)
-    source = evaluation.ModelMaps(model, method)
-    settings = evaluation.Settings(
-        method=method,
-        layer=source.layer,
-        data=absolute(values.data),
-        split="test",
-        model=str(run.folder.resolve()),
-        model_sha256=training.fingerprint(model),
-        labels="truth" if training.knows_classes(model, split) else "predicted",
-    )
-    try:
-        job = evaluation.Evaluation(source, settings, run.folder / "test")
-    except SettingsChangedError:  # the test split is another now
-        job = evaluation.Evaluation(source, settings, run.folder / "test", overwrite=True)
-    notes.print(f"report on the test split in {report.write_report(job.run(console=notes))}")
-
-
 COMMAND = Command(
     usage="classifier|fcam|fsl --data DATA --out RUN [--model M] [flags]",
     summary="train a classifier, or the decoder that gives its maps full resolution",
     details=_DETAILS,
-    define=_define,
+    define=define_training,
     run=_run,
 )

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import console, failed, require, usage_errors
+from fcam_tf.commands.telling import console, failed, require, telling, usage_errors
+from fcam_tf.commands.train import define_start, report, start_of
+from fcam_tf.names import FSL
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fcam_tf.models import FCAM
     from fcam_tf.zoo.cards import Card
 
 ACTIONS = ("list", "show", "verify", "make")
+_SAID = ("output_stride", "licence", "classifier_set", "set")  # on a card in the user's words
 
 _DETAILS = """\
   fcam zoo list [PATTERN]       names and figures of all trained models; in a pipe, a line for each
   fcam zoo show NAME            the card: architecture, training, scores, licence, weights
   fcam zoo verify [NAME...]     hash, rebuild and stored answer of models (default: all);
                                 with --data also the scores that were measured on that data set
-  fcam zoo make NAME            train a classifier and its decoder, choose the threshold by the
-                                boxes of val, if any, measure on test, write the entry; NAME is
-                                <backbone>_<method>, perhaps with .<data set>
+  fcam zoo make NAME            train a classifier and its decoder as fcam train does, into RUNS,
+                                or take --run; choose the threshold by the boxes of val, if any,
+                                measure on test, write the entry. NAME is <backbone>_<method>,
+                                perhaps with .<data set>. The same command goes on after a stop
 
 Models come with the package, from the folder or address that the environment variable FCAM_ZOO
 names, or from the addresses in their cards (gs:// and s3:// need pip install 'fcam_tf[gcs]' or
@@ -40,29 +46,41 @@ Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted
 Examples:
   fcam zoo list 'efficientnetlite_b0_*'
   fcam zoo verify --data data/pets3
-  fcam zoo make resnet50_layercam.cub --data data/CUB --recipe cub --licence CC-BY-4.0"""
+  fcam zoo make resnet50_layercam.cub --data data/CUB --recipe cub --licence CC-BY-4.0
+  fcam zoo make resnet50_cam.cub --run runs/cub-fcam --data data/CUB --licence CC-BY-4.0"""
 
 
 def _define(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("data", None, "`DATA` to train or measure on", flag_values=values)
-    flags.DEFINE_string(
-        "recipe", "cub", "make: `NAME|FILE.json` of both stages", flag_values=values
-    )
+    define_start(values)
     flags.DEFINE_multi_string(
         "classifier_set",
         [],
-        "make: `KEY=VALUE` of the classifier's recipe; may be repeated",
+        "make: `KEY=VALUE` of the classifier's recipe, as --set of the decoder's; may be repeated",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "run",
+        None,
+        "make: `RUN|FILE.keras`, a finished F-CAM to pack instead of training one; --recipe is "
+        "then a file of how it was trained, for the card (default: the run's own)",
         flag_values=values,
     )
     flags.DEFINE_multi_string(
-        "set", [], "make: `KEY=VALUE` of the decoder's recipe; may be repeated", flag_values=values
+        "test",
+        [],
+        "make: `DATA` to measure on; may be repeated (default: --data)",
+        flag_values=values,
     )
-    flags.DEFINE_string("weights", "imagenet", "make: of the backbone", flag_values=values)
-    flags.DEFINE_enum(
-        "output_stride",
+    flags.DEFINE_string(
+        "trained_on",
         None,
-        ("8", "16", "32"),
-        "make: pixels for one cell of the coarse map (default: the backbone's)",
+        "make: what it was trained on, in a `SENTENCE` (default: --data)",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "command",
+        None,
+        "make: the `LINE` that trained it, for the card (default: this one)",
         flag_values=values,
     )
     flags.DEFINE_string("licence", None, "make: `LICENCE` of the weights", flag_values=values)
@@ -71,6 +89,9 @@ def _define(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string("runs", "runs", "make: `FOLDER` of the training runs", flag_values=values)
     flags.DEFINE_boolean("int8", False, "make: large kernels in 8 bits", flag_values=values)
+    flags.DEFINE_boolean(
+        "replace", False, "make: replace the entry of that name once it is made", flag_values=values
+    )
 
 
 def _run(values: flags.FlagValues, arguments: list[str]) -> int:
@@ -188,88 +209,99 @@ def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
     require(values, "data", "licence")
     (name,) = names
     with usage_errors(ValueError, prefix=""):
-        backbone, method = parts_of(name)
+        parts = parts_of(name)
     with quiet_tensorflow():
-        import keras  # noqa: PLC0415
-
-        from fcam_tf import baselines, data, models, training  # noqa: PLC0415
+        from fcam_tf import data, training  # noqa: PLC0415
         from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
         from fcam_tf.zoo.entries import new_entry  # noqa: PLC0415
-        from fcam_tf.zoo.registry import as_stored, save  # noqa: PLC0415
-        from fcam_tf.zoo.threshold import best_threshold  # noqa: PLC0415
+        from fcam_tf.zoo.pack import pack  # noqa: PLC0415
 
-    with usage_errors(ValueError, FileExistsError, FileNotFoundError, prefix=""):
-        new_entry(name, values.out)  # before hours of training, not after
-        first = training.get("classifier", values.recipe).changed(values.classifier_set)
-        second = training.get("fcam", values.recipe).changed(values.set)
-        splits = {split: data.load(values.data, split) for split in ("train", "val", "test")}
-    train = splits["train"]
-    runs = Path(values.runs)
     try:
-        keras.utils.set_random_seed(first.seed)
-        weights = None if values.weights == "none" else values.weights
-        classifier = models.Classifier(
-            backbone,
-            len(train.class_names),
-            output_stride=int(values.output_stride) if values.output_stride else None,
-            weights=weights,
-            class_names=train.class_names,
-            baseline=method if method in baselines.METHODS else None,
-            options=first.baseline,
-        )
-        run = training.fit_classifier(
-            classifier, train, splits["val"], first, runs / f"{name}-classifier", method=method
-        )
-        model = models.FCAM.from_classifier(
-            models.load(run.best),
-            method=method,
-            decoder_filters=second.filters,
-            seed=second.seed,
-        )
-        run = training.fit_fcam(model, train, splits["val"], second, runs / name)
-        best = models.load(run.best)
-        stored = as_stored(best, int8=values.int8)  # the card is about what will be loaded
-        if splits["val"].boxes is not None:
-            best.threshold = best_threshold(stored, splits["val"])
-        found = training.Validation(splits["test"], stored.input_size)(stored.maps_and_logits)
-        folder = save(
-            best,
+        with usage_errors(ValueError, FileExistsError, FileNotFoundError, prefix=""):
+            new_entry(name, values.out, replace=values.replace)  # before hours of training
+            roots = values.test or [values.data]
+            tests = {data_name(root): data.load(root, "test") for root in roots}
+            val = data.load(values.data, "val")
+            made = _given(values, *parts) if values.run else _trained(values, name, parts, notes)
+        model, recipe, images = made
+        folder = pack(
+            model,
             name,
             values.out,
-            trained_on=f"{data_name(values.data)}, {len(train)} images",
-            licence=values.licence,
-            recipe=dataclasses.asdict(second),
-            scores=[
-                {
-                    "data": data_name(values.data),
-                    "split": "test",
-                    "metric": metric,
-                    "value": value,
-                    "command": _command(values, name),
-                }
-                for metric, value in found.items()
-            ],
+            val=val,
+            tests=tests,
+            command=values.command or _command(values, name),
             int8=values.int8,
+            replace=values.replace,
+            trained_on=values.trained_on or f"{data_name(values.data)}, {images} images",
+            licence=values.licence,
+            recipe=recipe,
         )
-    except (OSError, ValueError, training.TrainingDivergedError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, training.TrainingDivergedError) as error:
         return failed(notes, error)
     notes.print(f"{name} in {folder}")
     return 0
+
+
+def _trained(
+    values: flags.FlagValues, name: str, parts: tuple[str, str], notes: Console
+) -> tuple[FCAM, dict[str, Any], int]:
+    """Train a classifier and its decoder; return that, its recipe, and on how many images."""
+    from fcam_tf import models, training  # noqa: PLC0415
+
+    backbone, method = parts
+    own = None if method == FSL else method
+    last = "fsl" if method == FSL else "fcam"
+    recipes = {
+        "classifier": training.recipe_of("classifier", values.recipe, values.classifier_set),
+        last: training.recipe_of(last, values.recipe, values.set),
+    }
+    if method == FSL and recipes[last].train == "all":
+        del recipes["classifier"]  # it trains along
+    splits = {
+        stage: training.load_splits(stage, values.data, recipe.select, telling(notes))
+        for stage, recipe in recipes.items()
+    }
+    start = start_of(values, backbone, own)
+    for stage, recipe in recipes.items():
+        out = Path(values.runs, name if stage == last else f"{name}-classifier")
+        run = training.train(stage, start, recipe, splits[stage], out)
+        report(run, values.data, own, notes)
+        start = dataclasses.replace(start, model=functools.partial(models.load, run.best))
+    return models.load(run.best), dataclasses.asdict(recipe), len(splits[last][0])
+
+
+def _given(
+    values: flags.FlagValues, backbone: str, method: str
+) -> tuple[FCAM, dict[str, Any] | None, int | None]:
+    """Load a finished run or a .keras file; return what `_trained` does, as far as it is known."""
+    from fcam_tf import models  # noqa: PLC0415
+
+    file = models.saved_file(values.run)
+    about = file.with_name("run.json")
+    settings = json.loads(about.read_text("utf-8"))["settings"] if about.is_file() else {}
+    recipe = settings.get("recipe")
+    if values["recipe"].present:
+        recipe = json.loads(Path(values.recipe).read_text("utf-8"))
+    if not settings and not values.trained_on:
+        raise ValueError(f"--trained-on is missing, and {file} does not tell")
+    model = models.load(file)
+    found = getattr(getattr(model, "classifier", None), "backbone", None)
+    if found != backbone or model.method != ("cam" if method == FSL else method):
+        what = f"{found}_{model.method}" if found else "no F-CAM over a classifier of ours"
+        raise ValueError(f"`run` must hold {backbone}_{method}. Received: {file}, {what}.")
+    return model, recipe, settings.get("train", {}).get("images")
 
 
 def _command(values: flags.FlagValues, name: str) -> str:
     """Return the line that makes an entry, without the folders of this machine."""
     from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
 
-    words = ["fcam", "zoo", "make", name, "--data", data_name(values.data)]
-    for flag in ("recipe", "weights"):  # perhaps files
-        if values[flag].present:
-            words += [f"--{flag}", Path(values[flag].value).name]
-    for flag in ("output_stride", "licence", "classifier_set", "set"):
-        if values[flag].present:
-            given = values[flag].value
-            for value in given if isinstance(given, list) else [given]:
-                words += [f"--{flag}", value]
+    words = ["fcam", "zoo", "make", name]
+    for flag in ("data", "test", "run", "recipe", "weights", *_SAID):
+        given = values[flag].value
+        for value in given if isinstance(given, list) else [given] * bool(values[flag].present):
+            words += [f"--{flag}", value if flag in _SAID else data_name(value)]  # perhaps files
     return shlex.join(words + ["--int8"] * values.int8)
 
 

@@ -96,12 +96,11 @@ class ModelMaps(FunctionMaps):
     """
 
     def __init__(self, model: keras.Model, method: str | None = None, layer: Any = None) -> None:
-        maps = explain(model, method, layer)
-        self.method, self.layer = maps.method, maps.layer
+        self.method, self.layer, function = explain(model, method, layer)
         height, width = model.input_shape[1:3]
         side = getattr(model, "input_size", FRAME)
         super().__init__(
-            maps.maps_and_logits,
+            function,
             (height or side, width or side),
             getattr(model, "num_classes", None) or model.output_shape[-1],
             getattr(model, "class_names", None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,7 +38,7 @@ class Localizer:
         classifier: as given.
         method: the one chosen.
         threshold: "otsu" or a float.
-        layer: names of the layers that are weighed, see `Explanation`.
+        layer: names of the layers that are weighed, see `explain`.
         class_names: the classifier's names in the order of the labels, or None.
         num_classes: number of classes.
         input_size: side of the square that photos are resized to, in pixels.
@@ -57,11 +56,9 @@ class Localizer:
         layer: Any = None,
     ) -> None:
         self.classifier = classifier
-        maps = explain(classifier, method, layer)
-        self.method, self.layer = maps.method, maps.layer
-        self._maps_and_logits = maps.maps_and_logits
+        self.method, self.layer, self._maps_and_logits = explain(classifier, method, layer)
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
-        own = has_own_maps(classifier)
+        own = isinstance(classifier, FCAM)
         self.num_classes: int = classifier.num_classes if own else classifier.output_shape[-1]
         fixed = classifier.input_shape[1]
         self.input_size: int = fixed or getattr(classifier, "input_size", _INPUT_SIZE)
@@ -93,24 +90,10 @@ class Localizer:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Explanation:
-    """How heat maps are made.
-
-    Attributes:
-        method: a name in `fcam_tf.cams.METHODS` or `fcam_tf.cams.BASELINES`, or "fcam".
-        layer: names of the layers that are weighed, with commas; empty for "fcam", which has none.
-        maps_and_logits: of images (B, H, W, 3) and labels (B,) or None, gives maps (B, h, w) in
-            [0, 1] and logits (B, classes).
-    """
-
-    method: str
-    layer: str
-    maps_and_logits: MapsAndLogits
-
-
-def explain(model: keras.Model, method: str | None = None, layer: Any = None) -> Explanation:
-    """Return what makes the heat maps of a model.
+def explain(
+    model: keras.Model, method: str | None = None, layer: Any = None
+) -> tuple[str, str, MapsAndLogits]:
+    """Choose how the heat maps of a model are made.
 
     A method is the paper's row: it weighs the top map. Where none is named, an F-CAM gives its own
     maps, a classifier of a baseline whose head makes maps gives those, and any other LayerCAM; of
@@ -122,10 +105,15 @@ def explain(model: keras.Model, method: str | None = None, layer: Any = None) ->
         method: a name in `fcam_tf.cams.METHODS`, or "fcam".
         layer: see `fcam_tf.cams.CAM`.
 
+    Returns:
+        The method; names of the layers that are weighed, with commas, empty for "fcam"; and a
+        function of images (B, H, W, 3) and labels (B,) or None, which gives maps (B, h, w) in
+        [0, 1] and logits (B, classes).
+
     Raises:
         ValueError: the model has no decoder, or the method cannot explain it.
     """
-    own = has_own_maps(model)
+    own = isinstance(model, FCAM)
     baseline = getattr(model, "baseline", None)
     if method is None and own:
         method = OWN
@@ -142,11 +130,6 @@ def explain(model: keras.Model, method: str | None = None, layer: Any = None) ->
             )
         if layer is not None:
             raise ValueError(f"`layer` must be left out with method {OWN!r}. Received: {layer!r}.")
-        return Explanation(OWN, "", model.maps_and_logits)
+        return OWN, "", model.maps_and_logits
     cam = cams.get(method, model.classifier if own else model, layer)
-    return Explanation(method, ",".join(cam.layers), cam.maps_and_logits)
-
-
-def has_own_maps(model: keras.Model) -> bool:
-    """Tell whether a model gives heat maps beside class scores, as an F-CAM does."""
-    return isinstance(model, FCAM)
+    return method, ",".join(cam.layers), cam.maps_and_logits

@@ -18,6 +18,11 @@ from fcam_tf.training.run import RunFolder as RunFolder
 from fcam_tf.training.search import Trial as Trial
 from fcam_tf.training.search import parse_space as parse_space
 from fcam_tf.training.search import search as search
+from fcam_tf.training.stages import Start as Start
+from fcam_tf.training.stages import load_splits as load_splits
+from fcam_tf.training.stages import recipe_of as recipe_of
+from fcam_tf.training.stages import report as report
+from fcam_tf.training.stages import train as train
 from fcam_tf.training.stored_cams import CacheChangedError as CacheChangedError
 from fcam_tf.training.stored_cams import stored_cams as stored_cams
 from fcam_tf.training.trainer import fingerprint as fingerprint

@@ -91,16 +91,18 @@ def list_models(pattern: str = "*", *, trained: bool | None = True) -> list[str]
     return sorted(fnmatch.filter(names[trained], pattern))
 
 
-def new_entry(name: str, folder: str | Path | None = None) -> Path:
+def new_entry(name: str, folder: str | Path | None = None, *, replace: bool = False) -> Path:
     """Return the folder of an entry that is to be made, after checking that it can be.
 
     Args:
         name: of the entry.
         folder: the zoo; None takes the folder that FCAM_ZOO names, else ``zoo``.
+        replace: whether it may take the place of another.
 
     Raises:
         FileExistsError: there is an entry of that name in the folder.
-        ValueError: it is no name, or the zoo is an address or cannot be written to.
+        ValueError: it is no name, the zoo is an address or cannot be written to, or other entries
+            need the weights of the one that is to be replaced.
     """
     check_name(name)
     root = (os.environ.get(ZOO) or "zoo") if folder is None else folder
@@ -111,8 +113,15 @@ def new_entry(name: str, folder: str | Path | None = None) -> Path:
             f"{source}. Give another, with --out of fcam zoo make."
         )
     path = Path(root, name)
-    if path.exists():
-        raise FileExistsError(f"{path} exists; remove it, or give another name or folder.")
+    if path.exists() and not replace:
+        raise FileExistsError(
+            f"{path} exists; give another name or folder, or `replace` (fcam zoo make --replace)."
+        )
+    users = [c["name"] for c in neighbours(path) if c["weights"].get("entry") == name]
+    if users:
+        raise ValueError(
+            f"{path} holds the weights of {', '.join(users)} as well. Remove those entries first."
+        )
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise ValueError(f"`folder` must be one that can be written to. Received: {root}.")

@@ -80,7 +80,8 @@ def load(
     same = num_classes in (None, architecture["num_classes"]) and class_names is None
     if untrained or same:
         return model
-    return _with_head(model, architecture, num_classes, class_names)
+    architecture |= {"num_classes": num_classes, "class_names": class_names}
+    return _with_body(_build(entry, None), model)
 
 
 def save(
@@ -94,6 +95,7 @@ def save(
     scores: Sequence[Mapping[str, Any]] = (),
     addresses: Sequence[str] = (),
     int8: bool = False,
+    replace: bool = False,
 ) -> Path:
     """Make an entry of a trained model: FOLDER/NAME with its card and its weights.
 
@@ -111,6 +113,7 @@ def save(
         scores: what it reaches, as card.schema.json describes.
         addresses: where the weights can be fetched.
         int8: store large kernels in 8 bits, see `fcam_tf.zoo.weights.write_weights`.
+        replace: let it take the place of an entry of that name, once it is complete.
 
     Returns:
         The entry's folder, which appears whole.
@@ -123,8 +126,8 @@ def save(
         OSError: the folder cannot be written to.
     """
     source = _source(model)
-    made = new_entry(name, folder)
-    with new_folder(made) as place:
+    made = new_entry(name, folder, replace=replace)
+    with new_folder(made, replace=replace) as place:
         stored, rebuilt = _write(model, source, name, place / WEIGHTS, int8=int8)
         stored["weights"]["addresses"] = list(addresses)
         for other in neighbours(made):
@@ -207,6 +210,8 @@ def _write(
 
 def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:
     names = None if model.class_names is None else list(model.class_names)
+    config = source.get_config()
+    keys = ("baseline", "options") if config["baseline"] else ()
     return {
         "backbone": source.backbone,
         "output_stride": source.output_stride,
@@ -214,14 +219,8 @@ def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:
         "class_names": IMAGENET if names == Classifier.imagenet_class_names() else names,
         "method": model.method,
         "decoder_filters": list(model.decoder_filters),
-        **_baseline(source),
+        **{key: config[key] for key in keys},
     }
-
-
-def _baseline(source: Classifier) -> dict[str, Any]:
-    config = source.get_config()
-    keys = ("baseline", "options") if config["baseline"] else ()
-    return {key: config[key] for key in keys}
 
 
 def _build(entry: Card, backbone_weights: str | None) -> FCAM:
@@ -270,28 +269,7 @@ def _is_pretrained(classifier: Classifier) -> bool:
     return all(np.array_equal(mine, theirs) for mine, theirs in weights)
 
 
-def _with_head(
-    model: FCAM,
-    architecture: Mapping[str, Any],
-    num_classes: int,
-    class_names: Sequence[str] | None,
-) -> FCAM:
-    classifier = Classifier(
-        architecture["backbone"],
-        num_classes,
-        output_stride=architecture["output_stride"],
-        weights=None,
-        class_names=class_names,
-        input_size=model.input_size,
-        **_baseline(model.classifier),
-    )
-    other = FCAM(
-        classifier,
-        method=model.method,
-        decoder_filters=model.decoder_filters,
-        threshold=model.threshold,
-        name=model.name,
-    )
+def _with_body(other: FCAM, model: FCAM) -> FCAM:
     for layer in other.layers:
         if layer.name != HEAD:
             layer.set_weights(model.get_layer(layer.name).get_weights())

@@ -127,7 +127,7 @@ def test_a_baseline_by_name_teaches_by_its_own_map(data, tmp_path, capfd):
     capfd.readouterr()
     wrong = ("--method", "cam", "--set", "baseline.threshold=0.6")
     assert status("classifier", "--data", data, "--out", tmp_path / "c", *wrong, *FAST) == 2
-    assert "--method is cam" in capfd.readouterr().err
+    assert "method is cam" in capfd.readouterr().err
     wrong = ("--method", "acol", "--set", "baseline.treshold=0.6")
     assert status("classifier", "--data", data, "--out", tmp_path / "c", *wrong, *FAST) == 2
     assert "Did you mean 'threshold'" in capfd.readouterr().err

@@ -137,7 +137,7 @@ def test_save_refuses_what_it_cannot_rebuild(tmp_path, model):
     tiny = FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4))
     with pytest.raises(TypeError, match="rebuilt"):
         zoo.save(tiny, "tiny_cam", tmp_path, **ABOUT)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="--replace"):
         zoo.save(model, NAME, **ABOUT)
     with pytest.raises(ValueError, match="name"):
         zoo.save(model, "Bad Name", tmp_path, **ABOUT)
@@ -209,6 +209,23 @@ def test_as_stored_is_what_will_be_loaded(model, tmp_path, monkeypatch, int8):
     assert (stored.threshold, stored.input_size) == (loaded.threshold, loaded.input_size)
     with pytest.raises(TypeError, match="rebuilt"):
         zoo.as_stored(FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4)))
+
+
+def test_an_entry_is_replaced_by_a_complete_one_alone(model, own):
+    before = sorted((path, path.read_bytes()) for path in own.rglob("*") if path.is_file())
+    with pytest.raises(TypeError, match="`recipe` and `scores` must hold what JSON can"):
+        zoo.save(model, NAME, replace=True, recipe={"folder": own}, **ABOUT)
+    assert sorted((path, path.read_bytes()) for path in own.rglob("*") if path.is_file()) == before
+    zoo.save(model, NAME, replace=True, int8=True, **ABOUT)
+    zoo.verify(zoo.card(NAME), zoo.load(NAME))
+    assert [path.name for path in own.iterdir()] == [NAME]
+    assert len(list((own / NAME).iterdir())) == 2
+    twin = "mobilenet_v3_large_xgradcam"
+    zoo.save(model, twin, int8=True, **ABOUT)
+    with pytest.raises(ValueError, match=f"holds the weights of {twin} as well. Remove those"):
+        zoo.save(model, NAME, replace=True, **ABOUT)
+    zoo.save(model, twin, replace=True, int8=True, **ABOUT)
+    assert zoo.card(twin)["weights"]["entry"] == NAME
 
 
 def test_a_recipe_that_json_cannot_hold_is_refused(model, tmp_path):

@@ -1,0 +1,187 @@
+"""A stage from what is named to a finished run: what all commands that train share."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from fcam_tf import baselines, data, evaluation, models
+from fcam_tf.data import Split
+from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models.classifier import layers_of
+from fcam_tf.predict import SettingsChangedError
+from fcam_tf.predict.localizer import OWN
+from fcam_tf.training import recipe as recipes
+from fcam_tf.training.fsl import divide
+from fcam_tf.training.recipe import Recipe
+from fcam_tf.training.run import RunFolder
+from fcam_tf.training.trainer import Splits, fingerprint, fit_classifier, fit_fcam, knows_classes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a training starts from, beside data and recipe.
+
+    Attributes:
+        model: name of a backbone, or a function that loads a model.
+        method: whose map is scored or teaches; None is the one that the model was built for, or
+            "cam". That of a baseline is also how a classifier of a backbone is trained.
+        output_stride: of a backbone; None for its own.
+        weights: of a backbone: "imagenet", a file or "none".
+        cams: folder of stored maps, to be shared by runs; None keeps them in the run.
+        mirrored: share each batch among all GPUs.
+    """
+
+    model: str | Callable[[], keras.Model]
+    method: str | None = None
+    output_stride: int | None = None
+    weights: str = "imagenet"
+    cams: str | Path | None = None
+    mirrored: bool = False
+
+
+def recipe_of(stage: str, name: str, settings: Iterable[str] = ()) -> Recipe:
+    """Return a recipe, see `get`, with settings applied, see `Recipe.changed`; both may refuse."""
+    recipe = recipes.get(stage, name).changed(settings)
+    if stage == "fsl" and not recipe.loss.get("masks"):
+        raise ValueError(
+            "`loss.masks` must be above 0: it is the masks that teach in the stage fsl. Received: "
+            f"recipe {name} with loss={recipe.loss}."
+        )
+    return recipe
+
+
+def load_splits(stage: str, root: str, select: str, tell: Callable[[str], Any]) -> Splits:
+    """Load what trains, and what chooses the best epoch where there is truth for ``select``.
+
+    Raises:
+        FileNotFoundError, ValueError: there is nothing to train on.
+    """
+    if stage == "fsl":
+        return divide(data.load(root, "val"))
+    images = data.load(root, "train")
+    try:
+        validation = data.load(root, "val")
+    except FileNotFoundError:
+        validation = None
+    if validation is None or (
+        validation.boxes is None and validation.masks is None and select != "accuracy"
+    ):
+        tell("no boxes or masks for val: the last epoch will be kept, not the best")
+        validation = None
+    return images, validation
+
+
+def train(stage: str, start: Start, recipe: Recipe, splits: Splits, out: str | Path) -> RunFolder:
+    """Train a stage ("classifier", "fcam", "fsl") into a folder, or go on with it.
+
+    Raises:
+        ValueError: see `fit_classifier`; or settings of a baseline that is not trained with.
+    """
+    policy = "mixed_float16" if recipe.mixed_precision else None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(layers_of(policy))
+        if start.mirrored:
+            import tensorflow as tf  # noqa: PLC0415 - other backends do without
+
+            stack.enter_context(tf.distribute.MirroredStrategy().scope())
+        keras.utils.set_random_seed(recipe.seed)
+        if stage == "classifier":
+            model = _classifier(start, recipe.baseline, splits[0])
+            about = {"output_stride": start.output_stride, "weights": start.weights}
+            method = method_of(start.method, model)
+            return fit_classifier(model, *splits, recipe, out, method=method, about=about)
+        if stage == "fsl" and isinstance(start.model, str):
+            classifier = _classifier(start, {}, splits[0])
+        else:
+            given = start.model()
+            classifier = given.classifier if isinstance(given, FCAM) else given
+            wanted = policy or "float32"
+            if isinstance(classifier, Classifier) and classifier.dtype_policy.name != wanted:
+                classifier = classifier.copy(wanted)
+        model = FCAM.from_classifier(
+            classifier,
+            method=method_of(start.method, classifier),
+            decoder_filters=recipe.filters,
+            seed=recipe.seed,
+        )
+        return fit_fcam(model, *splits, recipe, out, cache=start.cams)
+
+
+def report(run: RunFolder, root: str, method: str | None, console: Console) -> Path | None:
+    """Evaluate the chosen model on the test split, as ``fcam evaluate`` does, into ``RUN/test``.
+
+    Returns:
+        The page, or None where there is no truth to test by.
+
+    Raises:
+        OSError, RuntimeError, TypeError, ValueError: see `fcam_tf.evaluation.Evaluation`.
+    """
+    from fcam_tf.report import write_report  # noqa: PLC0415 - matplotlib
+
+    try:
+        split = data.load(root, "test")
+    except FileNotFoundError:
+        return None
+    if split.boxes is None and split.masks is None:
+        return None
+    model = models.load(run.best)
+    method = OWN if isinstance(model, FCAM) else method_of(method, model)
+    source = evaluation.ModelMaps(model, method)
+    settings = evaluation.Settings(
+        method=source.method,
+        layer=source.layer,
+        data=str(Path(root).resolve()) if Path(root).exists() else root,
+        split="test",
+        model=str(run.folder.resolve()),
+        model_sha256=fingerprint(model),
+        labels="truth" if knows_classes(model, split) else "predicted",
+    )
+    out = run.folder / "test"
+    try:
+        job = evaluation.Evaluation(source, settings, out)
+    except SettingsChangedError:  # the test split is another now
+        job = evaluation.Evaluation(source, settings, out, overwrite=True)
+    return write_report(job.run(console=console))
+
+
+def method_of(method: str | None, classifier: keras.Model) -> str:
+    """Return the method that is named, else the one that a classifier was built for, else "cam"."""
+    baseline = getattr(classifier, "baseline", None)
+    return method or (baseline and baseline.name) or "cam"
+
+
+def _classifier(start: Start, options: Mapping[str, Any], train: Split) -> keras.Model:
+    baseline = start.method if start.method in baselines.METHODS else None
+    if not isinstance(start.model, str):
+        model = start.model()
+        built = getattr(model, "baseline", baselines.Baseline())
+        if (baseline or options) and built != baselines.get(baseline or built.name, **options):
+            raise ValueError(
+                f"`method` {start.method!r} with settings {dict(options)} needs a classifier that "
+                f"is built so, and the model is built for {built}. Name a backbone, or leave "
+                "`method` and the settings of `baseline` out."
+            )
+        return model
+    if options and not baseline:
+        raise ValueError(
+            f"`baseline` holds settings of a method that changes how a classifier is trained, and "
+            f"`method` is {start.method or 'cam'}. There is {', '.join(baselines.METHODS)}."
+        )
+    return Classifier(
+        start.model,
+        len(train.class_names),
+        output_stride=start.output_stride,
+        weights=None if start.weights == "none" else start.weights,
+        class_names=train.class_names,
+        baseline=baseline,
+        options=options,
+    )
