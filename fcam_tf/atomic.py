@@ -1,23 +1,27 @@
-"""Writing files and folders whole or not at all."""
+"""Writing files and folders whole or not at all, and locking folders."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
-import glob
+import io
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a place to write a file to, which becomes ``path`` in one step if the block ends well.
 
-    It is a hidden neighbour with the same ending. A process killed in between leaves ``path`` as
-    it was; the neighbour's name is always the same, so the next attempt overwrites it.
+    It has the same name, in a hidden folder of its own beside ``path``. Of several that write at
+    once the last to end wins. A process killed in between leaves ``path`` as it was; the next that
+    writes it removes what was left.
 
     Args:
         path: the file to write or replace; its folder exists.
@@ -25,13 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
         Where to write.
     """
-    part = path.with_name(f".part.{path.name}")
-    try:
-        yield part
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with _unfinished(path) as place:
+        yield place / path.name
+        (place / path.name).replace(path)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -48,6 +48,22 @@ def write_atomically(path: Path, data: bytes) -> None:
         part.write_bytes(data)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a value of JSON's kinds (no NaN) as `write_atomically` does."""
+    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows under all their keys as `write_atomically` does; None and missing is empty."""
+    rows = list(rows)
+    text = io.StringIO()
+    columns = dict.fromkeys(key for row in rows for key in row)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """Give a place to fill, which becomes ``folder`` if the block ends well, and else is removed.
@@ -60,7 +76,7 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         replace: let it take the place of a folder that is there, once it is complete.
 
     Yields:
-        An empty, hidden folder beside it.
+        An empty, hidden folder near it.
 
     Raises:
         FileExistsError: ``folder`` exists, and ``replace`` is False.
@@ -69,23 +85,21 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     if folder.exists() and not replace:
         raise _exists(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _unfinished(folder) as unfinished:
+    with _unfinished(folder) as place:
+        yield place
+        place.chmod(0o755)
+        before = place.with_name(f"{place.name}.before")
+        if replace and folder.exists():
+            folder.rename(before)
         try:
-            yield unfinished
-            unfinished.chmod(0o755)
-            before = Path(f"{unfinished}.before")
-            if replace and folder.exists():
-                folder.rename(before)
-            try:
-                unfinished.rename(folder)
-            except OSError:
-                if folder.exists():
-                    raise _exists(folder) from None
-                raise
-            shutil.rmtree(before, ignore_errors=True)
-        except BaseException:
-            shutil.rmtree(unfinished)
+            place.rename(folder)
+        except OSError:
+            if before.exists():
+                before.rename(folder)
+            elif folder.exists():
+                raise _exists(folder) from None
             raise
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def _exists(folder: Path) -> FileExistsError:
@@ -93,33 +107,63 @@ def _exists(folder: Path) -> FileExistsError:
 
 
 @contextlib.contextmanager
-def _unfinished(folder: Path) -> Iterator[Path]:
-    """Make a hidden neighbour, which is locked until the block ends, and remove those left."""
-    prefix = f".part.{folder.name}."
+def _unfinished(path: Path) -> Iterator[Path]:
+    """Make ``.NAME.part/RANDOM`` beside a path, locked until the block ends, and remove it then.
+
+    Those of killed processes, which nobody locks any more, are removed first.
+    """
+    parts = path.with_name(f".{path.name}.part")
     with contextlib.ExitStack() as until_done:
-        # Makers take turns here, or one might remove what another has not locked yet.
-        with _locked(folder.parent, fcntl.LOCK_EX) as alone:
+        place = None
+        while place is None or not place.exists():  # another's cleaning may have been quicker
+            until_done.close()
+            parts.mkdir(exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                place = Path(tempfile.mkdtemp(dir=parts))
+                until_done.enter_context(locked(place, wait=True))
+        try:
+            _remove_abandoned(parts)
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another is at it, too
+                parts.rmdir()
+
+
+def _remove_abandoned(parts: Path) -> None:
+    for left in list(parts.iterdir()):
+        with contextlib.suppress(OSError), locked(left) as alone:
             if alone:
-                for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
-                    with _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB) as abandoned:
-                        if abandoned:
-                            shutil.rmtree(left, ignore_errors=True)
-            made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-            until_done.enter_context(_locked(made, fcntl.LOCK_EX))
-        yield made
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, how: int) -> Iterator[bool]:
-    """Lock a folder; false where another has it, it is gone, or folders cannot be locked."""
-    with contextlib.ExitStack() as opened:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Lock a folder until the block ends, or the process, however it does.
+
+    The folder itself is locked, as a file would stay. Blocks do not nest, within a process either.
+
+    Args:
+        folder: the folder.
+        wait: for another to unlock it.
+
+    Yields:
+        Whether it is locked. False on a network file system that has no locks, where the work goes
+        on without.
+
+    Raises:
+        BlockingIOError: another has locked it, and ``wait`` is False.
+        OSError: it cannot be read.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
         try:
-            # The folder itself, as a file would stay; a process that ends lets go of it.
-            descriptor = os.open(folder, os.O_RDONLY)
-            opened.callback(os.close, descriptor)
-            fcntl.flock(descriptor, how)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            alone = True
+        except BlockingIOError:
+            raise
         except OSError:
-            locked = False
-        else:
-            locked = True
-        yield locked
+            alone = False
+        yield alone
+    finally:
+        os.close(descriptor)

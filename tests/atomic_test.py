@@ -1,10 +1,12 @@
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from fcam_tf.atomic import new_folder, write_atomically
+from fcam_tf.atomic import locked, new_folder, replacing, write_atomically, write_csv
 
 
 def test_writes_and_replaces(tmp_path):
@@ -98,10 +100,10 @@ def test_killing_what_makes_a_folder_leaves_nothing_half(tmp_path, moment):
         process.kill()
         assert process.wait() == -signal.SIGKILL
     if moment != "made":
-        assert [path.name[:11] for path in tmp_path.iterdir()] == [".part.a[1]."]
-        others = {".part.a[2].12345678", ".a[1].12345678"}
+        assert [path.name for path in tmp_path.iterdir()] == [".a[1].part"]
+        others = {".a[2].part", ".a1.part"}
         for name in others:
-            (tmp_path / name).mkdir()
+            (tmp_path / name / "b").mkdir(parents=True)
         with making(folder, "made") as process:
             process.communicate()
         assert {path.name for path in tmp_path.iterdir()} == {"a[1]", *others}
@@ -111,7 +113,7 @@ def test_killing_what_makes_a_folder_leaves_nothing_half(tmp_path, moment):
 def test_of_two_that_make_a_folder_the_first_to_end_wins(tmp_path):
     folder = tmp_path / "a"
     with making(folder, "a file") as first, making(folder, "both") as second:
-        assert len(list(tmp_path.iterdir())) == 2  # neither took the other's for left behind
+        assert len(list((tmp_path / ".a.part").iterdir())) == 2  # none was taken for left behind
         second.communicate()
         assert second.returncode == 0
         check_whole(folder)
@@ -123,21 +125,120 @@ def test_of_two_that_make_a_folder_the_first_to_end_wins(tmp_path):
     check_whole(folder)
 
 
-def test_folders_are_made_where_they_cannot_be_locked(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(45, "Operation not supported")
+def refuse_locks(*_):
+    raise OSError(45, "Operation not supported")
 
-    monkeypatch.setattr("fcntl.flock", refuse)
-    other = tmp_path / ".part.a.1"  # perhaps somebody is at it
-    other.mkdir()
+
+def test_folders_are_made_where_they_cannot_be_locked(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", refuse_locks)
+    other = tmp_path / ".a.part" / "1"  # perhaps somebody is at it
+    other.mkdir(parents=True)
     with new_folder(tmp_path / "a") as place:
         (place / "b.txt").touch()
-    assert {path.name for path in tmp_path.iterdir()} == {"a", ".part.a.1"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a", ".a.part"}
+    assert other.exists()
 
 
 def test_what_ends_while_another_looks_for_leftovers_is_left_alone(tmp_path, monkeypatch):
-    gone = tmp_path / ".part.a.1"
-    monkeypatch.setattr("pathlib.Path.glob", lambda *_: [gone])  # renamed since it was listed
+    gone = tmp_path / ".a.part" / "1"
+    real = Path.iterdir
+    # Renamed since it was listed.
+    monkeypatch.setattr("pathlib.Path.iterdir", lambda path: iter([*real(path), gone]))
     with new_folder(tmp_path / "a"):
         pass
+    monkeypatch.undo()
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_folders_are_made_within_folders_and_beside_each_other(tmp_path):
+    with new_folder(tmp_path / "a") as outer, new_folder(tmp_path / "b") as beside:
+        with new_folder(outer / "c") as inner:
+            (inner / "d.txt").touch()
+        write_atomically(outer / "e.txt", b"")
+        (beside / "f.txt").touch()
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert found == {"a", "a/c", "a/c/d.txt", "a/e.txt", "b", "b/f.txt"}
+
+
+def test_two_that_write_a_file_at_once_do_not_mix(tmp_path):
+    path = tmp_path / "a.bin"
+    with replacing(path) as first, replacing(path) as second:
+        assert first != second
+        assert first.name == second.name == "a.bin"  # some formats go by the ending
+        first.write_bytes(b"first" * 1000)
+        second.write_bytes(b"second")
+        assert not path.exists()
+    assert path.read_bytes() == b"first" * 1000  # whose block ended last
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_many_threads_that_write_a_file_leave_it_whole(tmp_path):
+    path = tmp_path / "a.bin"
+    contents = {bytes([value]) * 10_000 for value in range(8)}
+
+    def write(content):
+        for _ in range(20):
+            write_atomically(path, content)
+            assert path.read_bytes() in contents
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
+    code = (
+        "import os, pathlib, sys; from fcam_tf.atomic import replacing\n"
+        "with replacing(pathlib.Path(sys.argv[1])) as part: part.touch(); os._exit(9)"
+    )
+    path = tmp_path / "a.bin"
+    with replacing(path) as living:
+        living.touch()
+        assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 9
+        assert len(list((tmp_path / ".a.bin.part").iterdir())) == 2
+        write_atomically(path, b"new")
+        assert list((tmp_path / ".a.bin.part").iterdir()) == [living.parent]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_locked_folder_is_refused_or_waited_for(tmp_path):
+    with locked(tmp_path) as alone:
+        assert alone
+        with pytest.raises(BlockingIOError), locked(tmp_path):
+            pass
+    with locked(tmp_path, wait=True) as alone:
+        assert alone
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_there_are_no_locks_the_work_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", refuse_locks)
+    with locked(tmp_path) as alone:
+        assert not alone
+
+
+def test_a_table_has_all_columns(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"a": 1, "b": None}, {"a": 2, "c": "x,y"}])
+    assert (tmp_path / "a.csv").read_text() == 'a,b,c\n1,,\n2,,"x,y"\n'
+
+
+def test_a_folder_is_replaced_by_a_whole_one_or_stays(tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "old.txt").touch()
+    with new_folder(folder, replace=True) as place:
+        (place / "new.txt").touch()
+        assert [path.name for path in folder.iterdir()] == ["old.txt"]
+    assert [path.name for path in folder.iterdir()] == ["new.txt"]
+    rename = Path.rename
+
+    def fail(path, target):
+        if path.parent.name == ".a.part" and not path.name.endswith(".before"):
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr("pathlib.Path.rename", fail)
+    with pytest.raises(OSError, match="No space"), new_folder(folder, replace=True):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["new.txt"]
+    assert list(tmp_path.iterdir()) == [folder]

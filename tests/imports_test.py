@@ -28,15 +28,19 @@ LEVELS = {
     "metrics": 1,
     "losses": 1,
     "photos": 1,
+    "identity": 1,
     "graphs": 0,
     "localization": 0,
     "optimizer": 0,
     "ops": 0,
     "atomic": 0,
+    "claim": 0,
+    "lazy": 0,
+    "progress": 0,
     "names": 0,
 }
 ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
-HELPERS = ("atomic", "photos")
+HELPERS = ("atomic", "lazy", "photos")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

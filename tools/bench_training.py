@@ -71,7 +71,7 @@ def _input(split: Split, batch: int, size: int) -> Callable[[], Any]:
 
 def _storing(cam: Any, split: Split, batch: int, size: int, folder: str) -> Callable[[], Any]:
     """Return what makes and writes the maps of all files, each time into another folder."""
-    from fcam_tf.training.stored_cams import stored_cams  # noqa: PLC0415
+    from fcam_tf.training.cam_store import stored_cams  # noqa: PLC0415
 
     numbers = itertools.count()
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import HELP, check_model, load_model, named
+from fcam_tf.commands.model import HELP, check_model, identify, load_model, named
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
 from fcam_tf.names import BASELINES, METHODS
 
 if TYPE_CHECKING:
+    import keras
     from rich.console import Console
     from rich.table import Table
 
@@ -107,17 +107,21 @@ def _define(values: flags.FlagValues) -> None:
 def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     _check(values, arguments)
     notes = console(stderr=True)
-    with quiet_tensorflow():
-        from fcam_tf import evaluation, report  # noqa: PLC0415
-        from fcam_tf.predict import SettingsChangedError  # noqa: PLC0415
+    from fcam_tf import evaluation, report  # noqa: PLC0415
+
     try:
-        with usage_errors(ValueError, FileNotFoundError, SettingsChangedError):
+        with usage_errors(ValueError, FileNotFoundError):
             others = [evaluation.Run(folder) for folder in values.compare]
-            source, settings = _source(values, notes)
-            job = evaluation.Evaluation(source, settings, values.out, overwrite=values.overwrite)
+            asked = _asked(values)
+            source = _source(values, asked, notes)
+            # What loads a model is quiet by itself, and tells that it does.
+            with contextlib.nullcontext() if values.model else quiet_tensorflow():
+                job = evaluation.prepare(
+                    asked, values.out, source, tell=notes.print, overwrite=values.overwrite
+                )
             for other in others:
                 report.check_comparable(job.split, other)
-        run = job.run(values.batch_size, notes)
+        run = job if isinstance(job, evaluation.Run) else job.run(values.batch_size, notes)
         file = report.write_report(run, *others)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         return failed(notes, error)
@@ -154,41 +158,42 @@ def _check_source(values: flags.FlagValues) -> None:
         check_model(values.model)
 
 
-def _source(values: flags.FlagValues, notes: Console) -> tuple[MapSource, Settings]:
-    from fcam_tf import data, evaluation  # noqa: PLC0415
+def _asked(values: flags.FlagValues) -> Settings:
+    """What decides the results, as far as it is known without TensorFlow."""
+    from fcam_tf.evaluation import Settings  # noqa: PLC0415
 
-    settings = evaluation.Settings(
-        method=values.method or _MAPS,
+    named_or_none = not values.model or named(values.model)
+    return Settings(
+        method=_MAPS if values.maps else values.method or "",
         data=absolute(values.data),
         split=values.split,
+        model=(values.model or "") if named_or_none else absolute(values.model),
+        model_sha256=identify(values.model) if values.model else "",
+        layer=values.layer,
+        maps=absolute(values.maps) if values.maps else "",
         threshold_split=values.threshold_split,
         labels=values.labels,
     )
+
+
+def _source(
+    values: flags.FlagValues, asked: Settings, notes: Console
+) -> MapSource | Callable[[], keras.Model]:
+    """Return where maps come from, or what loads the model."""
+    from fcam_tf import evaluation  # noqa: PLC0415
+
     if values.maps:
-        splits = filter(None, [values.split, values.threshold_split])
-        ids = [name for split in splits for name in data.load(values.data, split).ids]
-        settings = dataclasses.replace(settings, maps=absolute(values.maps))
-        return evaluation.StoredMaps(values.maps, ids), settings
+        ids = [name for split in asked.splits().values() for name in split.ids]
+        return evaluation.StoredMaps(values.maps, ids)
     if values.method == _CENTER:
-        return evaluation.Center(), settings
+        return evaluation.Center()
 
-    notes.print(f"Loading {values.model} ...")
-    with quiet_tensorflow():
-        from fcam_tf import models  # noqa: PLC0415
+    def load() -> keras.Model:
+        notes.print(f"Loading {values.model} ...")
+        with quiet_tensorflow():
+            return load_model(values.model)
 
-        saved = not named(values.model)
-        content = models.saved_file(values.model).read_bytes() if saved else b""
-        model = load_model(values.model)
-        layer = values.layer.split(",") if values.layer else None
-        source = evaluation.ModelMaps(model, values.method, layer)
-    notes.print(f"maps of {source.method}{f' at {source.layer}' if source.layer else ''}")
-    return source, dataclasses.replace(
-        settings,
-        model=absolute(values.model) if saved else values.model,
-        model_sha256=hashlib.sha256(content).hexdigest() if saved else "",
-        method=source.method,
-        layer=source.layer,
-    )
+    return load
 
 
 def _table(run: Run, others: Sequence[Run]) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import HELP, check_model, load_model
+from fcam_tf.commands.model import HELP, check_model, identify, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import console, failed, usage_errors
 from fcam_tf.names import BASELINES, METHODS
@@ -99,9 +99,10 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
     from fcam_tf import predict  # noqa: PLC0415
 
     notes = console(stderr=True)
-    with usage_errors(ValueError):
+    with usage_errors(ValueError, FileNotFoundError):
         settings = predict.Settings(
             values.model,
+            identify(values.model),
             values.method,
             AUTO if values.threshold == AUTO else predict.check_threshold(values.threshold),
             values.label,

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 from absl import app
 
+from fcam_tf.identity import file_sha256, saved_file
+
 if TYPE_CHECKING:
     import keras
 
 HELP = "the name of a model (`fcam zoo list`) or pretrained classifier, a .keras file, or a run"
-# Here too so that help and a misspelt name need no TensorFlow; a test holds it to the truth.
-CLASSIFIERS = ("efficientnetlite_b0",)
+# With the SHA-256 of their weights. Here too so that a misspelt name and a rerun of what is done
+# need no TensorFlow; a test holds it to the truth.
+CLASSIFIERS = {
+    "efficientnetlite_b0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+}
 
 
 def check_model(name: str) -> None:
@@ -31,7 +36,7 @@ def check_model(name: str) -> None:
         if zoo.list_models(name, trained=False) == [name]:
             raise app.UsageError(f"--model {zoo.untrained(name)}")
         try:
-            lookup({**zoo.folders(), **dict.fromkeys(CLASSIFIERS)}, name, "model")
+            lookup({**zoo.folders(), **CLASSIFIERS}, name, "model")
         except ValueError as error:
             text = str(error).replace("`model`", "--model")
             raise app.UsageError(
@@ -44,6 +49,19 @@ def named(name: str) -> bool:
     from fcam_tf import zoo  # noqa: PLC0415
 
     return name in CLASSIFIERS or name in zoo.folders()
+
+
+def identify(name: str) -> str:
+    """Return the SHA-256 of a model's weights: of its file, or the one in its card.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: there is none; the message says why.
+    """
+    from fcam_tf import zoo  # noqa: PLC0415
+
+    if name in CLASSIFIERS:
+        return CLASSIFIERS[name]
+    return zoo.card(name)["weights"]["sha256"] if named(name) else file_sha256(saved_file(name))
 
 
 def load_model(name: str) -> keras.Model:

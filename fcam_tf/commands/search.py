@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ from absl import app, flags
 
 from fcam_tf.commands.command import Command
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import absolute, console, failed, telling, usage_errors
-from fcam_tf.commands.train import check_stage, define_training, model_of, start_of
+from fcam_tf.commands.telling import console, failed, telling, usage_errors
+from fcam_tf.commands.train import asked_of, check_stage, define_training, model_of, start_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,28 +61,28 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
         recipe = training.recipe_of(stage, values.recipe, values.set)
         space = dict(training.parse_space(text) for text in values.draw)
-        start = start_of(values, model_of(stage, values.model), values.method)
+        asked = asked_of(stage, values)
+        start = start_of(
+            values, model_of(stage, values.model), values.method, asked["model_sha256"]
+        )
         splits = training.load_splits(stage, values.data, recipe.select, telling(notes))
     if splits[1] is None:
         raise app.UsageError(f"--data {values.data} has nothing to choose by: no truth for val")
 
     def trial(recipe: Recipe, folder: Path) -> RunFolder:
+        drawn = {**asked, "drawn": dataclasses.asdict(recipe)}
+        run = training.recall_run(folder, drawn)
+        if run:
+            return run
         notes.print(f"trial in {folder}")
         keras.backend.clear_session()
-        return training.train(stage, start, recipe, splits, folder)
+        return training.train(stage, start, recipe, splits, folder, asked=drawn)
 
     def check(recipe: Recipe) -> None:
         if stage == "classifier" and values.method in baselines.METHODS:
             baselines.get(values.method, **recipe.baseline)
 
-    about = {
-        "stage": stage,
-        "data": absolute(values.data),
-        "model": values.model and absolute(values.model),
-        "method": values.method,
-        "output_stride": values.output_stride,
-        "weights": values.weights,
-    }
+    about = {key: asked[key] for key in asked.keys() - {"recipe", "set", "version"}}
     try:
         with usage_errors(ValueError, FileNotFoundError, prefix=""):
             trials = training.search(

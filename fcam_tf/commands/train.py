@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 
+from fcam_tf import __version__
+from fcam_tf.claim import FolderBusyError
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import check_model, load_model
+from fcam_tf.commands.model import check_model, identify, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import console, failed, require, telling, usage_errors
+from fcam_tf.identity import file_sha256, split_sha256
+from fcam_tf.names import BACKBONES
+from fcam_tf.training.run import recall_run
 
 if TYPE_CHECKING:
     import keras
@@ -128,50 +134,84 @@ def check_stage(values: flags.FlagValues, arguments: list[str]) -> str:
 def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     stage = check_stage(values, arguments)
     notes = console(stderr=True)
-    with quiet_tensorflow():
-        from fcam_tf import training  # noqa: PLC0415
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
-        recipe = training.recipe_of(stage, values.recipe, values.set)
-        splits = training.load_splits(stage, values.data, recipe.select, telling(notes))
+        asked = asked_of(stage, values)
+        run = recall_run(values.out, asked)
     try:
-        with usage_errors(ValueError, FileNotFoundError, prefix=""):
-            start = start_of(values, model_of(stage, values.model), values.method)
-            run = training.train(stage, start, recipe, splits, values.out)
-    except (OSError, training.TrainingDivergedError) as error:
+        run = run or _train(stage, values, asked, notes)
+    except (OSError, FolderBusyError, ArithmeticError) as error:
         return failed(notes, error)
     from rich.console import Console  # noqa: PLC0415
 
     Console().print(_table(run))
     notes.print(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
+    recipe = run.settings["recipe"]
     if run.state.best == 0:
         # Boxes in the middle of the photo are hard to beat for a network that is still learning.
         remedy = "--set select=accuracy" if stage == "classifier" else "another --set learning_rate"
         notes.print(
-            f"fcam: {recipe.select} never rose above what it was before training, and that is the "
-            f"model which was kept; try more epochs or {remedy}"
+            f"fcam: {recipe['select']} never rose above what it was before training, and that is "
+            f"the model which was kept; try more epochs or {remedy}"
         )
     seeds = run.state.history[-1].get("seeds_loss", 0.0)
     if seeds > _UNLEARNT:
-        adam = "" if recipe.optimizer == "adam" else "--set optimizer=adam, "
+        adam = "" if recipe["optimizer"] == "adam" else "--set optimizer=adam, "
         notes.print(
             f"fcam: the seed loss ended at {seeds:.2f}, guessing has 0.69: the maps say little. "
             f"Try {adam}a lower --set loss.crf or more epochs"
         )
     if stage == "classifier":
         out, preset = values.out, values.recipe
-        chosen = f"--recipe {preset} " if preset in training.FCAM_PRESETS else ""
+        chosen = "" if preset.endswith(".json") else f"--recipe {preset} "
         notes.print(
             f"next: fcam train fcam --data {values.data} --model {out} {chosen}--out {out}-fcam"
         )
-    return 0 if report(run, values.data, values.method, notes) else 1
+    return 0 if report(run, values.data, notes) else 1
 
 
-def report(run: RunFolder, root: str, method: str | None, notes: Console) -> bool:
+def asked_of(stage: str, values: flags.FlagValues) -> dict[str, Any]:
+    """Return all that decides a run, as far as it is known without TensorFlow."""
+    from fcam_tf import data  # noqa: PLC0415
+
+    splits = []
+    for name in ("train", "val"):
+        with contextlib.suppress(FileNotFoundError):
+            splits.append(data.load(values.data, name))
+    preset, weights, model = Path(values.recipe), values.weights, values.model or _BACKBONE
+    return {
+        "stage": stage,
+        "data": split_sha256(*splits, sizes=True),
+        "method": values.method,
+        "recipe": preset.read_text("utf-8") if preset.suffix == ".json" else values.recipe,
+        "set": values.set,
+        "version": __version__,
+        "output_stride": values.output_stride,
+        "weights": file_sha256(weights) if Path(weights).is_file() else weights,
+        "backbone": model if model in BACKBONES else None,
+        "model_sha256": None if model in BACKBONES else identify(model),
+    }
+
+
+def _train(
+    stage: str, values: flags.FlagValues, asked: Mapping[str, Any], notes: Console
+) -> RunFolder:
+    with quiet_tensorflow():
+        from fcam_tf import training  # noqa: PLC0415
+    with usage_errors(ValueError, FileNotFoundError, prefix=""):
+        recipe = training.recipe_of(stage, values.recipe, values.set)
+        splits = training.load_splits(stage, values.data, recipe.select, telling(notes))
+        start = start_of(
+            values, model_of(stage, values.model), values.method, asked["model_sha256"]
+        )
+        return training.train(stage, start, recipe, splits, values.out, asked=asked)
+
+
+def report(run: RunFolder, root: str, notes: Console) -> bool:
     """Write the report on the test split, and say where it is; tell whether that went well."""
     from fcam_tf import training  # noqa: PLC0415
 
     try:
-        page = training.report(run, root, method, notes)
+        page = training.report(run, root, notes)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         notes.print(f"fcam: the model is there, but not its report: {error}")
         return False
@@ -181,7 +221,10 @@ def report(run: RunFolder, root: str, method: str | None, notes: Console) -> boo
 
 
 def start_of(
-    values: flags.FlagValues, model: str | Callable[[], keras.Model], method: str | None
+    values: flags.FlagValues,
+    model: str | Callable[[], keras.Model],
+    method: str | None,
+    model_sha256: str | None = None,
 ) -> Start:
     """Return what the flags of `define_start` say to start from."""
     from fcam_tf import training  # noqa: PLC0415
@@ -193,6 +236,7 @@ def start_of(
         values.weights,
         values.cams,
         values.strategy == "mirrored",
+        model_sha256,
     )
 
 
@@ -210,7 +254,7 @@ def model_of(stage: str, name: str | None) -> str | Callable[[], keras.Model]:
 def _table(run: RunFolder) -> Table:
     from rich.table import Table  # noqa: PLC0415
 
-    from fcam_tf.training.callbacks import VALIDATION_PREFIX  # noqa: PLC0415
+    from fcam_tf.training.run import VALIDATION_PREFIX  # noqa: PLC0415
 
     history = run.state.history
     chosen = history[run.state.best]

@@ -266,7 +266,7 @@ def _trained(
     for stage, recipe in recipes.items():
         out = Path(values.runs, name if stage == last else f"{name}-classifier")
         run = training.train(stage, start, recipe, splits[stage], out)
-        report(run, values.data, own, notes)
+        report(run, values.data, notes)
         start = dataclasses.replace(start, model=functools.partial(models.load, run.best))
     return models.load(run.best), dataclasses.asdict(recipe), len(splits[last][0])
 

@@ -3,8 +3,7 @@
 The pipelines need TensorFlow, which is imported when one is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fcam_tf.data.check import Report, check_dataset
 from fcam_tf.data.folder import load_folder
@@ -13,6 +12,7 @@ from fcam_tf.data.shapes import draw_shapes, write_shapes
 from fcam_tf.data.split import DataError, Problem, Split
 from fcam_tf.data.tfds import write_tfds
 from fcam_tf.data.wsol import load_wsol
+from fcam_tf.lazy import lazily
 
 if TYPE_CHECKING:
     from fcam_tf.data.pipeline import evaluation_dataset, training_dataset
@@ -33,11 +33,4 @@ __all__ = [
     "write_tfds",
 ]
 
-_NEED_TENSORFLOW = {"evaluation_dataset", "training_dataset"}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a pipeline when it is first asked for."""
-    if name in _NEED_TENSORFLOW:
-        return getattr(import_module("fcam_tf.data.pipeline"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, {"pipeline": ["evaluation_dataset", "training_dataset"]})

@@ -1,13 +1,19 @@
 """Evaluating localisation: maps against boxes and masks, resumable, one row for each image."""
 
+from fcam_tf.claim import FolderBusyError as FolderBusyError
+from fcam_tf.claim import SettingsChangedError as SettingsChangedError
+from fcam_tf.evaluation.prepare import prepare as prepare
 from fcam_tf.evaluation.results import Run as Run
 from fcam_tf.evaluation.results import Settings as Settings
+from fcam_tf.evaluation.results import recall as recall
 from fcam_tf.evaluation.rows import Row as Row
-from fcam_tf.evaluation.run import Evaluation as Evaluation
-from fcam_tf.evaluation.scoring import score_images as score_images
 from fcam_tf.evaluation.sources import Center as Center
 from fcam_tf.evaluation.sources import FunctionMaps as FunctionMaps
 from fcam_tf.evaluation.sources import MapSource as MapSource
 from fcam_tf.evaluation.sources import ModelMaps as ModelMaps
 from fcam_tf.evaluation.sources import StoredMaps as StoredMaps
-from fcam_tf.evaluation.summary import Summary as Summary
+from fcam_tf.lazy import lazily
+
+__getattr__ = lazily(
+    __name__, {"run": ["Evaluation"], "scoring": ["score_images"], "summary": ["Summary"]}
+)

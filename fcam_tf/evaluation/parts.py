@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -46,8 +47,8 @@ class Parts:
         out: the output folder.
         split: name of the split.
         count: number of its images.
-        stamps: (count,) int64 that change when an image must be scored anew, such as dates of
-            files; results with others are dropped. None drops nothing.
+        stamps: (count,) int64 that change when an image must be scored anew, see
+            `identity.stamps`; results with others do not count. None takes all as they are.
     """
 
     def __init__(
@@ -56,14 +57,18 @@ class Parts:
         self._folder = out / FOLDER
         self._split = split
         self._count = count
-        self._stamps = np.zeros(count, np.int64) if stamps is None else stamps
-        if stamps is not None:
-            self._drop_changed()
+        self._stamps = stamps
 
     def todo(self) -> list[int]:
-        """Indices of the images that have no results yet."""
-        done = {i for first, last, _ in self._files() for i in range(first, last + 1)}
+        """Indices of the images that have no results yet, or none as they are now."""
+        done = {i for part in self._files() if self._holds(*part) for i in range(*part[:2])}
         return [i for i in range(self._count) if i not in done]
+
+    def remove_changed(self) -> None:
+        """Remove the results of images that have changed since."""
+        for part in self._files():
+            if not self._holds(*part):
+                part[2].unlink()
 
     def save(self, scored: Sequence[Scored]) -> None:
         """Writes the results of consecutive images.
@@ -85,7 +90,8 @@ class Parts:
             else:
                 columns[name] = np.stack(values)
         first, last = scored[0].index, scored[-1].index
-        columns["stamp"] = self._stamps[first : last + 1]
+        if self._stamps is not None:
+            columns["stamp"] = self._stamps[first : last + 1]
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **columns)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -94,31 +100,33 @@ class Parts:
 
     def __iter__(self) -> Iterator[Scored]:
         """Yields all images' results in order, a part in memory at a time."""
-        for first, _, file in self._files():
-            yield from _read(file, first)
+        for start, _, file in self._files():
+            yield from _read(file, start)
 
     def read(self, indices: Sequence[int]) -> dict[int, Scored]:
         """The results of a few images by index."""
         found = {}
-        for first, last, file in self._files():
-            wanted = [i for i in indices if first <= i <= last]
+        for start, stop, file in self._files():
+            wanted = [i for i in indices if start <= i < stop]
             if wanted:
-                found |= {s.index: s for s in _read(file, first) if s.index in wanted}
+                found |= {s.index: s for s in _read(file, start) if s.index in wanted}
         return found
 
-    def _drop_changed(self) -> None:
-        for first, last, file in self._files():
+    def _holds(self, start: int, stop: int, file: Path) -> bool:
+        if self._stamps is None:
+            return True
+        try:
             with np.load(file) as archive:
-                same = np.array_equal(archive["stamp"], self._stamps[first : last + 1])
-            if not same:
-                file.unlink()
+                return np.array_equal(archive["stamp"], self._stamps[start:stop])
+        except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile):
+            return False
 
     def _files(self) -> list[tuple[int, int, Path]]:
         found = []
         for file in self._folder.glob("*.npz"):
             match = re.fullmatch(r"(.+)-(\d{7})-(\d{7})", file.stem)
             if match and match[1] == self._split:
-                found.append((int(match[2]), int(match[3]), file))
+                found.append((int(match[2]), int(match[3]) + 1, file))
         return sorted(found)
 
 

@@ -6,19 +6,21 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fcam_tf.atomic import write_atomically
+from fcam_tf import __version__
+from fcam_tf.atomic import write_csv
+from fcam_tf.claim import SETTINGS, read_settings
 from fcam_tf.data import load
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.rows import Row
-from fcam_tf.models.saved import BEST
+from fcam_tf.identity import BEST, split_sha256, stamps
 
-SETTINGS, METRICS, ROWS = "settings.json", "metrics.json", "results.csv"
+METRICS, ROWS = "metrics.json", "results.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +28,17 @@ class Settings:
     """What decides the results; kept in OUT/settings.json.
 
     Attributes:
-        model: file or name of the model, empty without one.
-        model_sha256: of the file, empty without one.
         method: how maps are made; "maps" for files.
-        layer: names of the layers that are weighed, with commas; empty without any.
-        maps: folder of .npy files, empty without.
         data: the data set.
         split: its split.
-        truth_sha256: of ids, labels, sizes, boxes and names of masks of the splits.
+        model: file or name of the model, for people; another of the same content is the same.
+        model_sha256: of the file, in the card of a model of the zoo, or as of
+            `identity.model_sha256`; empty without a model.
+        layer: names of the layers that are weighed, with commas; empty without any.
+        maps: folder of .npy files, empty without.
         threshold_split: where thresholds are chosen for the figures without an oracle, or empty.
         labels: "truth" or "predicted".
+        truth_sha256: of ids, labels, sizes, boxes and names of masks of the splits.
     """
 
     method: str
@@ -48,6 +51,15 @@ class Settings:
     threshold_split: str = ""
     labels: str = "truth"
     truth_sha256: str = ""
+
+    def splits(self) -> dict[str, Split]:
+        """The splits by name, the one that is scored first."""
+        names = filter(None, [self.split, self.threshold_split])
+        return {name: load(self.data, name) for name in names}
+
+    def deciding(self) -> dict[str, str]:
+        """All that decides the results, by name."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "model"}
 
     @property
     def title(self) -> str:
@@ -69,11 +81,13 @@ class Run:
     Attributes:
         out: as given.
         settings: what it was made with.
+        notes: what settings.json holds besides.
         metrics: what metrics.json holds.
         rows: what results.csv holds, in the order of the split.
 
     Raises:
         FileNotFoundError: if the folder holds no finished evaluation.
+        ValueError: if it holds one of another version.
     """
 
     def __init__(self, out: str | Path) -> None:
@@ -83,10 +97,17 @@ class Run:
                 raise FileNotFoundError(
                     f"{self.out} holds no finished evaluation: there is no {name}"
                 )
-        self.settings = Settings(**json.loads((self.out / SETTINGS).read_text("utf-8")))
-        self.metrics: dict[str, Any] = json.loads((self.out / METRICS).read_text("utf-8"))
-        text = (self.out / ROWS).read_text("utf-8")
-        self.rows = [Row.parse(row) for row in csv.DictReader(io.StringIO(text))]
+        try:
+            settings, self.notes = read_settings(self.out / SETTINGS)
+            self.settings = Settings(**{"model": self.notes.get("model", ""), **settings})
+            self.metrics: dict[str, Any] = json.loads((self.out / METRICS).read_text("utf-8"))
+            lines = csv.DictReader(io.StringIO((self.out / ROWS).read_text("utf-8")))
+            self.rows = [Row.parse(line) for line in lines]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"{self.out} holds an evaluation that cannot be read, perhaps of another version "
+                "of fcam_tf; evaluate anew, into a new folder or with `overwrite`"
+            ) from None
 
     @cached_property
     def split(self) -> Split:
@@ -99,10 +120,42 @@ class Run:
         return Parts(self.out, self.settings.split, len(self.rows))
 
 
+def recall(asked: Settings, out: str | Path, source: Any = None) -> Run | None:
+    """The finished evaluation in a folder, if the same was asked for and nothing has changed since.
+
+    No model is needed for that.
+
+    Args:
+        asked: as given to `Evaluation`; ``truth_sha256`` is filled in here.
+        out: the folder.
+        source: of maps in files.
+    """
+    try:
+        run = Run(out)
+    except (FileNotFoundError, ValueError):
+        return None
+    splits = asked.splits()
+    asked = dataclasses.replace(asked, truth_sha256=split_sha256(*splits.values()))
+    if run.notes.get("asked") != question(asked):
+        return None
+    parts = parts_of(splits, out, source)
+    return None if any(part.todo() for part in parts.values()) else run
+
+
+def question(asked: Settings) -> dict[str, str]:
+    """What `recall` compares: another version may answer otherwise."""
+    return {**asked.deciding(), "version": __version__}
+
+
+def parts_of(splits: Mapping[str, Split], out: str | Path, source: Any) -> dict[str, Parts]:
+    """The results of splits in a folder, as far as their files have not changed since."""
+    files = getattr(source, "files", lambda _: None)
+    return {
+        name: Parts(Path(out), name, len(split), stamps(split, files(split.ids)))
+        for name, split in splits.items()
+    }
+
+
 def write_rows(out: Path, rows: Iterable[Row]) -> None:
     """Writes results.csv."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([field.name for field in dataclasses.fields(Row)])
-    writer.writerows(dataclasses.astuple(row) for row in rows)
-    write_atomically(out / ROWS, buffer.getvalue().encode())
+    write_csv(out / ROWS, map(dataclasses.asdict, rows))

@@ -14,7 +14,9 @@ from fcam_tf.evaluation.scores import THRESHOLDS
 from fcam_tf.evaluation.sources import FRAME
 from fcam_tf.evaluation.truth import read_boxes
 from fcam_tf.metrics.curves import grey_thresholds
-from fcam_tf.metrics.pixels import average_precision, mask_iou, precision_recall
+from fcam_tf.metrics.histogram import average_precision, mask_iou, precision_recall
+
+TOP = 5  # the classes of Top-5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
-import rich.progress
 
 from fcam_tf import __version__
-from fcam_tf.atomic import write_atomically
-from fcam_tf.data import load
+from fcam_tf.atomic import write_json
+from fcam_tf.claim import SETTINGS, Claim, SettingsChangedError, claim
 from fcam_tf.data.split import Split
-from fcam_tf.evaluation.parts import FOLDER, Parts
-from fcam_tf.evaluation.results import METRICS, ROWS, SETTINGS, Run, Settings, write_rows
+from fcam_tf.evaluation.parts import FOLDER
+from fcam_tf.evaluation.results import (
+    METRICS,
+    ROWS,
+    Run,
+    Settings,
+    parts_of,
+    question,
+    write_rows,
+)
 from fcam_tf.evaluation.scoring import score_split
 from fcam_tf.evaluation.sources import MapSource
 from fcam_tf.evaluation.summary import Summary
 from fcam_tf.evaluation.truth import check_split
-from fcam_tf.predict.results import SettingsChangedError
+from fcam_tf.identity import split_sha256
+from fcam_tf.progress import progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,9 +43,12 @@ class Evaluation:
 
     Args:
         source: of the maps.
-        settings: what the results are made with; ``truth_sha256`` is filled in here.
+        settings: what the results are made with; ``truth_sha256`` is filled in here, and
+            ``model_sha256`` where it is empty and ``source`` has a model.
         out: output folder, made if need be.
-        overwrite: drop what is in the folder, and start afresh.
+        asked: what `recall` will know the results by, where that is not all of ``settings``: with
+            what was left to the model left empty.
+        overwrite: drop the results in the folder when `run` begins, and start afresh.
 
     Attributes:
         out: as given.
@@ -49,24 +57,34 @@ class Evaluation:
 
     Raises:
         SettingsChangedError: the folder holds results of other settings, or something else.
+        FolderBusyError: another process is writing to it.
         FileNotFoundError: no such data set or split.
         ValueError: the split has no truth, or its classes are not the model's.
     """
 
     def __init__(
-        self, source: MapSource, settings: Settings, out: str | Path, *, overwrite: bool = False
+        self,
+        source: MapSource,
+        settings: Settings,
+        out: str | Path,
+        *,
+        asked: Settings | None = None,
+        overwrite: bool = False,
     ) -> None:
         self.out = Path(out)
         self._source = source
-        names = filter(None, [settings.split, settings.threshold_split])
-        self._splits = {name: load(settings.data, name) for name in names}
+        self._splits = settings.splits()
         self.split = self._splits[settings.split]
         for split in self._splits.values():
             check_split(split)
             check_classes(source, split, settings.labels)
-        fingerprint = _fingerprint(self._splits.values())
-        self.settings = dataclasses.replace(settings, truth_sha256=fingerprint)
-        _begin(self.out, self.settings, overwrite=overwrite)
+        truth = split_sha256(*self._splits.values())
+        model = settings.model_sha256 or getattr(source, "model_sha256", "")
+        self.settings = dataclasses.replace(settings, truth_sha256=truth, model_sha256=model)
+        self._asked = dataclasses.replace(asked or settings, truth_sha256=truth)
+        self._overwrite = overwrite
+        with self._claimed():
+            pass
 
     def run(self, batch_size: int = 32, console: Console | None = None) -> Run:
         """Scores what is not scored yet, and writes the results.
@@ -80,33 +98,59 @@ class Evaluation:
                 message names it. What came before it is kept.
             RuntimeError: the masks of the whole split hold no object.
             OSError: a file cannot be read or written.
+            FolderBusyError: another process is writing to the folder.
         """
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}")
+        with self._claimed() as claimed:
+            claimed.begin(afresh=self._overwrite)
+            self._overwrite = False
+            self._score(batch_size, console)
+        return Run(self.out)
+
+    @contextlib.contextmanager
+    def _claimed(self) -> Iterator[Claim]:
+        ours = (self.out / SETTINGS).exists()
+        if not ours and self.out.is_dir() and any(self.out.iterdir()):
+            raise SettingsChangedError(
+                f"{self.out} holds something else than an evaluation; give a new folder with `out`"
+            )
+        with claim(
+            self.out,
+            self.settings.deciding(),
+            [METRICS, ROWS, FOLDER],
+            notes={"model": self.settings.model, "asked": question(self._asked)},
+            overwrite=self._overwrite,
+            remedy="give another folder with `out`, or start afresh with `overwrite`",
+        ) as claimed:
+            yield claimed
+
+    def _score(self, batch_size: int, console: Console | None) -> None:
         summaries = {}
+        parts = parts_of(self._splits, self.out, self._source)
+        todo = {name: len(part.todo()) for name, part in parts.items()}
+        if any(todo.values()):  # these never stand beside parts that they were not made of
+            for name in (METRICS, ROWS):
+                (self.out / name).unlink(missing_ok=True)
         for name, split in self._splits.items():
-            stamps = self._source.stamps(split.ids) if self.settings.maps else None
-            parts = Parts(self.out, name, len(split), stamps)
-            todo = len(parts.todo())
-            with _progress(f"Scoring {name}", len(split), todo, console) as advance:
+            parts[name].remove_changed()
+            done = len(split) - todo[name]
+            with progress(f"Scoring {name}", len(split), done, "images", console) as advance:
                 score_split(
                     self._source,
                     split,
-                    parts,
+                    parts[name],
                     explain_truth=self.settings.labels == "truth",
                     batch_size=batch_size,
                     advance=advance,
                 )
-            summaries[name] = Summary(parts, split)
+            summaries[name] = Summary(parts[name], split)
         summary, transfer = summaries[self.settings.split], self.settings.threshold_split
         metrics = summary.metrics(summaries.get(transfer), transfer)
         metrics["settings"] = dataclasses.asdict(self.settings)
         metrics["versions"] = {"fcam_tf": __version__, "keras": keras.__version__}
-        rows = summary.rows(Parts(self.out, self.split.name, len(self.split)))
-        write_rows(self.out, rows)
-        text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
-        write_atomically(self.out / METRICS, text.encode())
-        return Run(self.out)
+        write_rows(self.out, summary.rows(parts[self.settings.split]))
+        write_json(self.out / METRICS, metrics)
 
 
 def check_classes(source: MapSource, split: Split, labels: str) -> None:
@@ -132,68 +176,3 @@ def check_classes(source: MapSource, split: Split, labels: str) -> None:
         f"the model has {reason}. Its maps of the true class cannot be asked for: choose `labels` "
         "'predicted', which scores the maps of the classes it predicts"
     )
-
-
-def _begin(out: Path, settings: Settings, *, overwrite: bool) -> None:
-    """Makes the folder ready, or refuses what is in it."""
-    wanted = dataclasses.asdict(settings)
-    ours = (out / SETTINGS).is_file()
-    if ours and overwrite:
-        for name in (METRICS, ROWS):
-            (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / FOLDER, ignore_errors=True)
-    elif ours:
-        try:
-            old = json.loads((out / SETTINGS).read_text("utf-8"))
-        except ValueError:
-            old = {}
-        changes = [
-            f"{name} was {old.get(name)!r} and is now {value!r}"
-            for name, value in wanted.items()
-            if old.get(name) != value
-        ]
-        if changes:
-            raise SettingsChangedError(
-                f"{out} holds results of other settings: {', '.join(changes)}; give another folder "
-                "with `out`, or start afresh with `overwrite`"
-            )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingsChangedError(
-            f"{out} holds something else than an evaluation; give a new folder with `out`"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / SETTINGS, (json.dumps(wanted, indent=1) + "\n").encode())
-
-
-def _fingerprint(splits: Iterable[Split]) -> str:
-    """A hash of what scores depend on beside the images."""
-    digest = hashlib.sha256()
-    for split in splits:
-        digest.update("\n".join([split.name, *split.ids, *split.class_names]).encode())
-        digest.update(split.labels.tobytes())
-        digest.update(b"" if split.sizes is None else split.sizes.tobytes())
-        for boxes in split.boxes or ():
-            digest.update(boxes.tobytes() + b";")
-        for index, masks in enumerate(split.masks or ()):
-            names = [path.name for path in (*masks, split.ignores[index]) if path]
-            digest.update("\n".join(names).encode() + b";")
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _progress(
-    title: str, total: int, todo: int, console: Console | None
-) -> Iterator[Callable[[], None]]:
-    if console is None or not console.is_terminal or not todo:
-        yield lambda: None
-        return
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("[progress.remaining]images, left:"),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=total, completed=total - todo)
-        yield lambda: bar.advance(task)

@@ -12,7 +12,7 @@ from fcam_tf.metrics.boxes import pairwise_iou
 from fcam_tf.metrics.component_tree import LEVELS
 from fcam_tf.metrics.contours import all_contours, largest_contours
 from fcam_tf.metrics.curves import best_iou, matched_iou, otsu_level, threshold_grid
-from fcam_tf.metrics.pixels import score_histogram
+from fcam_tf.metrics.histogram import score_histogram
 from fcam_tf.metrics.scoremap import check_scoremap, to_levels
 
 THRESHOLDS = threshold_grid()

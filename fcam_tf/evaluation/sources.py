@@ -7,14 +7,19 @@ the command line knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf.predict.localizer import MapsAndLogits, explain
+from fcam_tf.identity import model_sha256
+
+if TYPE_CHECKING:
+    import keras
+
+    from fcam_tf.predict.localizer import MapsAndLogits
 
 FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
 
@@ -76,7 +81,7 @@ class FunctionMaps:
         """See ``MapSource``."""
         del ids
         maps, logits = self._function(images, labels)
-        return maps, keras.ops.convert_to_numpy(logits)
+        return maps, np.asarray(logits)
 
 
 class ModelMaps(FunctionMaps):
@@ -96,6 +101,9 @@ class ModelMaps(FunctionMaps):
     """
 
     def __init__(self, model: keras.Model, method: str | None = None, layer: Any = None) -> None:
+        from fcam_tf.predict.localizer import explain  # noqa: PLC0415 - TensorFlow
+
+        self._model = model
         self.method, self.layer, function = explain(model, method, layer)
         height, width = model.input_shape[1:3]
         side = getattr(model, "input_size", FRAME)
@@ -105,6 +113,11 @@ class ModelMaps(FunctionMaps):
             getattr(model, "num_classes", None) or model.output_shape[-1],
             getattr(model, "class_names", None),
         )
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """Of the model in memory, see `identity.model_sha256`."""
+        return model_sha256(self._model, self.image_size)
 
 
 class Center:
@@ -174,9 +187,9 @@ class StoredMaps:
         del images, labels
         return [self._read(name) for name in ids], None
 
-    def stamps(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """(B,) when each map was written, in nanoseconds: it tells one from its replacement."""
-        return np.array([self._files[name].stat().st_mtime_ns for name in ids], np.int64)
+    def files(self, ids: Sequence[str]) -> list[Path]:
+        """The file of each map."""
+        return [self._files[name] for name in ids]
 
     def _read(self, name: str) -> NDArray[np.float64]:
         file = self._files[name]

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Scored
-from fcam_tf.evaluation.rows import Row, make_row
+from fcam_tf.evaluation.rows import TOP, Row, make_row
 from fcam_tf.evaluation.scores import THRESHOLDS
 from fcam_tf.metrics import MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3, PxAP
 from fcam_tf.metrics.component_tree import LEVELS
 from fcam_tf.metrics.curves import BoxCurve
 
-TOP = 5
 BATCH = 64
 
 

@@ -3,9 +3,9 @@
 The metric classes need Keras, which is imported when one is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fcam_tf.lazy import lazily
 from fcam_tf.metrics.boxes import InvalidBoxError, box_iou, boxes_from_map, resize_boxes
 from fcam_tf.metrics.curves import iou_curve, threshold_grid
 from fcam_tf.metrics.masks import join_masks, resize_mask
@@ -32,16 +32,6 @@ __all__ = [
     "threshold_grid",
 ]
 
-_NEED_KERAS = {
-    "MaxBoxAcc": "localization",
-    "MaxBoxAccV2": "localization",
-    "MaxBoxAccV3": "localization",
-    "PxAP": "pixels",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a metric class when it is first asked for."""
-    if name in _NEED_KERAS:
-        return getattr(import_module(f"fcam_tf.metrics.{_NEED_KERAS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__, {"localization": ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"], "pixels": ["PxAP"]}
+)

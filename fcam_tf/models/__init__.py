@@ -1,12 +1,12 @@
 """Models: backbones, the classifier and F-CAM, each one flat functional graph."""
 
 from fcam_tf.graphs.graph import flatten as flatten
+from fcam_tf.identity import saved_file as saved_file
 from fcam_tf.models.backbones import BACKBONES as BACKBONES
 from fcam_tf.models.backbones import BackboneSpec as BackboneSpec
 from fcam_tf.models.classifier import Classifier as Classifier
 from fcam_tf.models.fcam import FCAM as FCAM
 from fcam_tf.models.saved import load as load
-from fcam_tf.models.saved import saved_file as saved_file
 from fcam_tf.models.weights import WeightsUnavailableError as WeightsUnavailableError
 
 # What saved models were trained with.

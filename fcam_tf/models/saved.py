@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-BEST = "best.keras"
+from fcam_tf.identity import saved_file
 
 
 def load(path: str | Path) -> keras.Model:
@@ -28,20 +28,3 @@ def load(path: str | Path) -> keras.Model:
         # Said of every model that was saved before any fit: its optimizer has no state yet.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         return keras.saving.load_model(file)
-
-
-def saved_file(path: str | Path) -> Path:
-    """Return the file that ``load`` reads.
-
-    Args:
-        path: see `load`.
-
-    Raises:
-        FileNotFoundError: see `load`.
-    """
-    path = Path(path)
-    file = path / BEST if path.is_dir() else path
-    if not file.is_file():
-        what = "no finished epoch yet" if path.is_dir() else "no such file"
-        raise FileNotFoundError(f"{path}: there is {what}.")
-    return file

@@ -1,5 +1,8 @@
 """From images to labels, heat maps, masks and boxes."""
 
+from fcam_tf.claim import FolderBusyError as FolderBusyError
+from fcam_tf.claim import SettingsChangedError as SettingsChangedError
+from fcam_tf.lazy import lazily
 from fcam_tf.localization import NO_BOX as NO_BOX
 from fcam_tf.localization import Localization as Localization
 from fcam_tf.localization import check_threshold as check_threshold
@@ -8,17 +11,9 @@ from fcam_tf.predict.files import Job as Job
 from fcam_tf.predict.files import Summary as Summary
 from fcam_tf.predict.files import localize_files as localize_files
 from fcam_tf.predict.labels import find_label as find_label
-from fcam_tf.predict.results import FolderBusyError as FolderBusyError
 from fcam_tf.predict.results import Settings as Settings
-from fcam_tf.predict.results import SettingsChangedError as SettingsChangedError
 from fcam_tf.predict.results import read_results as read_results
 from fcam_tf.predict.sources import Failure as Failure
 from fcam_tf.predict.sources import displayed as displayed
 
-
-def __getattr__(name: str) -> object:
-    if name == "Localizer":  # imports TensorFlow
-        from fcam_tf.predict.localizer import Localizer  # noqa: PLC0415
-
-        return Localizer
-    raise AttributeError(f"module 'fcam_tf.predict' has no attribute {name!r}")
+__getattr__ = lazily(__name__, {"localizer": ["Localizer"]})

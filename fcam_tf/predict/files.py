@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import rich.console
-import rich.progress
 
+from fcam_tf.identity import model_sha256
 from fcam_tf.predict.labels import find_label
 from fcam_tf.predict.outputs import Outputs
 from fcam_tf.predict.pipeline import localize_stream
@@ -25,6 +24,7 @@ from fcam_tf.predict.sources import (
     find_photos,
     unused_name,
 )
+from fcam_tf.progress import progress
 
 if TYPE_CHECKING:
     from fcam_tf.predict.localizer import Localizer
@@ -89,6 +89,7 @@ def localize_files(
     """
     settings = Settings(
         localizer.classifier.name,
+        model_sha256(localizer.classifier, localizer.input_size, localizer.class_names),
         localizer.method,
         localizer.threshold,
         label,
@@ -181,7 +182,9 @@ class Job:
         outputs = Outputs(
             self._out, self._settings.heatmap, self._settings.top, localizer.class_names
         )
-        with self._progress() as advance, warnings.catch_warnings():
+        total = len(self.sources)
+        bar = progress("Localising", total, self.skipped, "photos", self._console)
+        with bar as advance, warnings.catch_warnings():
             # Pillow's remarks on odd metadata of photos that it reads all the same.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for result in localize_stream(
@@ -210,20 +213,6 @@ class Job:
             name = unused_name(source.name, taken)
             taken.add(name.casefold())
             yield Source(source.path, name)
-
-    @contextlib.contextmanager
-    def _progress(self) -> Iterator[Callable[[], None]]:
-        columns = (
-            rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("[progress.remaining]photos, left:"),
-            rich.progress.TimeRemainingColumn(),
-        )
-        bar = rich.progress.Progress(*columns, console=self._console)
-        with bar if self._console.is_terminal else contextlib.nullcontext():
-            task = bar.add_task("Localising", total=len(self.sources), completed=self.skipped)
-            yield lambda: bar.advance(task)
 
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)

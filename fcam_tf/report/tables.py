@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fcam_tf.evaluation import Row, Run
 from fcam_tf.evaluation.failures import CORRECT_IOU, KINDS
-from fcam_tf.evaluation.summary import TOP
+from fcam_tf.evaluation.rows import TOP
 
 HEADLINES = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "Top1Loc", "Top5Loc", "accuracy")
 MISSING = "—"

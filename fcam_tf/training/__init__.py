@@ -1,32 +1,26 @@
 """Training classifiers and F-CAMs by recipes."""
 
-from fcam_tf.optimizer import CoupledAdam as CoupledAdam
-from fcam_tf.optimizer import CoupledSGD as CoupledSGD
-from fcam_tf.training.callbacks import KeepBest as KeepBest
-from fcam_tf.training.callbacks import Schedule as Schedule
-from fcam_tf.training.callbacks import StopOnNaN as StopOnNaN
-from fcam_tf.training.callbacks import TrainingDivergedError as TrainingDivergedError
+from fcam_tf.claim import FolderBusyError as FolderBusyError
+from fcam_tf.claim import SettingsChangedError as SettingsChangedError
+from fcam_tf.lazy import lazily
 from fcam_tf.training.fsl import divide as divide
-from fcam_tf.training.recipe import CLASSIFIER_PRESETS as CLASSIFIER_PRESETS
-from fcam_tf.training.recipe import FCAM_PRESETS as FCAM_PRESETS
-from fcam_tf.training.recipe import ClassifierRecipe as ClassifierRecipe
-from fcam_tf.training.recipe import FCAMRecipe as FCAMRecipe
-from fcam_tf.training.recipe import Recipe as Recipe
-from fcam_tf.training.recipe import get as get
-from fcam_tf.training.run import RunChangedError as RunChangedError
 from fcam_tf.training.run import RunFolder as RunFolder
-from fcam_tf.training.search import Trial as Trial
-from fcam_tf.training.search import parse_space as parse_space
-from fcam_tf.training.search import search as search
-from fcam_tf.training.stages import Start as Start
-from fcam_tf.training.stages import load_splits as load_splits
-from fcam_tf.training.stages import recipe_of as recipe_of
-from fcam_tf.training.stages import report as report
-from fcam_tf.training.stages import train as train
-from fcam_tf.training.stored_cams import CacheChangedError as CacheChangedError
-from fcam_tf.training.stored_cams import stored_cams as stored_cams
-from fcam_tf.training.trainer import fingerprint as fingerprint
-from fcam_tf.training.trainer import fit_classifier as fit_classifier
-from fcam_tf.training.trainer import fit_fcam as fit_fcam
-from fcam_tf.training.trainer import knows_classes as knows_classes
-from fcam_tf.training.validation import Validation as Validation
+from fcam_tf.training.run import open_run as open_run
+from fcam_tf.training.run import recall_run as recall_run
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "callbacks": ["KeepBest", "Schedule", "StopOnNaN", "TrainingDivergedError"],
+        "recipe": (
+            *("CLASSIFIER_PRESETS", "FCAM_PRESETS", "ClassifierRecipe", "FCAMRecipe"),
+            *("Recipe", "get"),
+        ),
+        "random_search": ["Trial", "parse_space", "search"],
+        "cam_store": ["stored_cams"],
+        "reporting": ["report"],
+        "stages": ["Start", "load_splits", "recipe_of", "train"],
+        "trainer": ["CoupledAdam", "CoupledSGD", "fit_classifier", "fit_fcam", "knows_classes"],
+        "validation": ["Validation"],
+    },
+)

@@ -9,9 +9,7 @@ import keras
 import numpy as np
 
 from fcam_tf.training.recipe import Recipe
-from fcam_tf.training.run import RunFolder
-
-VALIDATION_PREFIX = "val_"
+from fcam_tf.training.run import VALIDATION_PREFIX, RunFolder
 
 
 class TrainingDivergedError(ArithmeticError):

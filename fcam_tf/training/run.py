@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import dataclasses
-import io
 import json
 import platform
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 import fcam_tf
-from fcam_tf.atomic import replacing, write_atomically
-from fcam_tf.models.saved import BEST
+from fcam_tf.atomic import replacing, write_csv, write_json
+from fcam_tf.claim import REMEDY, SettingsChangedError, claim, read_settings
+from fcam_tf.identity import BEST
 
-_STATE = "state.json"
+if TYPE_CHECKING:
+    import keras
 
-
-class RunChangedError(ValueError):
-    """The folder holds a run of other settings."""
+ABOUT, PLOT, _STATE = "run.json", "convergence.png", "state.json"
+VALIDATION_PREFIX = "val_"  # of scores in a row of the history
 
 
 @dataclasses.dataclass
@@ -42,48 +41,35 @@ class State:
 
 
 class RunFolder:
-    """The folder of one training run.
+    """The folder of one training run, see `open_run`.
 
     ``run.json`` (settings and environment), ``metrics.csv`` (a row for each epoch),
-    ``best.keras``, and while the run is not finished ``state.json`` with the weights of the last
-    epoch. ``state.json`` is replaced in one step, last: a run killed at any moment goes on from
-    the last finished epoch, and what it left half done is put right when it is opened again.
+    ``best.keras``, and ``state.json`` with the weights of the last epoch. ``state.json`` is
+    replaced in one step, last: a run killed at any moment goes on from the last finished epoch.
 
     Args:
-        folder: the folder; made if it is not there.
-        settings: everything that the run depends on, as JSON values.
+        folder: the folder.
         epochs: how many there will be.
 
     Attributes:
+        settings: what the run depends on.
         state: what has been reached.
 
     Raises:
-        RunChangedError: the folder holds a run with other settings.
+        SettingsChangedError: ``state.json`` cannot be read.
     """
 
-    def __init__(self, folder: str | Path, settings: dict[str, Any], epochs: int) -> None:
+    def __init__(self, folder: str | Path, epochs: int) -> None:
         self.folder = Path(folder)
         self.epochs = epochs
-        self.folder.mkdir(parents=True, exist_ok=True)
-        settings = json.loads(json.dumps(settings))
-        about, path = self.folder / "run.json", self.folder / _STATE
-        if about.exists() and path.exists():  # else nothing has been reached that could be lost
-            before = json.loads(about.read_text("utf-8"))["settings"]
-            changed = differing_keys(before, settings)
-            if changed:
-                raise RunChangedError(
-                    f"{self.folder} holds a run with other settings: {', '.join(changed)}. Give "
-                    "another folder, or remove this one to start afresh."
-                )
-        else:
-            text = json.dumps({"settings": settings, "environment": environment()}, indent=2)
-            write_atomically(about, text.encode())
-        self.state = State(**json.loads(path.read_text("utf-8"))) if path.exists() else State()
-        for stray in self.folder.glob("epoch*.weights.h5"):
-            if stray.name != self.state.weights:
-                stray.unlink()
-        if self.state.history:
-            self._write_table()
+        self.settings, _ = read_settings(self.folder / ABOUT)
+        path = self.folder / _STATE
+        try:
+            self.state = State(**json.loads(path.read_text("utf-8"))) if path.exists() else State()
+        except (TypeError, ValueError):
+            raise SettingsChangedError(
+                f"{path} cannot be read: it is damaged, or of another version of fcam_tf; {REMEDY}"
+            ) from None
 
     @property
     def finished(self) -> bool:
@@ -126,28 +112,68 @@ class RunFolder:
             len(self.state.history) if best else self.state.best,
             weights,
         )
-        text = json.dumps(dataclasses.asdict(self.state), indent=2)
-        write_atomically(self.folder / _STATE, text.encode())
+        write_json(self.folder / _STATE, dataclasses.asdict(self.state))
         if previous and previous != weights:
             (self.folder / previous).unlink(missing_ok=True)
-        self._write_table()
+        self.write_table()
 
-    def _write_table(self) -> None:
-        columns = dict.fromkeys(key for row in self.state.history for key in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="")
-        writer.writeheader()
-        writer.writerows(self.state.history)
-        write_atomically(self.folder / "metrics.csv", text.getvalue().encode())
+    def write_table(self) -> None:
+        """Write metrics.csv."""
+        write_csv(self.folder / "metrics.csv", self.state.history)
 
 
-def differing_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return the keys, sorted, that two sets of settings do not share or agree on."""
-    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+@contextlib.contextmanager
+def open_run(
+    folder: str | Path,
+    settings: Mapping[str, Any],
+    epochs: int,
+    asked: Mapping[str, Any] | None = None,
+) -> Iterator[RunFolder]:
+    """Claim the folder of a training run until the block ends, and put right what a kill left.
+
+    Args:
+        folder: the folder; made if need be.
+        settings: everything that the run depends on, as JSON values.
+        epochs: how many there will be.
+        asked: what `recall_run` will know the run by.
+
+    Raises:
+        SettingsChangedError: the folder holds a run with other settings.
+        FolderBusyError: another process is training there.
+    """
+    folder = Path(folder)
+    notes = {"environment": environment(), "asked": asked}
+    # Without a state nothing has been reached that could be lost.
+    with claim(folder, settings, [_STATE], file=ABOUT, notes=notes) as claimed:
+        claimed.begin()
+        run = RunFolder(folder, epochs)
+        for stray in folder.glob("epoch*.weights.h5"):
+            if stray.name != run.state.weights:
+                stray.unlink()
+        if run.state.history:
+            run.write_table()
+        yield run
+
+
+def recall_run(folder: str | Path, asked: Mapping[str, Any]) -> RunFolder | None:
+    """Return the finished run in a folder, if the same was asked for; no model is needed for that.
+
+    Args:
+        folder: the folder.
+        asked: all that decides the run, as JSON values.
+    """
+    settings, notes = read_settings(Path(folder, ABOUT))
+    if notes.get("asked") != json.loads(json.dumps(asked)):
+        return None
+    run = RunFolder(folder, settings["recipe"]["epochs"])
+    whole = all((run.folder / name).is_file() for name in (BEST, PLOT))
+    return run if run.finished and whole else None
 
 
 def environment() -> dict[str, str]:
     """Return the versions that a result may depend on."""
+    import keras  # noqa: PLC0415 - what is done already needs none of it
+
     names = ("tensorflow", "keras", "keras-cv", "numpy", "scikit-image")
     return {
         "fcam_tf": fcam_tf.__version__,

@@ -6,24 +6,20 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
-from fcam_tf import baselines, data, evaluation, models
+from fcam_tf import baselines, data
 from fcam_tf.data import Split
+from fcam_tf.identity import file_sha256
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.classifier import layers_of
-from fcam_tf.predict import SettingsChangedError
-from fcam_tf.predict.localizer import OWN
 from fcam_tf.training import recipe as recipes
 from fcam_tf.training.fsl import divide
 from fcam_tf.training.recipe import Recipe
 from fcam_tf.training.run import RunFolder
-from fcam_tf.training.trainer import Splits, fingerprint, fit_classifier, fit_fcam, knows_classes
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from fcam_tf.training.trainer import Splits, fit_classifier, fit_fcam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +34,7 @@ class Start:
         weights: of a backbone: "imagenet", a file or "none".
         cams: folder of stored maps, to be shared by runs; None keeps them in the run.
         mirrored: share each batch among all GPUs.
+        model_sha256: of the file that ``model`` loads, if it does.
     """
 
     model: str | Callable[[], keras.Model]
@@ -46,6 +43,7 @@ class Start:
     weights: str = "imagenet"
     cams: str | Path | None = None
     mirrored: bool = False
+    model_sha256: str | None = None
 
 
 def recipe_of(stage: str, name: str, settings: Iterable[str] = ()) -> Recipe:
@@ -80,8 +78,24 @@ def load_splits(stage: str, root: str, select: str, tell: Callable[[str], Any]) 
     return images, validation
 
 
-def train(stage: str, start: Start, recipe: Recipe, splits: Splits, out: str | Path) -> RunFolder:
+def train(
+    stage: str,
+    start: Start,
+    recipe: Recipe,
+    splits: Splits,
+    out: str | Path,
+    *,
+    asked: Mapping[str, Any] | None = None,
+) -> RunFolder:
     """Train a stage ("classifier", "fcam", "fsl") into a folder, or go on with it.
+
+    Args:
+        stage: see above.
+        start: what is trained.
+        recipe: how.
+        splits: what trains, and what chooses the best epoch.
+        out: the folder.
+        asked: what `recall_run` will know the finished run by.
 
     Raises:
         ValueError: see `fit_classifier`; or settings of a baseline that is not trained with.
@@ -96,9 +110,17 @@ def train(stage: str, start: Start, recipe: Recipe, splits: Splits, out: str | P
         keras.utils.set_random_seed(recipe.seed)
         if stage == "classifier":
             model = _classifier(start, recipe.baseline, splits[0])
-            about = {"output_stride": start.output_stride, "weights": start.weights}
+            weights = file_sha256(start.weights) if Path(start.weights).is_file() else start.weights
+            about = {
+                "backbone": start.model if isinstance(start.model, str) else None,
+                "output_stride": start.output_stride,
+                "weights": weights,
+                "model_sha256": start.model_sha256,
+            }
             method = method_of(start.method, model)
-            return fit_classifier(model, *splits, recipe, out, method=method, about=about)
+            return fit_classifier(
+                model, *splits, recipe, out, method=method, about=about, asked=asked
+            )
         if stage == "fsl" and isinstance(start.model, str):
             classifier = _classifier(start, {}, splits[0])
         else:
@@ -113,44 +135,7 @@ def train(stage: str, start: Start, recipe: Recipe, splits: Splits, out: str | P
             decoder_filters=recipe.filters,
             seed=recipe.seed,
         )
-        return fit_fcam(model, *splits, recipe, out, cache=start.cams)
-
-
-def report(run: RunFolder, root: str, method: str | None, console: Console) -> Path | None:
-    """Evaluate the chosen model on the test split, as ``fcam evaluate`` does, into ``RUN/test``.
-
-    Returns:
-        The page, or None where there is no truth to test by.
-
-    Raises:
-        OSError, RuntimeError, TypeError, ValueError: see `fcam_tf.evaluation.Evaluation`.
-    """
-    from fcam_tf.report import write_report  # noqa: PLC0415 - matplotlib
-
-    try:
-        split = data.load(root, "test")
-    except FileNotFoundError:
-        return None
-    if split.boxes is None and split.masks is None:
-        return None
-    model = models.load(run.best)
-    method = OWN if isinstance(model, FCAM) else method_of(method, model)
-    source = evaluation.ModelMaps(model, method)
-    settings = evaluation.Settings(
-        method=source.method,
-        layer=source.layer,
-        data=str(Path(root).resolve()) if Path(root).exists() else root,
-        split="test",
-        model=str(run.folder.resolve()),
-        model_sha256=fingerprint(model),
-        labels="truth" if knows_classes(model, split) else "predicted",
-    )
-    out = run.folder / "test"
-    try:
-        job = evaluation.Evaluation(source, settings, out)
-    except SettingsChangedError:  # the test split is another now
-        job = evaluation.Evaluation(source, settings, out, overwrite=True)
-    return write_report(job.run(console=console))
+        return fit_fcam(model, *splits, recipe, out, cache=start.cams, asked=asked)
 
 
 def method_of(method: str | None, classifier: keras.Model) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,20 @@ from fcam_tf import cams
 from fcam_tf.baselines import Baseline
 from fcam_tf.data import Split, evaluation_dataset, training_dataset
 from fcam_tf.graphs import graph
+from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD
 from fcam_tf.training.callbacks import KeepBest, Schedule, StopOnNaN, TrainingDivergedError
+from fcam_tf.training.cam_store import stored_cams
 from fcam_tf.training.checks import check_batches, check_labels, check_maps, check_precision
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
-from fcam_tf.training.run import RunFolder
-from fcam_tf.training.stored_cams import stored_cams
+from fcam_tf.training.run import PLOT, RunFolder, open_run
 from fcam_tf.training.tensorboard import tensorboard
 from fcam_tf.training.validation import MapsAndLogits, Validation
 
 Splits = tuple[Split, Split | None]
-# Of a layer's configuration what its outputs do not depend on.
-_NO_PART = ("name", "seed", "trainable", "dtype")
 
 
 def fit_classifier(
@@ -44,6 +42,7 @@ def fit_classifier(
     *,
     method: str = "cam",
     about: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: Any = "auto",
 ) -> RunFolder:
@@ -60,7 +59,10 @@ def fit_classifier(
         recipe: everything else.
         out: folder of the run, see `RunFolder`.
         method: CAM method whose maps are scored.
-        about: what else the run depends on, as JSON values; a run of other ones is refused.
+        about: what else the run depends on, as JSON values; a run of other ones is refused. So is
+            one of other layers; the weights that the classifier comes with are not compared, as
+            those of a new head are others at each start.
+        asked: what `run.recall_run` will know the finished run by, as JSON values.
         callbacks: further callbacks of ``fit``.
         verbose: as of ``fit``.
 
@@ -72,7 +74,8 @@ def fit_classifier(
         ValueError: labels that are no classes of the model, a split without what ``recipe.select``
             needs, another precision than the recipe's, or batches that cannot be shared by all
             devices.
-        RunChangedError: ``out`` holds another run.
+        SettingsChangedError: ``out`` holds another run.
+        FolderBusyError: another process is training in ``out``.
         TrainingDivergedError: a loss was no number.
     """
     if isinstance(classifier, FCAM):
@@ -104,16 +107,17 @@ def fit_classifier(
     baseline = getattr(classifier, "baseline", Baseline())
     if baseline.name:
         settings["baseline"] = {"name": baseline.name, **dataclasses.asdict(baseline)}
-    return _fit(
-        classifier,
-        cam.maps_and_logits,
-        (train, validation),
-        _open_run(classifier, (train, validation), recipe, out, settings),
-        recipe,
-        augment=baseline.augment if baseline.augments else None,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
+    with _opened(classifier, (train, validation), recipe, out, settings, asked=asked) as run:
+        return _fit(
+            classifier,
+            cam.maps_and_logits,
+            (train, validation),
+            run,
+            recipe,
+            augment=baseline.augment if baseline.augments else None,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
 
 
 def fit_fcam(
@@ -124,6 +128,7 @@ def fit_fcam(
     out: str | Path,
     *,
     cache: str | Path | None = None,
+    asked: Mapping[str, Any] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: Any = "auto",
 ) -> RunFolder:
@@ -141,11 +146,12 @@ def fit_fcam(
         out: folder of the run.
         cache: folder of the maps of ``cams="stored"``, see `stored_cams`; several runs may share
             one. None keeps them in the run.
+        asked: as of `fit_classifier`.
         callbacks: further callbacks of ``fit``.
         verbose: as of ``fit``.
 
     Raises:
-        CacheChangedError: the cache holds maps of something else.
+        SettingsChangedError: ``out`` holds another run, or the cache maps of something else.
         ValueError: see `fit_classifier`.
     """
     model.freeze()
@@ -158,48 +164,35 @@ def fit_fcam(
     else:
         train = dataclasses.replace(train, labels=np.full(len(train), -1))
     about = {
-        "classifier": fingerprint(model.classifier),
+        "classifier": model_sha256(model.classifier),
         "method": model.method,
         "layer": ",".join(model.teacher.layers),
     }
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
-    run = _open_run(model, (train, validation), recipe, out, settings)
-    stored = None
-    if recipe.cams == "stored" and not run.finished:
-        folder = run.folder / "cams" if cache is None else cache
-        stored = stored_cams(model.teacher, train, folder, about, size=recipe.crop, verbose=verbose)
-    return _fit(
-        model,
-        model.maps_and_logits,
-        (train, validation),
-        run,
-        recipe,
-        stored=stored,
-        with_masks=recipe.loss.get("masks", 0) > 0,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
+    with _opened(model, (train, validation), recipe, out, settings, asked=asked) as run:
+        stored = None
+        if recipe.cams == "stored" and not run.finished:
+            folder = run.folder / "cams" if cache is None else cache
+            stored = stored_cams(
+                model.teacher, train, folder, about, size=recipe.crop, verbose=verbose
+            )
+        return _fit(
+            model,
+            model.maps_and_logits,
+            (train, validation),
+            run,
+            recipe,
+            stored=stored,
+            with_masks=recipe.loss.get("masks", 0) > 0,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
 
 
 def knows_classes(model: keras.Model, split: Split) -> bool:
     """Tell whether the classes of a model are those of a split, see `Split.has_classes`."""
     classes = getattr(model, "num_classes", None) or model.output_shape[-1]
     return split.has_classes(classes, getattr(model, "class_names", None))
-
-
-def fingerprint(model: keras.Model) -> str:
-    """Return a hash of weights and layers of a model, by which files made with it are told.
-
-    Names do not count: Keras numbers layers anew in each process.
-    """
-    digest = hashlib.sha256()
-    for layer in model.layers:
-        config = {k: v for k, v in layer.get_config().items() if k not in _NO_PART}
-        digest.update(f"{type(layer).__name__} {json.dumps(config, default=str)}".encode())
-    for weight in model.get_weights():
-        digest.update(str(weight.shape).encode())
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _optimizer(recipe: Recipe, multipliers: dict[str, float]) -> keras.optimizers.Optimizer:
@@ -213,25 +206,28 @@ def _optimizer(recipe: Recipe, multipliers: dict[str, float]) -> keras.optimizer
     )
 
 
-def _open_run(
+def _opened(
     model: keras.Model,
     splits: Splits,
     recipe: Recipe,
     out: str | Path,
     settings: dict[str, Any],
-) -> RunFolder:
+    *,
+    asked: Mapping[str, Any] | None,
+) -> contextlib.AbstractContextManager[RunFolder]:
     train, validation = splits
     check_precision(model, recipe.mixed_precision)
-    return RunFolder(
+    return open_run(
         out,
         settings
         | {
             "recipe": dataclasses.asdict(recipe),
             "train": _describe(train),
             "validation": validation and _describe(validation),
-            "model": model.name,
+            "layers": model_sha256(model, weights=False),
         },
         recipe.epochs,
+        asked,
     )
 
 
@@ -266,7 +262,7 @@ def _fit(
         validate = _scores(checked, validation, recipe, known)
     check_batches(len(train), recipe.batch_size)
     run.restore(model)
-    plot = run.folder / "convergence.png"
+    plot = run.folder / PLOT
     if run.finished:
         if not plot.exists():  # killed between the last epoch and its plot
             draw_convergence(run.state.history, run.state.best, plot)
@@ -328,6 +324,8 @@ def _scores(
 
 
 def _describe(split: Split) -> dict[str, Any]:
-    ids = "\n".join(f"{i},{label}" for i, label in zip(split.ids, split.labels, strict=True))
-    digest = hashlib.sha256(ids.encode()).hexdigest()[:16]
-    return {"name": split.name, "images": len(split), "ids": digest}
+    return {
+        "name": split.name,
+        "images": len(split),
+        "sha256": split_sha256(split, sizes=True),
+    }

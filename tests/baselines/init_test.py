@@ -139,5 +139,5 @@ def test_a_run_remembers_its_baseline(tmp_path):
         if rate == 0.5:
             training.fit_classifier(*arguments, method="has", verbose=0)
         else:
-            with pytest.raises(training.RunChangedError, match="baseline"):
+            with pytest.raises(training.SettingsChangedError, match="baseline"):
                 training.fit_classifier(*arguments, method="has", verbose=0)

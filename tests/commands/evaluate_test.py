@@ -1,11 +1,16 @@
 import csv
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from fcam_tf import cli
+from fcam_tf import cli, zoo
+from fcam_tf.commands.model import identify
 from fcam_tf.data import load, write_shapes
+from fcam_tf.identity import file_sha256
 from fcam_tf.metrics import MaxBoxAccV2, PxAP, join_masks, normalize_cam, resize_boxes
 from fcam_tf.models import FCAM
 from tests.models.tiny import tiny_classifier
@@ -116,3 +121,58 @@ def test_a_model_of_other_classes(data, tmp_path, capfd):
     assert status(*command) == 2
     assert "--labels" in capfd.readouterr().err
     assert status(*command, "--labels", "predicted") == 0
+
+
+def test_what_is_done_is_told_without_a_model(data, run, tmp_path, capfd, monkeypatch):
+    command = ("--data", data, "--model", run, "--method", "cam")
+    assert status(*command, "--out", tmp_path / "a") == 0
+    before = metrics(tmp_path / "a")
+    capfd.readouterr()
+
+    def load(_):
+        raise AssertionError("nothing is to be done")
+
+    monkeypatch.setattr("fcam_tf.commands.evaluate.load_model", load)
+    assert status(*command, "--out", tmp_path / "a") == 0
+    assert metrics(tmp_path / "a") == before
+    assert "Loading" not in capfd.readouterr().err
+
+
+def test_another_model_of_the_same_name_is_refused(data, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny_classifier(classes=5).save("net.keras")
+    assert status("--data", data, "--model", "net.keras", "--method", "cam", "--out", "a") == 0
+    (tmp_path / "link.keras").symlink_to("net.keras")
+    for same in (tmp_path / "net.keras", "link.keras"):
+        assert status("--data", data, "--model", same, "--method", "cam", "--out", "a") == 0
+    first = metrics(tmp_path / "a")["settings"]["model_sha256"]
+    assert first == file_sha256("net.keras")
+    tiny_classifier(classes=5).save("net.keras")
+    capfd.readouterr()
+    command = ("--data", data, "--model", "net.keras", "--method", "cam", "--out", "a")
+    assert status(*command) == 2
+    assert f"model_sha256 was '{first}' and is now '" in capfd.readouterr().err
+    assert status(*command, "--overwrite") == 0
+    assert metrics(tmp_path / "a")["settings"]["model_sha256"] == file_sha256("net.keras") != first
+
+
+def test_a_model_of_the_zoo_is_known_by_its_weights(tmp_path, monkeypatch):
+    name = "efficientnetlite_b0_cam"
+    weights = zoo.card(name)["weights"]["sha256"]
+    assert identify(name) == weights
+    shutil.copytree(zoo.folders()[name], tmp_path / name)  # as one trains it anew
+    card = zoo.card(name)
+    card["weights"]["sha256"] = "0" * 64
+    (tmp_path / name / "card.json").write_text(json.dumps(card))
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
+    assert identify(name) == "0" * 64
+
+
+def test_what_is_done_needs_no_tensorflow(data, run, tmp_path):
+    command = ["--data", str(data), "--model", str(run), "--out", str(tmp_path / "a")]
+    assert status(*command) == 0
+    code = (
+        "import sys; from fcam_tf import cli; code = cli.run(['fcam', 'evaluate', *sys.argv[1:]])\n"
+        "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    )
+    subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True)

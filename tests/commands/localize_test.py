@@ -10,6 +10,8 @@ from skimage import data
 
 from fcam_tf import cli, models
 from fcam_tf.commands import model
+from fcam_tf.identity import file_sha256
+from fcam_tf.models.weights import _LITE0_SHA256
 from tests.models.tiny import tiny_classifier
 
 # Keras saves variables through an old protocol of NumPy's.
@@ -23,6 +25,7 @@ def status(*arguments):
 def test_the_names_that_help_shows_are_the_ones_there_are():
     pretrained = {name for name, spec in models.BACKBONES.items() if spec.source.has_head}
     assert set(model.CLASSIFIERS) == pretrained
+    assert model.CLASSIFIERS == {"efficientnetlite_b0": _LITE0_SHA256}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +106,7 @@ def test_wrong_label(tiny, photos, capfd):
 def test_where_nothing_can_be_written(tiny, photos, capfd):
     assert status(photos, "--model", tiny, "--out=/proc/fcam-output") == 1
     err = capfd.readouterr().err
-    assert err.splitlines()[1:] == [
+    assert err.splitlines() == [  # before any model is loaded
         "fcam: /proc/fcam-output: No such file or directory",
         "fcam: what is finished is kept; the same command goes on from there",
     ]
@@ -148,3 +151,31 @@ def test_a_training_run(photos, tmp_path, capfd):
     (run / "best.keras").unlink()
     assert status(photos, "--model", run, "--out", tmp_path / "c") == 2
     assert "no finished epoch" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("photos")
+def test_another_model_of_the_same_name_is_refused(tmp_path, capfd):
+    for _ in range(2):
+        before = file_sha256("net.keras") if (tmp_path / "net.keras").exists() else None
+        tiny_classifier().save("net.keras")
+        code = status("photos", "--model", "net.keras", "--method", "cam")
+    now = file_sha256("net.keras")
+    assert code == 2
+    assert f"model_sha256 was '{before}' and is now '{now}'" in capfd.readouterr().err
+    assert status("photos", "--model", "net.keras", "--method", "cam", "--overwrite") == 0
+    err = capfd.readouterr().err
+    assert "3 localised" in err
+    assert "done before" not in err
+    # The same one by another path or a link is the same.
+    (tmp_path / "link.keras").symlink_to("net.keras")
+    for path in (tmp_path / "net.keras", "link.keras"):
+        assert status("photos", "--model", path, "--method", "cam") == 0
+        err = capfd.readouterr().err
+        assert "0 localised, 3 done before" in err
+        assert "Loading" not in err
+    assert (
+        json.loads((tmp_path / "fcam-output" / "settings.json").read_text())["settings"][
+            "model_sha256"
+        ]
+        == now
+    )

@@ -1,11 +1,14 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from fcam_tf import baselines, cli, models
 from fcam_tf.data import write_shapes
+from fcam_tf.identity import file_sha256
 from tests.models.tiny import tiny_classifier
 
 FAST = ("--set", "epochs=1", "--set", "batch_size=5", "--set", "resize=36", "--set", "crop=32")
@@ -61,10 +64,29 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     assert status(*command) == 1
     assert "the model is there, but not its report: 3 of 4 images" in capfd.readouterr().err
     boxes.write_text(text)
-    # The same command again has nothing to do.
-    stamp = (second / "state.json").stat().st_mtime_ns
+    # The same command again has nothing to do, for which it needs no TensorFlow.
     assert status(*command) == 0
-    assert (second / "state.json").stat().st_mtime_ns == stamp
+    stamps = {path: path.stat().st_mtime_ns for path in (second / "state.json", report)}
+    code = (
+        "import sys; from fcam_tf import cli; code = cli.run(['fcam', 'train', *sys.argv[1:]])\n"
+        "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    )
+    arguments = [sys.executable, "-c", code, *map(str, command)]
+    again = subprocess.run(arguments, check=True, capture_output=True, text=True)
+    assert "1 epochs" in again.stdout
+    assert "report on the test split" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    # `fcam evaluate` goes on with the report, as it has the same settings.
+    evaluate = ("evaluate", "--data", data, "--model", second, "--out", second / "test")
+    assert cli.run(["fcam", *map(str, evaluate)]) == 0
+    parts = list((second / "test" / "parts").iterdir())
+    assert all(part.stat().st_mtime_ns < report.stat().st_mtime_ns for part in parts)
+    about = json.loads(report.read_text())["settings"]
+    assert about["model_sha256"] == file_sha256(second / "best.keras")
+    # Another model in the first folder is another start.
+    tiny_classifier(classes=5).save(first / "best.keras")
+    assert status(*command) == 2
+    assert "classifier was '" in capfd.readouterr().err
 
 
 def test_the_map_that_is_reported_is_the_one_that_selected(tmp_path):

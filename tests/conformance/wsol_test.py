@@ -6,8 +6,8 @@ import pytest
 from fcam_tf import metrics
 from fcam_tf.metrics.boxes import contours
 from fcam_tf.metrics.curves import grey_thresholds
+from fcam_tf.metrics.histogram import score_histogram
 from fcam_tf.metrics.masks import BACKGROUND, IGNORED, OBJECT
-from fcam_tf.metrics.pixels import score_histogram
 from fcam_tf.metrics.scoremap import to_levels
 
 

@@ -45,6 +45,18 @@ def test_what_has_changed_is_dropped_and_nothing_else(tmp_path):
     stamps = np.array([7, 8, 0])
     assert Parts(tmp_path, "test", 3).todo() == []
     assert Parts(tmp_path, "test", 3, stamps).todo() == [1, 2]
+    assert len(list((tmp_path / "parts").iterdir())) == 2  # asking changes nothing
+    Parts(tmp_path, "test", 3, stamps).remove_changed()
+    assert [item.index for item in Parts(tmp_path, "test", 3)] == [0]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", None])
+def test_what_cannot_be_read_is_scored_anew(tmp_path, damage):
+    Parts(tmp_path, "test", 1).save([scored(0)])  # without a stamp, as an older version did
+    (file,) = (tmp_path / "parts").iterdir()
+    if damage is not None:
+        file.write_bytes(damage)
+    assert Parts(tmp_path, "test", 1, np.array([7])).todo() == [0]
 
 
 def test_splits_do_not_mix_and_files_appear_whole(tmp_path, monkeypatch):

@@ -1,12 +1,15 @@
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from fcam_tf.evaluation import Center, Evaluation, Run
-from fcam_tf.predict import SettingsChangedError
+from fcam_tf import data
+from fcam_tf.claim import FolderBusyError, SettingsChangedError, claim
+from fcam_tf.evaluation import Center, Evaluation, ModelMaps, Run, recall
+from tests.models.tiny import tiny_classifier
 
 HEADLINES = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "Top1Loc", "Top5Loc", "accuracy")
 
@@ -80,13 +83,13 @@ def test_other_settings_are_refused_until_told_to_start_afresh(settings, tmp_pat
 )
 def test_changed_truth_is_another_setting(settings, tmp_path, monkeypatch, change):
     Evaluation(Center(), settings, tmp_path / "out").run()
-    load = Evaluation.__init__.__globals__["load"]
+    load = data.load
 
-    def moved(data, name):
-        split = load(data, name)
+    def moved(folder, name):
+        split = load(folder, name)
         return dataclasses.replace(split, **change(split))
 
-    monkeypatch.setattr("fcam_tf.evaluation.run.load", moved)
+    monkeypatch.setattr("fcam_tf.evaluation.results.load", moved)
     with pytest.raises(SettingsChangedError, match="truth_sha256"):
         Evaluation(Center(), settings, tmp_path / "out")
 
@@ -117,3 +120,127 @@ def test_unknown_splits_are_refused(settings, tmp_path):
         Evaluation(Center(), dataclasses.replace(settings, split="tset"), tmp_path)
     with pytest.raises(ValueError, match="batch_size"):
         Evaluation(Center(), settings, tmp_path).run(batch_size=0)
+
+
+def copied(shapes, tmp_path, settings):
+    """A data set of its own, to be changed."""
+    root = tmp_path / "data"
+    shutil.copytree(shapes, root)
+    return root, dataclasses.replace(settings, data=str(root))
+
+
+def test_a_finished_evaluation_is_recalled_without_its_source(settings, tmp_path):
+    assert recall(settings, tmp_path / "a") is None
+    run = Evaluation(Center(), settings, tmp_path / "a").run()
+    again = recall(settings, tmp_path / "a")
+    assert (again.settings, again.metrics, again.rows) == (run.settings, run.metrics, run.rows)
+    assert recall(dataclasses.replace(settings, method=""), tmp_path / "a") is None
+    # What was left to the model is recalled by what was asked, and counts as what it came to.
+    asked = dataclasses.replace(settings, method="")
+    Evaluation(Center(), settings, tmp_path / "a", asked=asked).run()
+    assert recall(asked, tmp_path / "a").settings.method == "center"
+    (tmp_path / "a" / "metrics.json").unlink()
+    assert recall(asked, tmp_path / "a") is None
+
+
+def test_another_version_is_asked_anew(settings, tmp_path, monkeypatch):
+    Evaluation(Center(), settings, tmp_path).run()
+    monkeypatch.setattr("fcam_tf.evaluation.results.__version__", "99")
+    assert recall(settings, tmp_path) is None
+    Evaluation(Center(), settings, tmp_path).run()
+    assert recall(settings, tmp_path)
+
+
+def test_a_model_of_another_place_is_the_same_and_another_model_is_not(settings, tmp_path):
+    first = dataclasses.replace(settings, model="/a/net.keras", model_sha256="abc")
+    run = Evaluation(Center(), first, tmp_path).run()
+    assert run.settings.model == "/a/net.keras"
+    moved = dataclasses.replace(first, model="/b/link.keras")
+    assert recall(moved, tmp_path).metrics["MaxBoxAcc"] == run.metrics["MaxBoxAcc"]
+    Evaluation(Center(), moved, tmp_path).run()
+    other = dataclasses.replace(first, model_sha256="def")
+    assert recall(other, tmp_path) is None
+    with pytest.raises(SettingsChangedError, match="model_sha256 was 'abc' and is now 'def'"):
+        Evaluation(Center(), other, tmp_path)
+
+
+def test_models_in_memory_are_told_by_their_weights(settings, tmp_path):
+    labels = dataclasses.replace(settings, method="cam", labels="predicted")
+    first, second = (ModelMaps(tiny_classifier(), "cam") for _ in range(2))
+    run = Evaluation(first, labels, tmp_path).run()
+    assert run.settings.model_sha256 == first.model_sha256
+    with pytest.raises(SettingsChangedError, match="model_sha256 was"):
+        Evaluation(second, labels, tmp_path)
+
+
+def test_a_replaced_image_is_scored_anew(shapes, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("fcam_tf.evaluation.scoring.PART", 4)
+    root, settings = copied(shapes, tmp_path, settings)
+    Evaluation(Center(), settings, tmp_path / "out").run()
+    parts = sorted((tmp_path / "out" / "parts").iterdir())
+    before = [file.stat().st_mtime_ns for file in parts]
+    split = data.load(root, "test")
+    split.paths[5].write_bytes(split.paths[0].read_bytes())  # of the second part
+    assert recall(settings, tmp_path / "out") is None
+    Evaluation(Center(), settings, tmp_path / "out").run()
+    after = [file.stat().st_mtime_ns for file in parts]
+    assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True]
+    assert recall(settings, tmp_path / "out")
+
+
+def test_a_replaced_mask_gives_its_own_scores(shapes, settings, tmp_path):
+    root, settings = copied(shapes, tmp_path, settings)
+    stale = Evaluation(Center(), settings, tmp_path / "out").run()
+    split = data.load(root, "test")
+    split.masks[0][0].write_bytes(split.masks[7][0].read_bytes())
+    found = Evaluation(Center(), settings, tmp_path / "out").run()
+    whole = Evaluation(Center(), settings, tmp_path / "new").run()
+    assert found.metrics["PxAP"] == whole.metrics["PxAP"] != stale.metrics["PxAP"]
+
+
+def test_metrics_never_stand_beside_other_scores(shapes, settings, tmp_path):
+    root, settings = copied(shapes, tmp_path, settings)
+    Evaluation(Center(), settings, tmp_path / "out").run()
+    split = data.load(root, "test")
+    split.masks[0][0].write_bytes(split.masks[7][0].read_bytes())
+
+    class Stopping(Center):
+        def __call__(self, *_):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Evaluation(Stopping(), settings, tmp_path / "out").run()
+    with pytest.raises(FileNotFoundError, match="no finished evaluation"):
+        Run(tmp_path / "out")
+
+
+def test_a_second_one_is_refused_while_the_first_writes(settings, tmp_path):
+    job = Evaluation(Center(), settings, tmp_path)
+    with (
+        claim(tmp_path, {}, [], file="other.json"),
+        pytest.raises(FolderBusyError, match="another process is writing"),
+    ):
+        job.run()
+    job.run()
+
+
+def test_nothing_is_dropped_before_a_run_begins(settings, tmp_path):
+    run = Evaluation(Center(), settings, tmp_path).run()
+    other = dataclasses.replace(settings, labels="predicted")
+    with pytest.raises(ValueError, match="batch_size"):
+        Evaluation(Center(), other, tmp_path, overwrite=True).run(batch_size=0)
+    assert Run(tmp_path).metrics == run.metrics
+
+
+@pytest.mark.parametrize(
+    "text", ['{"method": "center", "split": "test"}', '{"settings": {"old": 1}}', "{", "[]"]
+)
+def test_a_folder_of_another_version_is_refused_in_one_line(settings, tmp_path, text):
+    Evaluation(Center(), settings, tmp_path).run()
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(ValueError, match="holds an evaluation that cannot be read, perhaps of an"):
+        Run(tmp_path)
+    with pytest.raises(SettingsChangedError, match="holds results of other settings"):
+        Evaluation(Center(), settings, tmp_path)
+    Evaluation(Center(), settings, tmp_path, overwrite=True).run()
+    assert Run(tmp_path)

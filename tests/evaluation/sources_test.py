@@ -1,5 +1,3 @@
-import os
-
 import keras
 import numpy as np
 import pytest
@@ -94,13 +92,11 @@ class TestStoredMaps:
         np.testing.assert_array_equal(maps[0], array)
         assert logits is None
 
-    def test_stamps_tell_a_map_from_its_replacement(self, tmp_path):
+    def test_the_file_of_each_map(self, tmp_path):
         for name in ("a/one", "two"):
             store(tmp_path, name, np.zeros((224, 224)))
-        source = StoredMaps(tmp_path, IDS)
-        before = source.stamps(IDS)
-        os.utime(tmp_path / "two.npy", ns=(1, 1))
-        assert (source.stamps(IDS) == before).tolist() == [True, False]
+        found = StoredMaps(tmp_path, IDS).files(IDS[::-1])
+        assert found == [tmp_path / "two.npy", tmp_path / "a" / "one.npy"]
 
     def test_missing_ones_are_told_at_once(self, tmp_path):
         store(tmp_path, "two", np.zeros((224, 224)))

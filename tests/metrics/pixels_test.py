@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcam_tf.metrics import PxAP, join_masks, normalize_cam, resize_mask, threshold_grid
-from fcam_tf.metrics.pixels import score_histogram
+from fcam_tf.metrics.histogram import score_histogram
 
 
 def random_images(count=4, seed=0):

@@ -13,8 +13,10 @@ from fcam_tf.predict import Localization, localize_files
 class FakeLocalizer:
     """Calls class 1 what is redder than it is blue, else class 0; the heat is the brightness."""
 
-    def __init__(self, *, class_names=("sea, ocean", "fire"), seconds=0.0):
-        self.classifier = types.SimpleNamespace(name="fake")
+    def __init__(self, *, class_names=("sea, ocean", "fire"), seconds=0.0, weights=()):
+        self.classifier = types.SimpleNamespace(
+            name="fake", layers=[], get_weights=lambda: [np.array(weights)]
+        )
         self.method = "brightness"
         self.threshold = "otsu"
         self.layer = ""

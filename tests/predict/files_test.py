@@ -199,7 +199,7 @@ def test_a_full_disk_ends_the_job_and_keeps_what_is_finished(
 
     def write_bytes(path, data):
         with path.open("wb") as file:
-            if path.name.startswith(".part."):
+            if path.parent.parent.name.endswith(".part"):
                 room[0] -= 1
                 if room[0] < 0:
                     file.write(data[:10])
@@ -256,7 +256,7 @@ def test_interrupted_it_ends_soon_and_clean(tmp_path, out, fake_program):
         wait_until(process, lambda: list(read_results(out)))
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) != 0
-    assert not [name for name in files_in(out) if ".part." in name]
+    assert not [name for name in files_in(out) if ".part" in name]
     assert 1 <= len(lines(out)) < 24
 
 
@@ -275,3 +275,15 @@ def wait_until(process, condition, seconds=60):
         assert process.poll() is None, "it ended before its time"
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.01)
+
+
+def test_models_of_one_name_do_not_share_results(tmp_path, out, fake_localizer):
+    photo = paint(tmp_path / "a.png")
+    localize_files(fake_localizer(weights=[1.0]), photo, out)
+    again = localize_files(fake_localizer(weights=[1.0]), photo, out)
+    assert (again.localized, again.skipped) == (0, 1)
+    for other in ({"weights": [2.0]}, {"weights": [1.0], "class_names": ("sea", "fire")}):
+        with pytest.raises(SettingsChangedError, match="model_sha256 was '"):
+            localize_files(fake_localizer(**other), photo, out)
+    found = localize_files(fake_localizer(weights=[2.0]), photo, out, overwrite=True)
+    assert (found.localized, found.skipped) == (1, 0)

@@ -3,15 +3,14 @@ import os
 
 import pytest
 
+from fcam_tf.claim import FolderBusyError, SettingsChangedError
 from fcam_tf.predict.results import (
-    FolderBusyError,
     ResultsFile,
     Settings,
-    SettingsChangedError,
     read_results,
 )
 
-SETTINGS = Settings("net", "layercam", "otsu")
+SETTINGS = Settings("net", "abc", "layercam", "otsu")
 
 
 def record(file, **more):
@@ -78,7 +77,7 @@ def test_forgotten_and_repeated_results_go(tmp_path):
 
 def test_other_settings_are_explained(tmp_path):
     write(tmp_path, record("a"))
-    other = Settings("net", "gradcam", 0.2)
+    other = Settings("net", "abc", "gradcam", 0.2)
     with pytest.raises(
         SettingsChangedError, match="method was 'layercam' and is now 'gradcam', thr"
     ):
@@ -102,7 +101,7 @@ def test_results_of_unknown_settings(tmp_path):
 
 def test_other_settings_of_no_results_do_not_matter(tmp_path):
     write(tmp_path)
-    write(tmp_path, record("a"), settings=Settings("net", "cam", 0.5))
+    write(tmp_path, record("a"), settings=Settings("net", "abc", "cam", 0.5))
 
 
 def test_a_second_writer_is_refused(tmp_path):

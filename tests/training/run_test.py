@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.training import RunChangedError, RunFolder
+from fcam_tf.training import FolderBusyError, RunFolder, SettingsChangedError, open_run
 from tests.models.tiny import tiny_classifier
 
 
@@ -16,31 +16,58 @@ def model():
 
 
 def test_a_new_folder_says_what_it_is(tmp_path):
-    run = RunFolder(tmp_path / "a" / "b", {"x": (1, 2)}, 3)
-    about = json.loads((run.folder / "run.json").read_text())
+    with open_run(tmp_path / "a" / "b", {"x": (1, 2)}, 3) as run:
+        about = json.loads((run.folder / "run.json").read_text())
     assert about["settings"] == {"x": [1, 2]}
     assert {"python", "keras", "fcam_tf", "backend"} <= set(about["environment"])
     assert not run.finished
-    RunFolder(tmp_path / "a" / "b", {"x": (1, 2)}, 3)
+    with open_run(tmp_path / "a" / "b", {"x": (1, 2)}, 3):
+        pass
 
 
 def test_other_settings_are_refused(tmp_path):
-    run = RunFolder(tmp_path, {"x": 5}, 3)
-    run = RunFolder(tmp_path, {"x": 1, "y": 2, "z": 3}, 3)  # nothing has been reached yet
-    run.save_epoch(model(), 0, {}, best=True)
-    with pytest.raises(RunChangedError, match="x, z"):
-        RunFolder(tmp_path, {"x": 2, "y": 2}, 3)
+    with open_run(tmp_path, {"x": 5}, 3):
+        pass
+    with open_run(tmp_path, {"x": 1, "y": {"a": 2}, "z": 3}, 3) as run:  # nothing was reached yet
+        run.save_epoch(model(), 0, {}, best=True)
+    with (
+        pytest.raises(
+            SettingsChangedError,
+            match=r"x was 1 and is now 2, y\.a was 2 and is now 4, z was 3 and is now not recorded",
+        ),
+        open_run(tmp_path, {"x": 2, "y": {"a": 4}}, 3),
+    ):
+        pass
+
+
+def test_a_state_that_cannot_be_read_is_refused(tmp_path):
+    for text in ('{"epoch": 1, "reached": 2}', '{"epoch": ', "[]"):
+        (tmp_path / "state.json").write_text(text)
+        with pytest.raises(SettingsChangedError, match=r"state\.json cannot be read"):
+            RunFolder(tmp_path, 3)
+
+
+def test_a_second_training_deletes_nothing(tmp_path):
+    with open_run(tmp_path, {}, 2) as run:
+        run.save_epoch(model(), 0, {}, best=True)
+        fresh = tmp_path / "epoch1.weights.h5"  # as between two steps of `save_epoch`
+        fresh.write_bytes(b"of the first")
+        with pytest.raises(FolderBusyError, match="another process"), open_run(tmp_path, {}, 2):
+            pass
+        assert fresh.exists()
 
 
 def test_epochs_are_kept(tmp_path):
-    net, run = model(), RunFolder(tmp_path, {}, 2)
+    with open_run(tmp_path, {}, 2) as run:
+        pass
+    net = model()
     net.fit(np.ones((2, 16, 16, 3)), np.ones((2, 3)), verbose=0)
     run.save_epoch(net, 0, {"val_PxAP": 5.0}, best=True)
     best = net.get_layer("logits").get_weights()[0]
     net.fit(np.ones((2, 16, 16, 3)), np.ones((2, 3)), verbose=0)
     run.save_epoch(net, 1, {"val_PxAP": 4.0, "loss": 1.5}, best=False)
 
-    again = RunFolder(tmp_path, {}, 2)
+    again = RunFolder(tmp_path, 2)
     assert again.state == run.state
     assert (again.state.epoch, again.state.best) == (1, 0)
     other = model()
@@ -67,17 +94,18 @@ def test_epochs_are_kept(tmp_path):
 
 
 def test_what_a_kill_left_is_put_right(tmp_path):
-    net, run = model(), RunFolder(tmp_path, {}, 2)
-    run.save_epoch(net, 0, {"val_PxAP": 5.0}, best=True)
+    with open_run(tmp_path, {}, 2) as run:
+        run.save_epoch(model(), 0, {"val_PxAP": 5.0}, best=True)
     (tmp_path / "metrics.csv").unlink()
     (tmp_path / "epoch1.weights.h5").write_bytes(b"of an epoch that did not count")
-    RunFolder(tmp_path, {}, 2)
+    with open_run(tmp_path, {}, 2):
+        pass
     assert "5.0" in (tmp_path / "metrics.csv").read_text()
     assert [path.name for path in tmp_path.glob("epoch*")] == ["epoch0.weights.h5"]
 
 
 def test_finished(tmp_path):
-    net, run = model(), RunFolder(tmp_path, {}, 1)
+    net, run = model(), RunFolder(tmp_path, 1)
     run.save_epoch(net, 0, {}, best=True)
     assert not run.finished
     run.save_epoch(net, 1, {}, best=True)
@@ -86,7 +114,7 @@ def test_finished(tmp_path):
 
 @pytest.mark.parametrize("broken", ["save", "save_weights"])
 def test_a_full_disk_leaves_the_last_epoch(broken, tmp_path, monkeypatch):
-    net, run = model(), RunFolder(tmp_path, {}, 2)
+    net, run = model(), RunFolder(tmp_path, 2)
     run.save_epoch(net, 0, {"a": 1.0}, best=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 

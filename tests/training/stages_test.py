@@ -76,8 +76,8 @@ def test_nothing_to_choose_or_to_test_by(root, tmp_path):
     recipe = recipe_of("classifier", "cub", [*FAST, "epochs=0"])
     splits = load_splits("classifier", root, recipe.select, pytest.fail)
     run = train("classifier", Start(tiny), recipe, splits, tmp_path / "run")
-    assert report(run, str(tmp_path / "plain"), None, Console()) is None
-    page = report(run, root, "gradcam", Console(quiet=True))
+    assert report(run, str(tmp_path / "plain"), Console()) is None
+    page = report(run, root, Console(quiet=True))
     assert page.is_file()
 
 

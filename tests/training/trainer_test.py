@@ -11,10 +11,11 @@ import pytest
 
 from fcam_tf import training
 from fcam_tf.graphs.layers import FreezableDropout
+from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.training import ClassifierRecipe, FCAMRecipe
 from fcam_tf.training.checks import check_batches
-from fcam_tf.training.trainer import fingerprint, knows_classes
+from fcam_tf.training.trainer import knows_classes
 from tests.models.tiny import tiny_classifier
 
 SMALL = {"epochs": 2, "batch_size": 5, "resize": 36, "crop": 32}
@@ -27,7 +28,7 @@ def fit_fcam(model, splits, out, recipe=DECODER, **options):
 
 
 def test_a_classifier_learns(classifier, splits, tmp_path):
-    before = fingerprint(classifier)
+    before = model_sha256(classifier)
     recipe = dataclasses.replace(CLASSIFIER, epochs=6, learning_rate=0.05)
     run = training.fit_classifier(classifier, *splits, recipe, tmp_path, verbose=0)
     history = run.state.history
@@ -35,7 +36,7 @@ def test_a_classifier_learns(classifier, splits, tmp_path):
     assert history[-1]["loss"] < history[1]["loss"]
     scores = {"val_PxAP", "val_MaxBoxAcc", "val_MaxBoxAccV2", "val_accuracy"}
     assert set(history[-1]) == {"epoch", "loss", "accuracy", *scores}
-    assert fingerprint(classifier) != before
+    assert model_sha256(classifier) != before
     assert (tmp_path / "convergence.png").exists()
     best = max(row["val_MaxBoxAccV2"] for row in history)
     assert history[run.state.best]["val_MaxBoxAccV2"] == best
@@ -54,13 +55,13 @@ def test_our_own_classifiers_train_head_or_all(splits, tmp_path):
 
 
 def test_a_decoder_learns_and_the_classifier_stays(fcam, splits, tmp_path):
-    before = fingerprint(fcam.classifier)
+    before = model_sha256(fcam.classifier)
     run = fit_fcam(fcam, splits, tmp_path)
-    assert fingerprint(fcam.classifier) == before
+    assert model_sha256(fcam.classifier) == before
     assert {"seeds_loss", "crf_loss", "size_loss", "loss"} <= set(run.state.history[-1])
     best = keras.models.load_model(run.best)
     assert isinstance(best, FCAM)
-    assert fingerprint(best.classifier) == before
+    assert model_sha256(best.classifier) == before
 
 
 def test_runs_repeat(classifier, splits, tmp_path):
@@ -140,13 +141,13 @@ def test_stored_maps_of_any_method(classifier, splits, tmp_path):
     assert list((tmp_path / "cams").glob("*.tfrecord"))
     classifier.get_layer("logits").bias.assign_add([1.0] * 5)
     other = FCAM.from_classifier(classifier, method="scorecam", decoder_filters=(8, 6, 4))
-    with pytest.raises(training.CacheChangedError, match="classifier"):
+    with pytest.raises(training.SettingsChangedError, match="classifier"):
         fit_fcam(other, splits, tmp_path / "run2", recipe, cache=tmp_path / "cams")
 
 
 def test_other_settings_are_refused(fcam, splits, tmp_path):
     fit_fcam(fcam, splits, tmp_path, dataclasses.replace(DECODER, epochs=0))
-    with pytest.raises(training.RunChangedError, match="recipe"):
+    with pytest.raises(training.SettingsChangedError, match="recipe"):
         fit_fcam(fcam, splits, tmp_path, dataclasses.replace(DECODER, epochs=1))
 
 
@@ -253,10 +254,10 @@ def test_an_fcam_is_no_classifier(fcam, splits, tmp_path):
 def test_fingerprints_tell_graphs_apart_and_not_names():
     models = [Classifier("mobilenet_v3_large", 3, weights=None, output_stride=s) for s in (16, 32)]
     models[1].set_weights(models[0].get_weights())
-    assert fingerprint(models[0]) != fingerprint(models[1])
+    assert model_sha256(models[0]) != model_sha256(models[1])
     copy = Classifier.from_config({**models[0].get_config(), "name": "other"})
     copy.set_weights(models[0].get_weights())
-    assert fingerprint(copy) == fingerprint(models[0])
+    assert model_sha256(copy) == model_sha256(models[0])
 
 
 def test_what_a_run_starts_from_is_part_of_it(classifier, splits, tmp_path):
@@ -266,7 +267,7 @@ def test_what_a_run_starts_from_is_part_of_it(classifier, splits, tmp_path):
         if weights == "imagenet":
             training.fit_classifier(*arguments, about={"weights": weights}, verbose=0)
         else:
-            with pytest.raises(training.RunChangedError, match="weights"):
+            with pytest.raises(training.SettingsChangedError, match="weights"):
                 training.fit_classifier(*arguments, about={"weights": weights}, verbose=0)
 
 

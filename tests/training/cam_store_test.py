@@ -1,14 +1,16 @@
 import dataclasses
+import shutil
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from fcam_tf import cams
+from fcam_tf.atomic import locked
 from fcam_tf.data import evaluation_dataset
-from fcam_tf.training import CacheChangedError, stored_cams
+from fcam_tf.training import SettingsChangedError, stored_cams
 
 
 @pytest.fixture
@@ -75,12 +77,12 @@ def test_maps_of_something_else_are_refused(splits, classifier, tmp_path):
     cam = cams.get("cam", classifier)
     about = {"classifier": "abc", "method": "cam"}
     stored_cams(cam, splits[0], tmp_path, about, size=64, verbose=0)
-    with pytest.raises(CacheChangedError, match="classifier"):
+    with pytest.raises(SettingsChangedError, match="classifier"):
         stored_cams(cam, splits[0], tmp_path, {**about, "classifier": "d"}, size=64, verbose=0)
-    with pytest.raises(CacheChangedError, match="images"):
+    with pytest.raises(SettingsChangedError, match="images"):
         stored_cams(cam, splits[1], tmp_path, about, size=64, verbose=0)
     other = dataclasses.replace(splits[0], labels=splits[0].labels - 1)
-    with pytest.raises(CacheChangedError, match="labels"):
+    with pytest.raises(SettingsChangedError, match="labels"):
         stored_cams(cam, other, tmp_path, about, size=64, verbose=0)
 
 
@@ -93,7 +95,7 @@ def test_a_folder_that_cannot_be_written(splits, classifier, tmp_path, monkeypat
     monkeypatch.setattr(tf.io.TFRecordWriter, "write", full)
     with pytest.raises(OSError, match="No space left"):
         stored_cams(cams.get("cam", classifier), splits[0], tmp_path, {}, size=64, verbose=0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cams.json", "cams.lock"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cams.json"]
 
 
 def test_runs_that_share_a_folder_wait_for_each_other(splits, classifier, tmp_path):
@@ -102,10 +104,24 @@ def test_runs_that_share_a_folder_wait_for_each_other(splits, classifier, tmp_pa
     other = threading.Thread(
         target=lambda: found.append(stored_cams(*arguments, size=64, verbose=0))
     )
-    with FileLock(tmp_path / "cams.lock"):  # as the other run would
+    with locked(tmp_path):  # as the other run would
         other.start()
         other.join(0.3)
         assert other.is_alive()
         assert cam.seen == 0
     other.join(60)
     assert len(found[0]) == len(splits[0])
+
+
+@pytest.mark.usefixtures("shards_of_five")
+def test_maps_of_replaced_images_are_made_anew(splits, classifier, tmp_path):
+    paths = [shutil.copy(path, tmp_path) for path in splits[0].paths]
+    split = dataclasses.replace(splits[0], paths=tuple(map(Path, paths)))
+    cam = cams.get("cam", classifier)
+    stored_cams(cam, split, tmp_path / "a", {}, size=64, verbose=0)
+    shutil.copy(paths[0], paths[6])  # of the second shard
+    counting = Counting(cam)
+    found = stored_cams(counting, split, tmp_path / "a", {}, size=64, verbose=0)
+    assert counting.seen == 5
+    whole = stored_cams(cam, split, tmp_path / "b", {}, size=64, verbose=0)
+    np.testing.assert_allclose(found, whole, atol=1e-3)

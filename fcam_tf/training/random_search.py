@@ -6,22 +6,21 @@ on the validation split. Each trial is an ordinary training run.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fcam_tf.atomic import write_atomically
-from fcam_tf.training.callbacks import VALIDATION_PREFIX, TrainingDivergedError
+from fcam_tf.atomic import write_atomically, write_csv
+from fcam_tf.claim import claim
+from fcam_tf.training.callbacks import TrainingDivergedError
 from fcam_tf.training.recipe import Recipe
-from fcam_tf.training.run import RunChangedError, RunFolder, differing_keys
+from fcam_tf.training.run import VALIDATION_PREFIX, RunFolder
 
 _ABOUT, _TABLE, _BEST = "search.json", "search.csv", "best.json"
 _FAILED = "failed.txt"
@@ -156,7 +155,8 @@ def search(
 
     Raises:
         ValueError: a key or value that the recipe does not take, no draws, or nothing to draw.
-        RunChangedError: ``out`` holds another search.
+        SettingsChangedError: ``out`` holds another search.
+        FolderBusyError: another process is searching in ``out``.
         RuntimeError: every training diverged.
     """
     if draws < 1 or not space:
@@ -165,19 +165,35 @@ def search(
     for chosen in recipes:
         check(chosen)
     out = Path(out)
-    _claim(out, recipe, space, seed, dict(about or {}))
+    settings = {
+        "recipe": dataclasses.asdict(recipe),
+        "space": {key: dataclasses.asdict(values) for key, values in space.items()},
+        "seed": seed,
+        **(about or {}),
+    }
     trials: list[Trial] = []
-    for number, chosen in enumerate(recipes):
-        settings = drawn(space, seed, number)
-        trials.append(_trial(train, chosen, out / f"trial-{number}", number, settings))
-        _write_table(out / _TABLE, trials)
-        finished = [trial for trial in trials if trial.score is not None]
-        if finished:
-            best = max(finished, key=lambda trial: trial.score)
-            write_atomically(out / _BEST, recipes[best.number].to_json().encode())
+    with claim(out, settings, [_TABLE, "trial-*"], file=_ABOUT) as claimed:
+        claimed.begin()
+        for number, chosen in enumerate(recipes):
+            settings = drawn(space, seed, number)
+            trials.append(_trial(train, chosen, out / f"trial-{number}", number, settings))
+            write_csv(out / _TABLE, [_row(trial) for trial in trials])
+            finished = [trial for trial in trials if trial.score is not None]
+            if finished:
+                best = max(finished, key=lambda trial: trial.score)
+                write_atomically(out / _BEST, recipes[best.number].to_json().encode())
     if not finished:
         raise RuntimeError(f"every training of {out} diverged. Draw smaller learning rates.")
     return trials
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        **trial.settings,
+        "score": trial.score,
+        "epoch": trial.epoch,
+    }
 
 
 def _apply(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -202,43 +218,3 @@ def _trial(
         return Trial(number, settings, None, None)
     row = run.state.history[run.state.best]
     return Trial(number, settings, row[VALIDATION_PREFIX + recipe.select], int(row["epoch"]))
-
-
-def _claim(
-    out: Path,
-    recipe: Recipe,
-    space: Mapping[str, Range | Choice],
-    seed: int,
-    about: dict[str, Any],
-) -> None:
-    """Write down what is searched, or make sure that it is what the folder holds."""
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(
-        {
-            "recipe": dataclasses.asdict(recipe),
-            "space": {key: dataclasses.asdict(values) for key, values in space.items()},
-            "seed": seed,
-            **about,
-        },
-        indent=2,
-    )
-    path = out / _ABOUT
-    if not path.exists():
-        write_atomically(path, text.encode())
-        return
-    changed = differing_keys(json.loads(path.read_text("utf-8")), json.loads(text))
-    if changed:
-        raise RunChangedError(
-            f"{out} holds a search with other settings: {', '.join(changed)}. Give another folder, "
-            "or remove this one to start afresh."
-        )
-
-
-def _write_table(path: Path, trials: Sequence[Trial]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", *trials[0].settings, "score", "epoch"])
-    for trial in trials:
-        row = [trial.number, *trial.settings.values(), trial.score, trial.epoch]
-        writer.writerow(["" if value is None else value for value in row])
-    write_atomically(path, text.getvalue().encode())

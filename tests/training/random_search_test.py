@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcam_tf import training
-from fcam_tf.training.search import Choice, Range, drawn, parse_space, search
+from fcam_tf.training.random_search import Choice, Range, drawn, parse_space, search
 
 SPACE = {
     "learning_rate": Range(0.01, 0.1, log=True),
@@ -122,9 +122,9 @@ def test_continues_and_refuses_another_search(tmp_path):
     calls = []
     more = search(pretend(calls), RECIPE, SPACE, tmp_path, draws=4)
     assert more[:2] == first
-    with pytest.raises(training.RunChangedError, match="seed"):
+    with pytest.raises(training.SettingsChangedError, match="seed"):
         search(pretend([]), RECIPE, SPACE, tmp_path, draws=2, seed=1)
-    with pytest.raises(training.RunChangedError, match="data"):
+    with pytest.raises(training.SettingsChangedError, match="data"):
         search(pretend([]), RECIPE, SPACE, tmp_path, draws=2, about={"data": "x"})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from filelock import FileLock
 
-from fcam_tf.atomic import replacing, write_atomically
+from fcam_tf.atomic import replacing
 from fcam_tf.cams.base import CAM
+from fcam_tf.claim import claim
 from fcam_tf.data import Split, evaluation_dataset
-from fcam_tf.training.run import differing_keys
+from fcam_tf.identity import stamps
 
 _ABOUT = "cams.json"
 _SHARD = 64
-
-
-class CacheChangedError(ValueError):
-    """The folder holds the maps of another model, method or data set."""
 
 
 def stored_cams(
@@ -42,7 +38,8 @@ def stored_cams(
     that the method gives it: 28 x 28 for the paper's backbones and 224 x 224 pixels.
 
     The folder gets ``cams.json`` and one TFRecord file for every 64 images, each written whole or
-    not at all: after a stop only what is missing is computed. Of several runs that share a folder
+    not at all: after a stop only what is missing is computed, and what was made of an image that
+    has changed since (see `fcam_tf.identity`). Of several runs that share a folder
     one computes, and the others wait for it.
 
     Args:
@@ -59,14 +56,15 @@ def stored_cams(
         (n, h, w) float16, in the order of the split.
 
     Raises:
-        CacheChangedError: the folder holds maps of something else.
+        SettingsChangedError: the folder holds maps of something else.
         OSError: the folder cannot be written to, or the disk is full; what was written stays.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {**about, "size": size, "images": list(split.ids), "labels": list(split.labels)}
-    with FileLock(folder / "cams.lock"):
-        _claim(folder, about)
+    ids = hashlib.sha256("\n".join(split.ids).encode())
+    labels = hashlib.sha256(split.labels.tobytes())
+    about = {**about, "size": size, "images": ids.hexdigest(), "labels": labels.hexdigest()}
+    with claim(folder, about, ["*.tfrecord"], file=_ABOUT, wait=True) as claimed:
+        claimed.begin()
         return _maps(cam, split, folder, size=size, batch_size=batch_size, verbose=verbose)
 
 
@@ -83,40 +81,26 @@ def _maps(
     )
     maps = []
     for path, indices in shards:
-        found = _read(path, [split.ids[i] for i in indices])
+        part = split.subset(indices)
+        marks = stamps(part)
+        found = _read(path, part.ids, marks)
         if found is None:
-            part = split.subset(indices)
             batches = evaluation_dataset(part, batch_size=batch_size, size=size)
             found = np.concatenate([np.asarray(cam(x, y), np.float16) for x, y in batches])
-            _write(path, part.ids, found)
+            _write(path, part.ids, marks, found)
         maps.append(found)
         progress.add(1)
     return np.concatenate(maps)
 
 
-def _claim(folder: Path, about: dict[str, Any]) -> None:
-    """Say whose maps these are, or refuse where they are another's."""
-    about = json.loads(json.dumps(about, default=int))
-    path = folder / _ABOUT
-    if not path.exists():
-        write_atomically(path, json.dumps(about).encode())
-        return
-    before = json.loads(path.read_text("utf-8"))
-    changed = differing_keys(before, about)
-    if changed:
-        raise CacheChangedError(
-            f"{folder} holds maps of another training: {', '.join(changed)} differ. Give another "
-            "folder, or remove this one to compute them anew."
-        )
-
-
-def _write(path: Path, ids: Sequence[str], maps: np.ndarray) -> None:
+def _write(path: Path, ids: Sequence[str], marks: np.ndarray, maps: np.ndarray) -> None:
     try:
         with replacing(path) as part, tf.io.TFRecordWriter(str(part)) as writer:
-            for name, values in zip(ids, maps, strict=True):
+            for name, mark, values in zip(ids, marks, maps, strict=True):
                 features = {
                     "id": _bytes(name.encode()),
-                    "shape": tf.train.Feature(int64_list=tf.train.Int64List(value=values.shape)),
+                    "stamp": _integers([mark]),
+                    "shape": _integers(values.shape),
                     "cam": _bytes(np.ascontiguousarray(values, "<f2").tobytes()),
                 }
                 example = tf.train.Example(features=tf.train.Features(feature=features))
@@ -129,8 +113,12 @@ def _bytes(value: bytes) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
 
-def _read(path: Path, ids: Sequence[str]) -> np.ndarray | None:
-    """Return the maps of a shard; None where it is not there, or damaged."""
+def _integers(values: Sequence[int]) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def _read(path: Path, ids: Sequence[str], marks: np.ndarray) -> np.ndarray | None:
+    """Return the maps of a shard; None where it is not there, damaged, or of other images."""
     if not path.exists():
         return None
     found = {}
@@ -139,7 +127,9 @@ def _read(path: Path, ids: Sequence[str]) -> np.ndarray | None:
             feature = tf.train.Example.FromString(record).features.feature
             shape = tuple(feature["shape"].int64_list.value)
             values = np.frombuffer(feature["cam"].bytes_list.value[0], "<f2")
-            found[feature["id"].bytes_list.value[0].decode()] = values.reshape(shape)
-    except tf.errors.DataLossError:
+            key = feature["id"].bytes_list.value[0].decode(), feature["stamp"].int64_list.value[0]
+            found[key] = values.reshape(shape)
+    except (tf.errors.DataLossError, IndexError, ValueError):
         return None
-    return np.stack([found[name] for name in ids]) if list(found) == list(ids) else None
+    wanted = list(zip(ids, marks.tolist(), strict=True))
+    return np.stack([*found.values()]) if list(found) == wanted else None

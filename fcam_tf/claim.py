@@ -1,0 +1,165 @@
+"""A folder belongs to the settings that its results were made with."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fcam_tf.atomic import locked, write_json
+
+SETTINGS = "settings.json"
+REMEDY = "give another folder, or remove this one to start afresh"
+_LONGEST = 70  # characters of a value in a message
+
+
+class SettingsChangedError(ValueError):
+    """The folder holds results of other settings; the message says which differ."""
+
+
+class FolderBusyError(RuntimeError):
+    """Another process is writing to the folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A folder that is ours to write to.
+
+    Attributes:
+        goes_on: whether results that are there are of these settings.
+    """
+
+    goes_on: bool
+    _file: Path
+    _content: Mapping[str, Any]
+    _results: Sequence[str]
+
+    def begin(self, *, afresh: bool = False) -> None:
+        """Write settings and notes, after removing results of other settings.
+
+        Args:
+            afresh: remove those of the same ones, too.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        if afresh or not self.goes_on:
+            # First: they must never stand beside settings that are not theirs.
+            for path in _held(self._file.parent, self._results):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        write_json(self._file, self._content)
+
+
+@contextlib.contextmanager
+def claim(
+    folder: Path,
+    settings: Mapping[str, Any],
+    results: Sequence[str],
+    *,
+    file: str = SETTINGS,
+    notes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    wait: bool = False,
+    remedy: str = REMEDY,
+) -> Iterator[Claim]:
+    """Lock a folder for results of some settings; refuse it where it holds those of others.
+
+    The folder is made if need be, and removed again where nothing was written to it. A process
+    that ends, however it does, unlocks it. On a network file system without locks the work goes
+    on without.
+
+    Args:
+        folder: the folder.
+        settings: all that its results depend on, as JSON values.
+        results: names or patterns of the files and folders in it that do.
+        file: its file that keeps the settings.
+        notes: what is kept there besides, and may differ.
+        overwrite: let results of other settings be removed, instead of refusing.
+        wait: for another process that has the folder, instead of refusing.
+        remedy: what to do about other settings.
+
+    Yields:
+        The claim. Nothing is changed before its ``begin``.
+
+    Raises:
+        SettingsChangedError: there are results of other settings, and ``overwrite`` is False.
+        FolderBusyError: another process has the folder, and ``wait`` is False.
+        OSError: the folder cannot be made or read.
+    """
+    settings = json.loads(json.dumps(settings))
+    content = {"settings": settings, **notes} if notes else settings
+    with _made_and_locked(folder, wait=wait):
+        before, _ = read_settings(folder / file)
+        changes = _changes(before, settings)
+        goes_on = not changes and (folder / file).exists()
+        # Commands share this name of a file, but not the names of their settings and results.
+        others = file == SETTINGS and before and before.keys() != settings.keys()
+        if not goes_on and not overwrite and (others or _held(folder, results)):
+            what = ", ".join(changes) if before else f"{file} is missing or damaged"
+            raise SettingsChangedError(
+                f"{folder} holds results of other settings: {what}; {remedy}"
+            )
+        yield Claim(goes_on, folder / file, content, results)
+
+
+def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings and notes that `claim` wrote; empty where the file cannot be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}, {}
+    found = found if isinstance(found, dict) else {}
+    settings = found.pop("settings", None)
+    return (settings, found) if isinstance(settings, dict) else (found, {})
+
+
+def _held(folder: Path, results: Sequence[str]) -> list[Path]:
+    found = [path for name in results for path in folder.glob(name)]
+    return [path for path in found if path.is_dir() or path.stat().st_size]  # empty is no result
+
+
+@contextlib.contextmanager
+def _made_and_locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    with contextlib.ExitStack() as until_done:
+        locks = False
+        while not (locks and folder.exists()):  # whom we waited for may have removed it
+            until_done.close()
+            if not folder.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+            try:
+                until_done.enter_context(locked(folder, wait=wait))
+                locks = True
+            except BlockingIOError:
+                raise FolderBusyError(
+                    f"another process is writing to {folder}; wait for it, or choose another folder"
+                ) from None
+            except FileNotFoundError:
+                pass
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # until one is not empty
+                for path in missing:
+                    path.rmdir()
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[str]:
+    """Say which settings differ, and how."""
+    found = []
+    for key in {**now, **before}:
+        old, new = before.get(key, ...), now.get(key, ...)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _changes(old, new, f"{within}{key}.")
+        elif old != new:
+            found.append(f"{within}{key} was {_shown(old)} and is now {_shown(new)}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = "not recorded" if value is ... else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -1,0 +1,124 @@
+"""What results were made from, by content: of a file, a model, a data set and its images.
+
+Where a model comes from a file, the file's SHA-256 is its identity, wherever the file lies; an
+object in memory has that of its layers and weights. Images are told from others of the same name
+by size and time of change, as make and rsync do, because reading them all takes too long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+    from fcam_tf.data.split import Split
+
+BEST = "best.keras"
+# Of a layer's configuration what its outputs do not depend on.
+_NO_PART = ("name", "seed", "trainable", "dtype")
+
+
+def saved_file(path: str | Path) -> Path:
+    """Return the file that ``models.load`` reads.
+
+    Args:
+        path: a ``.keras`` file, or the folder of a training run.
+
+    Raises:
+        FileNotFoundError: there is no such file, or the run has not chosen a model yet.
+    """
+    path = Path(path)
+    file = path / BEST if path.is_dir() else path
+    if not file.is_file():
+        what = "no finished epoch yet" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: there is {what}.")
+    return file
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_sha256(model: keras.Model, *more: Any, weights: bool = True) -> str:
+    """Return a hash of a model in memory: of its layers and weights.
+
+    Names do not count: Keras numbers layers anew in each process.
+
+    Args:
+        model: the model.
+        more: what else counts.
+        weights: whether they do.
+    """
+    digest = hashlib.sha256(repr(more).encode())
+    for layer in model.layers:
+        config = {k: v for k, v in layer.get_config().items() if k not in _NO_PART}
+        digest.update(f"{type(layer).__name__} {json.dumps(config, default=str)}".encode())
+    for weight in model.get_weights() if weights else ():
+        digest.update(str(weight.shape).encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def split_sha256(*splits: Split, sizes: bool = False) -> str:
+    """Return a hash of names, labels and truth of the images of splits.
+
+    Args:
+        splits: of a data set.
+        sizes: count those of the files of images and masks, too, in bytes.
+    """
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update("\n".join([split.name, *split.ids, *split.class_names]).encode())
+        digest.update(split.labels.tobytes())
+        digest.update(b"" if split.sizes is None else split.sizes.tobytes())
+        for boxes in split.boxes or ():
+            digest.update(boxes.tobytes() + b";")
+        for index in range(len(split)):
+            digest.update("\n".join(path.name for path in _masks(split, index)).encode() + b";")
+        if sizes:
+            files = [*split.paths, *(path for i in range(len(split)) for path in _masks(split, i))]
+            digest.update(repr([(_stat(path) or (None,))[0] for path in files]).encode())
+    return digest.hexdigest()
+
+
+def stamps(split: Split, more: Sequence[Path] | None = None) -> NDArray[np.int64]:
+    """Return what tells the files of each image from their replacements.
+
+    Args:
+        split: images, perhaps with masks.
+        more: one more file of each image.
+
+    Returns:
+        (n,) hashes of sizes and times of change.
+    """
+    found = []
+    for index, path in enumerate(split.paths):
+        files = [path, *_masks(split, index), *([more[index]] if more else [])]
+        digest = hashlib.sha256(repr([_stat(file) for file in files]).encode()).digest()
+        found.append(int.from_bytes(digest[:8], "little", signed=True))
+    return np.array(found, np.int64)
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    """Size in bytes and time of change in nanoseconds; None where there is no file, or no need."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _masks(split: Split, index: int) -> list[Path]:
+    if split.masks is None:
+        return []
+    return [path for path in (*split.masks[index], split.ignores[index]) if path is not None]

@@ -1,0 +1,54 @@
+"""The report of a run on the test split, which needs no model where it is there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fcam_tf import data, evaluation
+from fcam_tf.identity import file_sha256
+
+if TYPE_CHECKING:
+    import keras
+    from rich.console import Console
+
+    from fcam_tf.training.run import RunFolder
+
+
+def report(run: RunFolder, root: str, console: Console) -> Path | None:
+    """Evaluate the chosen model on the test split, as ``fcam evaluate`` does, into ``RUN/test``.
+
+    Returns:
+        The page, or None where there is no truth to test by.
+
+    Raises:
+        OSError, RuntimeError, TypeError, ValueError: see `fcam_tf.evaluation.Evaluation`.
+    """
+    from fcam_tf.report import write_report  # noqa: PLC0415 - matplotlib
+
+    try:
+        split = data.load(root, "test")
+    except FileNotFoundError:
+        return None
+    if split.boxes is None and split.masks is None:
+        return None
+    asked = evaluation.Settings(
+        method=run.settings["method"] if run.settings["stage"] == "classifier" else "fcam",
+        data=str(Path(root).resolve()) if Path(root).exists() else root,
+        split="test",
+        model=str(run.folder.resolve()),
+        model_sha256=file_sha256(run.best),
+        labels="",
+    )
+
+    def load() -> keras.Model:
+        from fcam_tf import models  # noqa: PLC0415 - TensorFlow
+
+        return models.load(run.best)
+
+    try:
+        job = evaluation.prepare(asked, run.folder / "test", load)
+    except evaluation.SettingsChangedError:  # the test split is another now
+        job = evaluation.prepare(asked, run.folder / "test", load, overwrite=True)
+    done = job if isinstance(job, evaluation.Run) else job.run(console=console)
+    return write_report(done)
