@@ -1,9 +1,16 @@
-"""Reading one photo from disk, whatever its format, size or damage."""
+"""What a photo is, and reading one from disk, whatever its format, size or damage.
+
+All parts of the package read photos by this module, so that one file has the same pixels in
+training, evaluation, `fcam localize` and `fcam data check`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import struct
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +22,19 @@ VIEW_SIDE = 1280  # pixels on the longer side of what is kept to draw on
 MAX_PIXELS = 178_956_970
 
 # What cameras, phones and the web make. Others that Pillow opens start programs of their own (EPS)
-# or are no photos. HEIF is there once the user has registered pillow-heif.
+# or are no photos. HEIF needs pillow-heif.
 FORMATS = (
     *("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF"),
     "WEBP",
 )
+# What is taken for a photo in a folder; a file that is named itself may have any name.
+SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+        *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+    }
+)
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _REDUCIBLE = {"L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"}
 _LARGEST_SAMPLE = {"L;2": 3, "L;4": 15, "L": 255, "RGB": 255}  # by how a PNG file stores samples
 _TURNS = {  # what makes each EXIF orientation upright
@@ -77,10 +92,83 @@ def read_photo(path: Path, input_size: int) -> Photo:
     Raises:
         PhotoError: the file is missing, empty, damaged, no photo, or above `MAX_PIXELS`.
     """
+    with _opened(path) as image:
+        rgb, width, height = _decoded(image, upright=True)
+        scale = min(1, VIEW_SIDE / max(width, height))
+        view_size = max(1, round(width * scale)), max(1, round(height * scale))
+        view = rgb.resize(view_size, Image.Resampling.BILINEAR)
+        pixels = rgb.resize((input_size, input_size), Image.Resampling.BILINEAR)
+        return Photo(np.asarray(pixels), np.asarray(view), width, height)
+
+
+def read_pixels(
+    path: Path, size: tuple[int, int] | None = None, *, upright: bool = True
+) -> np.ndarray:
+    """Read the pixels of a photo alone, see `read_photo`.
+
+    Args:
+        path: the file.
+        size: (height, width) to resize to; None keeps that of the photo (of a large one see
+            `read_photo`).
+        upright: apply an EXIF orientation. False gives the pixels as they are stored, which the
+            boxes and masks of the WSOL benchmark refer to.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+
+    Raises:
+        PhotoError: see `read_photo`.
+    """
+    with _opened(path) as image:
+        rgb, _, _ = _decoded(image, upright=upright)
+        return np.asarray(rgb.resize(size[::-1], Image.Resampling.BILINEAR) if size else rgb)
+
+
+def read_header(path: Path) -> tuple[int, int, bool]:
+    """Return width and height of a photo as stored, and whether EXIF turns it, without decoding it.
+
+    Raises:
+        PhotoError: the file cannot be read, or is no photo; damage further on is not seen.
+    """
+    with _opened(path) as image:
+        return *image.size, _orientation(image) in _TURNS
+
+
+def is_plain_jpeg(head: bytes, *, upright: bool = True) -> bool:
+    """Tell whether any decoder gives the pixels of `read_pixels`, by the first bytes of a file.
+
+    It is a JPEG of grey or YCbCr, in 8 bits, smaller than what is decoded at a part of its size,
+    and needs no turning. TensorFlow decodes those in the data set itself, the rest goes through
+    here.
+    """
+    place, exif = 2, b""
+    while head[:2] == b"\xff\xd8" and head[place : place + 1] == b"\xff" and place + 9 < len(head):
+        marker, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4])
+        if marker in (0xC0, 0xC1, 0xC2):  # baseline, extended or progressive
+            bits, *sides = struct.unpack_from(">BHHB", head, place + 4)
+            return (
+                (bits, sides[2]) in ((8, 1), (8, 3))
+                and min(sides[:2]) > 0
+                and max(sides[:2]) < 2 * VIEW_SIDE
+                and not (upright and b"\x12\x01" in exif + exif[::-1])  # of either byte order
+            )
+        if 0xC0 <= marker <= 0xCF and marker != 0xC4:  # arithmetic, lossless, hierarchical
+            return False
+        segment = head[place + 4 : place + 2 + length]
+        if marker == 0xEE and segment[:5] == b"Adobe" and segment[-1:] != b"\x01":
+            return False  # RGB or CMYK
+        if marker == 0xE1 and segment[:6] == b"Exif\0\0":
+            exif += segment
+        place += 2 + length
+    return False
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         _check(path)
         with _open(path) as image:
-            return _read(image, input_size)
+            yield image
     except PhotoError:
         raise
     except UnidentifiedImageError:
@@ -105,6 +193,8 @@ def _check(path: Path) -> None:
 
 def _open(path: Path) -> Image.Image:
     Image.init()
+    if "HEIF" not in Image.OPEN and _is_heif(path):
+        _register_heif()
     formats = [name for name in FORMATS if name in Image.OPEN]
     # Pillow's limit looks at the stored size, `_read` at what has to be decoded.
     with _open_lock:
@@ -115,7 +205,22 @@ def _open(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _read(image: Image.Image, input_size: int) -> Photo:
+def _is_heif(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _register_heif() -> None:
+    try:
+        import pillow_heif  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise PhotoError("HEIC photos need pillow-heif: pip install 'fcam_tf[heic]'") from None
+    pillow_heif.register_heif_opener()
+
+
+def _decoded(image: Image.Image, *, upright: bool) -> tuple[Image.Image, int, int]:
+    """Return a photo in RGB, a large one made smaller, and its own width and height."""
     stored = image.size
     image.draft(None, (VIEW_SIDE, VIEW_SIDE))
     drafted = image.size != stored
@@ -129,16 +234,12 @@ def _read(image: Image.Image, input_size: int) -> Photo:
     loaded = _loaded(image)
     width, height = stored if drafted else image.size
     rgb = _rgb(_reduced(loaded))
-    orientation = _orientation(image)
+    orientation = _orientation(image) if upright else 1
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])
     if orientation in range(5, 9):  # a quarter turn, mirrored or not
         width, height = height, width
-    scale = min(1, VIEW_SIDE / max(width, height))
-    view_size = max(1, round(width * scale)), max(1, round(height * scale))
-    view = rgb.resize(view_size, Image.Resampling.BILINEAR)
-    pixels = rgb.resize((input_size, input_size), Image.Resampling.BILINEAR)
-    return Photo(np.asarray(pixels), np.asarray(view), width, height)
+    return rgb, width, height
 
 
 def _loaded(image: Image.Image) -> Image.Image:
@@ -182,6 +283,8 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in {"I", "F"}:
         image = Image.fromarray(_stretched(np.asarray(image)))
+    if image.mode == "RGB":  # spares a copy; a transparent colour is an alpha channel by now
+        return image
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")

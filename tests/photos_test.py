@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fcam_tf import photos
-from fcam_tf.photos import PhotoError, read_photo
+from fcam_tf.photos import PhotoError, read_header, read_photo, read_pixels
 from tests.pngs import png
 
 RED, GREEN, BLUE, WHITE = (200, 30, 20), (20, 180, 40), (30, 60, 220), (255, 255, 255)
@@ -318,3 +318,33 @@ def test_damage_is_a_photo_error_or_nothing(tmp_path_factory, name, spots):
     except PhotoError:
         return
     assert photo.pixels.shape == (16, 16, 3)
+
+
+def test_heic_needs_an_extra(tmp_path, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    quarters().save(tmp_path / "a.heic", "HEIF")
+    for registry in (Image.OPEN, Image.SAVE):
+        monkeypatch.delitem(registry, "HEIF")
+    photo = read_photo(tmp_path / "a.heic", 32)
+    assert close(corners(photo.view), [RED, GREEN, BLUE, WHITE], 20)
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(PhotoError, match=r"pip install 'fcam_tf\[heic\]'"):
+        read_photo(tmp_path / "a.heic", 32)
+
+
+def test_header_alone(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    quarters().save(tmp_path / "a.jpg", exif=exif)
+    assert read_header(tmp_path / "a.jpg") == (60, 40, True)
+    assert read_pixels(tmp_path / "a.jpg").shape == (60, 40, 3)
+    assert read_pixels(tmp_path / "a.jpg", upright=False).shape == (40, 60, 3)
+    assert read_pixels(tmp_path / "a.jpg", (8, 20)).shape == (8, 20, 3)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[:-20])
+    assert read_header(tmp_path / "a.jpg") == (60, 40, True)
+    (tmp_path / "a.jpg").write_bytes(b"<html>")
+    with pytest.raises(PhotoError, match="not a photo"):
+        read_header(tmp_path / "a.jpg")

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 _DETAILS = """\
 FOLDER is a data set in the layout of the WSOL benchmark (metadata/SPLIT/image_ids.txt and so on) or
-a folder of class folders. Every image and mask is read as training would read it. Found are lines
-that cannot be read, missing and broken files, wrong sizes, boxes outside their image, empty masks,
-classes without images, and images that stand in two splits; each with its file and line.
+a folder of class folders, with train/ and val/ around them or without. Every image and mask is read
+as training would read it. Found are lines that cannot be read, missing and broken files, wrong
+sizes, boxes outside their image, empty masks, classes without images, and images that stand in two
+splits; each with its file and line.
 
 Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage.
 
@@ -42,7 +43,7 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
 
     try:
         report = check_dataset(arguments[1])
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise app.UsageError(str(error)) from None
     names = [field.name for field in dataclasses.fields(SplitCounts)]
     table = Table()
@@ -54,6 +55,8 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
     lines = Console(markup=False, highlight=False, soft_wrap=True, emoji=False)
     for problem in report.problems:
         lines.print(str(problem))
+    for note in report.notes:
+        lines.print(note)
     lines.print("nothing is wrong" if report.ok else f"{len(report.problems)} problems")
     return 0 if report.ok else 1
 

@@ -65,7 +65,9 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
         start = start_of(
             values, model_of(stage, values.model), values.method, asked["model_sha256"]
         )
-        splits = training.load_splits(stage, values.data, recipe.select, telling(notes))
+        splits, recipe = training.load_splits(
+            stage, values.data, recipe, telling(notes), skip_broken=values.skip_broken
+        )
     if splits[1] is None:
         raise app.UsageError(f"--data {values.data} has nothing to choose by: no truth for val")
 

@@ -40,8 +40,9 @@ image, and that neither object nor background may vanish.
 The stage fsl is what both are compared with: few-shot full supervision. The decoder learns from the
 masks of the val split, or its filled boxes; four fifths of it train, one fifth chooses the epoch.
 
-DATA is a folder in the benchmark's layout or of class folders, tfds:NAME, or shapes (generated).
-Boxes and masks of its val split, where it has them, choose the best epoch; they never train.
+DATA is a folder in the benchmark's layout, a folder of class folders with or without train/ and
+val/ around them, tfds:NAME, or shapes (generated). Boxes and masks of its val split, where it has
+them, choose the best epoch, else the classifier's accuracy; they never train.
 
 OUT gets run.json (recipe, versions), metrics.csv, convergence.png, best.keras, logs for
 TensorBoard where it is installed, and test/ with the report of fcam evaluate where there is a test
@@ -108,6 +109,12 @@ def define_start(values: flags.FlagValues) -> None:
         "cams",
         None,
         "`FOLDER` of stored maps, to be shared by runs (default: in the run)",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "skip_broken",
+        False,
+        "decode all photos first, and leave out those that cannot be read",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -184,6 +191,7 @@ def asked_of(stage: str, values: flags.FlagValues) -> dict[str, Any]:
         "method": values.method,
         "recipe": preset.read_text("utf-8") if preset.suffix == ".json" else values.recipe,
         "set": values.set,
+        "skip_broken": values.skip_broken,
         "version": __version__,
         "output_stride": values.output_stride,
         "weights": file_sha256(weights) if Path(weights).is_file() else weights,
@@ -199,7 +207,9 @@ def _train(
         from fcam_tf import training  # noqa: PLC0415
     with usage_errors(ValueError, FileNotFoundError, prefix=""):
         recipe = training.recipe_of(stage, values.recipe, values.set)
-        splits = training.load_splits(stage, values.data, recipe.select, telling(notes))
+        splits, recipe = training.load_splits(
+            stage, values.data, recipe, telling(notes), skip_broken=values.skip_broken
+        )
         start = start_of(
             values, model_of(stage, values.model), values.method, asked["model_sha256"]
         )

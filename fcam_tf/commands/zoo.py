@@ -258,17 +258,19 @@ def _trained(
     }
     if method == FSL and recipes[last].train == "all":
         del recipes["classifier"]  # it trains along
-    splits = {
-        stage: training.load_splits(stage, values.data, recipe.select, telling(notes))
+    loaded = {
+        stage: training.load_splits(
+            stage, values.data, recipe, telling(notes), skip_broken=values.skip_broken
+        )
         for stage, recipe in recipes.items()
     }
     start = start_of(values, backbone, own)
-    for stage, recipe in recipes.items():
+    for stage, (splits, recipe) in loaded.items():
         out = Path(values.runs, name if stage == last else f"{name}-classifier")
-        run = training.train(stage, start, recipe, splits[stage], out)
+        run = training.train(stage, start, recipe, splits, out)
         report(run, values.data, notes)
         start = dataclasses.replace(start, model=functools.partial(models.load, run.best))
-    return models.load(run.best), dataclasses.asdict(recipe), len(splits[last][0])
+    return models.load(run.best), dataclasses.asdict(recipe), len(splits[0])
 
 
 def _given(

@@ -1,15 +1,17 @@
 """Reads a data set as training and evaluation would, and reports all that is wrong with it."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
-from fcam_tf.data.folder import load_folder
+from fcam_tf.data.folder import describe, find_splits, load_folder
 from fcam_tf.data.split import Problem, Split, read_grey
 from fcam_tf.data.wsol import find_folders, list_splits, read_lines
+from fcam_tf.photos import PhotoError, read_header, read_pixels
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,12 @@ class Report:
     Attributes:
         rows: counts of each split.
         problems: all problems, in the order of the splits.
+        notes: what is no problem, but good to know.
     """
 
     rows: tuple[SplitCounts, ...]
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -42,7 +46,7 @@ class Report:
         return not self.problems
 
     def __str__(self) -> str:
-        """The table, then one line for each problem."""
+        """The table, then one line for each problem and note."""
         head = ("split", "images", "classes", "boxes", "masks", "problems")
         table = [head, *(tuple(str(getattr(row, name)) for name in head) for row in self.rows)]
         widths = [max(len(line[i]) for line in table) for i in range(len(head))]
@@ -53,7 +57,7 @@ class Report:
             )
             for line in table
         ]
-        return "\n".join([*lines, *map(str, self.problems)])
+        return "\n".join([*lines, *map(str, self.problems), *self.notes])
 
 
 def check_dataset(root: str | Path) -> Report:
@@ -73,11 +77,14 @@ def check_dataset(root: str | Path) -> Report:
         FileNotFoundError: if there is nothing that looks like a data set.
     """
     folders = find_folders(root)
+    rows, problems, notes = [], [], []
     if not folders.metadata.is_dir():
-        split = load_folder(root)
-        found = [problem for i in range(len(split)) for problem in _image(split, i, None)]
-        return Report((_count(split, found),), tuple(found))
-    rows, problems = [], []
+        for name in find_splits(Path(root)) or ("train", "val"):
+            split = load_folder(root, name)
+            found = [problem for i in range(len(split)) for problem in _image(split, i, None)]
+            rows.append(_count(split, found))
+            problems += found
+        return Report(tuple(rows), tuple(problems), tuple(describe(Path(root))))
     home: dict[str, str] = {}
     for name in list_splits(folders):
         split, found, line_of = read_lines(folders, name)
@@ -96,9 +103,42 @@ def check_dataset(root: str | Path) -> Report:
             found.append(Problem(folders.metadata / name / "class_labels.txt", 0, message))
         rows.append(_count(split, found))
         problems += found
+        turned = [path for path in split.paths if _is_turned(path)]
+        if turned:
+            notes.append(
+                f"{name}: {len(turned)} photos are turned by EXIF, such as {turned[0]}; they are "
+                "read as stored, which is what boxes and masks of the benchmark refer to"
+            )
     if not rows:
         raise FileNotFoundError(f"{folders.metadata} has no <split>/image_ids.txt")
-    return Report(tuple(rows), tuple(problems))
+    return Report(tuple(rows), tuple(problems), tuple(notes))
+
+
+def broken_photos(split: Split, *, decode: bool = False) -> list[Problem]:
+    """Finds the photos of a split that cannot be read, in threads.
+
+    Args:
+        split: the photos.
+        decode: decode them all; otherwise files are opened and their headers read, which finds
+            what is missing, empty or no photo, but not what is cut short.
+    """
+
+    def problem(path: Path) -> Problem | None:
+        try:
+            read_pixels(path) if decode else read_header(path)
+        except PhotoError as error:
+            return Problem(path, 0, str(error))
+        return None
+
+    with ThreadPoolExecutor() as executor:
+        return [found for found in executor.map(problem, split.paths) if found]
+
+
+def _is_turned(path: Path) -> bool:
+    try:
+        return read_header(path)[2]
+    except PhotoError:
+        return False
 
 
 def _count(split: Split, problems: list[Problem]) -> SplitCounts:
@@ -116,14 +156,13 @@ def _image(split: Split, index: int, line: Problem | None) -> list[Problem]:
     """Problems of one image and its truth; ``line`` is where its id stands."""
     path = split.paths[index]
     where = line or Problem(path, 0, "")
-    try:
-        with Image.open(path) as image:
-            image.load()
-            size = image.size
-    except FileNotFoundError:
+    if not path.exists():
         return [where._replace(message=f"{path} does not exist")]
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        return [where._replace(message=f"{path} cannot be read: {error}")]
+    try:
+        read_pixels(path)
+        size = read_header(path)[:2]
+    except PhotoError as error:
+        return [where._replace(message=str(error) if where.file == path else f"{path}: {error}")]
     found = []
     if split.sizes is not None and split.size(index) != size:
         stated = "{}x{}".format(*split.size(index))

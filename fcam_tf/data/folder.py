@@ -1,49 +1,216 @@
-"""A plain folder of class folders: labels without boxes."""
+"""Class folders: labels without boxes, with folders of splits around them or without."""
 
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fcam_tf.data.split import Split
+from fcam_tf.photos import SUFFIXES
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png"})
+VAL_SHARE = 0.2  # of the photos of a folder that has no split for validation
+
+# What people call the folders of splits.
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+_LISTED = 5  # names in a message
 
 
-def load_folder(root: str | Path, split: str | None = None) -> Split:
-    """Reads ``root/<class>/**/image`` or, with a split, ``root/<split>/<class>/**/image``.
+@dataclass(frozen=True)
+class ClassFolders:
+    """The photos of one folder of class folders.
 
-    Classes are numbered in the sorted order of their folders' names, images are in sorted order.
-    Hidden files and folders are skipped.
+    Attributes:
+        photos: by class, the classes sorted by name, each one's photos by path. Not empty.
+        empty: class folders without a photo.
+        passed_over: files below class folders that are no photos by their names.
+    """
+
+    photos: dict[str, list[Path]]
+    empty: tuple[Path, ...]
+    passed_over: tuple[Path, ...]
+
+    def notes(self) -> list[str]:
+        """What was left out, one line each."""
+        return [
+            f"{len(paths)} {what}: {', '.join(map(str, paths[:_LISTED]))}"
+            + (", ..." if len(paths) > _LISTED else "")
+            for what, paths in (
+                ("class folders without a photo are left out", self.empty),
+                ("files are passed over, as they are no photos by their names", self.passed_over),
+            )
+            if paths
+        ]
+
+
+def load_folder(root: str | Path, split: str | None = None, val_share: float = VAL_SHARE) -> Split:
+    """Reads ``ROOT/<split>/<class>/**/photo`` or ``ROOT/<class>/**/photo``.
+
+    A folder called train, val or test (or training, valid, validation, testing) that holds folders
+    and no photo is a split, and then only such folders are read. The classes are those of train,
+    numbered in the order of their names, in every split. Where there is no folder for val,
+    ``val_share`` of train is held out: a photo belongs to val or to train by the hash of its path
+    below ROOT, so photos that come later move none. A class whose photos would all be held out
+    keeps one. Hidden files and folders are skipped.
 
     Args:
         root: the data set.
-        split: name of the folder to read inside root; None reads root itself.
+        split: "train", "val", "test" or the name of a folder of class folders in ROOT; None reads
+            ROOT as one split.
+        val_share: in [0, 1).
 
     Returns:
-        The split, without sizes, boxes or masks.
+        The split, without sizes, boxes or masks; ids are paths below the class folders' parent.
 
     Raises:
-        FileNotFoundError: if the folder does not exist or has no class folder with an image.
+        FileNotFoundError: there is no such split, or no class folder with a photo.
+        ValueError: a split has classes that train has not.
     """
-    folder = Path(root) / (split or "")
+    root = Path(root)
+    found = find_splits(root)
+    if split is None:
+        return _split("all", root, read_classes(root).photos)
+    folder = found.get(split, root / split if found else None)
+    if folder is not None and folder.is_dir():
+        photos = read_classes(folder).photos
+        if split == "train" and "val" not in found:
+            photos = _side(photos, root, val_share, val=False)
+        classes = read_classes(found["train"]).photos if "train" in found else photos
+        unknown = sorted(photos.keys() - classes.keys())
+        if unknown:
+            raise ValueError(
+                f"{folder} has classes that {found['train']} has no photo of: {', '.join(unknown)}"
+            )
+        return _split(split, folder, {name: photos.get(name, []) for name in classes})
+    folder = found.get("train", None if found else root)
+    if folder is None or split not in ("train", "val"):
+        there = sorted({*found, *(("train", "val") if folder else ())})
+        raise FileNotFoundError(f"{root} has no split {split!r}. Available: {', '.join(there)}")
+    photos = _side(read_classes(folder).photos, root, val_share, val=split == "val")
+    if not any(photos.values()):
+        raise FileNotFoundError(
+            f"{root} has no folder for val, and none of its photos are held out for it at a share "
+            f"of {val_share}"
+        )
+    return _split(split, folder, photos)
+
+
+def describe(root: Path, val_share: float = VAL_SHARE) -> list[str]:
+    """Says what was held out for val, what was left out and what was passed over, a line each."""
+    found = find_splits(root)
+    notes = [note for folder in found.values() or [root] for note in read_classes(folder).notes()]
+    others = [p for p in _visible(root) if p not in found.values()] if found else []
+    if others:
+        named = ", ".join(path.name for path in others[:_LISTED])
+        notes.append(f"{root} holds splits; beside them is passed over: {named}")
+    if "val" not in found and (not found or "train" in found):
+        photos = read_classes(found.get("train", root)).photos
+        held = _side(photos, root, val_share, val=True)
+        counts = [sum(map(len, side.values())) for side in (held, photos)]
+        notes.append(
+            f"{root} has no folder for val: {counts[0]} of {counts[1]} photos are held out for it, "
+            f"by the hash of their names (val_share={val_share})"
+        )
+    return notes
+
+
+def find_splits(root: Path) -> dict[str, Path]:
+    """Folders of splits by what a split is called here; none where ROOT holds class folders.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder")
+    folders = {p.name.casefold(): p for p in _visible(root) if p.is_dir()}
+    named = {
+        split: folders[name] for split, names in SPLITS.items() for name in names if name in folders
+    }
+    return {split: folder for split, folder in named.items() if _holds_folders(folder)}
+
+
+def read_classes(folder: Path) -> ClassFolders:
+    """Lists the photos of a folder of class folders.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no class folder with a photo.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
-    paths, labels = [], []
-    for label, name in enumerate(classes):
-        for path in sorted((folder / name).rglob("*")):
-            hidden = any(part[0] == "." for part in path.relative_to(folder).parts)
-            if path.suffix.lower() in SUFFIXES and not hidden:
-                paths.append(path)
-                labels.append(label)
-    if not paths:
+    photos, passed_over = {}, []
+    for path in _visible(folder):
+        if path.is_dir():
+            photos[path.name] = []
+            for file in _files(path):
+                taken = file.suffix.lower() in SUFFIXES
+                (photos[path.name] if taken else passed_over).append(file)
+        else:
+            passed_over.append(path)
+    if not any(photos.values()):
         raise FileNotFoundError(
-            f"{folder} has no class folders with images ({', '.join(sorted(SUFFIXES))})"
+            f"{folder} has no class folders with photos ({', '.join(sorted(SUFFIXES))})"
         )
+    return ClassFolders(
+        {name: paths for name, paths in photos.items() if paths},
+        tuple(folder / name for name, paths in photos.items() if not paths),
+        tuple(passed_over),
+    )
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name[0] != ".")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yields the files below a folder, sorted, without hidden ones."""
+    for path in _visible(folder):
+        if path.is_dir():
+            yield from _files(path) if not path.is_symlink() else ()  # which may lead round
+        else:
+            yield path
+
+
+def _holds_folders(folder: Path) -> bool:
+    inside = _visible(folder)
+    photos = [p for p in inside if p.suffix.lower() in SUFFIXES and not p.is_dir()]
+    return any(p.is_dir() for p in inside) and not photos
+
+
+def _side(
+    photos: dict[str, list[Path]], root: Path, val_share: float, *, val: bool
+) -> dict[str, list[Path]]:
+    """Keeps of each class what is held out for val, or what is not."""
+    sides = {}
+    for name, paths in photos.items():
+        places = {path: _place(path.relative_to(root)) for path in paths}
+        kept = max(paths, key=places.get)  # for training, in any case
+        held = [path for path in paths if places[path] < val_share and path != kept]
+        sides[name] = held if val else [path for path in paths if path not in set(held)]
+    return sides
+
+
+def _place(path: Path) -> float:
+    """A number in [0, 1) by a hash of the path, on every system the same."""
+    name = unicodedata.normalize("NFC", path.as_posix())  # macOS takes letters apart
+    digest = hashlib.sha256(os.fsencode(name)).digest()
+    return int.from_bytes(digest[:7]) / 2**56
+
+
+def _split(name: str, folder: Path, photos: dict[str, list[Path]]) -> Split:
+    paths = [path for members in photos.values() for path in members]
     return Split(
-        name=split or "all",
+        name=name,
         ids=tuple(path.relative_to(folder).as_posix() for path in paths),
         paths=tuple(paths),
-        labels=np.array(labels, np.int64),
-        class_names=tuple(classes),
+        labels=np.repeat(np.arange(len(photos)), [len(members) for members in photos.values()]),
+        class_names=tuple(photos),
     )

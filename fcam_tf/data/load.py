@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from fcam_tf.data.folder import load_folder
+from fcam_tf.data.folder import VAL_SHARE, describe, load_folder
 from fcam_tf.data.shapes import write_shapes
 from fcam_tf.data.split import Split
 from fcam_tf.data.tfds import write_tfds
@@ -16,21 +16,23 @@ SHAPES = "shapes"
 TFDS = "tfds:"
 
 
-def load(data: str | Path, split: str) -> Split:
+def load(data: str | Path, split: str, val_share: float = VAL_SHARE) -> Split:
     """Reads a split of a data set.
 
     Args:
-        data: a folder in the benchmark's layout or of class folders (``DATA/<split>/<class>/``);
+        data: a folder in the benchmark's layout or of class folders (see ``load_folder``);
             "tfds:NAME" for a data set of ``write_tfds``; "shapes" for the generated one. The last
             two are written once, below ``$FCAM_CACHE`` or ``~/.cache/fcam_tf``.
         split: name of the split.
+        val_share: of class folders without one for val, what is held out.
 
     Returns:
         The split.
 
     Raises:
         FileNotFoundError: if there is no such data set or split.
-        DataError, ValueError: if it cannot be read, see ``load_wsol`` and ``write_tfds``.
+        DataError, ValueError: if it cannot be read, see ``load_wsol``, ``load_folder`` and
+            ``write_tfds``.
     """
     root = find_root(data)
     if find_folders(root).metadata.is_dir():
@@ -39,7 +41,18 @@ def load(data: str | Path, split: str) -> Split:
         raise FileNotFoundError(
             f"{root} is not a folder; a data set is one, or {TFDS}NAME, or {SHAPES}"
         )
-    return load_folder(root, split)
+    return load_folder(root, split, val_share)
+
+
+def folder_notes(data: str | Path, val_share: float = VAL_SHARE) -> list[str]:
+    """What people should know of a data set of class folders, one line each; of others nothing.
+
+    Args:
+        data: see ``load``.
+        val_share: see ``load``.
+    """
+    root = find_root(data)
+    return [] if find_folders(root).metadata.is_dir() else describe(root, val_share)
 
 
 def find_root(data: str | Path) -> Path:

@@ -1,19 +1,27 @@
 """tf.data pipelines: the benchmark's training and evaluation geometry.
 
 Training: resize to 256 x 256 regardless of the aspect ratio, random 224 x 224 crop, horizontal
-flip. Evaluation: straight resize to 224 x 224. Both bilinear with antialiasing, as PIL does it
-(Choe et al., CVPR 2020). Images stay RGB in [0, 255]; models do their own preprocessing.
+flip. Evaluation: straight resize to 224 x 224. Both bilinear with antialiasing, as Pillow does it
+to a grey level or two (Choe et al., CVPR 2020). Images stay RGB in [0, 255]; models do their own
+preprocessing.
 """
 
-from collections.abc import Callable
+import contextlib
+import functools
+import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.data.split import Split
+from fcam_tf.photos import PhotoError, is_plain_jpeg, read_pixels
 
+_BROKEN = "the photo is broken"
+_HEAD = 2**16  # bytes of a file that tell its kind
 Batch = tf.Tensor | dict[str, tf.Tensor]
 
 
@@ -147,35 +155,24 @@ def evaluation_dataset(
     )
 
 
-def read_image(path: str | Path | tf.Tensor, size: tuple[int, int] | None = None) -> tf.Tensor:
-    """Decodes a JPEG, PNG, GIF (first frame) or BMP file.
-
-    Args:
-        path: the file.
-        size: (height, width) to resize to, bilinear with antialiasing; None keeps the image's.
-
-    Returns:
-        (height, width, 3) float32 RGB, whole numbers in [0, 255].
-    """
-    image = _decode(str(path) if isinstance(path, Path) else path)
-    if size is None:
-        return tf.cast(image, tf.float32)
-    return _whole(tf.image.resize(image, size, method="bilinear", antialias=True))
+class BrokenPhotoError(OSError):
+    """A photo of a split cannot be read; the message names the file and says why, in one line."""
 
 
-def _decode(path: str | tf.Tensor) -> tf.Tensor:
-    content = tf.io.read_file(path)
-    image = tf.cond(
-        tf.io.is_jpeg(content),
-        # PIL decodes with the accurate transform, too; TensorFlow's default is the fast one.
-        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
-    )
-    return tf.ensure_shape(image, (None, None, 3))
-
-
-def _whole(image: tf.Tensor) -> tf.Tensor:
-    return tf.clip_by_value(tf.round(image), 0, 255)
+@contextlib.contextmanager
+def naming_photos() -> Iterator[None]:
+    """Turns what a data set raises for a photo that cannot be read into a BrokenPhotoError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(rf"{_BROKEN}\W+([0-9a-f]+)", error.message)
+        if "JPEG" in error.message and found is None:  # damage that only TensorFlow minds
+            raise BrokenPhotoError(
+                "a photo cannot be decoded; fcam data check says which"
+            ) from None
+        if found is None:
+            raise
+        raise BrokenPhotoError(os.fsdecode(bytes.fromhex(found[1]))) from None
 
 
 def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[str, tf.Tensor]:
@@ -201,7 +198,8 @@ def _read(
     split: Split, element: dict[str, tf.Tensor], size: tuple[int, int]
 ) -> dict[str, tf.Tensor]:
     """Reads what is asked of one image as (height, width, channels) layers of one size."""
-    image = _decode(element["path"])
+    image = tf.ensure_shape(_decode(element["path"], upright=split.upright), (None, None, 3))
+    # By TensorFlow: Pillow lets no other thread work while it resizes.
     layers = {"image": tf.image.resize(image, size, method="bilinear", antialias=True)}
     if "cam" in element:
         cam = tf.cast(element["cam"], tf.float32)[..., None]
@@ -215,6 +213,47 @@ def _read(
     return layers
 
 
+@tf.autograph.experimental.do_not_convert
+def _pixels(upright: bool, path: bytes) -> tuple[NDArray[np.uint8], bytes]:
+    """Reads a photo; or says in hexadecimal digits, which TensorFlow's errors keep, why not.
+
+    An exception would come with its traceback, in the error and on stderr.
+    """
+    file = Path(os.fsdecode(path))
+    try:
+        return read_pixels(file, upright=upright), b""
+    except PhotoError as error:
+        text = os.fsencode(f"{file}: {error}")
+        return np.zeros((1, 1, 3), np.uint8), text.hex().encode()
+
+
+def _decode(path: tf.Tensor, *, upright: bool) -> tf.Tensor:
+    """Decodes a photo, a plain and whole JPEG in TensorFlow: that is faster and gives the same."""
+    file = tf.io.read_file(path)
+    plain = tf.numpy_function(
+        functools.partial(is_plain_jpeg, upright=upright),
+        [tf.strings.substr(file, 0, _HEAD)],
+        tf.bool,
+        stateful=False,
+    )
+    end = tf.strings.substr(file, tf.maximum(tf.strings.length(file) - 2, 0), 2)
+
+    def any_photo() -> tf.Tensor:
+        image, broken = tf.numpy_function(
+            functools.partial(_pixels, upright), [path], [tf.uint8, tf.string], stateful=False
+        )
+        whole = tf.debugging.Assert(tf.strings.length(broken) == 0, [_BROKEN, broken])
+        with tf.control_dependencies([whole]):
+            return tf.identity(image)
+
+    return tf.cond(
+        plain & (end == b"\xff\xd9"),
+        # Pillow decodes with the accurate transform, too; TensorFlow's default is the fast one.
+        lambda: tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE"),
+        any_photo,
+    )
+
+
 def _draw(pair: tf.Tensor, room: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     corner = tf.random.stateless_uniform((2,), pair, 0, room + 1, tf.int32)
     coin = tf.random.stateless_uniform((), pair + 1) < 0.5
@@ -222,7 +261,7 @@ def _draw(pair: tf.Tensor, room: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def _finish(layers: dict[str, tf.Tensor], label: tf.Tensor) -> tuple[tf.Tensor, Batch]:
-    image = _whole(layers.pop("image"))
+    image = tf.clip_by_value(tf.round(layers.pop("image")), 0, 255)
     if not layers:
         return image, label
     return image, {"label": label} | {name: layer[..., 0] for name, layer in layers.items()}

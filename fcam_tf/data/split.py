@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fcam_tf.photos import read_header
+
 IGNORED = 255  # in masks of the object
 
 
@@ -38,11 +40,12 @@ class DataError(ValueError):
         problems: everything that was found.
     """
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], remedy: str = "") -> None:
         self.problems = problems
         shown = "\n".join(f"  {problem}" for problem in problems[:10])
         more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
-        super().__init__(f"{len(problems)} problem(s) in the data set:\n{shown}{more}")
+        remedy = f"; {remedy}" if remedy else ""
+        super().__init__(f"{len(problems)} problem(s) in the data set{remedy}:\n{shown}{more}")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Split:
             pixels, or None if the split has no boxes.
         masks: for each image the files of its instance masks, or None if the split has none.
         ignores: for each image the file of the mask of what not to count, or None.
+        upright: whether photos are read as a viewer shows them; else as they are stored, without
+            their EXIF orientation, as the WSOL benchmark does, whose boxes are in that frame.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Split:
     boxes: tuple[NDArray[np.int64], ...] | None = None
     masks: tuple[tuple[Path, ...], ...] | None = None
     ignores: tuple[Path | None, ...] = field(default=())
+    upright: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -109,12 +115,11 @@ class Split:
         return list(map(_plain, names)) == list(map(_plain, self.class_names))
 
     def size(self, index: int) -> tuple[int, int]:
-        """(width, height) of an image, from the metadata or else from the file's header."""
+        """(width, height) of an image as stored, from the metadata or else the file's header."""
         if self.sizes is not None:
             width, height = self.sizes[index]
             return int(width), int(height)
-        with Image.open(self.paths[index]) as image:
-            return image.size
+        return read_header(self.paths[index])[:2]
 
     def read_masks(self, index: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8] | None]:
         """Reads an image's instance masks and its ignore mask.

@@ -11,6 +11,7 @@
 An image may have several boxes or masks; its ignore file stands on the first line only.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,10 @@ METADATA = (
     *("image_ids", "class_labels", "image_sizes"),
     *("localization", "localization_masks"),
 )
+
+
+_INTEGER = re.compile(r"[0-9]+(\.0*)?")
+_NUMBER = re.compile(r"[-+.0-9e]+")
 
 
 class Folders(NamedTuple):
@@ -160,6 +165,7 @@ def read_lines(folders: Folders, split: str) -> Lines:
             ignores=tuple(
                 next((ignore for _, ignore in rows if ignore), None) for rows in found_masks
             ),
+            upright=False,
         ),
         problems,
         line_of,
@@ -168,11 +174,7 @@ def read_lines(folders: Folders, split: str) -> Lines:
 
 def _rows(file: Path, fields: int, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
     """Yields line number and fields; an id may itself hold commas, so splits from the right."""
-    if not file.is_file():
-        return
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(file, problems):
         row = line.strip().rsplit(",", fields - 1)
         if len(row) == fields and row[0]:
             yield number, row
@@ -180,6 +182,20 @@ def _rows(file: Path, fields: int, problems: list[Problem]) -> Iterator[tuple[in
             problems.append(
                 Problem(file, number, f"need {fields} comma-separated fields, got {line!r}")
             )
+
+
+def _lines(file: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
+    """Yields the lines that say something, stripped, with their numbers."""
+    if not file.is_file():
+        return
+    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError:
+            problems.append(Problem(file, number, f"is not UTF-8: {line!r}; save the file as that"))
+            continue
+        if text:
+            yield number, text
 
 
 def _known(
@@ -195,13 +211,13 @@ def _known(
 def _integers(
     file: Path, count: int, place: dict[str, int], problems: list[Problem]
 ) -> list[list[list[int]]]:
-    """For each image its lines of ``count`` non-negative integers."""
+    """For each image its lines of ``count`` non-negative integers, which may be written 20.0."""
     found: list[list[list[int]]] = [[] for _ in place]
     for number, index, values in _known(file, count + 1, place, problems):
-        if all(value.strip().isdecimal() for value in values):
-            found[index].append([int(value) for value in values])
+        if all(_INTEGER.fullmatch(value.strip()) for value in values):
+            found[index].append([int(float(value)) for value in values])
         else:
-            message = f"need non-negative integers, got {','.join(values)!r}"
+            message = f"need non-negative integers, got {','.join(values)!r}; round them"
             problems.append(Problem(file, number, message))
     return found
 
@@ -209,10 +225,18 @@ def _integers(
 def _mask_files(
     file: Path, folders: Folders, place: dict[str, int], problems: list[Problem]
 ) -> list[list[tuple[Path, Path | None]]]:
+    """For each image its masks, each with its ignore file, which a line may leave out."""
     found: list[list[tuple[Path, Path | None]]] = [[] for _ in place]
-    for number, index, (mask, ignore) in _known(file, 3, place, problems):
-        if mask:
-            found[index].append(
+    for number, line in _lines(file, problems):
+        image, *files = line.rsplit(",", 2)
+        if image not in place:  # an id may hold commas
+            image, *files = line.rsplit(",", 1)
+        mask, ignore = [*(name.strip() for name in files), "", ""][:2]
+        if image not in place:
+            message = f"need id,mask,ignore with an id of image_ids.txt, got {line!r}"
+            problems.append(Problem(file, number, message))
+        elif mask:
+            found[place[image]].append(
                 (folders.masks / mask, folders.ignores / ignore if ignore else None)
             )
         else:
@@ -221,11 +245,10 @@ def _mask_files(
 
 
 def _holds_masks(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    lines = file.read_text(encoding="utf-8").splitlines()
-    parts = lines[0].rsplit(",", 2) if lines else []
-    return len(parts) == 3 and not parts[1].strip().isdecimal() and bool(parts[1])
+    """Tells whether the first line ends in names of files, not in numbers."""
+    line = next((text for _, text in _lines(file, [])), "")
+    _, *values = line.rsplit(",", 2)
+    return bool(values and values[0]) and not _NUMBER.fullmatch(values[0].strip())
 
 
 def _class_names(folders: Folders, labels: list[int], problems: list[Problem]) -> tuple[str, ...]:
@@ -234,7 +257,7 @@ def _class_names(folders: Folders, labels: list[int], problems: list[Problem]) -
     highest = max(labels, default=-1)
     if not file.is_file():
         return tuple(str(label) for label in range(highest + 1))
-    names = tuple(file.read_text(encoding="utf-8").splitlines())
+    names = tuple(text for _, text in _lines(file, problems))
     if highest >= len(names):
         message = f"names {len(names)} classes, but label {highest} is used"
         problems.append(Problem(file, 0, message))

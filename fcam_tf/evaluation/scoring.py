@@ -8,11 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from fcam_tf.data import evaluation_dataset
-from fcam_tf.data.pipeline import read_image
+from fcam_tf.data import evaluation_dataset, naming_photos
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Parts, Scored
 from fcam_tf.evaluation.scores import score_map
@@ -164,21 +162,9 @@ def _batches(
     dataset = evaluation_dataset(rest, batch_size=batch_size, size=source.image_size)
     batches = iter(dataset)
     for chunk in chunks:
-        try:
+        with naming_photos():
             images, _ = next(batches)
-        except tf.errors.OpError as error:
-            raise ValueError(_culprit(split, chunk, error)) from None
         yield chunk, images
-
-
-def _culprit(split: Split, indices: Sequence[int], error: tf.errors.OpError) -> str:
-    for index in indices:
-        try:
-            read_image(split.paths[index])
-        except tf.errors.OpError as reason:
-            first_line = reason.message.splitlines()[0]
-            return f"image {split.ids[index]} ({split.paths[index]}): {first_line}"
-    return f"images {split.ids[indices[0]]} to {split.ids[indices[-1]]}: {error.message}"
 
 
 def _scaled(maps: Any, frame: int) -> Any:

@@ -149,8 +149,10 @@ class Job:
         self._console = console or rich.console.Console(stderr=True)
         self.localized = 0
         self.failures: list[Failure] = []
-        self.sources, failures = find_photos(photos, self._out)
+        self.sources, failures, notes = find_photos(photos)
         self._results = ResultsFile(self._out, settings, overwrite=overwrite)
+        for note in notes:
+            self._console.print(note, markup=False, highlight=False, soft_wrap=True)
         for failure in failures:
             self._fail(failure)
         self.todo = [s for s in self.sources if overwrite or not self._is_finished(s)]

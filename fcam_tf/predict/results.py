@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from fcam_tf.atomic import write_atomically
 from fcam_tf.claim import claim
-from fcam_tf.predict.sources import OVERLAY_SUFFIX
+from fcam_tf.predict.sources import OVERLAY_SUFFIX, RESULTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RESULTS = "results.jsonl"
 _OURS = {"file", "overlay", "heatmap", "modified"}
 
 

@@ -9,14 +9,14 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from fcam_tf.claim import SETTINGS
+from fcam_tf.photos import SUFFIXES
+
+RESULTS = "results.jsonl"
 OVERLAY_SUFFIX = "_overlay.png"
 HEATMAP_SUFFIXES = {"png": "_heatmap.png", "npy": "_heatmap.npy", "none": ""}
 
-# What is taken from a folder; a file that is named itself may have any name.
-_EXTENSIONS = {
-    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
-    *(".tga", ".tif", ".tiff", ".webp"),
-}
+_LISTED = 5  # names in a line about many
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
 
 
@@ -48,28 +48,29 @@ class Failure:
 
 
 def find_photos(
-    arguments: Iterable[str | os.PathLike[str]], out: Path
-) -> tuple[list[Source], list[Failure]]:
+    arguments: Iterable[str | os.PathLike[str]],
+) -> tuple[list[Source], list[Failure], list[str]]:
     """List the photos that files, folders and globs stand for.
 
-    Folders are searched recursively for files with a photo's extension; hidden ones and earlier
-    outputs are left out. Globs know ``**``. A photo that is named twice is listed once.
+    Folders are searched recursively for files with a photo's extension; hidden ones and the outputs
+    of earlier jobs are left out. Globs know ``**``. A photo that is named twice is listed once.
 
     Args:
         arguments: what the user typed.
-        out: the output folder.
 
     Returns:
-        The photos in the order of the arguments, those of a folder or glob sorted; and what stands
-        for no photo.
+        The photos in the order of the arguments, those of a folder or glob sorted; what stands for
+        no photo; and what was passed over, in a line for each kind.
     """
-    out = _absolute(out)
     photos: dict[Path, Source] = {}
     failures: list[Failure] = []
+    others: dict[str, list[Path]] = {}
     for argument in map(os.fspath, arguments):
         path = Path(argument)
-        if path.is_dir():
-            root, found = path, _in_folder(path, failures)
+        if not argument:
+            root, found, reason = path, [], "an empty name stands for no photo"
+        elif path.is_dir():
+            root, found = path, _in_folder(path, failures, others)
             reason = "there is no photo in this folder"
         elif glob.has_magic(argument) and not os.path.lexists(argument):
             root, found = _before_magic(path), _matching(argument)
@@ -78,14 +79,27 @@ def find_photos(
             root, found = path.parent, [path] if os.path.lexists(path) else []
             reason = "there is no such file"
         if found != [path]:  # a file that is named itself is taken as it is
-            found = [p for p in found if p.is_file() and not _is_output(p, out)]
+            found = [p for p in found if p.is_file()]
+            outputs = {p for p in found if _is_output(p)}
+            others.setdefault("outputs of an earlier job", []).extend(outputs)
+            found = [p for p in found if p not in outputs]
         if not found:
-            failures.append(Failure(argument, reason))
+            failures.append(Failure(argument or "''", reason))
         for photo in found:
             absolute = _absolute(photo)
             source = Source(absolute, _safe_name(Path(os.path.relpath(photo, root))))
             photos.setdefault(absolute, source)
-    return list(photos.values()), failures
+    return list(photos.values()), failures, _passed_over(others)
+
+
+def _passed_over(others: dict[str, list[Path]]) -> list[str]:
+    lines = []
+    for kind, paths in others.items():
+        if paths:
+            some = ", ".join(displayed(str(path)) for path in sorted(paths)[:_LISTED])
+            more = ", ..." if len(paths) > _LISTED else ""
+            lines.append(f"{len(paths)} passed over, {kind}: {some}{more}")
+    return lines
 
 
 def displayed(file: str) -> str:
@@ -107,15 +121,17 @@ def unused_name(name: str, taken: Collection[str]) -> str:
     return next(candidate for candidate in numbered if candidate.casefold() not in taken)
 
 
-def _in_folder(folder: Path, failures: list[Failure]) -> list[Path]:
+def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Path]]) -> list[Path]:
     def unreadable(error: OSError) -> None:
         failures.append(Failure(str(error.filename), str(error.strerror)))
 
-    found = []
+    found, rest = [], others.setdefault("no photos by their names", [])
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent, name) for name in files if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in _EXTENSIONS]
+        found += [path for path in paths if path.suffix.lower() in SUFFIXES]
+        if RESULTS not in files:  # else an output folder, whose files are no news
+            rest += [path for path in paths if path.suffix.lower() not in SUFFIXES]
     return sorted(found)
 
 
@@ -133,15 +149,19 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
-def _is_output(path: Path, out: Path) -> bool:
-    suffixes = (OVERLAY_SUFFIX, *filter(None, HEATMAP_SUFFIXES.values()))
-    return path.name.endswith(suffixes) and out in _absolute(path).parents
+def _is_output(path: Path) -> bool:
+    suffixes = (OVERLAY_SUFFIX, *filter(None, HEATMAP_SUFFIXES.values()), RESULTS, SETTINGS)
+    return path.name.endswith(suffixes) and any(
+        (folder / RESULTS).is_file() for folder in _absolute(path).parents
+    )
 
 
 def _safe_name(relative: Path) -> str:
-    # Cut in bytes; what is no UTF-8 (a letter cut in half, an ancient name) falls away.
+    # Without "..", which would lead out of the output folder. Cut in bytes; what is no UTF-8 (a
+    # letter cut in half, an ancient name) falls away.
     parts = [
         os.fsencode(part)[:_NAME_BYTES].decode("utf-8", "ignore")
         for part in relative.with_suffix("").parts
+        if part != os.pardir
     ]
     return "/".join(part or "photo" for part in parts)

@@ -18,6 +18,7 @@ from fcam_tf.data.split import Split
 from fcam_tf.evaluation.scores import Scores
 from fcam_tf.metrics import join_masks
 from fcam_tf.metrics.curves import grey_thresholds
+from fcam_tf.photos import read_pixels
 from fcam_tf.predict import scale_box
 from fcam_tf.visualize import blend, resize_heatmap
 
@@ -92,8 +93,8 @@ def data_uri(picture: Image.Image) -> str:
 
 def _open(split: Split, index: int) -> tuple[Image.Image, tuple[int, int]]:
     """The photo at the size of pictures, as stored (boxes are in that frame), and its own size."""
-    with Image.open(split.paths[index]) as image:
-        photo, size = image.convert("RGB"), image.size
+    photo = Image.fromarray(read_pixels(split.paths[index], upright=split.upright))
+    size = split.size(index)
     scale = SIDE / max(size)
     small = tuple(max(1, round(side * scale)) for side in size)
     return photo.resize(small, Image.Resampling.BICUBIC), size

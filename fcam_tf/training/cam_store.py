@@ -14,7 +14,7 @@ import tensorflow as tf
 from fcam_tf.atomic import replacing
 from fcam_tf.cams.base import CAM
 from fcam_tf.claim import claim
-from fcam_tf.data import Split, evaluation_dataset
+from fcam_tf.data import Split, evaluation_dataset, naming_photos
 from fcam_tf.identity import stamps
 
 _ABOUT = "cams.json"
@@ -68,6 +68,7 @@ def stored_cams(
         return _maps(cam, split, folder, size=size, batch_size=batch_size, verbose=verbose)
 
 
+@naming_photos()
 def _maps(
     cam: CAM, split: Split, folder: Path, *, size: int, batch_size: int, verbose: Any
 ) -> np.ndarray:

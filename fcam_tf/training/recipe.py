@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from fcam_tf.data.folder import VAL_SHARE
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.names import lookup
 
@@ -33,6 +34,7 @@ class Recipe:
         flip: whether to flip half of the training images.
         mixed_precision: train in float16 with loss scaling.
         select: the score on the validation split by which the best epoch is chosen.
+        val_share: what is held out to choose by, of class folders without a split for it.
         seed: of weights, order, crops, flips and seed pixels.
     """
 
@@ -50,6 +52,7 @@ class Recipe:
     flip: bool = True
     mixed_precision: bool = False
     select: Literal["MaxBoxAcc", "MaxBoxAccV2", "PxAP", "accuracy"] = "MaxBoxAcc"
+    val_share: float = VAL_SHARE
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -60,6 +63,8 @@ class Recipe:
             smallest = 1 if field.name in ("batch_size", "resize", "crop") else 0
             if not smallest <= value < float("inf"):
                 raise ValueError(f"`{field.name}` must be {smallest} or more. Received: {value}.")
+        if self.val_share >= 1:
+            raise ValueError(f"`val_share` must be below 1. Received: {self.val_share}.")
         if self.crop > self.resize:
             raise ValueError(
                 f"`crop` must not exceed `resize`. Received: {self.crop} and {self.resize}."

@@ -57,25 +57,66 @@ def recipe_of(stage: str, name: str, settings: Iterable[str] = ()) -> Recipe:
     return recipe
 
 
-def load_splits(stage: str, root: str, select: str, tell: Callable[[str], Any]) -> Splits:
-    """Load what trains, and what chooses the best epoch where there is truth for ``select``.
+def load_splits(
+    stage: str,
+    root: str,
+    recipe: Recipe,
+    tell: Callable[[str], Any],
+    *,
+    skip_broken: bool = False,
+) -> tuple[Splits, Recipe]:
+    """Load what trains and what chooses the best epoch, and say what is chosen by.
+
+    Args:
+        stage: "classifier", "fcam" or "fsl".
+        root: the data set.
+        recipe: how will be trained.
+        tell: takes what people should know, line by line.
+        skip_broken: decode all photos, and leave out those that cannot be; otherwise only their
+            headers are read.
+
+    Returns:
+        Both splits, the second None where it cannot choose; and the recipe, selecting by accuracy
+        where that is all that val can tell of a classifier.
 
     Raises:
-        FileNotFoundError, ValueError: there is nothing to train on.
+        FileNotFoundError, ValueError: there is nothing to train on, or nothing to tell apart.
+        DataError: photos cannot be read; it names them.
     """
+
+    def load(name: str) -> Split:
+        split = data.load(root, name, recipe.val_share)
+        broken = data.broken_photos(split, decode=skip_broken)
+        if broken and not skip_broken:
+            raise data.DataError(broken, "leave them out with --skip-broken")
+        if broken:
+            tell(str(data.DataError(broken, f"they are left out of {name}")))
+        bad = {problem.file for problem in broken}
+        return split.subset([i for i, path in enumerate(split.paths) if path not in bad])
+
     if stage == "fsl":
-        return divide(data.load(root, "val"))
-    images = data.load(root, "train")
+        return divide(load("val")), recipe
+    for note in data.folder_notes(root, recipe.val_share):
+        tell(note)
+    images = load("train")
+    if stage == "classifier" and len(images.class_names) < 2:
+        raise ValueError(
+            f"{root} has one class, {images.class_names[0]!r}, and a classifier learns to tell "
+            "classes apart: add a class of other photos."
+        )
     try:
-        validation = data.load(root, "val")
+        validation = load("val")
     except FileNotFoundError:
+        tell("there is no split val: the last epoch will be kept, not the best")
+        return (images, None), recipe
+    if validation.boxes is None and validation.masks is None and recipe.select != "accuracy":
+        without = "no boxes or masks for val"
+        if stage == "classifier":
+            tell(f"{without}: the epoch of the best accuracy will be kept")
+            return (images, validation), dataclasses.replace(recipe, select="accuracy")
+        tell(f"{without}: the last epoch will be kept, not the best")
         validation = None
-    if validation is None or (
-        validation.boxes is None and validation.masks is None and select != "accuracy"
-    ):
-        tell("no boxes or masks for val: the last epoch will be kept, not the best")
-        validation = None
-    return images, validation
+    return (images, validation), recipe
 
 
 def train(

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from fcam_tf import cams
 from fcam_tf.baselines import Baseline
-from fcam_tf.data import Split, evaluation_dataset, training_dataset
+from fcam_tf.data import Split, evaluation_dataset, naming_photos, training_dataset
 from fcam_tf.graphs import graph
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.losses import FCAMLoss
@@ -231,6 +231,7 @@ def _opened(
     )
 
 
+@naming_photos()
 def _fit(
     model: keras.Model,
     maps_and_logits: MapsAndLogits,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fcam_tf import metrics
-from fcam_tf.data import Split, evaluation_dataset
+from fcam_tf.data import Split, evaluation_dataset, naming_photos
 from fcam_tf.models import FCAM
 from fcam_tf.training import Validation, knows_classes
 from fcam_tf.zoo.registry import as_stored, save
@@ -51,6 +51,7 @@ def pack(
     return save(model, name, folder, scores=scores, int8=int8, **about)
 
 
+@naming_photos()
 def best_threshold(model: FCAM, split: Split) -> float:
     """Return the threshold by which most boxes of a split are right, to three digits.
 

@@ -111,10 +111,25 @@ def test_finds_with_file_and_line(shapes, damage):
 def test_class_folders(tmp_path):
     (tmp_path / "cat").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "cat" / "1.png")
-    assert check_dataset(tmp_path).ok
+    Image.new("RGB", (4, 4)).save(tmp_path / "cat" / "7.png")
+    report = check_dataset(tmp_path)
+    assert report.ok
+    assert [(row.split, row.images) for row in report.rows] == [("train", 1), ("val", 1)]
+    assert "1 of 2 photos are held out" in str(report)
     (tmp_path / "cat" / "2.png").write_bytes(b"nothing")
     report = check_dataset(tmp_path)
     assert [problem.file.name for problem in report.problems] == ["2.png"]
+
+
+def test_class_folders_in_splits(tmp_path):
+    for name in ("train/cat/1", "train/dog/1", "val/dog/1"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    report = check_dataset(tmp_path)
+    rows = [(row.split, row.images, row.classes) for row in report.rows]
+    assert rows == [("train", 2, 2), ("val", 1, 1)]
+    assert not report.notes
 
 
 def test_nothing_there(tmp_path):

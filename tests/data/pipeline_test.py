@@ -3,8 +3,16 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fcam_tf.data import Split, evaluation_dataset, load_folder, load_wsol, training_dataset
-from fcam_tf.data.pipeline import read_image
+from fcam_tf.data import (
+    BrokenPhotoError,
+    Split,
+    evaluation_dataset,
+    load_folder,
+    load_wsol,
+    naming_photos,
+    training_dataset,
+)
+from fcam_tf.photos import is_plain_jpeg, read_photo, read_pixels
 
 
 @pytest.fixture
@@ -105,26 +113,119 @@ def test_evaluation_keeps_order_any_size_and_the_last_batch(coded):
     assert batches[1][1]["label"].numpy().tolist() == [4, 5]
 
 
-def test_resize_is_pil_s_within_a_grey_level(real_data):
-    path = load_wsol(real_data / "pets3", "test").paths[1]
-    ours = read_image(path, (224, 224)).numpy()
-    with Image.open(path) as image:
+def test_pixels_are_pil_s_within_a_grey_level(real_data):
+    split = load_wsol(real_data / "pets3", "test").subset([1])
+    ((ours, _),) = evaluation_dataset(split, size=224)
+    with Image.open(split.paths[0]) as image:
         pil = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
-    difference = np.abs(ours - pil)
+    difference = np.abs(ours[0].numpy() - pil)
     assert difference.max() <= 2
     assert difference.mean() < 0.3  # PIL rounds after each of its two passes
 
 
-@pytest.mark.parametrize(
-    ("mode", "suffix"),
-    [("L", "png"), ("RGBA", "png"), ("P", "gif"), ("RGB", "bmp"), ("L", "jpg"), ("CMYK", "jpg")],
-)
-def test_all_kinds_of_files_become_rgb(tmp_path, mode, suffix):
+def noise(mode="RGB", size=(90, 60)):
+    levels = np.random.default_rng(0).integers(0, 256, (6, 9, 4))
+    image = Image.fromarray(levels.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    return image.convert(mode)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    return {"exif": exif}
+
+
+ODD = {
+    **{f"turned{i}.jpg": (noise(), "JPEG", turned(i)) for i in range(1, 9)},
+    "progressive.jpg": (noise(), "JPEG", {"progressive": True}),
+    "grey.jpg": (noise("L"), "JPEG", {}),
+    "cmyk.jpg": (noise("CMYK"), "JPEG", {}),
+    "large.jpg": (noise(size=(3000, 2600)), "JPEG", {}),
+    "alpha.png": (noise("RGBA"), "PNG", {}),
+    "grey_alpha.png": (noise("LA"), "PNG", {}),
+    "palette.png": (noise("P"), "PNG", {"transparency": 3}),
+    "one_bit.png": (noise("1"), "PNG", {}),
+    "colour.png": (noise(), "PNG", {"transparency": (0, 0, 0)}),
+    "deep.png": (Image.fromarray(np.arange(5400, dtype=np.uint16).reshape(60, 90) * 12), "PNG", {}),
+    "turned.png": (noise(), "PNG", turned(6)),
+    "animated.gif": (noise("P"), "GIF", {"save_all": True, "append_images": [noise("L")]}),
+    "animated.webp": (noise("RGBA"), "WEBP", {"save_all": True, "append_images": [noise()]}),
+    "pages.tiff": (noise("F"), "TIFF", {"save_all": True, "append_images": [noise("F")]}),
+    "two.jpg": (noise(), "MPO", {"save_all": True, "append_images": [noise("L").convert("RGB")]}),
+    "modern.avif": (noise(), "AVIF", {}),
+    "named_as.jpg": (noise("RGBA"), "PNG", {}),
+    "named_as_too.png": (noise(), "JPEG2000", {}),
+    "plain.bmp": (noise(), "BMP", {}),
+    "phone.heic": (noise(), "HEIF", {}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_training_and_evaluation_see_what_localize_sees(tmp_path, name):
+    if name == "phone.heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    image, form, options = ODD[name]
     (tmp_path / "c").mkdir()
-    Image.new(mode, (9, 7)).save(tmp_path / "c" / f"x.{suffix}")
-    ((image, label),) = evaluation_dataset(load_folder(tmp_path), size=5)
-    assert image.shape == (1, 5, 5, 3)
-    assert label.numpy().tolist() == [0]
+    image.save(tmp_path / "c" / name, form, **options)
+    split = load_folder(tmp_path)
+    assert split.ids == (f"c/{name}",)
+    wanted = read_pixels(split.paths[0])
+    assert wanted.std() > 10
+    ((seen, _),) = evaluation_dataset(split, size=wanted.shape[:2])
+    np.testing.assert_array_equal(seen[0], wanted)  # what is resized
+    wanted = read_photo(split.paths[0], 32).pixels
+    ((seen, _),) = evaluation_dataset(split, size=32)
+    assert np.abs(seen[0].numpy() - wanted).max() <= 2  # Pillow rounds twice
+    ((trained, _),) = training_dataset(split, resize=32, crop=32, flip=False)
+    np.testing.assert_array_equal(trained[0], seen[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        *((f"turned{i}.jpg", False) for i in range(2, 9)),
+        *(("progressive.jpg", True), ("grey.jpg", True), ("cmyk.jpg", False)),
+        *(("large.jpg", False), ("two.jpg", True), ("named_as.jpg", False)),
+    ],
+)
+def test_which_files_tensorflow_decodes(tmp_path, name, plain):
+    image, form, options = ODD[name]
+    image.save(tmp_path / name, form, **options)
+    assert is_plain_jpeg((tmp_path / name).read_bytes()[: 2**16]) is plain
+    if name.startswith("turned"):
+        assert is_plain_jpeg((tmp_path / name).read_bytes(), upright=False)
+
+
+def test_the_benchmark_reads_pixels_as_they_are_stored(tmp_path):
+    folder = tmp_path / "metadata" / "test"
+    folder.mkdir(parents=True)
+    noise().save(tmp_path / "a.png", **turned(6))
+    (folder / "image_ids.txt").write_text("a.png")
+    (folder / "class_labels.txt").write_text("a.png,0")
+    (folder / "localization.txt").write_text("a.png,0,0,80,50")
+    split = load_wsol(tmp_path, "test")
+    assert split.size(0) == (90, 60)
+    ((seen, _),) = evaluation_dataset(split, size=(60, 90))
+    np.testing.assert_array_equal(seen[0], np.asarray(noise()))
+
+
+def test_a_broken_photo_is_named(tmp_path):
+    (tmp_path / "c").mkdir()
+    noise().save(tmp_path / "c" / "a.jpg")
+    whole = (tmp_path / "c" / "a.jpg").read_bytes()
+    (tmp_path / "c" / "é.jpg").write_bytes(whole[: len(whole) // 2])
+    split = load_folder(tmp_path)
+    message = r"c/é\.jpg: it cannot be read: .*truncated"
+    with pytest.raises(BrokenPhotoError, match=message), naming_photos():
+        list(evaluation_dataset(split, size=32))
+    model = tf.keras.Sequential([tf.keras.layers.GlobalAveragePooling2D()])
+    with pytest.raises(BrokenPhotoError, match=message), naming_photos():
+        model.predict(evaluation_dataset(split, size=32), verbose=0)
+
+
+def test_other_errors_stay_as_they_are():
+    with pytest.raises(tf.errors.InvalidArgumentError), naming_photos():
+        tf.debugging.assert_equal(1, 2)
 
 
 def test_ignored_pixels_and_instances_in_the_mask(shapes, tmp_path):

@@ -85,6 +85,42 @@ def test_errors_carry_file_and_line(birds, file, text, says):
     assert caught.value.problems
 
 
+def test_other_programs_ways_of_writing(birds):
+    folder = birds / "metadata" / "test"
+    (folder / "image_ids.txt").write_bytes("\ufeffa/1.jpg  \r\nb/two, or 2.jpg\r\n\r\n".encode())
+    write(folder, localization="a/1.jpg,1.0,2,3.,4.00\nb/two, or 2.jpg, 0, 0, 19, 9")
+    split = load_wsol(birds, "test")
+    assert split.ids == ("a/1.jpg", "b/two, or 2.jpg")
+    assert [boxes.tolist() for boxes in split.boxes] == [[[1, 2, 3, 4]], [[0, 0, 19, 9]]]
+
+
+def test_masks_without_a_column_of_ignore_files(birds):
+    write(
+        birds / "metadata" / "test",
+        localization="a/1.jpg,m/1.png\nb/two, or 2.jpg,m/2.png\nb/two, or 2.jpg,m/3.png,m/i.png",
+    )
+    split = load_wsol(birds, "test", masks=birds)
+    first, second, third, ignore = (birds / "m" / f"{name}.png" for name in "123i")
+    assert split.boxes is None
+    assert split.masks == ((first,), (second, third))
+    assert split.ignores == (None, ignore)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("image_ids", "a/1.jpg\nb/caf\xe9.jpg", r"image_ids.txt:2: is not UTF-8: b'b/caf\xe9.jpg'"),
+        ("localization", "a/1.jpg,1,2,3.5,4", "localization.txt:1: need non-negative integers"),
+        ("localization", "a/1.jpg,m.png\nz.jpg,m.png", "localization.txt:2: need id,mask,ignore"),
+    ],
+)
+def test_what_cannot_be_read_is_named(birds, file, content, says):
+    (birds / "metadata" / "test" / f"{file}.txt").write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        load_wsol(birds, "test")
+    assert says in str(caught.value)
+
+
 def test_too_few_class_names_and_missing_labels(birds):
     write(birds, class_names="one\ntwo")
     with pytest.raises(DataError, match="names 2 classes, but label 3"):

@@ -19,8 +19,8 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def found(*arguments, out="out"):
-    sources, failures = find_photos(arguments, Path(out))
+def found(*arguments):
+    sources, failures, _ = find_photos(arguments)
     below = [(os.path.relpath(source.path), source.name) for source in sources]
     return below, [(failure.file, failure.reason) for failure in failures]
 
@@ -51,9 +51,25 @@ class TestFindPhotos:
             ("a/x.jpg", "x")
         ]
 
-    def test_own_outputs_are_not_photos(self):
+    def test_outputs_of_any_job_are_not_photos(self, tree):
+        assert ("out/q_overlay.png", "q_overlay") in found("out")[0]  # whose name says little
+        (tree / "out/results.jsonl").touch()
+        (tree / "out/deep").mkdir()
+        (tree / "out/deep/q_heatmap.png").touch()
         assert found("out", "out/*")[0] == [("out/photo.jpg", "photo")]
-        assert ("out/q_overlay.png", "q_overlay") in found("out", out="elsewhere")[0]
+        sources, _, notes = find_photos(["."])
+        assert "out/photo.jpg" in {os.path.relpath(source.path) for source in sources}
+        assert notes == [
+            "2 passed over, no photos by their names: a/note.txt, b/odd",
+            "2 passed over, outputs of an earlier job: out/deep/q_heatmap.png, out/q_overlay.png",
+        ]
+
+    def test_outputs_stay_in_their_folder(self):
+        assert found("b/*/../../a/x.jpg", "*/../a/x.jpg")[0] == [("a/x.jpg", "a/x")]
+        assert found("a/../a/sub/../*.jpg")[0] == [("a/x.jpg", "x")]
+
+    def test_an_empty_name_is_not_this_folder(self):
+        assert found("") == ([], [("''", "an empty name stands for no photo")])
 
     def test_what_stands_for_nothing(self, tree):
         (tree / "bare").mkdir()

@@ -27,7 +27,7 @@ def tiny():
 def test_precision_is_of_the_recipe_and_the_user_s_policy_stays(root, tmp_path):
     recipe = recipe_of("classifier", "cub", [*FAST, "mixed_precision=true"])
     start = Start("mobilenet_v3_large", weights="none", output_stride=32)
-    splits = load_splits("classifier", root, recipe.select, pytest.fail)
+    splits, _ = load_splits("classifier", root, recipe, pytest.fail)
     first = train("classifier", start, recipe, splits, tmp_path / "a")
     assert models.load(first.best).compute_dtype == "float16"
     assert keras.config.dtype_policy().name == "float32"
@@ -40,7 +40,7 @@ def test_precision_is_of_the_recipe_and_the_user_s_policy_stays(root, tmp_path):
 
 def test_the_same_seed_gives_the_same_start(root, tmp_path):
     recipe = recipe_of("fcam", "cub", [*FAST, "epochs=0"])
-    splits = load_splits("fcam", root, "accuracy", pytest.fail)
+    splits, _ = load_splits("fcam", root, recipe, pytest.fail)
     found = []
     for folder in ("a", "b"):
         run = train("fcam", Start(tiny), recipe, splits, tmp_path / folder)
@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_start(root, tmp_path):
 
 def test_settings_of_a_baseline_are_used_or_refused(root, tmp_path):
     recipe = recipe_of("classifier", "cub", [*FAST, "epochs=0", "baseline.drop_rate=0.2"])
-    splits = load_splits("classifier", root, "accuracy", pytest.fail)
+    splits, _ = load_splits("classifier", root, recipe, pytest.fail)
     start = Start("efficientnetlite_b0", "has", weights="none")
     run = train("classifier", start, recipe, splits, tmp_path / "a")
     assert models.load(run.best).baseline == baselines.HaS(drop_rate=0.2)
@@ -70,22 +70,45 @@ def test_full_supervision_needs_masks():
 
 def test_nothing_to_choose_or_to_test_by(root, tmp_path):
     told = []
-    train_images, none = load_splits("classifier", str(write_plain(tmp_path)), "PxAP", told.append)
-    assert (len(train_images), none) == (2, None)
-    assert told == ["no boxes or masks for val: the last epoch will be kept, not the best"]
     recipe = recipe_of("classifier", "cub", [*FAST, "epochs=0"])
-    splits = load_splits("classifier", root, recipe.select, pytest.fail)
+    plain = str(write_plain(tmp_path))
+    (train_images, none), _ = load_splits("classifier", plain, recipe, told.append)
+    assert (len(train_images), none) == (2, None)  # too few to hold one out
+    assert told[1:] == ["there is no split val: the last epoch will be kept, not the best"]
+    splits, same = load_splits("classifier", root, recipe, pytest.fail)
+    assert same == recipe
     run = train("classifier", Start(tiny), recipe, splits, tmp_path / "run")
     assert report(run, str(tmp_path / "plain"), Console()) is None
     page = report(run, root, Console(quiet=True))
     assert page.is_file()
 
 
-def write_plain(folder):
+def write_plain(folder, *names, count=1):
     from PIL import Image  # noqa: PLC0415
 
-    for name in ("a", "b"):
-        path = folder / "plain" / "train" / name / "x.png"
-        path.parent.mkdir(parents=True)
-        Image.new("RGB", (48, 48)).save(path)
+    for name in names or ("a", "b"):
+        (folder / "plain" / "train" / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (48, 48)).save(folder / "plain" / "train" / name / f"{i}.png")
     return folder / "plain"
+
+
+def test_accuracy_chooses_where_there_are_no_boxes(tmp_path):
+    plain, told = write_plain(tmp_path, count=8), []
+    recipe = recipe_of("classifier", "cub", ["select=PxAP", "val_share=0.3"])
+    (images, validation), chosen = load_splits("classifier", str(plain), recipe, told.append)
+    assert (chosen.select, len(images) + len(validation)) == ("accuracy", 16)
+    assert len(validation) > 0
+    assert "val_share=0.3" in told[0]
+    assert told[1] == "no boxes or masks for val: the epoch of the best accuracy will be kept"
+    (_, none), same = load_splits("fcam", str(plain), recipe_of("fcam", "cub"), told.append)
+    assert (none, same.select) == (None, "MaxBoxAcc")
+    assert told[-1] == "no boxes or masks for val: the last epoch will be kept, not the best"
+
+
+def test_one_class_is_nothing_to_tell_apart(tmp_path):
+    plain = write_plain(tmp_path, "a", count=3)
+    recipe = recipe_of("classifier", "cub")
+    with pytest.raises(ValueError, match="has one class, 'a', and a classifier learns to tell"):
+        load_splits("classifier", str(plain), recipe, [].append)
+    assert load_splits("fcam", str(plain), recipe_of("fcam", "cub"), [].append)[0][0].ids
