@@ -66,6 +66,7 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
     assert err.splitlines() == [
         "fcam: gone.jpg: there is no such file",
         f"Loading {tiny} ...",
+        "maps of layercam at P4,P5, threshold otsu",
         "3 localised, 1 failed; results in fcam-output/results.jsonl",
     ]
 
@@ -85,7 +86,7 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
     ("wrong", "message"),
     [
         (["--model=none.keras"], "--model none.keras: there is no such file"),
-        (["--model=resnet50"], "Did you mean 'resnet50_acol' or 'resnet50_adl'"),
+        (["--model=resnet50"], "Did you mean 'resnet50_layercam'?"),
         (["--threshold=high"], r"--threshold must be 'otsu' or a number in [0, 1]. Received: high"),
         (["--out=photos/0.png"], "--out photos/0.png is not a folder"),
         (["--method=layrcam"], "value should be one of <auto|fcam|cam|"),
@@ -126,6 +127,7 @@ def test_the_cat(tmp_path):
     assert process.stdout.startswith("cat.png: Egyptian cat ")
     assert process.stderr.splitlines() == [
         "Loading efficientnetlite_b0_cam ...",
+        "maps of fcam, threshold 0.481",
         "1 localised; results in fcam-output/results.jsonl",
     ]
     (record,) = lines(tmp_path / "fcam-output")
