@@ -13,7 +13,8 @@ from fcam_tf.metrics.scoremap import Floats
 class Accumulator(keras.metrics.Metric):
     """A metric whose state is a set of named float64 sums (counts are exact to 2**53).
 
-    They share one Keras variable, since updating one costs as much as scoring a small map.
+    They share one NumPy array: as Keras variables they would be float32 under JAX, and counts
+    beyond 2**24 pixels wrong.
 
     Args:
         name: name of the metric.
@@ -24,7 +25,11 @@ class Accumulator(keras.metrics.Metric):
         super().__init__(name=name, dtype="float64")
         self._shapes = shapes
         size = sum(int(np.prod(shape)) for shape in shapes.values())
-        self._sums = self.add_variable((size,), "zeros", dtype="float64", name="sums")
+        self._sums = np.zeros(size)
+
+    def reset_state(self) -> None:
+        """Forgets all images."""
+        self._sums[:] = 0
 
     def merge_state(self, metrics: Iterable[Self]) -> None:
         """Adds what other metrics of the same settings have counted, e.g. other workers'.
@@ -41,7 +46,7 @@ class Accumulator(keras.metrics.Metric):
                     f"into {type(self).__name__} {self.get_config()}"
                 )
         for other in metrics:
-            self._sums.assign_add(other.variables[0])
+            self._sums += other._sums  # noqa: SLF001 - of the same class
 
     def get_config(self) -> dict[str, Any]:
         """Arguments to rebuild the metric."""
@@ -49,10 +54,10 @@ class Accumulator(keras.metrics.Metric):
 
     def _add(self, **amounts: ArrayLike) -> None:
         parts = (np.ravel(amounts[name]) for name in self._shapes)
-        self._sums.assign_add(np.concatenate(list(parts)).astype(np.float64))
+        self._sums += np.concatenate(list(parts)).astype(np.float64)
 
     def _read(self) -> dict[str, Floats]:
-        sums, start, read = np.asarray(self._sums), 0, {}
+        sums, start, read = self._sums.copy(), 0, {}
         for name, shape in self._shapes.items():
             stop = start + int(np.prod(shape))
             read[name] = sums[start:stop].reshape(shape)

@@ -268,7 +268,7 @@ def class_rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -
     """
     if labels is None or logits is None:
         raise ValueError("labels and logits go together: give both or neither")
-    labels, logits = np.asarray(labels), np.asarray(logits)
+    labels, logits = np.asarray(labels, None if count else np.int64), np.asarray(logits)
     if labels.shape != (count,) or logits.ndim != 2 or len(logits) != count:
         raise ValueError(
             f"labels must be ({count},) and logits ({count}, classes), "

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -161,3 +163,36 @@ def test_resize_mask_takes_the_pixel_opencv_takes():
         np.testing.assert_array_equal(resize_mask(mask, (height, width)), want)
     with pytest.raises(ValueError, match="mask and size"):
         resize_mask(mask, (0, 4))
+
+
+JAX = """
+import keras, numpy as np
+from fcam_tf.metrics import PxAP
+metric = PxAP()
+histogram = np.zeros((2, 1001), np.int64)
+histogram[:, 0] = 2**24, 5
+metric.update_histograms([histogram])
+histogram[:, 0] = 3, 4
+metric.update_histograms([histogram])
+metric.merge_state([metric])
+print(keras.backend.backend(), metric.details()["background_pixels"])
+metric.reset_state()
+metric.update_histograms([histogram])
+print(metric.details()["background_pixels"])
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_counts_are_exact_on_every_backend(backend, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    found = subprocess.run(
+        [sys.executable, "-c", JAX], capture_output=True, text=True, check=True
+    ).stdout
+    assert found.split() == [backend, str(2 * (2**24 + 3)), "3"]
+
+
+def test_no_images_add_nothing():
+    metric = PxAP()
+    metric.update_state(np.zeros((0, 4, 4)), [])
+    with pytest.raises(RuntimeError, match="no pixels"):
+        metric.result()
