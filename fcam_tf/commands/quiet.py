@@ -5,26 +5,35 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
+import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 
 # Information (I0000), what announces it, the rest of its only two-line message, and the errors that
 # every machine without a GPU driver and every conversion to LiteRT gets. Other errors and warnings
 # pass.
-_NOISE = re.compile(
-    rb"I\d{4} |WARNING: All log messages before absl::InitializeLog|To enable the following instr"
-    rb"|E\d{4} .*failed call to cuInit: .*\(303\)"
-    rb"|E\d{4} .*NodeDef mentions attribute Truncate|W\d{4} .*tf_tfl_flatbuffer_helpers"
+_NOISE = (
+    r"I\d{4} |WARNING: All log messages before absl::InitializeLog|To enable the following instr"
+    r"|E\d{4} .*failed call to cuInit: .*\(303\)"
+    r"|E\d{4} .*NodeDef mentions attribute Truncate|W\d{4} .*tf_tfl_flatbuffer_helpers"
 )
+# A process of its own, which still passes on what ours says when it aborts or is killed.
+_FILTER = """
+import re, sys
+noise = re.compile(sys.argv[1].encode())
+for line in sys.stdin.buffer:
+    if not noise.match(line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.flush()
+"""
+_PATIENCE = 5  # seconds; who was started inside and still runs keeps the filter waiting
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Hold back what is written to stderr inside, and then let all but the noise through.
+    """Let what is written to stderr inside through, but for the noise.
 
     TensorFlow's C++ side writes past `sys.stderr`, and its first messages disregard
     ``TF_CPP_MIN_LOG_LEVEL``, so the file descriptor itself is turned aside. Who sets that variable
@@ -36,21 +45,24 @@ def quiet_tensorflow() -> Iterator[None]:
         return
     os.environ[_LEVEL] = level or "1"  # read once, and good for later information too
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        terminal = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            if level is None:
-                del os.environ[_LEVEL]
-            sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            held.seek(0)
-            for line in held:
-                if not _NOISE.match(line):
-                    os.write(2, line)
+    # In a session of its own: an interrupt from the keyboard must not end it first.
+    command = [sys.executable, "-I", "-S", "-c", _FILTER, _NOISE]
+    process = subprocess.Popen(  # noqa: S603 - our own text
+        command, stdin=subprocess.PIPE, start_new_session=True
+    )
+    terminal = os.dup(2)
+    os.dup2(process.stdin.fileno(), 2)
+    process.stdin.close()
+    try:
+        yield
+    finally:
+        if level is None:
+            del os.environ[_LEVEL]
+        sys.stderr.flush()
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +49,37 @@ def test_who_sets_the_level_to_0_sees_it_all(capfd, monkeypatch):
     with quiet_tensorflow():
         os.write(2, NOISE)
     assert capfd.readouterr().err.encode() == NOISE
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("os.abort()", -signal.SIGABRT),
+        ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+        ("raise RuntimeError('no luck')", 1),
+    ],
+)
+def test_last_words_are_heard(end, status):
+    code = (
+        "import os, signal\nfrom fcam_tf.commands.quiet import quiet_tensorflow\n"
+        f"with quiet_tensorflow():\n    os.write(2, {NOISE + b'F0000 check failed'!r})\n    {end}"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert found.returncode == status
+    text = found.stderr.decode()
+    assert text.startswith("F0000 check failed")
+    assert ("no luck" in text) == (status == 1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_who_goes_on_inside_does_not_hold_the_end_up(capfd, monkeypatch):
+    monkeypatch.setattr("fcam_tf.commands.quiet._PATIENCE", 0.1)
+    with quiet_tensorflow():
+        child = subprocess.Popen(
+            [sys.executable, "-c", "import os, sys; sys.stdin.read(); os.write(2, b'late')"],
+            stdin=subprocess.PIPE,
+        )
+    os.write(2, b"after ")
+    child.communicate()
+    while "late" not in (text := capfd.readouterr().err):
+        assert text in ("", "after ")
