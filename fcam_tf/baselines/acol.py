@@ -96,7 +96,8 @@ class ACoL(Baseline):
 
     def __post_init__(self) -> None:
         check_share(threshold=self.threshold)
-        check_positive(filters=self.filters + 1)
+        if self.filters:
+            check_positive(filters=self.filters)
 
     def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
         return AdversarialHead(

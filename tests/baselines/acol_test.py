@@ -110,3 +110,10 @@ def test_a_classifier_trains_both_branches_and_saves_them(tmp_path):
 def test_refuses(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ACoL(**options)
+
+
+@pytest.mark.parametrize("filters", [-5, -1])
+def test_the_message_prints_what_came(filters):
+    with pytest.raises(ValueError, match=f"`filters` must be above 0. Received: {filters}"):
+        ACoL(filters=filters)
+    assert ACoL(filters=0).filters == 0
