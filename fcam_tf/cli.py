@@ -16,6 +16,7 @@ from absl import app, flags, logging
 
 import fcam_tf
 from fcam_tf.commands import COMMANDS
+from fcam_tf.commands.model import import_files
 
 if TYPE_CHECKING:
     from fcam_tf.commands import Command
@@ -56,6 +57,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(call: _Call) -> int:
     try:
+        import_files(call.values)
         return COMMANDS[call.name].run(call.values, call.arguments)
     except app.UsageError as error:
         _fail(str(error), call.name)

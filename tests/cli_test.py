@@ -139,3 +139,10 @@ def test_no_tensorflow_for_help_and_wrong_usage(tmp_path, arguments):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
     )
+
+
+def test_is_a_module_to_run():
+    found = subprocess.run(
+        [sys.executable, "-m", "fcam_tf", "--version"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.startswith("fcam ")

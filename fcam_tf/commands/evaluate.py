@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import HELP, check_model, identify, load_model, named
+from fcam_tf.commands.model import HELP, check_model, define_import, identify, load_model, named
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
 from fcam_tf.names import BASELINES, METHODS
@@ -50,6 +50,7 @@ Examples:
 
 
 def _define(values: flags.FlagValues) -> None:
+    define_import(values)
     flags.DEFINE_string(
         "model",
         None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import check_model, load_model
+from fcam_tf.commands.model import check_model, define_import, load_model
 from fcam_tf.commands.quiet import quiet_converters, quiet_tensorflow
 from fcam_tf.commands.telling import console
 
@@ -32,6 +32,7 @@ _KINDS = {".tflite": "LiteRT model", ".onnx": "ONNX model"}
 
 
 def _define(values: flags.FlagValues) -> None:
+    define_import(values)
     flags.DEFINE_string(
         "threshold",
         None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags
 
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import HELP, check_model, identify, load_model
+from fcam_tf.commands.model import HELP, check_model, define_import, identify, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import console, failed, usage_errors
 from fcam_tf.names import BASELINES, METHODS
@@ -38,6 +38,7 @@ Examples:
 
 
 def _define(values: flags.FlagValues) -> None:
+    define_import(values)
     flags.DEFINE_string(
         "model",
         "efficientnetlite_b0_cam",

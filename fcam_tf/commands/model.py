@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import app
+from absl import app, flags
+
+from fcam_tf.commands.quiet import quiet_tensorflow
 
 from fcam_tf.identity import file_sha256, saved_file
 
@@ -18,6 +21,40 @@ HELP = "the name of a model (`fcam zoo list`) or pretrained classifier, a .keras
 CLASSIFIERS = {
     "efficientnetlite_b0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 }
+
+
+def define_import(values: flags.FlagValues) -> None:
+    """Define the flag that names the code of custom layers."""
+    flags.DEFINE_multi_string(
+        "import",
+        [],
+        "`FILE.py` to run first, with the layers that a .keras file holds; may be repeated",
+        flag_values=values,
+    )
+
+
+def import_files(values: flags.FlagValues) -> None:
+    """Run the files of ``--import``, and make Keras know their public classes and functions.
+
+    Raises:
+        absl.app.UsageError: one cannot be run.
+    """
+    for name in values["import"].value if "import" in values else ():
+        if not Path(name).is_file():
+            raise app.UsageError(f"--import {name}: there is no such file")
+        with quiet_tensorflow():
+            import keras  # noqa: PLC0415
+
+            module = Path(name).stem
+            try:
+                found = runpy.run_path(name, run_name=module)
+            except Exception as error:  # a user's code may raise anything
+                reason = f"{type(error).__name__}: {error}"
+                raise app.UsageError(f"--import {name} failed: {reason}") from error
+        known = keras.saving.get_custom_objects()
+        for key, value in found.items():
+            if callable(value) and getattr(value, "__module__", None) == module:
+                known[key] = value
 
 
 def check_model(name: str) -> None:

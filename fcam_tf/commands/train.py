@@ -13,7 +13,7 @@ from absl import app, flags
 from fcam_tf import __version__
 from fcam_tf.claim import FolderBusyError
 from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import check_model, identify, load_model
+from fcam_tf.commands.model import check_model, define_import, identify, load_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import console, failed, require, telling, usage_errors
 from fcam_tf.identity import file_sha256, split_sha256
@@ -124,6 +124,7 @@ def define_start(values: flags.FlagValues) -> None:
         "mirrored: share each batch among all GPUs",
         flag_values=values,
     )
+    define_import(values)
 
 
 def check_stage(values: flags.FlagValues, arguments: list[str]) -> str:

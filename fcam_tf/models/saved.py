@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from fcam_tf.identity import saved_file
 
+_KINDS = {
+    b"\x89HDF": "is an HDF5 file, whose name must end in .h5",
+    b"vers": "is the pointer to a file in Git LFS; fetch that by `git lfs pull`",
+}
+_DAMAGED = "is no zip archive, as those files are; it may be cut off"
 
-def load(path: str | Path) -> keras.Model:
+
+def load(
+    path: str | Path, *, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> keras.Model:
     """Load a model of ours, or any that Keras can load.
 
     ``keras.saving.load_model`` does the same once ``fcam_tf.models`` is imported: the classes of
@@ -18,13 +30,34 @@ def load(path: str | Path) -> keras.Model:
 
     Args:
         path: a ``.keras`` file, or the folder of a training run.
+        custom_objects: classes and functions of the model that Keras does not know, by name.
+        safe_mode: False also loads Lambda layers, which run code that is in the file.
 
     Raises:
         FileNotFoundError: there is no such file, or the run has not chosen a model yet.
-        ValueError: the file is no saved model.
+        ValueError: the file is no saved model, or holds what is not known or not safe.
     """
     file = saved_file(path)
+    if file.suffix == ".keras" and not zipfile.is_zipfile(file):
+        what = "is empty" if not file.stat().st_size else _KINDS.get(_head(file), _DAMAGED)
+        raise ValueError(f"{file} is no Keras model: it {what}.")
     with warnings.catch_warnings():
         # Said of every model that was saved before any fit: its optimizer has no state yet.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
-        return keras.saving.load_model(file)
+        try:
+            return keras.saving.load_model(file, custom_objects, safe_mode=safe_mode)
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{file} is no Keras model, or damaged: {error}.") from error
+        except TypeError as error:
+            found = re.search(r"Could not (?:locate|deserialize) \w+ '(\w+)'", str(error))
+            if not found:
+                raise
+            raise ValueError(
+                f"{file} holds {found[1]!r}, which Keras does not know. Give it as `custom_objects`"
+                " of fcam_tf.models.load, or its file to the command as --import my_layers.py."
+            ) from error
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(4)

@@ -181,3 +181,26 @@ def test_another_model_of_the_same_name_is_refused(tmp_path, capfd):
         ]
         == now
     )
+
+
+def test_custom_layers_come_from_a_file(tmp_path, capsys):
+    code = (
+        "import keras\n\nclass Halve(keras.layers.Layer):\n    def call(self, x):\n"
+        "        return x / 2\n"
+    )
+    (tmp_path / "my_layers.py").write_text(code)
+    make = (
+        "import sys, keras\nfrom my_layers import Halve\nx = images = keras.Input((32, 32, 3))\n"
+        "x = keras.layers.Conv2D(4, 3, strides=2)(Halve()(x))\n"
+        "x = keras.layers.GlobalAveragePooling2D()(x)\n"
+        "keras.Model(images, keras.layers.Dense(3)(x)).save('a.keras')"
+    )
+    subprocess.run([sys.executable, "-c", make], cwd=tmp_path, check=True, capture_output=True)
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "p.png")
+    rest = (tmp_path / "p.png", "--model", tmp_path / "a.keras", "--out", tmp_path / "out")
+    assert status(*rest) == 2
+    assert "--import my_layers.py" in capsys.readouterr().err
+    for name, message in (("no.py", "no such file"), ("p.png", "failed")):
+        assert status(*rest, "--import", tmp_path / name) == 2
+        assert message in capsys.readouterr().err
+    assert status(*rest, "--import", tmp_path / "my_layers.py") == 0

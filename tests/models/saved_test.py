@@ -1,6 +1,8 @@
 import subprocess
 import sys
+import zipfile
 
+import keras
 import numpy as np
 import pytest
 
@@ -38,3 +40,56 @@ def test_what_is_not_there(tmp_path):
     (tmp_path / "a.keras").write_text("no")
     with pytest.raises(ValueError, match=r"a\.keras"):
         models.load(tmp_path / "a.keras")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"PK\x03\x04 and no more", "cut off"),
+        (b"\x89HDF\r\n\x1a\n", r"HDF5 file.*\.h5"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+    ],
+)
+def test_junk_is_told_from_what_is_not_there(tmp_path, content, message):
+    (tmp_path / "a.keras").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.keras is no Keras model: it.*{message}"):
+        models.load(tmp_path / "a.keras")
+
+
+def test_a_zip_archive_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("letter.txt", "hello")
+    with pytest.raises(ValueError, match=r"a\.keras is no Keras model"):
+        models.load(tmp_path / "a.keras")
+
+
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def test_custom_layers(tmp_path):
+    x = keras.Input((2,))
+    keras.Model(x, Twice()(x)).save(tmp_path / "a.keras")
+    loaded = models.load(tmp_path / "a.keras", custom_objects={"Twice": Twice})
+    np.testing.assert_array_equal(loaded(np.ones((1, 2))), [[2, 2]])
+    code = "import sys, fcam_tf; fcam_tf.models.load(sys.argv[1])"
+    found = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.keras"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ValueError" in found.stderr
+    assert "'Twice', which Keras does not know" in found.stderr
+    assert "--import my_layers.py" in found.stderr
+
+
+def test_lambdas_are_loaded_by_who_trusts_them(tmp_path):
+    x = keras.Input((2,))
+    keras.Model(x, keras.layers.Lambda(lambda x: 3 * x)(x)).save(tmp_path / "a.keras")
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        models.load(tmp_path / "a.keras")
+    loaded = models.load(tmp_path / "a.keras", safe_mode=False)
+    np.testing.assert_array_equal(loaded(np.ones((1, 2))), [[3, 3]])
