@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import skimage.filters
@@ -50,18 +51,19 @@ class Localization:
         Args:
             heatmaps: (B, H, W) in [0, 1]; NaN counts as 0.
             probabilities: (B, classes).
-            labels: (B,) the classes whose evidence the maps show; None is the most probable one.
+            labels: the classes whose evidence the maps show, see `class_numbers`.
             threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
 
         Returns:
             The localisation of the batch.
 
         Raises:
-            ValueError: unknown ``threshold``.
+            ValueError: unknown ``threshold``, or a label that is no class.
         """
         heatmaps = np.clip(np.nan_to_num(np.asarray(heatmaps, np.float32)), 0, 1)
         probabilities = np.asarray(probabilities, np.float32)
-        labels = probabilities.argmax(-1) if labels is None else np.asarray(labels, np.int64)
+        labels = class_numbers(labels, len(heatmaps), probabilities.shape[-1])
+        labels = np.where(labels < 0, probabilities.argmax(-1), labels)
         levels = [threshold_level(heatmap, threshold) for heatmap in heatmaps]
         masks = [largest_component(_bytes(m) > t) for m, t in zip(heatmaps, levels, strict=True)]
         peaks = np.maximum(_bytes(heatmaps).max((1, 2)), 1)
@@ -69,8 +71,8 @@ class Localization:
             heatmaps=heatmaps,
             labels=labels,
             scores=np.take_along_axis(probabilities, labels[:, None], 1)[:, 0],
-            boxes=np.array([box_of(mask) for mask in masks], np.int64),
-            masks=np.stack(masks),
+            boxes=np.array([box_of(mask) for mask in masks], np.int64).reshape(-1, 4),
+            masks=np.array(masks, bool).reshape(heatmaps.shape),
             thresholds=(np.array(levels) / peaks).astype(np.float32),
             probabilities=probabilities,
         )
@@ -83,6 +85,41 @@ class Localization:
         return Localization(
             *(getattr(self, field.name)[index] for field in dataclasses.fields(self))
         )
+
+
+def class_numbers(labels: Any, batch: int, classes: int) -> np.ndarray:
+    """Return the class of each image; what ``labels`` means wherever classes are chosen.
+
+    Args:
+        labels: (B,) or (B, 1) integers, one for all images, or None for the predicted classes, as
+            which -1 counts too.
+        batch: B.
+        classes: how many there are.
+
+    Returns:
+        (B,) int64, in [-1, classes).
+
+    Raises:
+        ValueError: another shape, no integers, or no class.
+    """
+    values = np.asarray(-1 if labels is None else labels)
+    if values.ndim == 0:
+        values = np.full(batch, values)
+    if values.shape == (batch, 1):
+        values = values[:, 0]
+    if values.shape != (batch,) or (batch and not np.issubdtype(values.dtype, np.integer)):
+        raise ValueError(
+            f"`labels` must be {batch} class numbers, one for each image. Received: shape "
+            f"{values.shape}, {values.dtype}."
+        )
+    values = values.astype(np.int64)
+    wrong = values[(values < -1) | (values >= classes)]
+    if wrong.size:
+        raise ValueError(
+            f"`labels` must lie in [0, {classes}). Received: {wrong[0]}. None, and -1 for one "
+            "image, stand for the predicted class."
+        )
+    return values
 
 
 def check_threshold(threshold: str | float) -> str | float:

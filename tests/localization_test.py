@@ -165,3 +165,24 @@ def test_check_threshold(given_value, want):
 def test_wrong_threshold(wrong):
     with pytest.raises(ValueError, match=r"`threshold` must be 'otsu' or a number in \[0, 1\]"):
         check_threshold(wrong)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"), [(None, [1, 0]), (0, [0, 0]), ([-1, 1], [1, 1]), ([[0], [-1]], [0, 0])]
+)
+def test_labels(labels, expected):
+    maps = np.zeros((2, 2, 2))
+    found = Localization.from_heatmaps(maps, [[0.25, 0.75], [0.5, 0.5]], labels)
+    assert found.labels.tolist() == expected
+    assert found.scores.tolist() == [[0.25, 0.75][expected[0]], 0.5]
+
+
+@pytest.mark.parametrize("labels", [5000, [0, 2], -2, [0], [0.0, 1.0], [[0, 1]], ["a", "b"]])
+def test_labels_that_are_no_classes(labels):
+    with pytest.raises(ValueError, match="`labels` must"):
+        Localization.from_heatmaps(np.zeros((2, 2, 2)), np.full((2, 2), 0.5), labels)
+
+
+def test_no_images():
+    found = Localization.from_heatmaps(np.zeros((0, 4, 6)), np.zeros((0, 3)), [])
+    assert (len(found), found.masks.shape, found.boxes.shape) == (0, (0, 4, 6), (0, 4))

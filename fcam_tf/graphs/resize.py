@@ -1,4 +1,4 @@
-"""Bilinear scaling to a size that may only be known when the graph runs."""
+"""Scaling to a size that may only be known when the graph runs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ import keras
 from keras import ops
 
 
-def bilinear(images: Any, size: Any) -> Any:
-    """Scale images or maps: bilinear, half-pixel centres, no antialiasing.
+def resize(images: Any, size: Any, interpolation: str = "bilinear") -> Any:
+    """Scale images or maps: half-pixel centres, no antialiasing.
 
     Args:
-        images: (B, h, w, C) float.
+        images: (B, h, w, C).
         size: (height, width), integers or, under TensorFlow, integer tensors.
+        interpolation: "bilinear" or "nearest".
 
     Returns:
-        (B, height, width, C) float32.
+        (B, height, width, C), float32 if bilinear, else in the dtype of ``images``.
     """
-    if keras.backend.backend() != "tensorflow":
-        return ops.image.resize(images, size, interpolation="bilinear")
-    import tensorflow as tf  # noqa: PLC0415 - keras.ops takes sizes known beforehand only
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415 - keras.ops takes sizes known beforehand only
 
-    return tf.image.resize(images, size)
+        return tf.image.resize(images, size, interpolation)
+    resized = ops.image.resize(images, size, interpolation=interpolation)
+    return ops.cast(resized, "float32") if interpolation == "bilinear" else resized
+
+
+def bilinear(images: Any, size: Any) -> Any:
+    """Scale float images or maps (B, h, w, C) by `resize`, bilinear."""
+    return resize(images, size)
 
 
 def bilinear_aligned(images: Any, size: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from fcam_tf.graphs.ranges import expect_raw_pixels
+from fcam_tf.graphs.resize import resize
 from fcam_tf.losses import checks
 
 METHODS = ("lattice", "exact")
@@ -72,6 +74,7 @@ def crf_loss(
         )
     for name, value in (("sigma_rgb", sigma_rgb), ("sigma_xy", sigma_xy), ("scale", scale)):
         checks.positive(name, value)
+    expect_raw_pixels(images)
     probabilities = ops.cast(probabilities, "float32")
     if scale != 1.0:
         images, probabilities = _resize(images, probabilities, scale)
@@ -133,9 +136,13 @@ class CRFLoss(keras.losses.Loss):
 
 
 def _resize(images: Any, probabilities: Any, scale: float) -> tuple[Any, Any]:
-    size = tuple(max(1, int(side * scale)) for side in images.shape[1:3])
-    images = ops.image.resize(images, size, interpolation="nearest")
-    return images, ops.image.resize(probabilities, size, interpolation="bilinear")
+    sides = ops.shape(images)[1:3]
+    if all(isinstance(side, int) for side in sides):
+        size = [max(1, int(side * scale)) for side in sides]
+    else:
+        scaled = ops.cast(ops.stack(sides), "float64") * scale
+        size = ops.maximum(1, ops.cast(scaled, "int32"))
+    return resize(images, size, "nearest"), resize(probabilities, size)
 
 
 def _exact(

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fcam_tf import cams
+from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.models import FCAM, Classifier
@@ -71,14 +72,17 @@ class Localizer:
 
         Args:
             images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
-            labels: (B,) classes to localise; None is the predicted class of each image.
+            labels: (B,) classes to localise, or one for all; -1 and None are the predicted class.
 
         Returns:
             The localisation, in the frame of ``images``.
 
         Raises:
-            ValueError: the classifier's logits are not finite.
+            ValueError: no image, another shape, a label that is no class, or logits of the
+                classifier that are not finite.
         """
+        images = keras.ops.convert_to_tensor(images)
+        expect_raw_pixels(images)
         maps, logits = self._maps_and_logits(images, labels)
         maps = keras.ops.convert_to_tensor(maps)
         heatmaps = bilinear(maps[..., None], images.shape[1:3])[..., 0]

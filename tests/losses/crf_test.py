@@ -194,3 +194,20 @@ def test_trains_in_fit(images):
 def test_refuses_nonsense(images, maps, options, match):
     with pytest.raises(ValueError, match=match):
         losses.crf_loss(images, maps, **options)
+
+
+def test_sizes_that_are_known_when_it_runs(images, maps):
+    @tf.function(input_signature=[tf.TensorSpec([None] * 3 + [3]), tf.TensorSpec([None] * 3 + [2])])
+    def loss(images, maps):
+        return losses.crf_loss(images, maps, scale=0.5, normalize=True)
+
+    images = tf.cast(images, tf.float32)
+    expected = losses.crf_loss(images, maps, scale=0.5, normalize=True)
+    np.testing.assert_allclose(loss(images, maps), expected, rtol=1e-5)
+    assert loss(images[:, :31, :17], maps[:, :31, :17]).shape == (3,)
+
+
+@pytest.mark.parametrize("method", ["lattice", "exact"])
+def test_no_images(method):
+    images, maps = np.zeros((0, 4, 4, 3), "float32"), np.zeros((0, 4, 4, 2), "float32")
+    assert losses.crf_loss(images, maps, method=method).shape == (0,)

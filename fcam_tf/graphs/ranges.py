@@ -1,0 +1,53 @@
+"""Images in [0, 1] where raw pixels in [0, 255] are meant: they run, and all of them look black."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def expect_raw_pixels(images: Any) -> None:
+    """Warn, once in a process, of a batch of floats that looks like [0, 1].
+
+    That is a batch without a value above 1 in which not all values are whole numbers, as they are
+    in black photos. Works in compiled steps too, but not under XLA, where nothing is said.
+
+    Args:
+        images: of any shape; what is no floating-point tensor passes.
+    """
+    dtype = getattr(images, "dtype", None)
+    if dtype is None or "float" not in keras.backend.standardize_dtype(dtype) or 0 in images.shape:
+        return
+    unit = ops.logical_and(ops.max(images) <= 1, ops.any(images != ops.floor(images)))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415 - other backends run without it
+        from tensorflow.python.ops import control_flow_util  # noqa: PLC0415 - see ops/bilateral.py
+
+        if tf.executing_eagerly():
+            _judge(unit)
+        elif not control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+            tf.py_function(_judge, [unit], [])
+    elif keras.backend.backend() == "jax":
+        import jax  # noqa: PLC0415
+
+        jax.debug.callback(_judge, unit)
+    else:
+        _judge(unit)
+
+
+def _judge(unit: Any) -> None:
+    if bool(unit):
+        _warn()
+
+
+@functools.cache
+def _warn() -> None:
+    warnings.warn(
+        "`images` lie in [0, 1], where raw pixels in [0, 255] are expected: all look black. "
+        "Multiply them by 255, and leave out any scaling of your own.",
+        stacklevel=2,
+    )
