@@ -43,7 +43,7 @@ class AttentionDropout(KeepsDraws, keras.layers.Layer):
         attention = ops.mean(features, axis=-1, keepdims=True)
         peak = ops.max(attention, axis=(1, 2), keepdims=True)
         kept = ops.cast(attention < self.threshold * peak, features.dtype)
-        drop = keras.random.uniform((), seed=self.seed_generator) < self.drop_rate
+        drop = keras.random.uniform((), dtype="float32", seed=self.seed_generator) < self.drop_rate
         return features * ops.where(drop, kept, ops.sigmoid(attention))
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -96,7 +96,10 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         telling, background = share > self.options["high"], share < self.options["low"]
         self.add_loss(self.options["weight"] * self._triplet(features, share, telling, background))
         erased = ops.cast(~(telling | background), "float32")
-        drop = keras.random.uniform((), seed=self.seed_generator) < self.options["drop_rate"]
+        drop = (
+            keras.random.uniform((), dtype="float32", seed=self.seed_generator)
+            < self.options["drop_rate"]
+        )
         chosen = ops.where(drop, erased, attention)
         return [features * ops.cast(chosen[..., None], features.dtype), attention]
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import contextlib
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 from keras import ops
 
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.split import Evidence, SplitClassifier
 from fcam_tf.graphs.resize import bilinear
+from fcam_tf.localization import class_numbers
 
 
 def normalize(maps: Any) -> Any:
@@ -95,62 +95,65 @@ class CAM(abc.ABC):
 
         Args:
             images: (B, H, W, channels) in the range that the model takes; uint8 or float.
-            labels: (B,) int, the classes to explain; one int for all; None for the predicted ones.
+            labels: (B,) int, the classes to explain, -1 for the predicted one; one int for all;
+                None for the predicted ones.
 
         Returns:
             (B, h, w) float32 in [0, 1] at the resolution of the tapped map.
 
         Raises:
-            ValueError: wrong rank or number of channels, or a label that is no class.
+            ValueError: no image, wrong rank or number of channels, or a label that is no class.
         """
         return self.maps_and_logits(images, labels)[0]
 
     def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
         """Compute the maps as a call does, and the logits (B, classes) of the same forward pass."""
-        images = self._check_images(images)
-        return self._compiled(images, self._check_labels(labels, len(images)))
+        images = self.check_images(images)
+        return self._compiled(images, self.check_labels(labels, images))
 
     def full_size(self, images: Any, labels: Any = None) -> Any:
         """Compute the maps and scale them to the images, (B, H, W): bilinear, half-pixel."""
-        images = self._check_images(images)
+        images = self.check_images(images)
         maps = self(images, labels)[..., None]
-        return bilinear(maps, images.shape[1:3])[..., 0]
+        return bilinear(maps, ops.shape(images)[1:3])[..., 0]
 
     def _normalized(self, images: Any, labels: Any) -> tuple[Any, Any]:
         maps, logits = self.raw_maps(images, labels)
         return normalize(maps), logits
 
-    def _check_images(self, images: Any) -> Any:
+    def check_images(self, images: Any) -> Any:
+        """Return a batch of images in the dtype that the model takes.
+
+        Raises:
+            ValueError: wrong rank or number of channels, or no image.
+        """
         expected = tuple(self.split.inputs[0].shape)
         images = ops.convert_to_tensor(images)
         fits = len(images.shape) == 4 and all(
-            want in (None, have) for want, have in zip(expected, images.shape, strict=True)
+            None in (want, have) or want == have
+            for want, have in zip(expected, images.shape, strict=True)
         )
         if not fits:
             raise ValueError(
                 f"`images` must have the shape (batch, *{expected[1:]}). Received: shape "
                 f"{tuple(images.shape)}. One image goes in as images[None]."
             )
+        if 0 in images.shape:
+            raise ValueError(f"`images` holds no pixel. Received: shape {tuple(images.shape)}.")
         return ops.cast(images, self.split.inputs[0].dtype)
 
-    def _check_labels(self, labels: Any, batch: int) -> Any:
-        if labels is None:
-            return ops.full((batch,), -1, dtype="int32")
-        if isinstance(labels, (int, np.integer, Sequence, np.ndarray)) or hasattr(labels, "numpy"):
-            values = np.asarray(labels)
-            if values.ndim == 0:
-                values = np.full(batch, values)
-            if values.shape != (batch,) or not np.issubdtype(values.dtype, np.integer):
-                raise ValueError(
-                    f"`labels` must be {batch} class numbers, one for each image. Received: shape "
-                    f"{values.shape}, {values.dtype}."
-                )
-            wrong = values[(values < 0) | (values >= self.split.num_classes)]
-            if wrong.size:
-                raise ValueError(
-                    f"`labels` must lie in [0, {self.split.num_classes}). Received: {wrong[0]}."
-                )
-            labels = values
+    def check_labels(self, labels: Any, images: Any) -> Any:
+        """Return the classes of a batch of images, (B,) int32, -1 for the predicted one.
+
+        Raises:
+            ValueError: see `fcam_tf.localization.class_numbers`. Labels that a graph computes are
+                not checked.
+        """
+        batch = ops.shape(images)[0]
+        if labels is None and not isinstance(batch, int):
+            return -ops.ones_like(images[:, 0, 0, 0], dtype="int32")
+        with contextlib.suppress(NotImplementedError, TypeError):  # a tensor of a graph
+            labels = class_numbers(labels, batch, self.split.num_classes)
         return ops.cast(ops.convert_to_tensor(labels), "int32")
 
 

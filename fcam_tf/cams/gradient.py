@@ -135,7 +135,8 @@ class SmoothGradCAMPlusPlus(CAM):
         # Under a linear head all copies have the same gradient, so only the last one is run.
         runs = self.samples if self.split.kernel is None else 1
         for _ in range(runs):
-            noise = keras.random.normal(ops.shape(images), seed=self.draws)
+            noise = keras.random.normal(ops.shape(images), dtype="float32", seed=self.draws)
+            noise = ops.cast(noise, images.dtype)
             noisy = self.split(images + self.noise_level * span * noise, clean.labels)
             squares += ops.square(noisy.gradients[0]) / runs
             cubes += noisy.gradients[0] ** 3 / runs

@@ -71,7 +71,7 @@ class ScoreCAM(CAM):
         scores = []
         starts = range(0, batch * count, self.batch_size)
         for start in track(starts, f"{self.name}: channels", disable=not self.progress):
-            pairs = ops.arange(start, min(start + self.batch_size, batch * count))
+            pairs = ops.arange(start, min(start + self.batch_size, batch * count), dtype="int32")
             chosen = pairs // count
             part = (
                 ops.take(scaled, chosen, 0),
@@ -133,7 +133,10 @@ class SmoothedScoreCAM(ScoreCAM):
 
     def filters(self, shape: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:
         for _ in range(self.samples):
-            yield 1.0, self.std * keras.random.normal((1, *shape[1:]), seed=self.draws)
+            yield (
+                1.0,
+                self.std * keras.random.normal((1, *shape[1:]), dtype="float32", seed=self.draws),
+            )
 
 
 class IntegratedScoreCAM(ScoreCAM):

@@ -179,7 +179,8 @@ class SplitClassifier:
         if self._dense is None:
             return before
         logits = ops.matmul(before, ops.cast(self._dense.kernel, "float32"))
-        return logits if self._dense.bias is None else logits + self._dense.bias
+        bias = self._dense.bias
+        return logits if bias is None else logits + ops.cast(bias, "float32")
 
     @staticmethod
     def _choose(labels: Any, logits: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from absl import app, flags
 
 from fcam_tf.commands.quiet import quiet_tensorflow
-
 from fcam_tf.identity import file_sha256, saved_file
 
 if TYPE_CHECKING:

@@ -79,7 +79,7 @@ def sample_seeds(
 
     regions = levels > ops.cast(_otsu(counts), "float32")
     regions = _erode(ops.reshape(regions, shape), erosion, erosion_iterations)
-    noise = keras.random.uniform((3, batch, pixels), seed=seed)
+    noise = keras.random.uniform((3, batch, pixels), dtype="float32", seed=seed)
     objects = _draw(ops.reshape(regions, (batch, pixels)), noise[0], positives)
 
     pool = (
@@ -90,11 +90,11 @@ def sample_seeds(
     below, ties = _lowest(scaled, levels, counts, pool)
     # Which of the ties belong to the pool need not be decided: it is enough to know how many of
     # the draws fall on them. Places 0, 1, .. of the pool are those below the limit.
-    places, valid = _draw(ops.arange(pixels)[None] < pool, noise[1], negatives)
+    places, valid = _draw(ops.arange(pixels, dtype="int32")[None] < pool, noise[1], negatives)
     from_ties = _count(ops.logical_and(valid, places >= _count(below)))
     parts = [(below, _count(valid) - from_ties), (ties, from_ties)]
     drawn = [_draw(masks, noise[2], negatives)[0] for masks, _ in parts]
-    order = ops.arange(negatives)[None]
+    order = ops.arange(negatives, dtype="int32")[None]
     background = (
         ops.concatenate(drawn, axis=1),
         ops.concatenate([order < number for _, number in parts], axis=1),
@@ -173,7 +173,7 @@ def _lowest(scaled: Any, levels: Any, counts: Any, pool: Any) -> tuple[Any, Any]
     for size in (_LEVELS, _SUBLEVELS):
         reached = ops.cumsum(counts, axis=1)
         limit = ops.sum(ops.cast(reached < left, "int32"), axis=1, keepdims=True)
-        under = ops.where(ops.arange(size)[None] < limit, counts, 0)
+        under = ops.where(ops.arange(size, dtype="int32")[None] < limit, counts, 0)
         left = left - _count(under)
         limit = ops.cast(limit, "float32")
         below = ops.logical_or(below, ops.logical_and(ties, levels < limit))

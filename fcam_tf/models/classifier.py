@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from fcam_tf import baselines
+from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.models import backbones
 from fcam_tf.models.weights import ATTENTION, HEAD
@@ -173,16 +174,17 @@ class Classifier(keras.Model):
 
         Labels are (B,) int, or CutMix's ``{"label", "other", "share"}``.
         """
+        expect_raw_pixels(x)
         logits = _logits(y_pred)
         if sample_weight is not None:
             sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         if isinstance(y, Mapping):
-            weight = 1.0 if sample_weight is None else sample_weight
-            parts = ((y["label"], y["share"]), (y["other"], 1.0 - y["share"]))
-            return sum(
-                super(Classifier, self).compute_loss(x, label, logits, weight * share, training)
-                for label, share in parts
-            )
+            # One batch of twice the size: what layers add to the loss is then added once.
+            shares = ops.concatenate([y["share"], 1.0 - y["share"]]) * 2.0
+            if sample_weight is not None:
+                shares = shares * ops.tile(sample_weight, 2)
+            labels = ops.concatenate([y["label"], y["other"]])
+            return super().compute_loss(x, labels, ops.tile(logits, (2, 1)), shares, training)
         total = super().compute_loss(x, y, logits, sample_weight, training)
         if isinstance(y_pred, Mapping):
             labels = ops.cast(ops.reshape(y, (-1,)), "int32")

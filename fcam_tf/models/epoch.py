@@ -9,7 +9,7 @@ from keras import ops
 
 
 class Epoch(keras.metrics.Metric):
-    """The number of the epoch in training: what schedules set, the loss reads, and logs show.
+    """The number of the epoch in training: what `fit` sets and the loss reads.
 
     A metric, because its variable is no weight of the model and yet part of a compiled step.
     """

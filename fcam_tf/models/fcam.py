@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from keras import ops
 from fcam_tf import cams
 from fcam_tf.cams import autodiff
 from fcam_tf.graphs import graph
+from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.localization import OTSU, Localization, check_threshold
@@ -22,10 +24,11 @@ from fcam_tf.models.classifier import Classifier, layers_of
 from fcam_tf.models.decoder import PREFIX, MatchSize, check_names, decoder
 from fcam_tf.models.epoch import Epoch
 from fcam_tf.models.levels import skips_of
-from fcam_tf.models.targets import cross_entropy, labels_of, planes
+from fcam_tf.models.targets import checked, cross_entropy, labels_of, planes
 
 L = keras.layers
 _OUTPUTS = ("logits", "fcam")
+_ADDED = "regularization"  # what layers add to the loss, in the logs
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -41,6 +44,9 @@ class FCAM(keras.Model):
     own crop and flip. Labels are (B,) or (B, 1) class numbers. Without stored maps the CAM of the
     very features that the decoder reads is used: nothing runs twice. A label below 0 stands for
     the predicted class, and such an image adds nothing to the classification term.
+
+    What layers add to the loss (regularisers, activity regularisers, ``add_loss``) is added as
+    Keras does it: that of weights only while they train, unweighted, and logged by itself.
 
     Use `from_classifier`; the constructor takes over the layers of the classifier that it is given.
 
@@ -103,7 +109,7 @@ class FCAM(keras.Model):
             kernel = 3 if decoder_filters else 1
             maps = L.Conv2D(2, kernel, padding="same", dtype="float32", name=f"{PREFIX}_head")(x)
             maps = MatchSize(dtype="float32", name="fcam")([maps, images])
-        outputs = {"logits": logits, "fcam": maps}
+        outputs = {"logits": _float32(logits), "fcam": maps}
         super().__init__(images, outputs, name=name or f"{classifier.name}_fcam")
         # A layer that only training needs is no output for users. Models are kept in functions, as
         # Keras would take one that is an attribute for a layer of this one.
@@ -135,7 +141,10 @@ class FCAM(keras.Model):
         # Of a method that adds noise, so that a compiled step draws it anew under every backend.
         self.noise = getattr(cam, "draws", None)
         self.epoch = Epoch(name="epoch_now")
-        self._terms = {name: keras.metrics.Mean(name=f"{name}_loss") for name in TERMS}
+        self._terms = {
+            name: keras.metrics.Mean(name=f"{name}_loss", dtype="float32")
+            for name in (*TERMS, _ADDED)
+        }
         if frozen is None:
             self.freeze()
         else:
@@ -207,6 +216,27 @@ class FCAM(keras.Model):
             return self._call_extended(inputs)
         return super().call(inputs, training=training, mask=mask)
 
+    _layers_add = False  # whether their own losses are in the logs
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Train, as ``fit`` of every Keras model does.
+
+        The epochs of the loss's windows and barrier are those that ``fit`` counts and shows: from
+        ``initial_epoch`` + 1 on, so a further ``fit`` begins with 1 unless that is given.
+        ``evaluate`` and ``train_on_batch`` count none: they go by the epoch of the last ``fit``, 1
+        at first, or what ``model.epoch.update_state(3)`` sets.
+        """
+        call = inspect.signature(super().fit).bind(*args, **kwargs)
+        count = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, _: self.epoch.update_state(epoch + 1)
+        )
+        given = call.arguments.get("callbacks")
+        if isinstance(given, keras.callbacks.CallbackList):
+            given.callbacks.insert(0, count)
+        else:
+            call.arguments["callbacks"] = [count, *keras.tree.flatten(given or [])]
+        return super().fit(*call.args, **call.kwargs)
+
     def compute_loss(
         self,
         x: Any = None,
@@ -221,8 +251,12 @@ class FCAM(keras.Model):
                 "`loss` must be an fcam_tf.losses.FCAMLoss. The model was compiled with: "
                 f"{self.loss!r}."
             )
+        expect_raw_pixels(x)
+        # Before the teacher's maps are made, which may run layers once more.
+        added = [ops.sum(ops.cast(loss, "float32")) for loss in self.losses]
+        self._layers_add = bool(added)
         targets = y if isinstance(y, Mapping) else {"label": y}
-        labels = labels_of(targets)
+        labels = checked(labels_of(targets), self.num_classes)
         needs_cams = self.loss.weights["seeds"] > 0
         coarse = self._coarse_maps(x, labels, targets.get("cam"), y_pred) if needs_cams else None
         masks = targets.get("mask")
@@ -239,7 +273,9 @@ class FCAM(keras.Model):
             terms["classification"] = self.loss.weight(
                 "classification", self.epoch.value
             ) * cross_entropy(labels, y_pred["logits"])
-        total = 0.0
+        total = sum(added, 0.0)
+        if added:
+            self._terms[_ADDED].update_state(total, sample_weight=ops.shape(labels)[0])
         for name, values in terms.items():
             if sample_weight is not None:
                 values = values * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))  # noqa: PLW2901
@@ -254,7 +290,9 @@ class FCAM(keras.Model):
         used = {name for name, weight in self.loss.weights.items() if weight}
         if not self._classifier_trains():
             used.discard("classification")
-        hidden = {self.epoch.name, *(self._terms[name].name for name in set(TERMS) - used)}
+        if self._layers_add:
+            used.add(_ADDED)
+        hidden = {self.epoch.name, *(self._terms[name].name for name in set(self._terms) - used)}
         return {k: v for k, v in super().get_metrics_result().items() if k not in hidden}
 
     def localize(
@@ -264,8 +302,8 @@ class FCAM(keras.Model):
 
         Args:
             images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
-            labels: (B,) classes to report the scores of; None is the predicted class of each
-                image. The map shows the object whatever its class.
+            labels: (B,) classes to report the scores of, or one for all; -1 and None are the
+                predicted class. The map shows the object whatever its class.
             threshold: "otsu", or a number in [0, 1] relative to each map's maximum; None for the
                 model's own.
 
@@ -273,7 +311,8 @@ class FCAM(keras.Model):
             The localisation, in the frame of ``images``; heat maps are probabilities.
 
         Raises:
-            ValueError: wrong shape, unknown ``threshold``, or outputs that are not finite.
+            ValueError: no image, wrong shape, a label that is no class, unknown ``threshold``, or
+                outputs that are not finite.
         """
         threshold = self.threshold if threshold is None else threshold
         heatmaps, logits = self.maps_and_logits(images)
@@ -282,17 +321,14 @@ class FCAM(keras.Model):
             raise ValueError("The model's outputs are not finite: its weights are damaged.")
         return Localization.from_heatmaps(heatmaps, probabilities, labels, threshold)
 
-    def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002
+    def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the object's probability (B, H, W) in [0, 1] and the logits (B, classes).
 
         The signature is that of a CAM method; labels do not matter, as one map shows any object.
         """
-        images = ops.convert_to_numpy(images)
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(
-                "`images` must have the shape (batch, height, width, 3). Received: shape "
-                f"{images.shape}. One image goes in as images[None]."
-            )
+        expect_raw_pixels(images)
+        images = self._cam.check_images(images)
+        self._cam.check_labels(labels, images)
         strategy = getattr(self, "distribute_strategy", None)  # under TensorFlow alone
         if strategy and strategy.num_replicas_in_sync > 1:
             # There `predict_on_batch` gives the whole batch once per replica.
@@ -380,6 +416,10 @@ class FCAM(keras.Model):
             maps = cams.normalize(self._cam.raw_maps(images, labels)[0])
         size = ops.shape(images)[1:3]
         return ops.stop_gradient(bilinear(maps[..., None], size)[..., 0])
+
+
+def _float32(x: Any) -> Any:
+    return x if keras.backend.standardize_dtype(x.dtype) == "float32" else ops.cast(x, "float32")
 
 
 def _copy(classifier: keras.Model) -> keras.Model:

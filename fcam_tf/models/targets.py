@@ -27,6 +27,18 @@ def labels_of(targets: Mapping[str, Any]) -> Any:
     return ops.reshape(labels, (-1,))
 
 
+def checked(labels: Any, num_classes: int) -> Any:
+    """Return labels that a step of TensorFlow refuses where they are no classes."""
+    if keras.backend.backend() != "tensorflow":
+        return labels
+    import tensorflow as tf  # noqa: PLC0415 - other backends run without it
+
+    message = f"`y` must hold classes in [0, {num_classes}), or -1 for the predicted one"
+    fits = tf.debugging.Assert(tf.reduce_all(labels < num_classes), [message, labels])
+    with tf.control_dependencies([fits]):
+        return tf.identity(labels)
+
+
 def planes(name: str, values: Any) -> Any:
     """Return maps that come as (B, h, w) or (B, h, w, 1) as (B, h, w)."""
     shape = tuple(values.shape)

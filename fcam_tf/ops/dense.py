@@ -36,7 +36,7 @@ def dense_bilateral_filter(
             f"{tuple(images.shape)}."
         )
     pixels = height * width
-    y, x = ops.meshgrid(ops.arange(height), ops.arange(width), indexing="ij")
+    y, x = ops.meshgrid(*(ops.arange(n, dtype="int32") for n in (height, width)), indexing="ij")
     position = ops.cast(ops.stack([x, y], axis=-1), "float32") / sigma_xy
     position = ops.broadcast_to(position[None], (*ops.shape(images)[:3], 2))
     features = ops.concatenate([position, ops.cast(images, "float32") / sigma_rgb], axis=-1)
@@ -56,7 +56,7 @@ def dense_bilateral_filter(
         )
         return ops.matmul(ops.exp(-0.5 * squares), flat)
 
-    filtered = ops.map(block, rows * ops.arange(blocks))  # (blocks, B, rows, C)
+    filtered = ops.map(block, rows * ops.arange(blocks, dtype="int32"))  # (blocks, B, rows, C)
     filtered = ops.reshape(
         ops.transpose(filtered, (1, 0, 2, 3)), (-1, blocks * rows, flat.shape[-1])
     )

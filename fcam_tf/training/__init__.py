@@ -11,7 +11,7 @@ from fcam_tf.training.run import recall_run as recall_run
 __getattr__ = lazily(
     __name__,
     {
-        "callbacks": ["KeepBest", "Schedule", "StopOnNaN", "TrainingDivergedError"],
+        "callbacks": ["KeepBest", "StopOnNaN", "TrainingDivergedError"],
         "recipe": (
             *("CLASSIFIER_PRESETS", "FCAM_PRESETS", "ClassifierRecipe", "FCAMRecipe"),
             *("Recipe", "get"),

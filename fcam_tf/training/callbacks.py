@@ -1,4 +1,4 @@
-"""What happens between the steps: schedules, validation, keeping the best, stopping on NaN."""
+"""What happens between the steps: validation, keeping the best, stopping on NaN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcam_tf.training.recipe import Recipe
 from fcam_tf.training.run import VALIDATION_PREFIX, RunFolder
 
 
@@ -16,27 +15,6 @@ class TrainingDivergedError(ArithmeticError):
     """A loss is no number any more."""
 
     ADVICE = "A lower learning rate or clip_norm may help."
-
-
-class Schedule(keras.callbacks.Callback):
-    """Set the learning rate, and tell F-CAM's objective which epoch it is.
-
-    Without a recipe only the latter: what ``model.fit`` of an F-CAM needs for losses that start or
-    end at some epoch, and for the growth of the size constraint's barrier.
-
-    Args:
-        recipe: gives the learning rate of each epoch.
-    """
-
-    def __init__(self, recipe: Recipe | None = None) -> None:
-        super().__init__()
-        self.recipe = recipe
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        if self.recipe is not None:
-            self.model.optimizer.learning_rate = self.recipe.learning_rate_at(epoch + 1)
-        if hasattr(self.model, "epoch"):
-            self.model.epoch.update_state(epoch + 1)
 
 
 class KeepBest(keras.callbacks.Callback):

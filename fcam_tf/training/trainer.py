@@ -21,7 +21,7 @@ from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD
-from fcam_tf.training.callbacks import KeepBest, Schedule, StopOnNaN, TrainingDivergedError
+from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError
 from fcam_tf.training.cam_store import stored_cams
 from fcam_tf.training.checks import check_batches, check_labels, check_maps, check_precision
 from fcam_tf.training.convergence import draw_convergence
@@ -280,6 +280,10 @@ def _fit(
         seed=recipe.seed,
         first_epoch=run.state.epoch,
     )
+
+    def set_rate(epoch: int, _: Any) -> None:
+        model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
+
     try:
         model.fit(
             dataset,
@@ -287,7 +291,7 @@ def _fit(
             epochs=recipe.epochs,
             steps_per_epoch=-(-len(train) // recipe.batch_size),
             callbacks=[
-                Schedule(recipe),
+                keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
                 StopOnNaN(),
                 KeepBest(run, validate, recipe.select),
                 *tensorboard(maps_and_logits, validation, run.folder, recipe.crop, known),

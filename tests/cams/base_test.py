@@ -1,3 +1,4 @@
+import functools
 import gc
 
 import keras
@@ -10,6 +11,9 @@ from hypothesis.extra import numpy as hnp
 
 from fcam_tf import cams
 from fcam_tf.cams.base import normalize, weighted_sum
+from fcam_tf.losses import FCAMLoss
+from fcam_tf.models import FCAM
+from tests.models.tiny import photos, tiny_classifier
 
 X = np.random.default_rng(0).uniform(-1, 1, (2, 6, 8, 3)).astype("float32")
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
@@ -144,7 +148,7 @@ class TestMethodsWithoutNoise:
     ("labels", "message"),
     [
         (3, r"`labels` must lie in \[0, 3\). Received: 3"),
-        (-1, r"must lie in \[0, 3\). Received: -1"),
+        (-2, r"must lie in \[0, 3\). Received: -2.*predicted"),
         ([0, 7], "Received: 7"),
         ([0], r"2 class numbers, one for each image. Received: shape \(1,\)"),
         ([[0, 1]], r"Received: shape \(1, 2\)"),
@@ -254,3 +258,61 @@ def test_any_size(tiny, methods, height, width, count, label):
     maps = methods["gradcam"](tiny.images(count, height, width), label).numpy()
     assert maps.shape == (count, height, width)
     assert np.isfinite(maps).all()
+
+
+@pytest.mark.parametrize("name", ["gradcam", "scorecam"])
+def test_minus_one_is_the_predicted_class(methods, name):
+    maps, logits = methods[name].maps_and_logits(X)
+    np.testing.assert_array_equal(methods[name](X, -1), maps)
+    one = int(np.argmin(logits[1]))
+    mixed = methods[name](X, [[-1], [one]])
+    np.testing.assert_array_equal(mixed[0], maps[0])
+    np.testing.assert_array_equal(mixed[1], methods[name](X, one)[1])
+
+
+@pytest.mark.parametrize("name", cams.METHODS)
+def test_no_images(methods, name):
+    with pytest.raises(ValueError, match=r"`images` holds no pixel.*\(0, 6, 8, 3\)"):
+        methods[name](X[:0])
+
+
+def test_runs_in_a_graph_of_any_batch_and_size(model):
+    cam = cams.get("layercam", model)
+    call = tf.function(cam.full_size, input_signature=[tf.TensorSpec([None, None, None, 3])])
+    np.testing.assert_allclose(call(X), cam.full_size(X), atol=1e-6)
+
+
+@functools.cache
+def under(floatx):
+    """Return maps by method under a ``floatx`` of Keras, and the loss of an F-CAM."""
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(floatx)
+    try:
+        model, draw, found = tiny_classifier(size=32, pooling=False), np.random.default_rng(0), {}
+        for w in model.weights:
+            positive = "variance" in w.path
+            w.assign(draw.uniform(0.5, 1, w.shape) if positive else draw.normal(0, 0.3, w.shape))
+        for name in ("layercam", "smoothgradcampp", "scorecam"):
+            cam = cams.get(name, model, **({"seed": 0} if name == "smoothgradcampp" else {}))
+            found[name] = cam(photos(2), [0, 1])
+            assert found[name].dtype == "float32"
+        fcam = FCAM.from_classifier(model, method="smoothgradcampp", decoder_filters=())
+        fcam.unfreeze()
+        fcam.compile("sgd", FCAMLoss(erosion=3), run_eagerly=True)
+        logs = fcam.fit(photos(2), np.array([0, 1]), verbose=0).history
+        assert fcam.localize(photos(2)).heatmaps.dtype == "float32"
+        return found, float(logs["loss"][0])
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize(
+    ("floatx", "close"), [("float64", 1e-5), ("float16", 0.005), ("bfloat16", 0.05)]
+)
+def test_every_floatx_gives_the_maps_of_float32(floatx, close):
+    (expected, _), (found, loss) = under("float32"), under(floatx)
+    assert np.isfinite(loss)
+    for name, maps in found.items():
+        assert np.ptp(maps) > 0.5
+        assert np.abs(maps - expected[name]).mean() < close, name

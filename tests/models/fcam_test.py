@@ -304,6 +304,97 @@ def test_weights_files_fit_a_model_from_config(model, tmp_path):
     np.testing.assert_array_equal(model(IMAGES)["fcam"], other(IMAGES)["fcam"])
 
 
+def test_fit_counts_its_epochs(model):
+    compiled(model, crf=0, windows={"size": (2, 2)})
+    data, seen = {"x": IMAGES, "y": LABELS, "batch_size": 2, "verbose": 0}, []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: seen.append(int(model.epoch.result()))
+    )
+
+    def on(**given):
+        return [value != 0 for value in model.fit(**data, **given).history["size_loss"]]
+
+    assert on(epochs=3) == [False, True, False]
+    assert on(initial_epoch=1, epochs=2) == [True]
+    assert model.evaluate(**data, return_dict=True)["size_loss"] != 0  # of the last epoch
+    assert on(epochs=2, callbacks=look, validation_data=(IMAGES, LABELS)) == [False, True]
+    assert seen == [1, 2]
+    assert model.train_on_batch(IMAGES, LABELS, return_dict=True)["size_loss"] != 0
+    listed = keras.callbacks.CallbackList([look], model=model)
+    model.fit(**data, callbacks=listed)
+    assert seen == [1, 2, 1]
+
+
+def regular(activity=0.0):
+    """A classifier whose layers add to the loss, at weights of which the sum is known."""
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1.0)(images)
+    for i in range(2):
+        x = keras.layers.Conv2D(
+            4,
+            3,
+            2,
+            padding="same",
+            kernel_initializer=keras.initializers.Constant(0.5),
+            kernel_regularizer=keras.regularizers.L2(0.1),
+            activity_regularizer=keras.regularizers.L2(activity) if activity else None,
+            name=f"conv{i}",
+        )(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, keras.layers.Dense(3)(x))
+
+
+def test_regularisers_of_layers_that_train_count():
+    model = FCAM.from_classifier(regular(), decoder_filters=())
+    compiled(model, seeds=0, crf=0, size=0, entropy=1.0, classification=0)
+    frozen = model.test_on_batch(IMAGES, LABELS, return_dict=True)
+    assert set(frozen) == {"loss", "entropy_loss"}
+    assert frozen["loss"] == pytest.approx(frozen["entropy_loss"])
+    model.unfreeze()
+    compiled(model, seeds=0, crf=0, size=0, entropy=1.0, classification=0)
+    logs = model.test_on_batch(IMAGES, LABELS, return_dict=True)
+    weights = 0.1 * 0.25 * (3 * 3 * 3 * 4 + 3 * 3 * 4 * 4)
+    assert logs["regularization_loss"] == pytest.approx(weights)
+    assert logs["loss"] == pytest.approx(frozen["entropy_loss"] + weights)
+
+
+@pytest.mark.parametrize("method", ["cam", "gradcam", "smoothgradcampp"])
+def test_what_layers_add_counts_once_whatever_the_teacher_runs(method):
+    model = compiled(FCAM.from_classifier(regular(1e-9), method=method), crf=0, size=0)
+    maps = [
+        keras.Model(model.inputs[0], model.get_layer(f"conv{i}").output)(IMAGES) for i in (0, 1)
+    ]
+    expected = 1e-9 * sum(np.sum(np.square(m)) for m in maps) / len(IMAGES)
+    logs = model.test_on_batch(IMAGES, LABELS, return_dict=True)
+    assert logs["regularization_loss"] == pytest.approx(expected, rel=1e-4)
+    assert logs["loss"] == pytest.approx(logs["seeds_loss"] + expected, rel=1e-4)
+
+
+def test_labels_have_one_meaning(model):
+    predicted = model.localize(IMAGES)
+    np.testing.assert_array_equal(model.localize(IMAGES, -1).labels, predicted.labels)
+    assert model.localize(IMAGES, 2).labels.tolist() == [2, 2, 2, 2]
+    for labels in (5000, [0, 1, 2, 3], [0], [0.5] * 4):
+        with pytest.raises(ValueError, match="`labels` must"):
+            model.localize(IMAGES, labels)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"classes in \[0, 3\)"):
+        model.fit(IMAGES, np.arange(4), verbose=0)
+
+
+def test_no_images(model):
+    with pytest.raises(ValueError, match="`images` holds no pixel"):
+        model.localize(IMAGES[:0])
+
+
+def test_images_in_0_to_1_are_warned_of(model):
+    from fcam_tf.graphs import ranges  # noqa: PLC0415
+
+    for call in (model.localize, lambda x: model.evaluate(x, LABELS, verbose=0)):
+        ranges._warn.cache_clear()
+        with pytest.warns(UserWarning, match="Multiply them by 255"):
+            call(IMAGES / np.float32(255))
+
+
 def test_localize(model):
     found = model.localize(IMAGES)
     assert found.heatmaps.shape == (4, 32, 32)
@@ -373,7 +464,6 @@ import numpy as np, keras
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM
 from fcam_tf.optimizer import CoupledSGD
-from fcam_tf.training import Schedule
 from tests.models.tiny import photos, tiny_classifier
 
 keras.utils.set_random_seed(0)
@@ -383,7 +473,7 @@ model.compile(CoupledSGD(0.05, l2=1e-4), loss)
 images, labels = photos(8), np.arange(8) % 3
 frozen = [np.asarray(w) for w in model.classifier.weights]
 fitted = model.fit(
-    images, labels, epochs=8, batch_size=4, verbose=0, callbacks=[Schedule()], shuffle=False
+    images, labels, epochs=8, batch_size=4, verbose=0, shuffle=False
 )
 same = all((a == np.asarray(w)).all() for a, w in zip(frozen, model.classifier.weights))
 model.save(sys.argv[1])

@@ -2,8 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.losses import FCAMLoss
-from fcam_tf.training import KeepBest, Recipe, RunFolder, Schedule, StopOnNaN, TrainingDivergedError
+from fcam_tf.training import KeepBest, RunFolder, StopOnNaN, TrainingDivergedError
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES, LABELS = photos(), np.array([0, 1, 2, 0])
@@ -17,34 +16,6 @@ def small():
         run_eagerly=True,
     )
     return model
-
-
-def test_schedule_sets_the_learning_rate():
-    model, rates = small(), []
-    model.fit(
-        IMAGES,
-        LABELS,
-        epochs=4,
-        verbose=0,
-        callbacks=[
-            Schedule(Recipe(learning_rate=0.5, lr_step=2)),
-            keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda *_: rates.append(float(model.optimizer.learning_rate))
-            ),
-        ],
-    )
-    np.testing.assert_allclose(rates, [0.5, 0.5, 0.05, 0.05], rtol=1e-6)
-
-
-@pytest.mark.parametrize("eagerly", [True, False])
-def test_schedule_opens_the_windows_of_the_losses(fcam, eagerly):
-    loss = FCAMLoss(crf=0, windows={"size": (2, 2)})
-    fcam.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=eagerly)
-    history = fcam.fit(
-        IMAGES, LABELS, epochs=3, batch_size=2, verbose=0, callbacks=[Schedule()]
-    ).history
-    assert [value != 0 for value in history["size_loss"]] == [False, True, False]
-    assert set(history) == {"loss", "seeds_loss", "size_loss"}
 
 
 def test_the_earliest_best_is_kept(tmp_path):

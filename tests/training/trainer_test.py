@@ -42,6 +42,18 @@ def test_a_classifier_learns(classifier, splits, tmp_path):
     assert history[run.state.best]["val_MaxBoxAccV2"] == best
 
 
+def test_each_epoch_has_its_learning_rate_and_number(fcam, splits, tmp_path):
+    recipe = dataclasses.replace(DECODER, epochs=3, learning_rate=0.05, lr_step=2)
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: seen.append(
+            (float(fcam.optimizer.learning_rate), float(fcam.epoch.result()))
+        )
+    )
+    fit_fcam(fcam, splits, tmp_path, recipe, callbacks=[look])
+    np.testing.assert_allclose(seen, [(0.05, 1), (0.05, 2), (0.005, 3)], rtol=1e-6)
+
+
 def test_our_own_classifiers_train_head_or_all(splits, tmp_path):
     model = Classifier("mobilenet_v3_large", 5, weights=None)
     # The size at which the deepest maps are larger than a cell.
