@@ -1,269 +1,258 @@
 """Trains both stages from packs under JAX, for a machine with a GPU and without TensorFlow.
 
-    KERAS_BACKEND=jax python tools/gpu_training.py --stage classifier --backbone resnet50 \
-        --packs .gpu/tiny100-0.xz,.gpu/tiny100-1.xz --size 112 --seconds 200 --out runs/resnet50
-    KERAS_BACKEND=jax python tools/gpu_training.py --stage fcam --backbone resnet50 \
-        --method layercam --start runs/resnet50/classifier.h5 ... --out runs/resnet50_layercam
+    KERAS_BACKEND=jax PYTHONPATH=. python tools/gpu_training.py --backbone resnet50 \
+        --packs .gpu/tiny100-0.xz,.gpu/tiny100-1.xz --graphs .gpu --out runs/resnet50
 
-tools/gpu_packs.py makes the packs. Time is what a borrowed GPU has least of: a training takes
---seconds from the end of its first step, and the learning rate falls along a cosine of that time.
-With --start a stage builds and compiles everything, then waits until that file is there. --out gets
-scores.json (of the test split, percent), log.csv and the weights, float16.
+tools/gpu_packs.py makes the packs. Photos lie in the GPU's memory as bytes, and are cropped and
+mixed there. Stages, each of which is skipped where its file is in --out already:
+
+1. classifier.h5: the classifier at stride 32, from scratch, from labels and a teacher's logits.
+2. tuned.h5: the same, fine-tuned at the stride at which it is used.
+3. METHOD.h5 for each of --methods: decoders behind it.
+
+scores.json gets the scores of the val and test splits in percent, log.csv the losses.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
 import sys
-import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
+import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 from absl import app, flags
+from gpu_crops import cut, mix, random_boxes, whole
+from gpu_maps import apply, maps_of, maps_of_decoder, score
+from gpu_trainer import Trainer
 from packs import Images, read_pack
 
-from fcam_tf import cams, metrics, models
+from fcam_tf import models
 from fcam_tf.losses import FCAMLoss
-from fcam_tf.models.weights import HEAD
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD
 from fcam_tf.zoo.weights import read_weights, write_weights
 
-_STAGE = flags.DEFINE_enum("stage", None, ["classifier", "fcam"], "what to train", required=True)
 _PACKS = flags.DEFINE_list("packs", None, "packs to train on and to score", required=True)
 _GRAPHS = flags.DEFINE_string("graphs", None, "folder of the graphs of keras-cv, if it is missing")
 _OUT = flags.DEFINE_string("out", None, "folder of the results", required=True)
-_START = flags.DEFINE_string("start", None, "weights to start from; waits for the file")
 _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "name of the backbone")
-_STRIDE = flags.DEFINE_integer("output_stride", None, "None for the backbone's own")
-_CLASSES = flags.DEFINE_integer("classes", None, "of the classifier; None for those of the packs")
-_METHODS = flags.DEFINE_list("score_methods", ["cam"], "maps of the classifier to score")
-_METHOD = flags.DEFINE_string("method", "cam", "method that teaches")
-_LOSS = flags.DEFINE_string("loss", "{}", "JSON, arguments of FCAMLoss")
-_SIZE = flags.DEFINE_integer("size", 224, "side that is cropped and scored; resized to 8/7 of it")
-_BATCH = flags.DEFINE_integer("batch_size", 32, "images in a step")
-_OPTIMIZER = flags.DEFINE_enum("optimizer", "adam", ["adam", "sgd"], "which")
-_RATE = flags.DEFINE_float("learning_rate", 1e-3, "at its highest")
-_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "coupled L2")
-_CLIP = flags.DEFINE_float("clip_norm", 0.0, "largest norm of the gradient; 0 does not clip")
-_SECONDS = flags.DEFINE_float("seconds", 60, "of training, after the first step")
-_CHUNK = flags.DEFINE_integer("chunk", 50, "steps for which the learning rate stays")
-_CHECKS = flags.DEFINE_integer("checks", 4, "how often val is scored on the way")
-_SELECT = flags.DEFINE_string("select", "MaxBoxAccV2", "score of val that chooses")
-_LIMIT = flags.DEFINE_integer("limit", None, "images to train on; None for all")
-_VAL = flags.DEFINE_integer("val", 500, "images of val to choose by")
-_SEED = flags.DEFINE_integer("seed", 0, "of everything")
-_DTYPE = flags.DEFINE_string("dtype", "mixed_bfloat16", "dtype policy")
-_INT8 = flags.DEFINE_bool("int8", False, "write large kernels in 8 bits")
-_DECODER = flags.DEFINE_bool("decoder_alone", False, "write no weights of the classifier")
+_METHODS = flags.DEFINE_list("methods", ["layercam"], "methods that teach decoders")
+_TEACHER = flags.DEFINE_string("teacher", None, "ImageNet weights of efficientnetlite_b0, if any")
+_TEACHER_SIZE = flags.DEFINE_integer("teacher_size", 224, "side that the teacher sees, in pixels")
+_SIDE = flags.DEFINE_integer("side", 64, "side at which photos are kept, in pixels")
+_SIZE = flags.DEFINE_integer("size", 128, "side that the networks see and maps are scored at")
+_BATCH = flags.DEFINE_integer("batch_size", 256, "images in a step")
+_OPTIMIZER = flags.DEFINE_enum("optimizer", "sgd", ["adam", "sgd"], "of the classifier")
+_RATE = flags.DEFINE_float("learning_rate", 0.2, "of the classifier, at its highest")
+_TUNE_RATE = flags.DEFINE_float("tune_rate", 0.03, "of the fine-tuning, at its highest")
+_DECAY = flags.DEFINE_float("weight_decay", 3e-4, "coupled L2 of the classifier")
+_EPOCHS = flags.DEFINE_list("epochs", ["30", "6", "3"], "of the three stages")
+_STEPS = flags.DEFINE_integer("steps", None, "of each stage at most: for rehearsals")
+_CRF = flags.DEFINE_float("crf", 1.4e-7, "weight of the exact CRF at half the resolution")
+_LIMIT = flags.DEFINE_integer("limit", None, "images of each split; None for all")
 
-_WARM_UP = 0.05  # share of the time in which the learning rate rises
-_WAIT = 900  # seconds for the file to start from
+_SMOOTHING = 0.1
+_OF_TEACHER = 0.7  # share of the teacher in the targets
+_SCALES = (1.0, 1.5, 2.0)  # of the images whose maps teach decoders
+_DECODER_BATCH = 64
+_CHECKS = 4  # how often val is scored while a decoder is trained
 
 
-class Crops(keras.utils.PyDataset):
-    """Batches of random crops, half of them flipped, a new permutation at each pass."""
-
-    def __init__(self, images: Images) -> None:
-        super().__init__(workers=2, max_queue_size=8)
-        self.images, self.chunk = images, 0
-
-    def __len__(self) -> int:
-        return _CHUNK.value
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        step, batch, count = self.chunk * len(self) + index, _BATCH.value, len(self.images)
-        passed, place = divmod(step, max(1, count // batch))
-        order = np.random.default_rng([_SEED.value, passed]).permutation(count)
-        rows = np.resize(order, max(count, batch))[place * batch : (place + 1) * batch]
-        rng = np.random.default_rng([_SEED.value, passed, place])
-        room = self.images.pixels.shape[1] - _SIZE.value
-        crops = np.empty((batch, _SIZE.value, _SIZE.value, 3), np.float32)
-        for crop, row in zip(crops, rows, strict=True):
-            y, x, mirrored = rng.integers(0, [room + 1, room + 1, 2])
-            piece = self.images.pixels[row, y : y + _SIZE.value, x : x + _SIZE.value]
-            crop[:] = piece[:, ::-1] if mirrored else piece
-        return crops, self.images.labels[rows].astype(np.int32)
-
-    def on_epoch_end(self) -> None:
-        self.chunk += 1
-
-
-class Clock(keras.callbacks.Callback):
-    """Learning rate by the time that is gone, the best weights by val, and the end."""
-
-    def __init__(self, score: Any = None) -> None:
-        super().__init__()
-        self.score, self.begin, self.spent = score, None, 0.0
-        self.log: list[dict[str, float]] = []
-        self.best: tuple[float, Any] = (-math.inf, None)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        share = 0.0 if self.begin is None else min(self._seconds() / _SECONDS.value, 1)
-        warm = min(1.0, (share + 1e-3) / _WARM_UP)
-        self.model.optimizer.learning_rate = (
-            _RATE.value * warm * max(0.5 * (1 + math.cos(math.pi * share)), 1e-3)
-        )
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        self.begin = self.begin or time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        seconds = self._seconds()
-        self.log.append({"steps": (epoch + 1) * _CHUNK.value, "seconds": round(seconds, 1), **logs})
-        over = seconds >= _SECONDS.value
-        due = len([row for row in self.log if "checked" in row]) + 1
-        if self.score and (over or seconds >= due * _SECONDS.value / (_CHECKS.value + 1)):
-            before = time.perf_counter()
-            found = self.score()
-            self.log[-1] |= {"checked": 1, **found}
-            if found[_SELECT.value] > self.best[0]:
-                self.best = (found[_SELECT.value], self.model.get_weights())
-            self.spent += time.perf_counter() - before
-        if over or not np.isfinite(logs["loss"]):
-            self.model.stop_training = True
-
-    def _seconds(self) -> float:
-        return time.perf_counter() - self.begin - self.spent
-
-
-def _score(maps_and_logits: Any, images: Images, count: int | None = None) -> dict[str, float]:
-    """Score maps of the true classes as the benchmark does."""
-    found = [metrics.MaxBoxAcc(), metrics.MaxBoxAccV2()]
-    pixels = metrics.PxAP()
-    right, count = 0, min(count or len(images), len(images))
-    some = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
-    for start in range(0, count, _BATCH.value):
-        rows = some[np.minimum(np.arange(start, start + _BATCH.value), count - 1)]
-        maps, logits = maps_and_logits(images.pixels[rows].astype(np.float32), images.labels[rows])
-        fresh = rows[: count - start]
-        maps = np.asarray(keras.ops.convert_to_numpy(maps), np.float32)[: len(fresh)]
-        if maps.shape[1] != _SIZE.value:
-            scaled = keras.ops.image.resize(maps[..., None], (_SIZE.value,) * 2)
-            maps = np.clip(keras.ops.convert_to_numpy(scaled)[..., 0], 0, 1)
-        logits = keras.ops.convert_to_numpy(logits)[: len(fresh)]
-        right += int((logits.argmax(-1) == images.labels[fresh]).sum())
-        if images.boxes:
-            for metric in found:
-                metric.update_state(maps, [images.boxes[row] for row in fresh])
-        if images.masks is not None:
-            pixels.update_state(maps, images.masks[fresh])
-    scores = {type(m).__name__: float(m.result()) for m in found if images.boxes}
-    if images.masks is not None:
-        scores["PxAP"] = float(pixels.result())
-    return scores | {"accuracy": 100 * right / count}
-
-
-def _classifier(classes: int, names: Any) -> models.Classifier:
-    keras.utils.set_random_seed(_SEED.value)
+def _classifier(classes: int, names: Any, stride: int | None = None) -> models.Classifier:
+    keras.utils.set_random_seed(0)
     model = models.Classifier(
         _BACKBONE.value,
         classes,
-        output_stride=_STRIDE.value,
+        output_stride=stride,
         weights=None,
         class_names=names,
         input_size=_SIZE.value,
-        dtype=_DTYPE.value,
+        dtype="mixed_bfloat16",
     )
     first = True
     for layer in model.layers:
         # Without batch normalisation, signals keep their size only from He's initialisation on, and
         # from inputs of unit variance.
         if _BACKBONE.value == "vgg16" and isinstance(layer, keras.layers.Conv2D):
-            kernel = keras.initializers.HeNormal(_SEED.value)(layer.kernel.shape)
+            kernel = keras.initializers.HeNormal(0)(layer.kernel.shape)
             layer.kernel.assign(kernel / 64 if first else kernel)
             first = False
     return model
 
 
-def _compile(model: keras.Model, loss: Any, **arguments: Any) -> None:
+def _teacher(names: list[str]) -> Callable[[Any], Any] | None:
+    """Return the probabilities that ImageNet's classifier gives to the classes."""
+    if _TEACHER.value is None:
+        return None
+    imagenet = models.Classifier.imagenet_class_names()
+    # Tiny ImageNet has the first of the synonyms; "crane" and the like are both birds and machines.
+    columns = np.array(
+        [
+            imagenet.index(name)
+            if name in imagenet
+            else [known.split(",")[0] for known in imagenet].index(name)
+            for name in names
+        ]
+    )
+    model = models.Classifier(
+        "efficientnetlite_b0", 1000, weights=None, class_names=imagenet, dtype="mixed_bfloat16"
+    )
+    read_weights(model, _TEACHER.value)
+    return lambda images: jax.nn.softmax(
+        model(whole(images, _TEACHER_SIZE.value), training=False)[:, columns]
+    )
+
+
+def _train_classifier(
+    model: models.Classifier, train: Images, names: list[str], epochs: float, rate: float
+) -> list[dict[str, Any]]:
+    pixels, labels = jnp.asarray(train.pixels), jnp.asarray(train.labels)
+    teacher = _teacher(names)
+
+    @jax.jit
+    def batch(key: Any, images: Any, labels: Any) -> tuple[Any, Any]:
+        keys = jax.random.split(key, 3)
+        boxes = random_boxes(keys[0], len(images), 0.3, _SIDE.value)
+        x = cut(images, boxes, jax.random.bernoulli(keys[1], 0.5, (len(images),)), _SIZE.value)
+        y = jax.nn.one_hot(labels, len(names)) * (1 - _SMOOTHING) + _SMOOTHING / len(names)
+        x, y = mix(keys[2], x, y)
+        if teacher:
+            y = y + _OF_TEACHER * (teacher(x) - y)
+        return x, y
+
     kind = {"adam": CoupledAdam, "sgd": CoupledSGD}[_OPTIMIZER.value]
-    optimizer = kind(_RATE.value, l2=_DECAY.value, global_clipnorm=_CLIP.value or None)
-    model.compile(optimizer, loss, **arguments)
+    model.compile(
+        kind(rate, l2=_DECAY.value, global_clipnorm=2.0),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+    )
+    draw = lambda key, rows: batch(key, pixels[rows], labels[rows])  # noqa: E731
+    trainer = Trainer(
+        model,
+        draw,
+        count=len(train),
+        batch_size=_BATCH.value,
+        epochs=epochs,
+        rate=rate,
+        most=_STEPS.value,
+    )
+    for _ in trainer.run():
+        pass
+    return trainer.log
 
 
-def _await(model: keras.Model) -> None:
-    """Compile by one step on noise, wait for the file to start from, and begin as if new."""
-    path = Path(_START.value)
-    before = model.get_weights()
-    size = (_BATCH.value, _SIZE.value, _SIZE.value, 3)
-    noise = np.random.default_rng(0).uniform(0, 255, size).astype(np.float32)
-    model.fit(noise, np.zeros(_BATCH.value, np.int32), batch_size=_BATCH.value, verbose=0)
-    model.set_weights(before)
-    for variable in model.optimizer.variables:
-        variable.assign(np.zeros(variable.shape, variable.dtype))
-    until = time.monotonic() + _WAIT
-    while not path.exists():
-        if time.monotonic() > until:
-            raise TimeoutError(f"{path} did not appear in {_WAIT} s")
-        time.sleep(0.5)
+def _train_decoder(
+    classifier: models.Classifier, splits: dict[str, Images], method: str, path: Path
+) -> dict[str, Any]:
+    train, val = splits["train"], splits["val"]
+    candidates = [method] + ["layercam+"] * (method == "layercam")
+    teachers = {name: maps_of(classifier, name, _SCALES) for name in candidates}
+    scores = {f"teacher {name}": score(maps, val, _SIZE.value) for name, maps in teachers.items()}
+    best = max(candidates, key=lambda name: scores[f"teacher {name}"]["MaxBoxAccV2"])
+    coarse = jnp.asarray(apply(teachers[best], train, np.float16)[0])
+    print("taught by", best, scores, flush=True)
+    model = models.FCAM.from_classifier(classifier, method=method)
+    loss = {"positives": 5, "negatives": 5, "negative_share": 0.3, "crf": _CRF.value}
+    loss |= {"crf_scale": 0.5, "crf_method": "exact", "windows": {"crf": (2, None)}}
+    model.compile(CoupledAdam(1e-3, l2=1e-4), FCAMLoss(**loss))
+    pixels, labels = jnp.asarray(train.pixels), jnp.asarray(train.labels)
 
+    @jax.jit
+    def batch(key: Any, images: Any, maps: Any, labels: Any) -> tuple[Any, Any]:
+        keys = jax.random.split(key, 2)
+        boxes = random_boxes(keys[0], len(images), 0.5, _SIDE.value)
+        mirrored = jax.random.bernoulli(keys[1], 0.5, (len(images),))
+        part = cut(maps[..., None], boxes * (maps.shape[1] / _SIDE.value), mirrored, _SIZE.value)
+        x = cut(images, boxes, mirrored, _SIZE.value)
+        return x, {"label": labels, "cam": part[..., 0]}
 
-def _read_classifier(classifier: models.Classifier) -> None:
-    """Read the weights of a classifier, also of one with another head."""
-    try:
-        read_weights(classifier, _START.value)
-    except ValueError:
-        other = models.Classifier(
-            _BACKBONE.value,
-            _CLASSES.value,
-            output_stride=_STRIDE.value,
-            weights=None,
-        )
-        read_weights(other, _START.value)
-        for mine, theirs in zip(classifier.layers, other.layers, strict=True):
-            if mine.name != HEAD:
-                mine.set_weights(theirs.get_weights())
-
-
-def _train_classifier(splits: dict[str, Images], names: list[str], out: Path) -> dict[str, Any]:
-    model = _classifier(len(names), names)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    _compile(model, loss, metrics=["accuracy"])
-    if _START.value:
-        _await(model)
-        _read_classifier(model)
-    clock = Clock()
-    model.fit(Crops(splits["train"]), epochs=10**6, callbacks=[clock], verbose=0, shuffle=False)
-    part = out / "part.h5"
-    write_weights(model, part)
-    part.replace(out / "classifier.h5")  # decoders wait for it
-    _write_log(clock, out)
-    scores = {
-        method: _score(cams.get(method, model).maps_and_logits, splits["test"])
-        for method in _METHODS.value
+    draw = lambda key, rows: batch(key, pixels[rows], coarse[rows], labels[rows])  # noqa: E731
+    epochs = float(_EPOCHS.value[2])
+    trainer = Trainer(
+        model,
+        draw,
+        count=len(train),
+        batch_size=_DECODER_BATCH,
+        epochs=epochs,
+        rate=1e-3,
+        most=_STEPS.value,
+    )
+    due = max(1, trainer.steps // _CHECKS)
+    maps, kept = maps_of_decoder(model), -math.inf
+    for step in trainer.run(lambda number: (number + 1) % due == 0):
+        found = score(maps, val, _SIZE.value)
+        scores[f"val, step {step + 1}"] = found
+        print(method, step + 1, found, flush=True)
+        if found["MaxBoxAccV2"] > kept:
+            kept = found["MaxBoxAccV2"]
+            write_weights(model, path.with_suffix(".part"), int8=True)
+    path.with_suffix(".part").replace(path)
+    read_weights(model, path)
+    return scores | {
+        "taught by": best,
+        "test": score(maps, splits["test"], _SIZE.value),
+        "log": trainer.log,
     }
-    return {"scores": scores, "log": clock.log[-1]}
 
 
-def _train_fcam(splits: dict[str, Images], names: list[str], out: Path) -> dict[str, Any]:
-    own = _CLASSES.value in (None, len(names))
-    classifier = _classifier(_CLASSES.value or len(names), names if own else None)
-    model = models.FCAM.from_classifier(classifier, method=_METHOD.value, seed=_SEED.value)
-    _compile(model, FCAMLoss(**json.loads(_LOSS.value)))
-    _await(model)
-    _read_classifier(model.classifier)
-    clock = Clock(lambda: _score(model.maps_and_logits, splits["val"], _VAL.value))
-    clock.set_model(model)
-    model.fit(Crops(splits["train"]), epochs=10**6, callbacks=[clock], verbose=0, shuffle=False)
-    _write_log(clock, out)
-    model.set_weights(clock.best[1])
-    without = [layer.name for layer in model.classifier.layers] if _DECODER.value else ()
-    write_weights(model, out / "model.weights.h5", int8=_INT8.value, without=without)
-    scores = {"fcam": _score(model.maps_and_logits, splits["test"])}
-    return {"scores": scores, "val": clock.best[0], "log": clock.log[-1]}
+class Stages:
+    """The stages of a backbone, and what they found; those that are done are read."""
 
+    def __init__(self, out: Path, splits: dict[str, Images], names: list[str]) -> None:
+        self.out, self.splits, self.names = out, splits, names
+        results = out / "scores.json"
+        self.scores = json.loads(results.read_text()) if results.exists() else {}
 
-def _write_log(clock: Clock, out: Path) -> None:
-    keys = list(dict.fromkeys(key for row in clock.log for key in row))
-    lines = [",".join(str(row.get(key, "")) for key in keys) for row in clock.log]
-    (out / "log.csv").write_text("\n".join([",".join(keys), *lines]) + "\n")
+    def run(self) -> None:
+        if not (self.out / "tuned.h5").exists():
+            self._classifier("classifier", 32, None)
+        model = self._classifier("tuned", None, self.out / "classifier.h5")
+        for method in _METHODS.value:
+            path = self.out / f"{method}.h5"
+            if not path.exists():
+                self._keep(method, _train_decoder(model, self.splits, method, path))
+        if "test" not in self.scores:
+            maps = {name: maps_of(model, name) for name in ("cam", "layercam", "layercam+")}
+            test = self.splits["test"]
+            self._keep(
+                "test", {name: score(found, test, _SIZE.value) for name, found in maps.items()}
+            )
+
+    def _classifier(self, stage: str, stride: int | None, start: Path | None) -> models.Classifier:
+        model = _classifier(len(self.names), self.names, stride)
+        path = self.out / f"{stage}.h5"
+        if path.exists():
+            read_weights(model, path)
+            return model
+        if start:
+            read_weights(model, start)
+        epochs = float(_EPOCHS.value[1 if start else 0])
+        rate = _TUNE_RATE.value if start else _RATE.value
+        log = _train_classifier(model, self.splits["train"], self.names, epochs, rate)
+        write_weights(model, self.out / "part.h5")
+        (self.out / "part.h5").replace(path)
+        self._keep(
+            stage,
+            {"val": score(maps_of(model, "cam"), self.splits["val"], _SIZE.value), "log": log},
+        )
+        return model
+
+    def _keep(self, stage: str, found: dict[str, Any]) -> None:
+        for row in found.pop("log", ()):
+            with (self.out / "log.csv").open("a", newline="") as file:
+                csv.writer(file).writerow([stage, *row.values()])
+        self.scores[stage] = {**found, "command": " ".join(sys.argv)}
+        (self.out / "scores.json").write_text(json.dumps(self.scores, indent=1))
+        print(stage, found, flush=True)
 
 
 def _use_graphs(folder: Path) -> None:
@@ -271,35 +260,28 @@ def _use_graphs(folder: Path) -> None:
     families = types.SimpleNamespace()
     for path in folder.glob("*.json"):
         backbone, kind, _ = path.name.split(".")
-        if backbone == _BACKBONE.value:
+        if backbone in (_BACKBONE.value, "efficientnetlite_b0"):
             build = lambda path=path, **_: keras.models.model_from_json(path.read_text())  # noqa: E731
             setattr(families, kind, build)
     sys.modules["keras_cv"] = types.SimpleNamespace(models=families)
 
 
 def main(argv: list[str]) -> None:
-    """Train one stage."""
+    """Run the stages that are missing."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     if _GRAPHS.value:
         _use_graphs(Path(_GRAPHS.value))
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
     packs = [read_pack(path) for path in _PACKS.value]
-    sides = {"train": _SIZE.value * 8 // 7, "val": _SIZE.value, "test": _SIZE.value}
-    names = [str(name) for name in packs[-1]["class_names"]]
-    classes = _CLASSES.value if _STAGE.value == "fcam" and _CLASSES.value else len(names)
+    names = [str(name) for pack in packs for name in pack.get("class_names", ())]
     splits = {
-        name: Images(packs, name, side, classes, _LIMIT.value if name == "train" else None)
-        for name, side in sides.items()
+        name: Images(packs, name, _SIDE.value, len(names), _LIMIT.value)
+        for name in ("train", "val", "test")
     }
-    print(f"{len(splits['train'])} images in {time.perf_counter() - begin:.0f} s", flush=True)
-    train = {"classifier": _train_classifier, "fcam": _train_fcam}[_STAGE.value]
-    found = train(splits, names, out)
-    found |= {"images": len(splits["train"]), "command": " ".join(sys.argv)}
-    (out / "scores.json").write_text(json.dumps(found, indent=1))
-    print(_OUT.value, json.dumps(found["scores"]), found["log"], flush=True)
+    print({name: len(split) for name, split in splits.items()}, flush=True)
+    Stages(out, splits, names).run()
 
 
 if __name__ == "__main__":

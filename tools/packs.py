@@ -72,7 +72,8 @@ class Images:
             self.boxes += _parts(pack, f"{name}_box")
             masks += [pack[key] for key in (f"{name}_masks",) if key in pack]
         self.labels = np.concatenate(labels)[:limit]
-        self.masks = np.concatenate(masks) if masks else None
+        self.boxes = self.boxes[:limit]
+        self.masks = np.concatenate(masks)[:limit] if masks else None
         self.pixels = np.empty((len(self.labels), side, side, 3), np.uint8)
         with ThreadPoolExecutor() as executor:
             decoded = executor.map(lambda file: _square(file, side), files[:limit])

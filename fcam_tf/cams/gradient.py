@@ -184,7 +184,10 @@ class LayerCAM(GradientCAM):
         if len(evidence.activations) == 1:
             return super().combine(evidence)
         sizes = [ops.shape(a)[1:3] for a in evidence.activations]
-        size = tuple(ops.max(ops.stack([s[axis] for s in sizes])) for axis in (0, 1))
+        size = tuple(
+            max(axis) if all(isinstance(n, int) for n in axis) else ops.max(ops.stack(axis))
+            for axis in zip(*sizes, strict=True)
+        )
         fused = 0.0
         for activations, gradients in zip(evidence.activations, evidence.gradients, strict=True):
             maps = normalize(self._weigh(activations, gradients))

@@ -6,6 +6,10 @@ from typing import Any
 
 import keras
 
+# Of all batch normalisation: PyTorch's default, with which the paper trained. keras-cv has 0.99 and
+# more, and after a short training such statistics are still mostly those of the beginning.
+BATCH_MOMENTUM = 0.9
+
 
 class KeepsDraws:
     """Saves, with a layer's weights, where its random generator stands.

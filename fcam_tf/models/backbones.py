@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from fcam_tf.graphs import graph
+from fcam_tf.graphs.layers import BATCH_MOMENTUM
 from fcam_tf.models import weights
 from fcam_tf.models.inceptionv3 import inceptionv3
 from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT, Preprocessing
@@ -73,11 +74,12 @@ def _limit_strides(strides: list[int], stem: int, output_stride: int) -> list[in
     return limited
 
 
-def _same_padding(copy: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Turn keras-cv's explicit padding before strided convolutions into ``padding="same"``.
+def _ours(copy: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Copy keras-cv's layers with our batch momentum, and padded by ``padding="same"``.
 
-    The two agree on even sizes. On odd ones keras-cv, which does not know the size when it builds
-    for any, pads one side only and shifts the features.
+    That stands for its explicit padding before strided convolutions. The two agree on even sizes.
+    On odd ones keras-cv, which does not know the size when it builds for any, pads one side only
+    and shifts the features.
     """
 
     def replace(operation: Any) -> Any:
@@ -86,6 +88,8 @@ def _same_padding(copy: Callable[[Any], Any]) -> Callable[[Any], Any]:
         layer = copy(operation)
         if isinstance(layer, _CONVOLUTIONS) and max(layer.strides) > 1:
             layer.padding = "same"
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = BATCH_MOMENTUM
         return layer
 
     return replace
@@ -120,7 +124,7 @@ def _keras_cv(
                 arguments[key] = _limit_strides(arguments[key], stem, output_stride)
         stock = getattr(keras_cv.models, class_name)(include_rescaling=False, **arguments)
         dropped = (pools or {}).get(output_stride, ())
-        copy = _same_padding(graph.copy_layers())
+        copy = _ours(graph.copy_layers())
         outputs = {}
 
         def replace(operation: Any) -> Any:

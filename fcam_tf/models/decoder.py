@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf.graphs.layers import BATCH_MOMENTUM
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.graphs.resize import bilinear_aligned
 
@@ -97,7 +98,10 @@ def _convolve(x: Any, width: int, name: str) -> Any:
             name=f"{name}_conv{i}",
         )(x)
         x = L.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, synchronized=replicas() > 1, name=f"{name}_bn{i}"
+            momentum=BATCH_MOMENTUM,
+            epsilon=1e-5,
+            synchronized=replicas() > 1,
+            name=f"{name}_bn{i}",
         )(x)
         x = L.ReLU(name=f"{name}_relu{i}")(x)
     return x

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from fcam_tf.graphs.layers import FreezableDropout
+from fcam_tf.graphs.layers import BATCH_MOMENTUM, FreezableDropout
 
 L = keras.layers
 
@@ -27,7 +27,7 @@ class _Builder:
             padding = "valid"
         x = L.Conv2D(filters, kernel, stride, padding=padding, use_bias=False, name=name)(x)
         # The weight files hold no scale: it is 1, and trained from there.
-        x = L.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_bn")(x)
+        x = L.BatchNormalization(momentum=BATCH_MOMENTUM, epsilon=1e-3, name=f"{name}_bn")(x)
         return L.Activation("relu", name=f"{name}_relu")(x)
 
     def chain(self, x: Any, *convolutions: tuple) -> Any:

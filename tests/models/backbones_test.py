@@ -160,6 +160,16 @@ def test_odd_sizes_do_not_shift_the_features(models, name):
     np.testing.assert_allclose(mirrored, first(image), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", CHANNELS)
+def test_batch_statistics_follow_as_fast_as_in_pytorch(models, name):
+    """So that they hold after a short training, too; a copy of the model keeps it."""
+    model = models(name, 32)
+    for same in (model, keras.Model.from_config(model.get_config())):
+        norms = [x for x in same.layers if isinstance(x, keras.layers.BatchNormalization)]
+        assert bool(norms) == (name != "vgg16")
+        assert {layer.momentum for layer in norms} <= {0.9}
+
+
 def test_get():
     assert backbones.get("vgg16") is BACKBONES["vgg16"]
     with pytest.raises(ValueError, match=r"resnet5'.*mean 'resnet50'.*inceptionv3"):

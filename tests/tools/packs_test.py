@@ -54,5 +54,7 @@ def test_some_and_none(packs):
     some = Images(packs, "val", 6, classes=9, limit=2)
     np.testing.assert_array_equal(some.labels, [-1, -1])
     assert some.pixels.shape == (2, 6, 6, 3)
+    one = Images(packs, "val", 6, classes=2, limit=1)
+    assert (len(one.boxes), len(one.masks)) == (1, 1)
     none = Images(packs, "train", 6, classes=2)
     assert (len(none), none.boxes, none.masks) == (0, [], None)
