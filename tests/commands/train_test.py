@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import pytest
 
 from fcam_tf import baselines, cli, models
@@ -28,6 +29,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
+    keras.utils.set_random_seed(0)
     tiny_classifier(classes=5).save(path)
     return path
 
