@@ -65,10 +65,11 @@ def test_wrong_usage(data, tiny, tmp_path, capfd, arguments, message):
 
 
 def test_nothing_to_choose_by(data, tiny, tmp_path, capfd):
-    (tmp_path / "plain" / "train" / "disc").mkdir(parents=True)
-    (tmp_path / "plain" / "train" / "disc" / "a.png").write_bytes(
-        next((data / "images").rglob("*.png")).read_bytes()
-    )
+    for name in ("disc", "square"):
+        (tmp_path / "plain" / "train" / name).mkdir(parents=True)
+        (tmp_path / "plain" / "train" / name / "a.png").write_bytes(
+            next((data / "images").rglob("*.png")).read_bytes()
+        )
     command = ("classifier", "--data", tmp_path / "plain", "--model", tiny)
     assert status(*command, "--out", tmp_path / "o", "--draw", "momentum=0..0.9") == 2
     assert "nothing to choose by" in capfd.readouterr().err
