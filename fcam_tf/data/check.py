@@ -77,19 +77,9 @@ def check_dataset(root: str | Path) -> Report:
         FileNotFoundError: if there is nothing that looks like a data set.
     """
     folders = find_folders(root)
-    rows, problems, notes = [], [], []
     if not folders.metadata.is_dir():
-        for name in find_splits(Path(root)) or ("train", "val"):
-            try:
-                split = load_folder(root, name)
-            except FileNotFoundError:
-                if name != "val" or not rows:
-                    raise
-                continue  # so few photos that none is held out, which the notes tell
-            found = [problem for i in range(len(split)) for problem in _image(split, i, None)]
-            rows.append(_count(split, found))
-            problems += found
-        return Report(tuple(rows), tuple(problems), tuple(describe(Path(root))))
+        return _check_folder(Path(root))
+    rows, problems, notes = [], [], []
     home: dict[str, str] = {}
     for name in list_splits(folders):
         split, found, line_of = read_lines(folders, name)
@@ -117,6 +107,21 @@ def check_dataset(root: str | Path) -> Report:
     if not rows:
         raise FileNotFoundError(f"{folders.metadata} has no <split>/image_ids.txt")
     return Report(tuple(rows), tuple(problems), tuple(notes))
+
+
+def _check_folder(root: Path) -> Report:
+    rows, problems = [], []
+    for name in find_splits(root) or ("train", "val"):
+        try:
+            split = load_folder(root, name)
+        except FileNotFoundError:
+            if name != "val" or not rows:
+                raise
+            continue  # so few photos that none is held out, which the notes tell
+        found = [problem for i in range(len(split)) for problem in _image(split, i, None)]
+        rows.append(_count(split, found))
+        problems += found
+    return Report(tuple(rows), tuple(problems), tuple(describe(root)))
 
 
 def broken_photos(split: Split, *, decode: bool = False) -> list[Problem]:
