@@ -20,7 +20,7 @@ def small():
 
 def test_the_earliest_best_is_kept(tmp_path):
     scores = iter([50.0, 70.0, 70.0, 60.0])
-    model, run = small(), RunFolder(tmp_path, {}, 3)
+    model, run = small(), RunFolder(tmp_path, 3)
     validate = lambda: {"PxAP": next(scores)}  # noqa: E731
     model.fit(IMAGES, LABELS, epochs=3, verbose=0, callbacks=[KeepBest(run, validate, "PxAP")])
     assert run.state.best == 1
@@ -30,7 +30,7 @@ def test_the_earliest_best_is_kept(tmp_path):
 
 def test_no_training_may_be_the_best(tmp_path):
     scores = iter([50.0, 40.0])
-    model, run = small(), RunFolder(tmp_path, {}, 1)
+    model, run = small(), RunFolder(tmp_path, 1)
     before = model(IMAGES).numpy()
     validate = lambda: {"PxAP": next(scores)}  # noqa: E731
     model.fit(IMAGES, LABELS, verbose=0, callbacks=[KeepBest(run, validate, "PxAP")])
@@ -39,7 +39,7 @@ def test_no_training_may_be_the_best(tmp_path):
 
 
 def test_without_scores_the_last_epoch_is_kept(tmp_path):
-    model, run = small(), RunFolder(tmp_path, {}, 2)
+    model, run = small(), RunFolder(tmp_path, 2)
     model.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=[KeepBest(run, None, "PxAP")])
     assert run.state.best == 2
     np.testing.assert_array_equal(keras.models.load_model(run.best)(IMAGES), model(IMAGES))
