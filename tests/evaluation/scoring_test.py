@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fcam_tf.data import BrokenPhotoError
 from fcam_tf.evaluation import Center
 from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.scoring import score_split
@@ -58,7 +59,7 @@ def test_a_broken_photo_is_named(blobs, split, tmp_path):
     broken.write_bytes(b"no image")
     paths = (*split.paths[:3], broken, *split.paths[4:])
     parts = Parts(tmp_path, "test", len(split))
-    with pytest.raises(ValueError, match=f"image {split.ids[3]} .*broken.png"):
+    with pytest.raises(BrokenPhotoError, match=r"broken\.png: this is not a photo"):
         score_split(blobs, dataclasses.replace(split, paths=paths), parts, batch_size=2)
     assert parts.todo() == list(range(2, 12))
 
