@@ -39,7 +39,9 @@ devices = [f"CPU:{n}" for n in range(number)]
 scope = tf.distribute.MirroredStrategy(devices).scope() if number > 1 else contextlib.nullcontext()
 with scope:
     keras.utils.set_random_seed(0)
-    model = FCAM.from_classifier(tiny_classifier(size=32), decoder_filters=(8, 6, 4))
+    classifier = tiny_classifier(size=32)
+    classifier.get_layer("logits").kernel_regularizer = keras.regularizers.L2(0.1)
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4))
     # All of the object region and all of the background's pool are drawn: chance has no say.
     every = {"positives": 600, "negatives": 600, "kernel": 1, "erosion": 1, "negative_share": 0.5}
     model.unfreeze(head_only=True)
@@ -77,7 +79,7 @@ def test_two_replicas_train_as_one_device(images, batch):
         assert run.returncode == 0, run.stderr
         found.append(json.loads(run.stdout.splitlines()[-1]))
     one, two = found
-    terms = {"seeds_loss", "crf_loss", "size_loss", "classification_loss"}
+    terms = {f"{x}_loss" for x in ("seeds", "crf", "size", "classification", "regularization")}
     assert set(one["history"]) == {"loss", *terms}
     for run in found:
         assert run["shape"] == [5, 32, 32]
