@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test lint sanitize bench clean
+.PHONY: help demo test test-all lint sanitize bench clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
-	@echo "make test   set up, then run the tests"
+	@echo "make test   set up, then run the tests that take seconds"
+	@echo "make test-all  set up, then run the long ones: trainings, kills, many draws"
 	@echo "make lint   set up, then check style (and the CUDA kernels, where nvcc is there)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
 	@echo "make bench  set up, then time the CRF loss, metrics, CAM methods and training (needs a quiet machine)"
@@ -29,9 +30,15 @@ demo: $(INSTALLED)
 	@$(BIN)/python tools/demo.py --out demo-output
 
 # One process a core; each holds up to 4 GB.
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+
 test: $(INSTALLED)
 	@echo "==> Running the tests"
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	@$(PYTEST) -m "not slow"
+
+test-all: $(INSTALLED)
+	@echo "==> Running the long tests"
+	@$(PYTEST) -m slow
 
 lint: $(INSTALLED)
 	@echo "==> Checking style"

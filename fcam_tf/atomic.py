@@ -117,7 +117,8 @@ def _unfinished(path: Path) -> Iterator[Path]:
         place = None
         while place is None or not place.exists():  # another's cleaning may have been quicker
             until_done.close()
-            parts.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                parts.mkdir()
             with contextlib.suppress(FileNotFoundError):
                 place = Path(tempfile.mkdtemp(dir=parts))
                 until_done.enter_context(locked(place, wait=True))

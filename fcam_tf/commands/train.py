@@ -17,7 +17,7 @@ from fcam_tf.commands.model import check_model, define_import, identify, load_mo
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import console, failed, require, telling, usage_errors
 from fcam_tf.identity import file_sha256, split_sha256
-from fcam_tf.names import BACKBONES
+from fcam_tf.names import BACKBONES, lookup
 from fcam_tf.training.run import recall_run
 
 if TYPE_CHECKING:
@@ -135,7 +135,13 @@ def check_stage(values: flags.FlagValues, arguments: list[str]) -> str:
     require(values, "data", "out")
     if stage == "fcam":
         require(values, "model")
-        check_model(values.model)
+    name = values.model or _BACKBONE
+    saved = name.endswith(".keras") or Path(name).is_dir()
+    if stage == "classifier" and not saved:
+        with usage_errors(ValueError):
+            lookup(dict.fromkeys(BACKBONES), name, "model")
+    elif stage == "fcam" or name not in BACKBONES:
+        check_model(name)
     return stage
 
 

@@ -137,6 +137,7 @@ def test_backbones_by_name(data, tmp_path):
     assert len(model.class_names) == 5
 
 
+@pytest.mark.slow
 def test_a_baseline_by_name_teaches_by_its_own_map(data, tmp_path, capfd):
     first, second = tmp_path / "a", tmp_path / "b"
     arguments = ("--weights", "none", "--method", "acol", "--set", "baseline.threshold=0.6")
@@ -183,7 +184,7 @@ def test_data_without_boxes(data, tiny, tmp_path, capfd):
             shutil.copy(next(data.rglob(image)), target)
     run = ("classifier", "--data", plain, "--model", tiny, "--out", tmp_path / "a", *FAST)
     assert status(*run) == 0
-    assert "the last epoch will be kept" in capfd.readouterr().err
+    assert "the epoch of the best accuracy will be kept" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_a_killed_save_leaves_no_entry_and_the_next_succeeds(model, tmp_path, mo
     with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdout.readline() == "now\n"
         process.kill()
-    (left,) = tmp_path.glob("*/*")
+    (left,) = tmp_path.glob("*/*/*")
     assert left.name == "model.weights.h5"
     assert left.stat().st_size > 10_000
     assert NAME not in zoo.list_models()
@@ -279,6 +279,7 @@ def test_bundled_entries_have_valid_cards(monkeypatch):
 
 # Keras says so of every data set that shuffles by itself.
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")
+@pytest.mark.slow
 def test_finetuning_as_its_page_shows_it(shared_data, tmp_path, monkeypatch):
     """The score on photos that chose nothing rises, and new classes are learnt."""
     monkeypatch.chdir(tmp_path)
