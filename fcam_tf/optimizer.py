@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from fcam_tf import checks
+
 
 class _Coupled:
     """What both optimisers add to Keras's: see `CoupledSGD`."""
@@ -19,8 +21,7 @@ class _Coupled:
         multipliers: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if l2 < 0:
-            raise ValueError(f"`l2` must not be negative. Received: {l2}.")
+        checks.number("l2", l2, "[0, inf)")
         super().__init__(*args, **kwargs)
         self.l2 = l2
         self.multipliers = dict(multipliers or {})

@@ -34,6 +34,7 @@ LEVELS = {
     "optimizer": 0,
     "ops": 0,
     "atomic": 0,
+    "checks": 0,
     "claim": 0,
     "lazy": 0,
     "progress": 0,

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from fcam_tf.baselines.base import Baseline, check_positive, check_share
+from fcam_tf import checks
+from fcam_tf.baselines.base import Baseline
 from fcam_tf.baselines.branch import Branch
 from fcam_tf.cams.base import normalize
 from fcam_tf.cams.own_map import ClassMapHead, of_class
@@ -95,9 +96,8 @@ class ACoL(Baseline):
     filters: int = 0
 
     def __post_init__(self) -> None:
-        check_share(threshold=self.threshold)
-        if self.filters:
-            check_positive(filters=self.filters)
+        checks.number("threshold", self.threshold, "[0, 1]")
+        checks.whole("filters", self.filters, 0)
 
     def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
         return AdversarialHead(

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from fcam_tf.baselines.base import Baseline, check_share
+from fcam_tf import checks
+from fcam_tf.baselines.base import Baseline
 from fcam_tf.graphs.layers import KeepsDraws
 
 
@@ -74,7 +75,8 @@ class ADL(Baseline):
     threshold: float = 0.9
 
     def __post_init__(self) -> None:
-        check_share(drop_rate=self.drop_rate, threshold=self.threshold)
+        checks.number("drop_rate", self.drop_rate, "[0, 1]")
+        checks.number("threshold", self.threshold, "[0, 1]")
 
     def attention(self, name: str) -> Any:
         return AttentionDropout(self.drop_rate, self.threshold, name=name)

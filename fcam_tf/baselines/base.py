@@ -56,24 +56,3 @@ class Baseline:
             name: of the layer.
         """
         raise NotImplementedError
-
-
-def check_share(**values: float) -> None:
-    """Raise a ValueError unless all hyper-parameters lie in [0, 1]."""
-    for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"`{name}` must lie in [0, 1]. Received: {value}.")
-
-
-def check_order(**values: float) -> None:
-    """Raise a ValueError unless each hyper-parameter is at least the one before it."""
-    if sorted(values.values()) != list(values.values()):
-        given = ", ".join(f"{name}={value}" for name, value in values.items())
-        raise ValueError(f"`{'`, `'.join(values)}` must rise in this order. Received: {given}.")
-
-
-def check_positive(**values: float) -> None:
-    """Raise a ValueError unless all hyper-parameters are above 0."""
-    for name, value in values.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"`{name}` must be above 0. Received: {value}.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fcam_tf.baselines.base import Baseline, check_positive, check_share
+from fcam_tf import checks
+from fcam_tf.baselines.base import Baseline
 from fcam_tf.baselines.draws import beta, permutation, uniform
 
 
@@ -31,8 +32,8 @@ class CutMix(Baseline):
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive(beta=self.beta)
-        check_share(probability=self.probability)
+        checks.number("beta", self.beta, "(0, inf)")
+        checks.number("probability", self.probability, "[0, 1]")
 
     def augment(self, images: Any, labels: Any, seed: Any = None) -> tuple[Any, Any]:
         """See `Baseline.augment`; the labels become ``{"label", "other", "share"}``, each (B,)."""

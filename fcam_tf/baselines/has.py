@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fcam_tf.baselines.base import Baseline, check_positive, check_share
+from fcam_tf import checks
+from fcam_tf.baselines.base import Baseline
 from fcam_tf.baselines.draws import uniform
 
 MEAN_COLOUR = (123.675, 116.28, 103.53)  # of ImageNet, RGB
@@ -32,8 +33,8 @@ class HaS(Baseline):
     drop_rate: float = 0.5
 
     def __post_init__(self) -> None:
-        check_positive(grid_size=self.grid_size)
-        check_share(drop_rate=self.drop_rate)
+        checks.whole("grid_size", self.grid_size, 1)
+        checks.number("drop_rate", self.drop_rate, "[0, 1]")
 
     def augment(self, images: Any, labels: Any, seed: Any = None) -> tuple[Any, Any]:
         import tensorflow as tf  # noqa: PLC0415 - other backends run without it

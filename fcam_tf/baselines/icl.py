@@ -15,7 +15,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from fcam_tf.baselines.base import Baseline, check_order, check_positive, check_share
+from fcam_tf import checks
+from fcam_tf.baselines.base import Baseline
 from fcam_tf.cams.base import normalize
 from fcam_tf.graphs.layers import KeepsDraws
 from fcam_tf.graphs.resize import bilinear
@@ -209,12 +210,11 @@ class ICL(Baseline):
     consistency: float = 1.0
 
     def __post_init__(self) -> None:
-        shares = ("drop_rate", "high", "foreground", "low")
-        check_share(**{name: getattr(self, name) for name in shares})
-        check_order(low=self.low, foreground=self.foreground, high=self.high)
+        for name in ("drop_rate", "high", "foreground", "low"):
+            checks.number(name, getattr(self, name), "[0, 1]")
+        checks.rising(low=self.low, foreground=self.foreground, high=self.high)
         for name in ("contrast", "consistency"):
-            if getattr(self, name):
-                check_positive(**{name: getattr(self, name)})
+            checks.number(name, getattr(self, name), "[0, inf)")
 
     def attention(self, name: str) -> Any:
         return ContrastiveAttention(

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from fcam_tf.baselines.base import Baseline, check_order, check_share
+from fcam_tf import checks
+from fcam_tf.baselines.base import Baseline
 from fcam_tf.baselines.branch import Branch
 from fcam_tf.cams.base import normalize
 from fcam_tf.cams.own_map import ClassMapHead, of_class
@@ -174,10 +175,11 @@ class SPG(Baseline):
     fused_low: float = 0.1
 
     def __post_init__(self) -> None:
-        check_share(**dataclasses.asdict(self))
+        for name, value in dataclasses.asdict(self).items():
+            checks.number(name, value, "[0, 1]")
         for guide in ("class", "side", "fused"):
             names = (f"{guide}_low", f"{guide}_high")
-            check_order(**{name: getattr(self, name) for name in names})
+            checks.rising(**{name: getattr(self, name) for name in names})
 
     def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
         return SelfProducedGuidance(

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import ops
 
+from fcam_tf import checks
 from fcam_tf.cams.base import CAM, EvidenceCAM, normalize, weighted_sum
 from fcam_tf.cams.split import Evidence
 from fcam_tf.graphs.resize import bilinear
@@ -71,8 +72,7 @@ class GradCAMPlusPlus(GradientCAM):
         formula: Literal["tables", "published"] = "tables",
     ) -> None:
         super().__init__(model, layer)
-        if formula not in ("tables", "published"):
-            raise ValueError(f"`formula` must be 'tables' or 'published'. Received: {formula!r}.")
+        checks.choice("formula", formula, ("tables", "published"))
         self.formula = formula
 
     def weights(self, activations: Any, gradients: Any) -> Any:
@@ -117,11 +117,8 @@ class SmoothGradCAMPlusPlus(CAM):
         noise_level: float = 0.068,
         seed: int | None = None,
     ) -> None:
-        if samples < 1 or noise_level < 0:
-            raise ValueError(
-                "`samples` must be at least 1 and `noise_level` not negative. Received: "
-                f"samples={samples}, noise_level={noise_level}."
-            )
+        checks.whole("samples", samples, 1)
+        checks.number("noise_level", noise_level, "[0, inf)")
         super().__init__(model, layer)
         self.samples = samples
         self.noise_level = noise_level

@@ -12,6 +12,7 @@ import keras
 from keras import ops
 from rich.progress import track
 
+from fcam_tf import checks
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.base import CAM, weighted_sum
 from fcam_tf.graphs.resize import bilinear
@@ -45,8 +46,7 @@ class ScoreCAM(CAM):
         batch_size: int = 32,
         progress: bool = False,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}.")
+        checks.whole("batch_size", batch_size, 1)
         super().__init__(model, layer)
         self.batch_size = batch_size
         self.progress = progress
@@ -126,6 +126,8 @@ class SmoothedScoreCAM(ScoreCAM):
         seed: int | None = None,
         **options: Any,
     ) -> None:
+        checks.whole("samples", samples, 1)
+        checks.number("std", std, "[0, inf)")
         super().__init__(model, layer, **options)
         self.samples = samples
         self.std = std
@@ -157,6 +159,7 @@ class IntegratedScoreCAM(ScoreCAM):
     def __init__(
         self, model: keras.Model, layer: Any = None, *, intervals: int = 10, **options: Any
     ) -> None:
+        checks.whole("intervals", intervals, 1)
         super().__init__(model, layer, **options)
         self.intervals = intervals
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 from keras import ops
 
+from fcam_tf import checks
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import resize
-from fcam_tf.losses import checks
 
-METHODS = ("lattice", "exact")
+Method = Literal["lattice", "exact"]
 
 
 def crf_loss(
@@ -23,7 +23,7 @@ def crf_loss(
     scale: float = 1.0,
     symmetric: bool = True,
     normalize: bool = False,
-    method: Literal["lattice", "exact"] = "lattice",
+    method: Method = "lattice",
 ) -> Any:
     """Return ``R = sum_c S_c^T W (1 - S_c)`` of each image (F-CAM, equation 1).
 
@@ -62,10 +62,16 @@ def crf_loss(
     Raises:
         ValueError: a sigma or ``scale`` is not positive, or ``method`` is unknown or does not run
             on Keras's backend.
-        TypeError: a sigma or ``scale`` is no number.
+        TypeError: a sigma or ``scale`` is not a number.
         tf.errors.InvalidArgumentError: shapes do not fit, or something is NaN or infinite.
+
+    Example:
+        >>> # A segmentation model (softmax in the end) that trains on its own images:
+        >>> model.compile("adam", lambda images, maps: 2e-9 * fcam_tf.losses.crf_loss(images, maps))
+        >>> model.supports_jit = False  # the lattice does not run under XLA
+        >>> model.fit(images, images)
     """
-    checks.choice("method", method, METHODS)
+    checks.choice("method", method, get_args(Method))
     if method == "lattice" and keras.backend.backend() != "tensorflow":
         raise ValueError(
             "`method` must be 'exact' where Keras runs on another backend than TensorFlow. "
@@ -73,7 +79,7 @@ def crf_loss(
             "larger: lower the weight as much."
         )
     for name, value in (("sigma_rgb", sigma_rgb), ("sigma_xy", sigma_xy), ("scale", scale)):
-        checks.positive(name, value)
+        checks.number(name, value, "(0, inf)")
     expect_raw_pixels(images)
     probabilities = ops.cast(probabilities, "float32")
     if scale != 1.0:
@@ -85,54 +91,6 @@ def crf_loss(
         pixels = ops.cast(ops.prod(ops.shape(probabilities)[1:3]), "float32")
         losses = losses / pixels / pixels
     return losses
-
-
-@keras.saving.register_keras_serializable("fcam_tf")
-class CRFLoss(keras.losses.Loss):
-    """`crf_loss` as a Keras loss: ``y_true`` are the images, ``y_pred`` the probabilities.
-
-    Args:
-        weight: factor of the loss; the default belongs to 224x224 pixels.
-        sigma_rgb: see `crf_loss`.
-        sigma_xy: see `crf_loss`.
-        scale: see `crf_loss`.
-        symmetric: see `crf_loss`.
-        normalize: see `crf_loss`.
-        method: see `crf_loss`.
-        name: name of the loss.
-        reduction: as of every Keras loss; the mean over the batch by default.
-    """
-
-    def __init__(
-        self,
-        weight: float = 2e-9,
-        sigma_rgb: float = 15.0,
-        sigma_xy: float = 100.0,
-        *,
-        scale: float = 1.0,
-        symmetric: bool = True,
-        normalize: bool = False,
-        method: Literal["lattice", "exact"] = "lattice",
-        name: str = "crf",
-        reduction: str = "sum_over_batch_size",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, **kwargs)
-        self.weight = weight
-        self.options = {
-            "sigma_rgb": sigma_rgb,
-            "sigma_xy": sigma_xy,
-            "scale": scale,
-            "symmetric": symmetric,
-            "normalize": normalize,
-            "method": method,
-        }
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.weight * crf_loss(y_true, y_pred, **self.options)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight": self.weight, **self.options}
 
 
 def _resize(images: Any, probabilities: Any, scale: float) -> tuple[Any, Any]:

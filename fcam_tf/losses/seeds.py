@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
 from keras import ops
 
-from fcam_tf.losses import checks
+from fcam_tf import checks
 
 IGNORE = 255
 _LEVELS = 256
 _SUBLEVELS = 4096
 
 
-def sample_seeds(
-    cams: Any,
-    seed: int | keras.random.SeedGenerator,
-    *,
-    positives: int = 1,
-    negatives: int = 1,
-    kernel: int = 3,
-    negative_share: float = 0.1,
-    erosion: int = 11,
-    erosion_iterations: int = 1,
-) -> Any:
-    """Draw object and background seeds from coarse maps (F-CAM, section 3).
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeedSampling:
+    """How seeds are drawn from coarse maps (F-CAM, section 3).
 
     Object seeds are drawn uniformly, without replacement, from the pixels above Otsu's threshold
     of the 8-bit map, after an erosion that treats pixels outside the image as object and is left
@@ -34,102 +26,105 @@ def sample_seeds(
     (closer than 1e-6), chance decides which of them belong. Each drawn pixel grows to a square,
     and pixels that both kinds claim are ignored. A constant map gives no seeds at all.
 
-    Works on the whole batch at once, in a graph or not, on every backend; nothing has a gradient.
-
-    Args:
-        cams: (B, H, W) maps in [0, 1]; NaN counts as 0, values outside are clipped.
-        seed: int for the same draw at each call, or a SeedGenerator for a new draw at each call.
-        positives: object pixels drawn per image (n+).
-        negatives: background pixels drawn per image.
+    Attributes:
+        positives: object pixels drawn from each map (n+).
+        negatives: background pixels drawn from each map.
         kernel: odd side of the square that a drawn pixel becomes, in pixels.
-        negative_share: n-, share of the pixels that background is drawn from, in (0, 1].
+        negative_share: n-, fraction of the pixels that background is drawn from, in (0, 1].
         erosion: odd side of the square that erodes the object region, in pixels; 1 does nothing.
         erosion_iterations: how often it does.
 
-    Returns:
-        (B, H, W) int32: 1 object, 0 background, `IGNORE` elsewhere.
-
     Raises:
-        ValueError: an argument is out of its range, or more pixels are to be drawn than maps of a
-            known size have.
+        ValueError: an argument is out of its range.
         TypeError: an argument is of another type.
     """
-    check_sampling(
-        positives=positives,
-        negatives=negatives,
-        kernel=kernel,
-        negative_share=negative_share,
-        erosion=erosion,
-        erosion_iterations=erosion_iterations,
-    )
-    cams = ops.clip(ops.nan_to_num(ops.cast(cams, "float32"), 0.0, 1.0, 0.0), 0.0, 1.0)
-    shape = ops.shape(cams)
-    batch, (height, width) = shape[0], shape[1:3]
-    pixels = height * width
-    if isinstance(pixels, int):
-        for name, number in (("positives", positives), ("negatives", negatives)):
-            if number > pixels:
+
+    positives: int = 1
+    negatives: int = 1
+    kernel: int = 3
+    negative_share: float = 0.1
+    erosion: int = 11
+    erosion_iterations: int = 1
+
+    def __post_init__(self) -> None:
+        checks.whole("positives", self.positives, 1)
+        checks.whole("negatives", self.negatives, 1)
+        checks.odd("kernel", self.kernel)
+        checks.number("negative_share", self.negative_share, "(0, 1]")
+        checks.odd("erosion", self.erosion)
+        checks.whole("erosion_iterations", self.erosion_iterations, 0)
+
+    def sample_seeds(self, cams: Any, seed: int | keras.random.SeedGenerator) -> Any:
+        """Draw the seeds of a batch.
+
+        Works on the whole batch at once, in a graph or not, on every backend; nothing has a
+        gradient.
+
+        Args:
+            cams: (B, H, W) maps in [0, 1]; NaN counts as 0, values outside are clipped.
+            seed: int for the same draw at each call, or a SeedGenerator for a new draw at each
+                call.
+
+        Returns:
+            (B, H, W) int32: 1 object, 0 background, `IGNORE` elsewhere.
+
+        Raises:
+            ValueError: more pixels are to be drawn than maps of a known size have.
+        """
+        cams = ops.clip(ops.nan_to_num(ops.cast(cams, "float32"), 0.0, 1.0, 0.0), 0.0, 1.0)
+        shape = ops.shape(cams)
+        batch, height, width = shape
+        pixels = height * width
+        for name in ("positives", "negatives"):
+            if isinstance(pixels, int) and getattr(self, name) > pixels:
                 raise ValueError(
-                    f"`{name}` must not exceed the number of pixels of a map. Received: {number} "
-                    f"for maps of {height}x{width}."
+                    f"`{name}` must not exceed the number of pixels of a map. Received: "
+                    f"{getattr(self, name)} for maps of {height}x{width}."
                 )
-    scaled = ops.reshape(255.0 * cams, (batch, pixels))
-    levels = ops.floor(scaled)
-    counts = _histogram(ops.cast(levels, "int32"), _LEVELS)
+        scaled = ops.reshape(255.0 * cams, (batch, pixels))
+        levels = ops.floor(scaled)
+        counts = _histogram(ops.cast(levels, "int32"), _LEVELS)
+        noise = keras.random.uniform((3, batch, pixels), dtype="float32", seed=seed)
 
-    regions = levels > ops.cast(_otsu(counts), "float32")
-    regions = _erode(ops.reshape(regions, shape), erosion, erosion_iterations)
-    noise = keras.random.uniform((3, batch, pixels), dtype="float32", seed=seed)
-    objects = _draw(ops.reshape(regions, (batch, pixels)), noise[0], positives)
+        regions = levels > ops.cast(_otsu(counts), "float32")
+        regions = _erode(ops.reshape(regions, shape), self.erosion, self.erosion_iterations)
+        objects = _draw(ops.reshape(regions, (batch, pixels)), noise[0], self.positives)
+        background = self._draw_background(scaled, levels, counts, noise[1:])
 
-    pool = (
-        int(negative_share * pixels)
-        if isinstance(pixels, int)
-        else ops.cast(negative_share * ops.cast(pixels, "float64"), "int32")
-    )
-    below, ties = _lowest(scaled, levels, counts, pool)
-    # Which of the ties belong to the pool need not be decided: it is enough to know how many of
-    # the draws fall on them. Places 0, 1, .. of the pool are those below the limit.
-    places, valid = _draw(ops.arange(pixels, dtype="int32")[None] < pool, noise[1], negatives)
-    from_ties = _count(ops.logical_and(valid, places >= _count(below)))
-    parts = [(below, _count(valid) - from_ties), (ties, from_ties)]
-    drawn = [_draw(masks, noise[2], negatives)[0] for masks, _ in parts]
-    order = ops.arange(negatives, dtype="int32")[None]
-    background = (
-        ops.concatenate(drawn, axis=1),
-        ops.concatenate([order < number for _, number in parts], axis=1),
-    )
+        varied = ops.max(levels, axis=1, keepdims=True) > ops.min(levels, axis=1, keepdims=True)
+        objects, background = (
+            _squares(places, ops.logical_and(valid, varied), self.kernel, shape)
+            for places, valid in (objects, background)
+        )
+        seeds = ops.where(background, 0, ops.where(objects, 1, IGNORE))
+        return ops.cast(ops.where(ops.logical_and(background, objects), IGNORE, seeds), "int32")
 
-    varied = ops.max(levels, axis=1, keepdims=True) > ops.min(levels, axis=1, keepdims=True)
-    objects, background = (
-        _squares(places, ops.logical_and(valid, varied), kernel, shape)
-        for places, valid in (objects, background)
-    )
-    seeds = ops.where(background, 0, ops.where(objects, 1, IGNORE))
-    return ops.cast(ops.where(ops.logical_and(background, objects), IGNORE, seeds), "int32")
+    def _draw_background(self, scaled: Any, levels: Any, counts: Any, noise: Any) -> Any:
+        """Return places (B, 2 negatives) among the lowest pixels, and which of them count."""
+        pixels = ops.shape(scaled)[1]
+        if isinstance(pixels, int):
+            pool = int(self.negative_share * pixels)
+        else:
+            pool = ops.cast(self.negative_share * ops.cast(pixels, "float64"), "int32")
+        below, ties = _lowest(scaled, levels, counts, pool)
+        # Which of the ties belong to the pool need not be decided: it is enough to know how many
+        # of the draws fall on them. Places 0, 1, .. of the pool are those below the limit.
+        in_pool = ops.arange(pixels, dtype="int32")[None] < pool
+        places, valid = _draw(in_pool, noise[0], self.negatives)
+        from_ties = _count(ops.logical_and(valid, places >= _count(below)))
+        parts = [(below, _count(valid) - from_ties), (ties, from_ties)]
+        order = ops.arange(self.negatives, dtype="int32")[None]
+        drawn = [_draw(masks, noise[1], self.negatives)[0] for masks, _ in parts]
+        counted = [order < number for _, number in parts]
+        return ops.concatenate(drawn, axis=1), ops.concatenate(counted, axis=1)
 
 
-def check_sampling(
-    *,
-    positives: int,
-    negatives: int,
-    kernel: int,
-    negative_share: float,
-    erosion: int,
-    erosion_iterations: int,
-) -> None:
-    """Check the options of `sample_seeds`.
+def sample_seeds(cams: Any, seed: int | keras.random.SeedGenerator, **options: Any) -> Any:
+    """Draw object and background seeds from coarse maps, by the ``options`` of `SeedSampling`.
 
-    Raises:
-        ValueError: one is out of its range.
-        TypeError: one is of another type.
+    Args, result and errors are those of `SeedSampling` and its ``sample_seeds``.
     """
-    checks.whole("positives", positives, 1)
-    checks.whole("negatives", negatives, 1)
-    checks.odd("kernel", kernel)
-    checks.share("negative_share", negative_share)
-    checks.odd("erosion", erosion)
-    checks.whole("erosion_iterations", erosion_iterations, 0)
+    return SeedSampling(**options).sample_seeds(cams, seed)
 
 
 def _otsu(counts: Any) -> Any:

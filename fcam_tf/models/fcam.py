@@ -18,13 +18,13 @@ from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.localization import OTSU, Localization, check_threshold
-from fcam_tf.losses.objective import TERMS, FCAMLoss
+from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
 from fcam_tf.models import backbones
 from fcam_tf.models.classifier import Classifier, layers_of
 from fcam_tf.models.decoder import PREFIX, MatchSize, check_names, decoder
 from fcam_tf.models.epoch import Epoch
 from fcam_tf.models.levels import skips_of
-from fcam_tf.models.targets import checked, cross_entropy, labels_of, planes
+from fcam_tf.models.targets import checked, labels_of, planes
 
 L = keras.layers
 _OUTPUTS = ("logits", "fcam")
@@ -265,18 +265,20 @@ class FCAM(keras.Model):
                 "`y` must hold 'mask' where the loss gives masks a weight. Received: "
                 f"{', '.join(targets)}."
             )
-        masks = None if masks is None else planes("mask", masks)
-        terms = self.loss.terms(
-            x, y_pred["fcam"], coarse, self.draws, self.epoch.value, masks=masks
+        batch = Batch(
+            images=x,
+            maps=y_pred["fcam"],
+            epoch=self.epoch.value,
+            cams=coarse,
+            seed=self.draws,
+            masks=None if masks is None else planes("mask", masks),
+            labels=labels if self._classifier_trains() else None,
+            logits=y_pred["logits"],
         )
-        if self.loss.weights["classification"] and self._classifier_trains():
-            terms["classification"] = self.loss.weight(
-                "classification", self.epoch.value
-            ) * cross_entropy(labels, y_pred["logits"])
         total = sum(added, 0.0)
         if added:
             self._terms[_ADDED].update_state(total, sample_weight=ops.shape(labels)[0])
-        for name, values in terms.items():
+        for name, values in self.loss.terms(batch).items():
             if sample_weight is not None:
                 values = values * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))  # noqa: PLW2901
             mean = mean_over_replicas(values)

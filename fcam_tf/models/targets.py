@@ -50,12 +50,3 @@ def planes(name: str, values: Any) -> Any:
             f"shape {shape}."
         )
     return values
-
-
-def cross_entropy(labels: Any, logits: Any) -> Any:
-    """Return the cross-entropy of each image, (B,); 0 where no class is known."""
-    known = labels >= 0
-    losses = keras.losses.sparse_categorical_crossentropy(
-        ops.where(known, labels, 0), logits, from_logits=True
-    )
-    return ops.where(known, losses, 0.0)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from fcam_tf import checks
 from fcam_tf.data.folder import VAL_SHARE
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.names import lookup
@@ -61,18 +62,14 @@ class Recipe:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
             smallest = 1 if field.name in ("batch_size", "resize", "crop") else 0
-            if not smallest <= value < float("inf"):
-                raise ValueError(f"`{field.name}` must be {smallest} or more. Received: {value}.")
-        if self.val_share >= 1:
-            raise ValueError(f"`val_share` must be below 1. Received: {self.val_share}.")
+            checks.number(field.name, value, f"[{smallest}, inf)")
+        checks.number("val_share", self.val_share, "[0, 1)")
         if self.crop > self.resize:
             raise ValueError(
                 f"`crop` must not exceed `resize`. Received: {self.crop} and {self.resize}."
             )
-        if self.optimizer not in ("sgd", "adam"):
-            raise ValueError(f"`optimizer` must be 'sgd' or 'adam'. Received: {self.optimizer!r}.")
-        if self.select not in SELECT:
-            raise ValueError(f"`select` must be one of {SELECT}. Received: {self.select!r}.")
+        checks.choice("optimizer", self.optimizer, ("sgd", "adam"))
+        checks.choice("select", self.select, SELECT)
 
     def learning_rate_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, which counts from 1; never below 1e-7."""
@@ -171,8 +168,7 @@ class ClassifierRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.train not in ("all", "head"):
-            raise ValueError(f"`train` must be 'all' or 'head'. Received: {self.train!r}.")
+        checks.choice("train", self.train, ("all", "head"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,14 +193,9 @@ class FCAMRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cams not in ("online", "stored"):
-            raise ValueError(f"`cams` must be 'online' or 'stored'. Received: {self.cams!r}.")
-        for name, values in (("decoder", ("unet", "linear")), ("train", ("decoder", "all"))):
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"`{name}` must be {' or '.join(map(repr, values))}. Received: "
-                    f"{getattr(self, name)!r}."
-                )
+        checks.choice("cams", self.cams, ("online", "stored"))
+        checks.choice("decoder", self.decoder, ("unet", "linear"))
+        checks.choice("train", self.train, ("decoder", "all"))
         options = FCAMLoss().get_config()
         for name in self.loss:
             lookup(options, name, "setting of loss")

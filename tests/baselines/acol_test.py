@@ -114,6 +114,6 @@ def test_refuses(options):
 
 @pytest.mark.parametrize("filters", [-5, -1])
 def test_the_message_prints_what_came(filters):
-    with pytest.raises(ValueError, match=f"`filters` must be above 0. Received: {filters}"):
+    with pytest.raises(ValueError, match=f"`filters` must be 0 or more. Received: {filters}"):
         ACoL(filters=filters)
     assert ACoL(filters=0).filters == 0

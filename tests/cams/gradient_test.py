@@ -253,10 +253,10 @@ def test_smooth_averages_over_samples(tiny, x):
     np.testing.assert_allclose(cam(x, label), tiny.min_max(raw), **CLOSE)
 
 
-@pytest.mark.parametrize("options", [{"samples": 0}, {"noise_level": -0.1}])
-def test_wrong_noise(model, options):
-    with pytest.raises(ValueError, match="`samples` must be at least 1 and `noise_level`"):
-        cams.get("smoothgradcampp", model, **options)
+@pytest.mark.parametrize(("option", "value"), [("samples", 0), ("noise_level", -0.1)])
+def test_wrong_noise(model, option, value):
+    with pytest.raises(ValueError, match=f"`{option}` must be .*Received: {value}"):
+        cams.get("smoothgradcampp", model, **{option: value})
 
 
 @pytest.fixture(scope="module")

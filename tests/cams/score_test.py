@@ -138,5 +138,14 @@ def test_progress(model, x, capsys):
 
 
 def test_wrong_batch_size(model):
-    with pytest.raises(ValueError, match=r"`batch_size` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`batch_size` must be 1 or more. Received: 0"):
         cams.get("scorecam", model, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [("sscam", "samples", 0), ("sscam", "std", -1), ("iscam", "intervals", 0)],
+)
+def test_wrong_numbers_of_passes(model, name, option, value):
+    with pytest.raises(ValueError, match=f"`{option}` must be .*Received: {value}"):
+        cams.get(name, model, **{option: value})

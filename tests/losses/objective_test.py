@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from fcam_tf.losses import (
+    Batch,
     FCAMLoss,
     crf_loss,
+    cross_entropy,
     entropy,
     partial_cross_entropy,
     sample_seeds,
@@ -15,8 +17,8 @@ MAPS = np.log(soft_maps(np.random.default_rng(0), 3, 32, 32, 2)).astype("float32
 CAMS = np.random.default_rng(1).random((3, 32, 32)).astype("float32")
 
 
-def terms(loss, epoch=1.0):
-    found = loss.terms(photos(32), MAPS, CAMS, 5, np.float32(epoch))
+def terms(loss, epoch=1.0, **given):
+    found = loss.terms(Batch(photos(32), MAPS, np.float32(epoch), CAMS, 5, **given))
     return {name: np.asarray(value) for name, value in found.items()}
 
 
@@ -46,7 +48,7 @@ def test_the_paper_s_terms_are_the_default():
 def test_masks_are_labels_of_all_pixels():
     masks = np.random.default_rng(2).choice([0, 1, 255], (3, 32, 32))
     found = FCAMLoss(seeds=0, crf=0, size=0, masks=2).terms(
-        photos(32), MAPS, None, 5, np.float32(1), masks=masks
+        Batch(photos(32), MAPS, np.float32(1), masks=masks)
     )
     assert list(found) == ["masks"]
     log_softmax = MAPS - np.log(np.exp(MAPS).sum(-1, keepdims=True))
@@ -54,6 +56,24 @@ def test_masks_are_labels_of_all_pixels():
     np.testing.assert_allclose(
         np.asarray(found["masks"]).mean(), -2 * chosen[masks != 255].mean(), rtol=1e-5
     )
+
+
+def test_classes_count_where_the_classifier_trains():
+    logits, labels = np.float32([[0, 1], [2, 0], [1, 1]]), np.array([1, 0, -1])
+    loss = FCAMLoss(crf=0, size=0, classification=3, windows={"classification": (2, None)})
+    assert list(terms(loss, 2)) == ["seeds"]
+    found = terms(loss, 2, labels=labels, logits=logits)
+    expected = 3 * np.asarray(cross_entropy(labels, logits))
+    np.testing.assert_allclose(found["classification"], expected, rtol=1e-6)
+    assert not terms(loss, 1, labels=labels, logits=logits)["classification"].any()
+
+
+def test_is_a_value():
+    loss = FCAMLoss(crf=1e-9, windows={"crf": [5, None]})
+    assert loss == FCAMLoss(crf=1e-9, windows={"crf": (5, None)}) != FCAMLoss()
+    assert len({loss, FCAMLoss.from_config(loss.get_config())}) == 1
+    with pytest.raises(AttributeError, match="crf"):
+        loss.crf = 0
 
 
 def test_weight_zero_leaves_a_term_out():

@@ -461,7 +461,7 @@ def test_noise_of_a_method_moves_on_and_is_saved(tmp_path):
 JAX = """
 import json, sys
 import numpy as np, keras
-from fcam_tf.losses import FCAMLoss
+from fcam_tf.losses import Batch, FCAMLoss
 from fcam_tf.models import FCAM
 from fcam_tf.optimizer import CoupledSGD
 from tests.models.tiny import photos, tiny_classifier
@@ -479,7 +479,7 @@ same = all((a == np.asarray(w)).all() for a, w in zip(frozen, model.classifier.w
 model.save(sys.argv[1])
 again = keras.saving.load_model(sys.argv[1])
 try:
-    FCAMLoss(seeds=0).terms(images, np.zeros((8, 32, 32, 2)), None, 0, 1)
+    FCAMLoss(seeds=0).terms(Batch(images, np.zeros((8, 32, 32, 2)), 1))
     refusal = ""
 except ValueError as error:
     refusal = str(error)

@@ -1,0 +1,106 @@
+"""The terms of the objective that look at the maps, or the logits, alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from fcam_tf.graphs.replicas import sum_over_replicas
+from fcam_tf.losses.seeds import IGNORE
+
+
+def partial_cross_entropy(logits: Any, seeds: Any) -> Any:
+    """Return the cross-entropy at the seeds, scaled so that its mean is the batch's mean.
+
+    As in the published code the mean over a batch is taken over all its labelled pixels, so an
+    image with more of them weighs more. A batch without any gives 0. Where replicas of a
+    TensorFlow strategy share a batch, its labelled pixels are counted over all of them.
+
+    Args:
+        logits: (B, H, W, 2), background and object; half precision is cast to float32.
+        seeds: (B, H, W) integers: 1 object, 0 background, 255 ignored.
+
+    Returns:
+        (B,) float32, 0 or more, in nats: B times the image's sum over the batch's labelled pixels.
+    """
+    seeds = ops.cast(seeds, "int32")
+    labelled = seeds != IGNORE
+    log_probabilities = ops.log_softmax(ops.cast(logits, "float32"))
+    chosen = ops.where(seeds == 1, log_probabilities[..., 1], log_probabilities[..., 0])
+    entropies = ops.sum(ops.where(labelled, -chosen, 0.0), axis=(1, 2))
+    number = sum_over_replicas(ops.sum(ops.cast(labelled, "float32")))
+    batch = sum_over_replicas(ops.cast(ops.shape(logits)[0], "float32"))
+    return entropies * batch / ops.maximum(number, 1.0)
+
+
+def extended_log_barrier(values: Any, t: Any = 1.0) -> Any:
+    """Return the extended log-barrier of ``values <= 0`` (Kervadec et al. 2019).
+
+    ``-log(-f) / t`` where f is at most ``-1 / t^2``, and from there on the straight line that
+    continues it: finite and with a gradient for values that break the constraint too.
+
+    Args:
+        values: f, any shape.
+        t: scalar above 0; the larger, the closer to a hard constraint.
+
+    Returns:
+        float32 of the shape of ``values``.
+    """
+    values = ops.cast(values, "float32")
+    t = ops.cast(t, "float32")
+    limit = -1.0 / t**2
+    # Both sides of a where are differentiated: the logarithm must not see what it cannot take.
+    logarithm = -ops.log(-ops.minimum(values, limit)) / t
+    line = t * values - ops.log(1.0 / t**2) / t + 1.0 / t
+    return ops.where(values <= limit, logarithm, line)
+
+
+def size_constraint(probabilities: Any, t: Any = 1.0) -> Any:
+    """Return the barrier of the sizes of background and object (ASC; F-CAM, equation 3).
+
+    The size of a class is the sum of its probability in pixels. The barrier asks that sizes are
+    not below 0, and since it falls off slowly it pushes both up: against each other, towards half
+    of the image. Neither may vanish.
+
+    Args:
+        probabilities: (B, H, W, 2), background and object, in [0, 1].
+        t: of the barrier.
+
+    Returns:
+        (B,) float32, the mean of both classes; negative for sizes above one pixel.
+    """
+    sizes = ops.sum(ops.cast(probabilities, "float32"), axis=(1, 2))
+    return ops.mean(extended_log_barrier(-sizes, t), axis=-1)
+
+
+def entropy(logits: Any) -> Any:
+    """Return the mean entropy of the pixels' probabilities.
+
+    Args:
+        logits: (B, H, W, K); half precision is cast to float32.
+
+    Returns:
+        (B,) float32, in bits: 0 to log2 K.
+    """
+    logs = ops.log_softmax(ops.cast(logits, "float32"))
+    return -ops.mean(ops.sum(ops.exp(logs) * logs, axis=-1), axis=(1, 2)) / math.log(2)
+
+
+def cross_entropy(labels: Any, logits: Any) -> Any:
+    """Return the cross-entropy of each image's class.
+
+    Args:
+        labels: (B,) integers; negative where the class is not known.
+        logits: (B, classes).
+
+    Returns:
+        (B,), in nats; 0 where the class is not known.
+    """
+    known = labels >= 0
+    losses = keras.losses.sparse_categorical_crossentropy(
+        ops.where(known, labels, 0), logits, from_logits=True
+    )
+    return ops.where(known, losses, 0.0)
