@@ -12,7 +12,7 @@ from fcam_tf.training.run import VALIDATION_PREFIX, RunFolder
 
 
 class TrainingDivergedError(ArithmeticError):
-    """A loss is no number any more."""
+    """A loss is NaN or infinite."""
 
     ADVICE = "A lower learning rate or clip_norm may help."
 
@@ -55,10 +55,10 @@ class KeepBest(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """End training at the first loss that is no number, and say which and when."""
+    """End training at the first loss that is NaN or infinite, and say which and when."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        # The total last: it is no number wherever one of its terms is none.
+        # The total last: it is NaN wherever one of its terms is.
         for name, value in sorted((logs or {}).items(), key=lambda item: item[0] == "loss"):
             if not np.isfinite(value):
                 step = int(self.model.optimizer.iterations)

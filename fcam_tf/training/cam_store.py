@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from fcam_tf.atomic import replacing
 from fcam_tf.cams.base import CAM
@@ -37,7 +37,7 @@ def stored_cams(
     the predicted one where the label is negative), normalised to [0, 1]. It keeps the resolution
     that the method gives it: 28 x 28 for the paper's backbones and 224 x 224 pixels.
 
-    The folder gets ``cams.json`` and one TFRecord file for every 64 images, each written whole or
+    The folder gets ``cams.json`` and one .npz file for every 64 images, each written whole or
     not at all: after a stop only what is missing is computed, and what was made of an image that
     has changed since (see `fcam_tf.identity`). Of several runs that share a folder
     one computes, and the others wait for it.
@@ -63,7 +63,7 @@ def stored_cams(
     ids = hashlib.sha256("\n".join(split.ids).encode())
     labels = hashlib.sha256(split.labels.tobytes())
     about = {**about, "size": size, "images": ids.hexdigest(), "labels": labels.hexdigest()}
-    with claim(folder, about, ["*.tfrecord"], file=_ABOUT, wait=True) as claimed:
+    with claim(folder, about, ["*.npz"], file=_ABOUT, wait=True) as claimed:
         claimed.begin()
         return _maps(cam, split, folder, size=size, batch_size=batch_size, verbose=verbose)
 
@@ -72,65 +72,29 @@ def stored_cams(
 def _maps(
     cam: CAM, split: Split, folder: Path, *, size: int, batch_size: int, verbose: Any
 ) -> np.ndarray:
-    shards = [
-        (folder / f"cams-{start // _SHARD:05}.tfrecord", range(start, min(start + _SHARD, stop)))
-        for stop in [len(split)]
-        for start in range(0, stop, _SHARD)
-    ]
-    progress = keras.utils.Progbar(
-        len(shards), verbose=int(verbose not in (0, "0")), unit_name="shard"
-    )
+    progress = keras.utils.Progbar(len(split), verbose=int(verbose not in (0, "0")))
     maps = []
-    for path, indices in shards:
-        part = split.subset(indices)
+    for start in range(0, len(split), _SHARD):
+        path = folder / f"cams-{start // _SHARD:05}.npz"
+        part = split.subset(range(start, min(start + _SHARD, len(split))))
         marks = stamps(part)
         found = _read(path, part.ids, marks)
         if found is None:
             batches = evaluation_dataset(part, batch_size=batch_size, size=size)
             found = np.concatenate([np.asarray(cam(x, y), np.float16) for x, y in batches])
-            _write(path, part.ids, marks, found)
+            with replacing(path) as whole:
+                np.savez(whole, ids=part.ids, stamps=marks, maps=found)
         maps.append(found)
-        progress.add(1)
+        progress.add(len(part))
     return np.concatenate(maps)
-
-
-def _write(path: Path, ids: Sequence[str], marks: np.ndarray, maps: np.ndarray) -> None:
-    try:
-        with replacing(path) as part, tf.io.TFRecordWriter(str(part)) as writer:
-            for name, mark, values in zip(ids, marks, maps, strict=True):
-                features = {
-                    "id": _bytes(name.encode()),
-                    "stamp": _integers([mark]),
-                    "shape": _integers(values.shape),
-                    "cam": _bytes(np.ascontiguousarray(values, "<f2").tobytes()),
-                }
-                example = tf.train.Example(features=tf.train.Features(feature=features))
-                writer.write(example.SerializeToString())
-    except tf.errors.OpError as error:
-        raise OSError(f"{path} cannot be written: {error.message}") from error
-
-
-def _bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _integers(values: Sequence[int]) -> tf.train.Feature:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
 
 def _read(path: Path, ids: Sequence[str], marks: np.ndarray) -> np.ndarray | None:
     """Return the maps of a shard; None where it is not there, damaged, or of other images."""
-    if not path.exists():
-        return None
-    found = {}
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            feature = tf.train.Example.FromString(record).features.feature
-            shape = tuple(feature["shape"].int64_list.value)
-            values = np.frombuffer(feature["cam"].bytes_list.value[0], "<f2")
-            key = feature["id"].bytes_list.value[0].decode(), feature["stamp"].int64_list.value[0]
-            found[key] = values.reshape(shape)
-    except (tf.errors.DataLossError, IndexError, ValueError):
-        return None
-    wanted = list(zip(ids, marks.tolist(), strict=True))
-    return np.stack([*found.values()]) if list(found) == wanted else None
+        with path.open("rb") as file, np.load(file) as found:
+            if np.array_equal(found["ids"], ids) and np.array_equal(found["stamps"], marks):
+                return found["maps"]
+    except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        pass
+    return None

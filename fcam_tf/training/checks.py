@@ -49,12 +49,13 @@ def check_precision(model: keras.Model, mixed: bool) -> None:
 
 
 def check_maps(maps_and_logits: Iterable[Any], step: Any) -> None:
-    """Raise a TrainingDivergedError where maps or logits are no numbers.
+    """Raise a TrainingDivergedError where maps or logits contain NaN or infinity.
 
     The last step of an epoch has no loss behind it that would show what it did.
     """
     for found in maps_and_logits:
         if not np.isfinite(np.asarray(found)).all():
             raise TrainingDivergedError(
-                f"The maps are no numbers after step {int(step)}. {TrainingDivergedError.ADVICE}"
+                f"The maps contain NaN or infinity after step {int(step)}. "
+                f"{TrainingDivergedError.ADVICE}"
             )

@@ -28,13 +28,10 @@ def draw_convergence(
         "Training loss": [n for n in names if n.endswith("loss") and not n.startswith("val_")],
         "Validation score [%]": [n for n in names if n.startswith("val_")],
     }
-    shown = {title: found for title, found in panels.items() if found}
+    shown = [(title, found) for title, found in panels.items() if found]
     figure = Figure(figsize=(6 * max(len(shown), 1), 3.6), layout="constrained")
-    for axis, (title, found) in (
-        zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True)
-        if shown
-        else ()
-    ):
+    for number, (title, found) in enumerate(shown, 1):
+        axis = figure.add_subplot(1, len(shown), number)
         for name in found:
             rows = [row for row in history if name in row]
             label = name.removeprefix("val_").removesuffix("_loss").replace("loss", "total")

@@ -161,7 +161,11 @@ def search(
     """
     if draws < 1 or not space:
         raise ValueError(f"`draws` must be 1 or more, of something. Received: {draws}, {space}.")
-    recipes = [_apply(recipe, drawn(space, seed, number)) for number in range(draws)]
+    drawings = [drawn(space, seed, number) for number in range(draws)]
+    recipes = [
+        recipe.changed([f"{key}={json.dumps(value)}" for key, value in drawing.items()])
+        for drawing in drawings
+    ]
     for chosen in recipes:
         check(chosen)
     out = Path(out)
@@ -174,10 +178,19 @@ def search(
     trials: list[Trial] = []
     with claim(out, settings, [_TABLE, "trial-*"], file=_ABOUT) as claimed:
         claimed.begin()
-        for number, chosen in enumerate(recipes):
-            settings = drawn(space, seed, number)
-            trials.append(_trial(train, chosen, out / f"trial-{number}", number, settings))
-            write_csv(out / _TABLE, [_row(trial) for trial in trials])
+        for number, (chosen, drawing) in enumerate(zip(recipes, drawings, strict=True)):
+            score, epoch = _trial(train, chosen, out / f"trial-{number}")
+            trials.append(Trial(number, drawing, score, epoch))
+            rows = [
+                {
+                    "trial": trial.number,
+                    **trial.settings,
+                    "score": trial.score,
+                    "epoch": trial.epoch,
+                }
+                for trial in trials
+            ]
+            write_csv(out / _TABLE, rows)
             finished = [trial for trial in trials if trial.score is not None]
             if finished:
                 best = max(finished, key=lambda trial: trial.score)
@@ -187,34 +200,17 @@ def search(
     return trials
 
 
-def _row(trial: Trial) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        **trial.settings,
-        "score": trial.score,
-        "epoch": trial.epoch,
-    }
-
-
-def _apply(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    return recipe.changed([f"{key}={json.dumps(value)}" for key, value in settings.items()])
-
-
 def _trial(
-    train: Callable[[Recipe, Path], RunFolder],
-    recipe: Recipe,
-    folder: Path,
-    number: int,
-    settings: dict[str, Any],
-) -> Trial:
+    train: Callable[[Recipe, Path], RunFolder], recipe: Recipe, folder: Path
+) -> tuple[float, int] | tuple[None, None]:
+    """Return score and epoch of a training; None where it diverged."""
     failed = folder / _FAILED
     if not failed.exists():
         try:
             run = train(recipe, folder)
+            row = run.state.history[run.state.best]
+            return row[VALIDATION_PREFIX + recipe.select], int(row["epoch"])
         except TrainingDivergedError as error:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(failed, f"{error}\n".encode())
-    if failed.exists():
-        return Trial(number, settings, None, None)
-    row = run.state.history[run.state.best]
-    return Trial(number, settings, row[VALIDATION_PREFIX + recipe.select], int(row["epoch"]))
+    return None, None

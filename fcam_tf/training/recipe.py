@@ -6,14 +6,12 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from fcam_tf import checks
 from fcam_tf.data.folder import VAL_SHARE
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.names import lookup
-
-SELECT = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +66,9 @@ class Recipe:
             raise ValueError(
                 f"`crop` must not exceed `resize`. Received: {self.crop} and {self.resize}."
             )
-        checks.choice("optimizer", self.optimizer, ("sgd", "adam"))
-        checks.choice("select", self.select, SELECT)
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal:
+                checks.choice(name, getattr(self, name), get_args(kind))
 
     def learning_rate_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, which counts from 1; never below 1e-7."""
@@ -166,10 +165,6 @@ class ClassifierRecipe(Recipe):
     train: Literal["all", "head"] = "all"
     baseline: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.choice("train", self.train, ("all", "head"))
-
 
 @dataclasses.dataclass(frozen=True)
 class FCAMRecipe(Recipe):
@@ -193,9 +188,6 @@ class FCAMRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.choice("cams", self.cams, ("online", "stored"))
-        checks.choice("decoder", self.decoder, ("unet", "linear"))
-        checks.choice("train", self.train, ("decoder", "all"))
         options = FCAMLoss().get_config()
         for name in self.loss:
             lookup(options, name, "setting of loss")

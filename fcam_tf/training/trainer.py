@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def fit_classifier(
             devices.
         SettingsChangedError: ``out`` holds another run.
         FolderBusyError: another process is training in ``out``.
-        TrainingDivergedError: a loss was no number.
+        TrainingDivergedError: a loss was NaN or infinite.
     """
     if isinstance(classifier, FCAM):
         raise TypeError(
@@ -215,20 +215,15 @@ def _opened(
     *,
     asked: Mapping[str, Any] | None,
 ) -> contextlib.AbstractContextManager[RunFolder]:
-    train, validation = splits
     check_precision(model, recipe.mixed_precision)
-    return open_run(
-        out,
-        settings
-        | {
-            "recipe": dataclasses.asdict(recipe),
-            "train": _describe(train),
-            "validation": validation and _describe(validation),
-            "layers": model_sha256(model, weights=False),
-        },
-        recipe.epochs,
-        asked,
-    )
+    settings |= {"recipe": dataclasses.asdict(recipe), "layers": model_sha256(model, weights=False)}
+    for name, split in zip(("train", "validation"), splits, strict=True):
+        settings[name] = split and {
+            "name": split.name,
+            "images": len(split),
+            "sha256": split_sha256(split, sizes=True),
+        }
+    return open_run(out, settings, recipe.epochs, asked)
 
 
 @naming_photos()
@@ -247,6 +242,55 @@ def _fit(
 ) -> RunFolder:
     train, validation = splits
     known = knows_classes(model, train)
+    validate = _validate(model, maps_and_logits, splits, recipe, known)
+    check_batches(len(train), recipe.batch_size)
+    run.restore(model)
+    if not run.finished:
+        dataset = training_dataset(
+            train,
+            batch_size=recipe.batch_size,
+            resize=recipe.resize,
+            crop=recipe.crop,
+            flip=recipe.flip,
+            cams=stored,
+            with_masks=with_masks,
+            augment=augment,
+            seed=recipe.seed,
+            first_epoch=run.state.epoch,
+        )
+
+        def set_rate(epoch: int, _: Any) -> None:
+            model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
+
+        with _telling_divergence(model, run):
+            model.fit(
+                dataset,
+                initial_epoch=run.state.epoch,
+                epochs=recipe.epochs,
+                steps_per_epoch=-(-len(train) // recipe.batch_size),
+                callbacks=[
+                    keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
+                    StopOnNaN(),
+                    KeepBest(run, validate, recipe.select),
+                    *tensorboard(maps_and_logits, validation, run.folder, recipe.crop, known),
+                    *callbacks,
+                ],
+                shuffle=False,  # the data set does
+                verbose=verbose,
+            )
+    draw_convergence(run.state.history, run.state.best, run.folder / PLOT)
+    return run
+
+
+def _validate(
+    model: keras.Model,
+    maps_and_logits: MapsAndLogits,
+    splits: Splits,
+    recipe: Recipe,
+    known: bool,
+) -> Callable[[], dict[str, float]]:
+    """Return what scores the model after each epoch, or refuse a split that cannot select."""
+    train, validation = splits
 
     def checked(images: Any, labels: Any = None) -> Any:
         found = maps_and_logits(images, labels)
@@ -255,82 +299,29 @@ def _fit(
 
     if validation is None:
         probe, _ = next(iter(evaluation_dataset(train.subset([0]), size=recipe.crop)))
-
-        def validate() -> dict[str, float]:
-            checked(probe)
-            return {}
-    else:
-        validate = _scores(checked, validation, recipe, known)
-    check_batches(len(train), recipe.batch_size)
-    run.restore(model)
-    plot = run.folder / PLOT
-    if run.finished:
-        if not plot.exists():  # killed between the last epoch and its plot
-            draw_convergence(run.state.history, run.state.best, plot)
-        return run
-    dataset = training_dataset(
-        train,
-        batch_size=recipe.batch_size,
-        resize=recipe.resize,
-        crop=recipe.crop,
-        flip=recipe.flip,
-        cams=stored,
-        with_masks=with_masks,
-        augment=augment,
-        seed=recipe.seed,
-        first_epoch=run.state.epoch,
-    )
-
-    def set_rate(epoch: int, _: Any) -> None:
-        model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
-
-    try:
-        model.fit(
-            dataset,
-            initial_epoch=run.state.epoch,
-            epochs=recipe.epochs,
-            steps_per_epoch=-(-len(train) // recipe.batch_size),
-            callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
-                StopOnNaN(),
-                KeepBest(run, validate, recipe.select),
-                *tensorboard(maps_and_logits, validation, run.folder, recipe.crop, known),
-                *callbacks,
-            ],
-            shuffle=False,  # the data set does
-            verbose=verbose,
-        )
-    except (TrainingDivergedError, tf.errors.InvalidArgumentError) as error:
-        if isinstance(error, tf.errors.OpError):
-            # The CRF operation refuses what is no number before any loss shows it.
-            if "NaN" not in error.message or "the image holds" in error.message:
-                raise
-            step = int(model.optimizer.iterations) + 1
-            error = f"The maps are no numbers at step {step}. {TrainingDivergedError.ADVICE}"
-        raise TrainingDivergedError(
-            f"{error} {run.folder} keeps epoch {run.state.epoch} and the best model so far."
-        ) from None
-    draw_convergence(run.state.history, run.state.best, plot)
-    return run
-
-
-def _scores(
-    maps_and_logits: MapsAndLogits, validation: Split, recipe: Recipe, known: bool
-) -> Callable[[], dict[str, float]]:
-    """Return what scores the model, or refuse a split that cannot select."""
+        return lambda: checked(probe) and {}
     scorer = Validation(validation, recipe.crop)
     if recipe.select not in scorer.scores or (recipe.select == "accuracy" and not known):
         raise ValueError(
-            f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no "
+            f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no ground "
             f"truth; it allows {', '.join(scorer.scores)}. Choose one of them, or give no "
             "validation split to keep the last epoch."
         )
-    return lambda: scorer(maps_and_logits, known)
+    return lambda: scorer(checked, known)
 
 
-def _describe(split: Split) -> dict[str, Any]:
-    return {
-        "name": split.name,
-        "images": len(split),
-        "sha256": split_sha256(split, sizes=True),
-    }
+@contextlib.contextmanager
+def _telling_divergence(model: keras.Model, run: RunFolder) -> Iterator[None]:
+    """Say of a training that diverges what is kept of it."""
+    try:
+        yield
+    except (TrainingDivergedError, tf.errors.InvalidArgumentError) as error:
+        if isinstance(error, tf.errors.OpError):
+            # The CRF operation refuses NaN before any loss shows it.
+            if "NaN" not in error.message or "the image holds" in error.message:
+                raise
+            step = int(model.optimizer.iterations) + 1
+            error = f"The maps contain NaN at step {step}. {TrainingDivergedError.ADVICE}"
+        raise TrainingDivergedError(
+            f"{error} {run.folder} keeps epoch {run.state.epoch} and the best model so far."
+        ) from None

@@ -35,7 +35,7 @@ def pretend(calls, *, diverging=()):
     def train(recipe, folder):
         calls.append(recipe)
         if folder.name in diverging:
-            raise training.TrainingDivergedError("the loss is no number at step 3")
+            raise training.TrainingDivergedError("the loss is nan at step 3")
         score = 100 * recipe.learning_rate
         history = [{"epoch": 0.0, "val_PxAP": 0.0}, {"epoch": 7.0, "val_PxAP": score}]
         return Run(State(history, 1))
@@ -131,7 +131,7 @@ def test_continues_and_refuses_another_search(tmp_path):
 def test_a_diverged_training_counts_as_none_and_is_not_repeated(tmp_path):
     trials = search(pretend([], diverging={"trial-0"}), RECIPE, SPACE, tmp_path, draws=3)
     assert trials[0].score is None
-    assert "no number at step 3" in (tmp_path / "trial-0" / "failed.txt").read_text()
+    assert "nan at step 3" in (tmp_path / "trial-0" / "failed.txt").read_text()
     calls = []
     assert search(pretend(calls), RECIPE, SPACE, tmp_path, draws=3) == trials
     assert len(calls) == 2

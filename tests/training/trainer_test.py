@@ -150,7 +150,7 @@ def test_stored_maps_of_any_method(classifier, splits, tmp_path):
     model = FCAM.from_classifier(classifier, method="scorecam", decoder_filters=(8, 6, 4))
     recipe = dataclasses.replace(DECODER, cams="stored", epochs=1)
     fit_fcam(model, splits, tmp_path / "run", recipe, cache=tmp_path / "cams")
-    assert list((tmp_path / "cams").glob("*.tfrecord"))
+    assert list((tmp_path / "cams").glob("*.npz"))
     classifier.get_layer("logits").bias.assign_add([1.0] * 5)
     other = FCAM.from_classifier(classifier, method="scorecam", decoder_filters=(8, 6, 4))
     with pytest.raises(training.SettingsChangedError, match="classifier"):
