@@ -207,12 +207,12 @@ CLASSIFIER_PRESETS: Mapping[str, ClassifierRecipe] = {
     "cub": ClassifierRecipe(),
     "openimages": ClassifierRecipe(epochs=10, lr_step=3, select="PxAP"),
     "ilsvrc": ClassifierRecipe(epochs=10, lr_step=3),
-    # Hundreds of photos and a pretrained backbone, see docs/results.md.
+    # Hundreds of photos and a pretrained backbone, see docs/tuning.md.
     "small": ClassifierRecipe(
         train="head", epochs=15, batch_size=16, learning_rate=0.05, lr_step=6
     ),
 }
-# Adam, because SGD does not leave the plateau of some data, see docs/results.md.
+# Adam, because SGD does not leave the plateau of some data, see docs/tuning.md.
 _SMALL = {
     "epochs": 12,
     "batch_size": 8,

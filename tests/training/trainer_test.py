@@ -123,6 +123,7 @@ print(json.dumps([row["loss"] for row in run.state.history[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_result(splits, tmp_path):
     root = splits[0].paths[0]
     while not (root / "metadata").is_dir():
