@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import skimage.filters
 import skimage.measure
 
+from fcam_tf.levels import otsu, to_levels
+from fcam_tf.masks import NO_BOX, box_of
+
 OTSU = "otsu"
-NO_BOX = (0, 0, -1, -1)  # zero pixels wide and high, as the ends are inclusive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Localization:
         labels = class_numbers(labels, len(heatmaps), probabilities.shape[-1])
         labels = np.where(labels < 0, probabilities.argmax(-1), labels)
         levels = [threshold_level(heatmap, threshold) for heatmap in heatmaps]
-        masks = [largest_component(_bytes(m) > t) for m, t in zip(heatmaps, levels, strict=True)]
-        peaks = np.maximum(_bytes(heatmaps).max((1, 2)), 1)
+        masks = [largest_component(to_levels(m) > t) for m, t in zip(heatmaps, levels, strict=True)]
+        peaks = np.maximum(to_levels(heatmaps).max((1, 2)), 1)
         return cls(
             heatmaps=heatmaps,
             labels=labels,
@@ -162,12 +163,9 @@ def threshold_level(heatmap: np.ndarray, threshold: str | float = OTSU) -> int:
         ValueError: unknown ``threshold``.
     """
     threshold = check_threshold(threshold)
-    values = _bytes(heatmap)
+    values = to_levels(heatmap)
     peak = int(values.max())
-    if threshold == OTSU:
-        level = int(skimage.filters.threshold_otsu(values))
-    else:
-        level = int(threshold * peak)
+    level = otsu(np.bincount(values.ravel())) if threshold == OTSU else int(threshold * peak)
     return max(0, min(level, peak - 1))
 
 
@@ -184,21 +182,6 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return (labels == sizes.argmax()) & mask
-
-
-def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Return the smallest box around a mask.
-
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        x0, y0, x1, y1, all inclusive; `NO_BOX` where ``mask`` is empty.
-    """
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not columns.size:
-        return NO_BOX
-    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
 
 
 def scale_box(
@@ -227,7 +210,3 @@ def scale_box(
         -((x1 + 1) * -new_width // width) - 1,
         -((y1 + 1) * -new_height // height) - 1,
     )
-
-
-def _bytes(heatmap: np.ndarray) -> np.ndarray:
-    return (255 * np.asarray(heatmap, np.float64)).astype(np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,6 +21,11 @@ METHODS = (
 )
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 FSL = "fsl"  # few-shot full supervision: masks teach it
+
+
+def some(names: Sequence[object], most: int = 5) -> str:
+    """Return the first of many names as text, with "..." for the rest."""
+    return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:

@@ -15,6 +15,7 @@ LEVELS = {
     "commands": 3,
     "predict": 2,
     "evaluation": 2,
+    "explain": 2,
     "export": 2,
     "portable": 2,
     "report": 2,
@@ -37,11 +38,13 @@ LEVELS = {
     "checks": 0,
     "claim": 0,
     "lazy": 0,
-    "progress": 0,
+    "levels": 0,
+    "masks": 0,
+    "streams": 0,
     "names": 0,
 }
 ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
-HELPERS = ("atomic", "lazy", "photos")
+HELPERS = ("atomic", "lazy", "levels", "masks", "names", "photos")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -43,7 +43,7 @@ def _encoded(path: Path) -> bytes:
 
 
 def _packed(split: Any) -> Pack:
-    from fcam_tf.evaluation.truth import read_truth  # noqa: PLC0415 - imports TensorFlow
+    from fcam_tf.evaluation.scores import read_truth  # noqa: PLC0415 - imports TensorFlow
 
     parts = {"image": join([_encoded(path) for path in split.paths])}
     pack = {"labels": split.labels}

@@ -117,12 +117,12 @@ def _run(values: flags.FlagValues, arguments: list[str]) -> int:
             source = _source(values, asked, notes)
             # What loads a model is quiet by itself, and tells that it does.
             with contextlib.nullcontext() if values.model else quiet_tensorflow():
-                job = evaluation.prepare(
-                    asked, values.out, source, tell=notes.print, overwrite=values.overwrite
+                job = evaluation.Evaluation(
+                    source, asked, values.out, tell=notes.print, overwrite=values.overwrite
                 )
             for other in others:
                 report.check_comparable(job.split, other)
-        run = job if isinstance(job, evaluation.Run) else job.run(values.batch_size, notes)
+        run = job.run(values.batch_size, notes)
         file = report.write_report(run, *others)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         return failed(notes, error)

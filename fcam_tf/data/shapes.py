@@ -15,6 +15,7 @@ from PIL import Image
 
 from fcam_tf.atomic import new_folder
 from fcam_tf.data.wsol import METADATA, write_metadata
+from fcam_tf.masks import box_of
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ def draw_shapes(label: int, seed: int | tuple[int, ...], size: int = 128) -> Sha
                 masks.append(mask)
                 break
     image = np.clip(canvas + grain, 0, 255).astype(np.uint8)
-    return Shapes(image, label, masks, np.array([_box(mask) for mask in masks]))
+    return Shapes(image, label, masks, np.array([box_of(mask) for mask in masks]))
 
 
 def write_shapes(
@@ -202,8 +203,3 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> Floats:
     middle = rng.uniform(40, 215, 3)
     swing = rng.normal(0, 28, 3)
     return middle + pattern[..., None] * swing
-
-
-def _box(mask: Mask) -> list[int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])]

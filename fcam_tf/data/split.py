@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fcam_tf.masks import join_masks
 from fcam_tf.photos import read_header
-
-IGNORED = 255  # in masks of the object
 
 
 class Problem(NamedTuple):
@@ -151,11 +150,7 @@ class Split:
             masks, ignore = self.read_masks(index)
             if not masks:
                 raise ValueError(f"{self.ids[index]} has no mask; run check_dataset")
-            inside = np.logical_or.reduce([mask > 0 for mask in masks])
-            found = inside.astype(np.uint8)
-            if ignore is not None:
-                found[(ignore > 0) & ~inside] = IGNORED
-            return found
+            return join_masks(masks, ignore)
         if self.boxes is None:
             raise ValueError(f"split {self.name!r} has no masks and no boxes")
         width, height = self.size(index)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from fcam_tf.atomic import new_folder
 from fcam_tf.data.wsol import METADATA, write_metadata
+from fcam_tf.masks import NO_BOX, box_of
 
 
 class Truth(NamedTuple):
@@ -131,15 +132,14 @@ def _birds(example: dict[str, Any], width: int, height: int) -> Truth:
 def _pets(example: dict[str, Any], width: int, height: int) -> Truth:
     """The trimap is 1 on the pet, 2 on the background, 3 on the border between them."""
     trimap = example["segmentation_mask"][..., 0]
-    rows = np.flatnonzero((trimap != 2).any(axis=1))
-    columns = np.flatnonzero((trimap != 2).any(axis=0))
+    box = box_of(trimap != 2)
     file = Path(example["file_name"].decode()).name
-    if not rows.size or trimap.shape != (height, width):
+    if box == NO_BOX or trimap.shape != (height, width):
         raise ValueError(f"{file} has no usable mask: {trimap.shape} for {(height, width)}")
     return Truth(
         file=file,
         class_name=None,
-        box=(int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])),
+        box=box,
         mask=trimap == 1,
         ignore=trimap == 3,
     )

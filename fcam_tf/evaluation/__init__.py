@@ -2,11 +2,11 @@
 
 from fcam_tf.claim import FolderBusyError as FolderBusyError
 from fcam_tf.claim import SettingsChangedError as SettingsChangedError
-from fcam_tf.evaluation.prepare import prepare as prepare
+from fcam_tf.evaluation.results import HEADLINES as HEADLINES
 from fcam_tf.evaluation.results import Run as Run
 from fcam_tf.evaluation.results import Settings as Settings
-from fcam_tf.evaluation.results import recall as recall
 from fcam_tf.evaluation.rows import Row as Row
+from fcam_tf.evaluation.run import Evaluation as Evaluation
 from fcam_tf.evaluation.sources import Center as Center
 from fcam_tf.evaluation.sources import FunctionMaps as FunctionMaps
 from fcam_tf.evaluation.sources import MapSource as MapSource
@@ -14,6 +14,4 @@ from fcam_tf.evaluation.sources import ModelMaps as ModelMaps
 from fcam_tf.evaluation.sources import StoredMaps as StoredMaps
 from fcam_tf.lazy import lazily
 
-__getattr__ = lazily(
-    __name__, {"run": ["Evaluation"], "scoring": ["score_images"], "summary": ["Summary"]}
-)
+__getattr__ = lazily(__name__, {"scoring": ["score_images"], "summary": ["Summary"]})

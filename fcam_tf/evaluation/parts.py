@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 from fcam_tf.atomic import write_atomically
 from fcam_tf.evaluation.scores import Scores
+from fcam_tf.metrics import MEASURES
 
 FOLDER = "parts"
+_OF_CLASSES = ("rank", "predicted", "confidence")
+_OF_MAPS = ("levels", "otsu", "activation")
 
 
 class Scored(NamedTuple):
@@ -76,19 +79,15 @@ class Parts:
         Raises:
             OSError: the disk is full; nothing is written.
         """
-        columns = {
-            name: np.array([getattr(item, name) for item in scored])
-            for name in ("rank", "predicted", "confidence")
-        }
-        for name in Scores._fields:
-            values = [getattr(item.scores, name) for item in scored]
-            if values[0] is None:
-                continue
-            if name == "iou_each":  # as many columns as the image has true boxes
-                columns["instances"] = np.array([value.shape[1] for value in values])
-                columns[name] = np.concatenate(values, axis=1)
-            else:
-                columns[name] = np.stack(values)
+        columns = {name: [getattr(item, name) for item in scored] for name in _OF_CLASSES}
+        columns |= {name: [getattr(item.scores, name) for item in scored] for name in _OF_MAPS}
+        if scored[0].scores.boxes is not None:
+            columns["boxes"] = [item.scores.boxes for item in scored]
+        for name in scored[0].scores.kept:
+            values = [item.scores.kept[name] for item in scored]
+            columns[name] = np.concatenate(values, axis=1)
+            columns[f"{name} widths"] = [value.shape[1] for value in values]
+        columns["measures"] = list(MEASURES)
         first, last = scored[0].index, scored[-1].index
         if self._stamps is not None:
             columns["stamp"] = self._stamps[first : last + 1]
@@ -117,7 +116,9 @@ class Parts:
             return True
         try:
             with np.load(file) as archive:
-                return np.array_equal(archive["stamp"], self._stamps[start:stop])
+                return np.array_equal(archive["stamp"], self._stamps[start:stop]) and (
+                    archive["measures"].tolist() == list(MEASURES)
+                )
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile):
             return False
 
@@ -133,17 +134,15 @@ class Parts:
 def _read(file: Path, first: int) -> Iterator[Scored]:
     with np.load(file) as archive:
         columns = dict(archive)
-    if "iou_each" in columns:
-        ends = np.cumsum(columns.pop("instances"))[:-1]
-        columns["iou_each"] = np.split(columns["iou_each"], ends, axis=1)
+    kept = {
+        name: np.split(columns[name], np.cumsum(columns[f"{name} widths"])[:-1], axis=1)
+        for name in MEASURES
+        if name in columns
+    }
     for place in range(len(columns["levels"])):
-        scores = {
-            name: columns[name][place] if name in columns else None for name in Scores._fields
-        }
-        yield Scored(
-            first + place,
-            Scores(**scores),
-            int(columns["rank"][place]),
-            int(columns["predicted"][place]),
-            float(columns["confidence"][place]),
+        scores = Scores(
+            *(columns[name][place] for name in _OF_MAPS),
+            columns["boxes"][place] if "boxes" in columns else None,
+            {name: values[place] for name, values in kept.items()},
         )
+        yield Scored(first + place, scores, *(columns[name][place].item() for name in _OF_CLASSES))

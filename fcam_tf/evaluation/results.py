@@ -6,21 +6,27 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fcam_tf import __version__
-from fcam_tf.atomic import write_csv
 from fcam_tf.claim import SETTINGS, read_settings
 from fcam_tf.data import load
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.rows import Row
-from fcam_tf.identity import BEST, split_sha256, stamps
+from fcam_tf.identity import BEST
+from fcam_tf.metrics import MEASURES
 
 METRICS, ROWS = "metrics.json", "results.csv"
+TOP = 5  # the classes of Top-5
+# The figures in metrics.json, and what they mean.
+HEADLINES = {
+    **{name: measure.meaning for name, measure in MEASURES.items() if measure.meaning},
+    "Top1Loc": "boxed, and the class predicted first",
+    "Top5Loc": "boxed, and the class among the first five",
+    "accuracy": "class predicted first",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,44 +124,3 @@ class Run:
     def parts(self) -> Parts:
         """The images' results at every threshold."""
         return Parts(self.out, self.settings.split, len(self.rows))
-
-
-def recall(asked: Settings, out: str | Path, source: Any = None) -> Run | None:
-    """The finished evaluation in a folder, if the same was asked for and nothing has changed since.
-
-    No model is needed for that.
-
-    Args:
-        asked: as given to `Evaluation`; ``truth_sha256`` is filled in here.
-        out: the folder.
-        source: of maps in files.
-    """
-    try:
-        run = Run(out)
-    except (FileNotFoundError, ValueError):
-        return None
-    splits = asked.splits()
-    asked = dataclasses.replace(asked, truth_sha256=split_sha256(*splits.values()))
-    if run.notes.get("asked") != question(asked):
-        return None
-    parts = parts_of(splits, out, source)
-    return None if any(part.todo() for part in parts.values()) else run
-
-
-def question(asked: Settings) -> dict[str, str]:
-    """What `recall` compares: another version may answer otherwise."""
-    return {**asked.deciding(), "version": __version__}
-
-
-def parts_of(splits: Mapping[str, Split], out: str | Path, source: Any) -> dict[str, Parts]:
-    """The results of splits in a folder, as far as their files have not changed since."""
-    files = getattr(source, "files", lambda _: None)
-    return {
-        name: Parts(Path(out), name, len(split), stamps(split, files(split.ids)))
-        for name, split in splits.items()
-    }
-
-
-def write_rows(out: Path, rows: Iterable[Row]) -> None:
-    """Writes results.csv."""
-    write_csv(out / ROWS, map(dataclasses.asdict, rows))

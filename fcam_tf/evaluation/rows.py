@@ -10,13 +10,16 @@ import numpy as np
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.failures import kind_of_boxes, kind_of_pixels
 from fcam_tf.evaluation.parts import Scored
-from fcam_tf.evaluation.scores import THRESHOLDS
+from fcam_tf.evaluation.scores import read_boxes
 from fcam_tf.evaluation.sources import FRAME
-from fcam_tf.evaluation.truth import read_boxes
-from fcam_tf.metrics.curves import grey_thresholds
-from fcam_tf.metrics.histogram import average_precision, mask_iou, precision_recall
-
-TOP = 5  # the classes of Top-5
+from fcam_tf.masks import OBJECT
+from fcam_tf.metrics.measures import (
+    THRESHOLDS,
+    average_precision,
+    grey_thresholds,
+    mask_iou,
+    precision_recall,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,26 +84,28 @@ def make_row(
     iou = best_iou = otsu_iou = mask = ap = None
     box: list[int | None] = [None] * 4
     kind = ""
-    if mask_threshold is not None and scores.histogram[1].any():
+    histogram = scores.kept.get("PxAP")
+    if mask_threshold is not None and histogram[OBJECT].any():
         place = int(np.abs(np.append(THRESHOLDS, 1) - mask_threshold).argmin())
-        mask = float(mask_iou(scores.histogram)[place])
-        ap = average_precision(*precision_recall(scores.histogram))
-        false, true = scores.histogram[:, place:].sum(axis=1).tolist()
-        missed = int(scores.histogram[1, :place].sum())
+        mask = float(mask_iou(histogram)[place])
+        ap = average_precision(*precision_recall(histogram))
+        false, true = histogram[:, place:].sum(axis=1).tolist()
+        missed = int(histogram[OBJECT, :place].sum())
         kind = kind_of_pixels(true, false, missed, peak=peak, rank=item.rank)
     if box_threshold is not None:
-        grey = int(grey_thresholds(peak, np.array(box_threshold)))
+        grey = int(grey_thresholds(peak, box_threshold))
         box = scores.boxes[grey].tolist()
-        iou, otsu_iou = float(scores.iou[grey]), float(scores.iou[scores.otsu])
-        best_iou = float(scores.iou[: max(peak, 1)].max())
+        curve = scores.kept["MaxBoxAcc"][:, 0]
+        iou, otsu_iou = float(curve[grey]), float(curve[scores.otsu])
+        best_iou = float(curve[: max(peak, 1)].max())
         truth = read_boxes(split, item.index, FRAME)
         kind = kind_of_boxes(np.array(box), truth, peak=peak, rank=item.rank)
     return Row(
         split.ids[item.index],
         int(split.labels[item.index]),
-        _known(item.predicted),
+        None if item.predicted < 0 else item.predicted,
         None if np.isnan(item.confidence) else round(item.confidence, 6),
-        _known(item.rank),
+        None if item.rank < 0 else item.rank,
         iou,
         best_iou,
         otsu_iou,
@@ -109,7 +114,3 @@ def make_row(
         ap,
         kind,
     )
-
-
-def _known(number: int) -> int | None:
-    return None if number < 0 else number

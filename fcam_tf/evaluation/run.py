@@ -4,85 +4,98 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from fcam_tf import __version__
-from fcam_tf.atomic import write_json
+from fcam_tf.atomic import write_csv, write_json
 from fcam_tf.claim import SETTINGS, Claim, SettingsChangedError, claim
 from fcam_tf.data.split import Split
-from fcam_tf.evaluation.parts import FOLDER
-from fcam_tf.evaluation.results import (
-    METRICS,
-    ROWS,
-    Run,
-    Settings,
-    parts_of,
-    question,
-    write_rows,
-)
-from fcam_tf.evaluation.scoring import score_split
-from fcam_tf.evaluation.sources import MapSource
-from fcam_tf.evaluation.summary import Summary
-from fcam_tf.evaluation.truth import check_split
-from fcam_tf.identity import split_sha256
-from fcam_tf.progress import progress
+from fcam_tf.evaluation.parts import FOLDER, Parts
+from fcam_tf.evaluation.results import METRICS, ROWS, Run, Settings
+from fcam_tf.evaluation.sources import MapSource, ModelMaps
+from fcam_tf.identity import split_sha256, stamps
+from fcam_tf.names import some
+from fcam_tf.streams import progress
 
 if TYPE_CHECKING:
+    import keras
     from rich.console import Console
 
 
 class Evaluation:
-    """Scores a source of maps on a split, or goes on with what an earlier one began.
+    """Scores maps on a split, goes on with what an earlier one began, or finds it finished.
 
     The folder gets settings.json, parts/ (results as they come, about 20 kB an image),
     results.csv (one row for each image, see ``Row``) and metrics.json.
 
+    settings.json holds what the results are made with, and beside it what was asked for, where some
+    was left to the model: where the same is asked again and nothing has changed since, no model is
+    loaded.
+
     Args:
-        source: of the maps.
-        settings: what the results are made with; ``truth_sha256`` is filled in here, and
-            ``model_sha256`` where it is empty and ``source`` has a model.
+        source: of the maps; or what loads the model, which is done only if there is need.
+        settings: what is asked for. Of a model that is loaded, ``method`` and ``layer`` may be
+            empty for what fits it; ``labels`` may be empty for the true classes if the model knows
+            them. ``truth_sha256`` is filled in here, and what ``source`` knows of its model.
         out: output folder, made if need be.
-        asked: what `recall` will know the results by, where that is not all of ``settings``: with
-            what was left to the model left empty.
+        tell: is told what maps a model that was loaded makes.
         overwrite: drop the results in the folder when `run` begins, and start afresh.
 
     Attributes:
         out: as given.
         settings: completed.
         split: the images and their truth.
+        finished: the evaluation where it is there already, or None.
 
     Raises:
         SettingsChangedError: the folder holds results of other settings, or something else.
         FolderBusyError: another process is writing to it.
         FileNotFoundError: no such data set or split.
-        ValueError: the split has no truth, or its classes are not the model's.
+        ValueError: the split has no truth, or its classes are not the model's; or the method does
+            not fit the model.
     """
 
     def __init__(
         self,
-        source: MapSource,
+        source: MapSource | Callable[[], keras.Model],
         settings: Settings,
         out: str | Path,
         *,
-        asked: Settings | None = None,
+        tell: Callable[[str], object] = lambda _: None,
         overwrite: bool = False,
     ) -> None:
         self.out = Path(out)
-        self._source = source
         self._splits = settings.splits()
         self.split = self._splits[settings.split]
+        self._overwrite = overwrite
+        truth = split_sha256(*self._splits.values())
+        asked = dataclasses.replace(settings, truth_sha256=truth)
+        to_load = not hasattr(source, "image_size")
+        if not to_load:
+            asked = _completed(asked, source)
+        # Another version may answer otherwise.
+        self._asked = {**asked.deciding(), "version": __version__}
+        unknown = to_load and not asked.model_sha256  # it may be any model
+        self.finished = None if overwrite or unknown else self._recalled(source)
+        if self.finished:
+            self.settings = self.finished.settings
+            return
         for split in self._splits.values():
             check_split(split)
-            check_classes(source, split, settings.labels)
-        truth = split_sha256(*self._splits.values())
-        model = settings.model_sha256 or getattr(source, "model_sha256", "")
-        self.settings = dataclasses.replace(settings, truth_sha256=truth, model_sha256=model)
-        self._asked = dataclasses.replace(asked or settings, truth_sha256=truth)
-        self._overwrite = overwrite
+        if to_load:
+            layer = asked.layer.split(",") if asked.layer else None
+            source = ModelMaps(source(), asked.method or None, layer)
+            tell(f"maps of {source.method}{f' at {source.layer}' if source.layer else ''}")
+            asked = _completed(asked, source)
+        if not asked.labels:
+            known = self.split.has_classes(source.num_classes, source.class_names)
+            asked = dataclasses.replace(asked, labels="truth" if known else "predicted")
+        for split in self._splits.values():
+            check_classes(source, split, asked.labels)
+        self._source, self.settings = source, asked
         with self._claimed():
             pass
 
@@ -102,11 +115,30 @@ class Evaluation:
         """
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}")
-        with self._claimed() as claimed:
-            claimed.begin(afresh=self._overwrite)
-            self._overwrite = False
-            self._score(batch_size, console)
-        return Run(self.out)
+        if not self.finished:
+            with self._claimed() as claimed:
+                claimed.begin(afresh=self._overwrite)
+                self._overwrite = False
+                self._score(batch_size, console)
+            self.finished = Run(self.out)
+        return self.finished
+
+    def _recalled(self, source: Any) -> Run | None:
+        """The finished evaluation, if the same was asked for and nothing has changed since."""
+        try:
+            run = Run(self.out)
+        except (FileNotFoundError, ValueError):
+            return None
+        same = run.notes.get("asked") == self._asked
+        return run if same and not any(p.todo() for p in self._parts(source).values()) else None
+
+    def _parts(self, source: Any) -> dict[str, Parts]:
+        """The results of each split, as far as their files have not changed since."""
+        files = getattr(source, "files", lambda _: None)
+        return {
+            name: Parts(self.out, name, len(split), stamps(split, files(split.ids)))
+            for name, split in self._splits.items()
+        }
 
     @contextlib.contextmanager
     def _claimed(self) -> Iterator[Claim]:
@@ -119,15 +151,18 @@ class Evaluation:
             self.out,
             self.settings.deciding(),
             [METRICS, ROWS, FOLDER],
-            notes={"model": self.settings.model, "asked": question(self._asked)},
+            notes={"model": self.settings.model, "asked": self._asked},
             overwrite=self._overwrite,
             remedy="give another folder with `out`, or start afresh with `overwrite`",
         ) as claimed:
             yield claimed
 
     def _score(self, batch_size: int, console: Console | None) -> None:
+        from fcam_tf.evaluation.scoring import score_split  # noqa: PLC0415 - TensorFlow
+        from fcam_tf.evaluation.summary import Summary  # noqa: PLC0415 - Keras
+
         summaries = {}
-        parts = parts_of(self._splits, self.out, self._source)
+        parts = self._parts(self._source)
         todo = {name: len(part.todo()) for name, part in parts.items()}
         if any(todo.values()):  # these never stand beside parts that they were not made of
             for name in (METRICS, ROWS):
@@ -148,9 +183,44 @@ class Evaluation:
         summary, transfer = summaries[self.settings.split], self.settings.threshold_split
         metrics = summary.metrics(summaries.get(transfer), transfer)
         metrics["settings"] = dataclasses.asdict(self.settings)
-        metrics["versions"] = {"fcam_tf": __version__, "keras": keras.__version__}
-        write_rows(self.out, summary.rows(parts[self.settings.split]))
+        metrics["versions"] = {"fcam_tf": __version__, "keras": metadata.version("keras")}
+        rows = summary.rows(parts[self.settings.split])
+        write_csv(self.out / ROWS, map(dataclasses.asdict, rows))
         write_json(self.out / METRICS, metrics)
+
+
+def _completed(settings: Settings, source: MapSource) -> Settings:
+    """What a model's maps are made with, in the settings."""
+    if not isinstance(source, ModelMaps):
+        return settings
+    return dataclasses.replace(
+        settings,
+        method=source.method,
+        layer=source.layer,
+        model_sha256=settings.model_sha256 or source.model_sha256,
+    )
+
+
+def check_split(split: Split) -> None:
+    """Finds out before the first image is scored whether all can be.
+
+    Raises:
+        ValueError: if the split has neither boxes nor masks, or an image of it lacks them.
+    """
+    if split.boxes is None and split.masks is None:
+        raise ValueError(
+            f"split {split.name!r} has neither boxes nor masks to score against: its "
+            "localization.txt is missing or empty"
+        )
+    for kind, truths in (("box", split.boxes), ("mask", split.masks)):
+        if truths is None:
+            continue
+        without = [name for name, truth in zip(split.ids, truths, strict=True) if not len(truth)]
+        if without:
+            raise ValueError(
+                f"{len(without)} of {len(split)} images of split {split.name!r} have no {kind}: "
+                f"{some(without)}. Take them out of image_ids.txt, or add their lines"
+            )
 
 
 def check_classes(source: MapSource, split: Split, labels: str) -> None:

@@ -1,4 +1,4 @@
-"""What is kept of one image: enough to count every metric, list it in a table and draw it."""
+"""One map against the truth of its image, at every threshold: all that is kept of the image."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fcam_tf.evaluation.truth import Truth
-from fcam_tf.metrics.boxes import pairwise_iou
-from fcam_tf.metrics.component_tree import LEVELS
-from fcam_tf.metrics.contours import all_contours, largest_contours
-from fcam_tf.metrics.curves import best_iou, matched_iou, otsu_level, threshold_grid
-from fcam_tf.metrics.histogram import score_histogram
-from fcam_tf.metrics.scoremap import check_scoremap, to_levels
+from fcam_tf.data.split import Split
+from fcam_tf.levels import LEVELS
+from fcam_tf.metrics import MEASURES, join_masks, resize_boxes
+from fcam_tf.metrics.measures import THRESHOLDS, HeatMap, score_histogram
 
-THRESHOLDS = threshold_grid()
-BINS = THRESHOLDS.size + 1  # a score of exactly 1 has one of its own
+
+class Truth(NamedTuple):
+    """Where the objects of one image are.
+
+    Attributes:
+        boxes: (n, 4) int64 x0, y0, x1, y1 in the frame in which maps are scored, or None.
+        mask: (frame, frame) uint8, 1 object, 0 background, 255 ignored, or None.
+    """
+
+    boxes: NDArray[np.int64] | None
+    mask: NDArray[np.uint8] | None
 
 
 class Scores(NamedTuple):
@@ -25,24 +31,45 @@ class Scores(NamedTuple):
     Attributes:
         levels: (H, W) uint8, the map in the 256 levels that box metrics threshold.
         otsu: Otsu's threshold of it.
-        activation: (1000,) share of its pixels in each bin of [0, 1].
-        boxes: (256, 4) int16, the box of the largest contour at each threshold.
-        iou: (256,) its best IoU with a true box (MaxBoxAcc).
-        iou_any: (256,) the best IoU of any contour's box (MaxBoxAccV2).
-        iou_each: (256, n) IoU of each true box with its own partner (MaxBoxAccV3).
-        histogram: (2, bins) background and object pixels by score (PxAP).
-
-    Box fields are None without true boxes, ``histogram`` without a mask.
+        activation: (1000,) fraction of its pixels in each bin of [0, 1].
+        boxes: (256, 4) int16, the box of the largest contour at each threshold, or None without
+            true boxes.
+        kept: what each metric keeps, by its name (``metrics.MEASURES``), where the image has what
+            it needs.
     """
 
     levels: NDArray[np.uint8]
     otsu: int
     activation: NDArray[np.float64]
     boxes: NDArray[np.int16] | None
-    iou: NDArray[np.float64] | None
-    iou_any: NDArray[np.float64] | None
-    iou_each: NDArray[np.float64] | None
-    histogram: NDArray[np.int32] | None
+    kept: dict[str, NDArray]
+
+
+def read_truth(split: Split, index: int, frame: int) -> Truth:
+    """Brings an image's boxes and masks into a square frame as the benchmark does.
+
+    Args:
+        split: see ``data.Split``.
+        index: of the image.
+        frame: side of the frame in pixels.
+
+    Raises:
+        ValueError, OSError: if its truth cannot be used, naming the image.
+    """
+    try:
+        boxes, mask = None, None
+        if split.boxes is not None:
+            boxes = read_boxes(split, index, frame)
+        if split.masks is not None:
+            mask = join_masks(*split.read_masks(index), size=(frame, frame))
+    except ValueError as error:
+        raise ValueError(f"truth of {split.ids[index]}: {error}") from None
+    return Truth(boxes, mask)
+
+
+def read_boxes(split: Split, index: int, frame: int) -> NDArray[np.int64]:
+    """The boxes of ``read_truth`` alone, which needs no file but where sizes are not known."""
+    return resize_boxes(split.boxes[index], split.size(index), (frame, frame))
 
 
 def score_map(heatmap: ArrayLike, truth: Truth, name: str) -> Scores:
@@ -56,31 +83,19 @@ def score_map(heatmap: ArrayLike, truth: Truth, name: str) -> Scores:
     Raises:
         TypeError, ValueError: for a bad map, naming the image.
     """
-    scores = check_scoremap(heatmap, f"the map of {name}")
-    levels = to_levels(scores)
-    boxes = iou = iou_any = iou_each = histogram = None
+    found = HeatMap(heatmap, f"the map of {name}")
+    kept, boxes = {}, None
+    for metric, measure in MEASURES.items():
+        there = getattr(truth, measure.truth)
+        if there is not None:
+            kept[metric] = measure.of(found, there)
     if truth.boxes is not None:
-        largest, every = largest_contours(levels), all_contours(levels)
         boxes = np.zeros((LEVELS, 4), np.int16)
-        boxes[largest.first] = largest.boxes
-        iou = pairwise_iou(boxes.astype(np.int64), truth.boxes).max(axis=1)
-        iou_any, iou_each = best_iou(every, truth.boxes), matched_iou(every, truth.boxes)
-    if truth.mask is not None:
-        histogram = score_histogram(scores, truth.mask, THRESHOLDS).astype(np.int32)
-    return Scores(
-        levels,
-        otsu_level(levels),
-        _activation(scores),
-        boxes,
-        iou,
-        iou_any,
-        iou_each,
-        histogram,
-    )
+        boxes[found.largest.first] = found.largest.boxes
+    return Scores(found.levels, found.otsu, _activation(found.scores), boxes, kept)
 
 
 def _activation(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    background = np.zeros(scores.shape, np.uint8)
-    counts = score_histogram(scores, background, THRESHOLDS)[0]
+    counts = score_histogram(scores, np.zeros(scores.shape, np.uint8), THRESHOLDS)[0]
     counts[-2] += counts[-1]  # the last bin of a histogram of [0, 1] holds 1 itself
     return counts[:-1] / scores.size

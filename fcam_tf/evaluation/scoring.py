@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from fcam_tf.data import evaluation_dataset, naming_photos
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Parts, Scored
-from fcam_tf.evaluation.scores import score_map
+from fcam_tf.evaluation.scores import read_truth, score_map
 from fcam_tf.evaluation.sources import FRAME, MapSource
-from fcam_tf.evaluation.truth import read_truth
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.metrics.localization import class_rank
-from fcam_tf.predict.lookahead import lookahead
+from fcam_tf.streams import lookahead
 
 PART = 32  # images
 

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcam_tf.identity import model_sha256
+from fcam_tf.names import some
 
 if TYPE_CHECKING:
     import keras
 
-    from fcam_tf.predict.localizer import MapsAndLogits
+    from fcam_tf.explain import MapsAndLogits
 
 FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
 
@@ -88,11 +89,12 @@ class ModelMaps(FunctionMaps):
     """The maps of a model: of its decoder, or those that explain its class scores.
 
     Args:
-        model: a Keras functional classifier, raw RGB in [0, 255] to class scores, or an F-CAM.
-        method: see ``predict.explain``.
-        layer: see ``predict.explain``.
+        model: see ``explain.Explainer``.
+        method: see ``explain.Explainer``.
+        layer: see ``explain.Explainer``.
 
     Attributes:
+        model: as given.
         method: the one chosen.
         layer: names of the layers that are weighed, with commas.
 
@@ -101,23 +103,16 @@ class ModelMaps(FunctionMaps):
     """
 
     def __init__(self, model: keras.Model, method: str | None = None, layer: Any = None) -> None:
-        from fcam_tf.predict.localizer import explain  # noqa: PLC0415 - TensorFlow
+        from fcam_tf.explain import Explainer  # noqa: PLC0415 - TensorFlow
 
-        self._model = model
-        self.method, self.layer, function = explain(model, method, layer)
-        height, width = model.input_shape[1:3]
-        side = getattr(model, "input_size", FRAME)
-        super().__init__(
-            function,
-            (height or side, width or side),
-            getattr(model, "num_classes", None) or model.output_shape[-1],
-            getattr(model, "class_names", None),
-        )
+        made = Explainer(model, method, layer)
+        super().__init__(made.maps_and_logits, made.image_size, made.num_classes, made.class_names)
+        self.method, self.layer, self.model = made.method, made.layer, model
 
     @cached_property
     def model_sha256(self) -> str:
         """Of the model in memory, see `identity.model_sha256`."""
-        return model_sha256(self._model, self.image_size)
+        return model_sha256(self.model, self.image_size)
 
 
 class Center:
@@ -173,11 +168,10 @@ class StoredMaps:
             else:
                 self._files[name] = folder / file
         if missing:
-            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             wanted = " or ".join(_file_names(missing[0]))
             raise FileNotFoundError(
-                f"{folder} lacks the maps of {len(missing)} of {len(ids)} images: {shown}. "
-                f"The first would be {wanted}"
+                f"{folder} lacks the maps of {len(missing)} of {len(ids)} images: "
+                f"{some(missing)}. The first would be {wanted}"
             )
 
     def __call__(

@@ -6,9 +6,9 @@ The metric classes need Keras, which is imported when one is first used.
 from typing import TYPE_CHECKING
 
 from fcam_tf.lazy import lazily
+from fcam_tf.masks import join_masks, resize_mask
 from fcam_tf.metrics.boxes import InvalidBoxError, box_iou, boxes_from_map, resize_boxes
-from fcam_tf.metrics.curves import iou_curve, threshold_grid
-from fcam_tf.metrics.masks import join_masks, resize_mask
+from fcam_tf.metrics.measures import MEASURES, iou_curve, threshold_grid
 from fcam_tf.metrics.scoremap import check_scoremap, normalize_cam
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fcam_tf.metrics.pixels import PxAP
 
 __all__ = [
+    "MEASURES",
     "InvalidBoxError",
     "MaxBoxAcc",
     "MaxBoxAccV2",

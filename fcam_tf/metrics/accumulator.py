@@ -7,29 +7,30 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fcam_tf.metrics.scoremap import Floats
+from fcam_tf.metrics.measures import threshold_grid
 
 
 class Accumulator(keras.metrics.Metric):
     """A metric whose state is a set of named float64 sums (counts are exact to 2**53).
 
-    They share one NumPy array: as Keras variables they would be float32 under JAX, and counts
-    beyond 2**24 pixels wrong.
+    They are NumPy arrays: as Keras variables they would be float32 under JAX, and counts beyond
+    2**24 pixels wrong.
 
     Args:
+        interval: step of the metric's threshold grid.
         name: name of the metric.
         shapes: name and shape of each sum.
     """
 
-    def __init__(self, name: str, **shapes: tuple[int, ...]) -> None:
+    def __init__(self, interval: float, name: str, **shapes: tuple[int, ...]) -> None:
         super().__init__(name=name, dtype="float64")
-        self._shapes = shapes
-        size = sum(int(np.prod(shape)) for shape in shapes.values())
-        self._sums = np.zeros(size)
+        self.interval = interval
+        self.thresholds = threshold_grid(interval)
+        self._sums = {key: np.zeros(shape) for key, shape in shapes.items()}
 
     def reset_state(self) -> None:
         """Forgets all images."""
-        self._sums[:] = 0
+        self._sums = {key: np.zeros_like(value) for key, value in self._sums.items()}
 
     def merge_state(self, metrics: Iterable[Self]) -> None:
         """Adds what other metrics of the same settings have counted, e.g. other workers'.
@@ -46,23 +47,14 @@ class Accumulator(keras.metrics.Metric):
                     f"into {type(self).__name__} {self.get_config()}"
                 )
         for other in metrics:
-            self._sums += other._sums  # noqa: SLF001 - of the same class
+            self._add(**other._sums)  # noqa: SLF001 - of the same class
 
     def get_config(self) -> dict[str, Any]:
         """Arguments to rebuild the metric."""
-        return {"name": self.name}
+        return {"interval": self.interval, "name": self.name}
 
     def _add(self, **amounts: ArrayLike) -> None:
-        parts = (np.ravel(amounts[name]) for name in self._shapes)
-        self._sums += np.concatenate(list(parts)).astype(np.float64)
-
-    def _read(self) -> dict[str, Floats]:
-        sums, start, read = self._sums.copy(), 0, {}
-        for name, shape in self._shapes.items():
-            stop = start + int(np.prod(shape))
-            read[name] = sums[start:stop].reshape(shape)
-            start = stop
-        return read
+        self._sums = {key: value + amounts[key] for key, value in self._sums.items()}
 
 
 def as_batch(

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fcam_tf.levels import LEVELS
+
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-
-LEVELS = 256
 
 
 class Forest(NamedTuple):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fcam_tf.levels import LEVELS
 from fcam_tf.metrics.component_tree import (
-    LEVELS,
     Bytes,
     Components,
     Forest,

@@ -5,26 +5,38 @@ Source: Choe et al., "Evaluating Weakly Supervised Object Localization Methods R
 public fork of that code only.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.metrics.accumulator import Accumulator, as_batch
-from fcam_tf.metrics.boxes import contours
-from fcam_tf.metrics.contours import all_contours
-from fcam_tf.metrics.curves import (
-    BoxCurve,
-    best_iou,
+from fcam_tf.metrics.measures import (
+    MEASURES,
+    HeatMap,
     check_truth,
     grey_thresholds,
-    matched_iou,
-    otsu_level,
     threshold_grid,
 )
-from fcam_tf.metrics.scoremap import Floats, check_scoremap, to_levels
+from fcam_tf.metrics.scoremap import Floats
+
+
+class BoxCurve(NamedTuple):
+    """What one image scores at every 8-bit threshold: all that box metrics need to know of it.
+
+    Attributes:
+        iou: (256, instances) IoU at each threshold; one column where the image counts as one.
+        peak: the map's maximum, which relative thresholds refer to.
+        otsu: Otsu's threshold of the map.
+    """
+
+    iou: Floats
+    peak: int
+    otsu: int
 
 
 @keras.saving.register_keras_serializable(package="fcam_tf")
@@ -55,18 +67,18 @@ class MaxBoxAcc(Accumulator):
         deltas = tuple(float(delta) for delta in iou_thresholds)
         if not deltas or not all(0 < delta <= 1 for delta in deltas):
             raise ValueError(f"iou_thresholds must be in (0, 1], got {iou_thresholds}")
-        thresholds = threshold_grid(interval)
+        steps = threshold_grid(interval).size
         super().__init__(
+            interval,
             name,
-            hits=(3, len(deltas), thresholds.size),  # GT-known, Top-1, Top-5
+            hits=(3, len(deltas), steps),  # GT-known, Top-1, Top-5
             otsu_hits=(len(deltas),),
-            iou=(thresholds.size,),
+            iou=(steps,),
             total=(2,),  # instances, and those with a prediction
         )
         self.iou_thresholds = deltas
         self.multiple = multiple
-        self.interval = interval
-        self.thresholds = thresholds
+        self._measure = MEASURES["MaxBoxAccV2" if multiple else "MaxBoxAcc"].of
 
     def update_state(
         self,
@@ -93,9 +105,9 @@ class MaxBoxAcc(Accumulator):
         ranks = class_rank(labels, logits, len(names)) if ranked else None
         curves = []
         for heatmap, truth, name in zip(heatmaps, boxes, names, strict=True):
-            levels = to_levels(check_scoremap(heatmap, f"heatmap of {name}"))
-            iou = self._iou(levels, check_truth(truth, f"boxes of {name}"))
-            curves.append(BoxCurve(iou, int(levels.max()), otsu_level(levels)))
+            found = HeatMap(heatmap, f"heatmap of {name}")
+            iou = self._measure(found, check_truth(truth, f"boxes of {name}"))
+            curves.append(BoxCurve(iou, found.peak, found.otsu))
         self.update_curves(curves, ranks)
 
     def update_curves(self, curves: Iterable[BoxCurve], ranks: ArrayLike | None = None) -> None:
@@ -144,7 +156,7 @@ class MaxBoxAcc(Accumulator):
         kinds = [None, 1, 5]
         if top not in kinds:
             raise ValueError(f"top must be None, 1 or 5, got {top}")
-        sums = self._read()
+        sums = self._sums
         total, ranked = sums["total"]
         if not total:
             raise RuntimeError(f"{self.name} has no images; call update_state before result")
@@ -182,40 +194,47 @@ class MaxBoxAcc(Accumulator):
         nearest = np.broadcast_to(distance.argmin(axis=1), len(self.iou_thresholds))
         return self.curves()[np.arange(len(self.iou_thresholds)), nearest]
 
-    def details(self) -> dict[str, Any]:
+    def transferred(self, other: MaxBoxAcc) -> dict[str, Any]:
+        """The figures at the best thresholds of another split's metric, ready for JSON."""
+        thresholds = other.best_thresholds()
+        accuracy = self.accuracy_at(thresholds)
+        return {
+            "thresholds": thresholds.tolist(),
+            "accuracy": accuracy.tolist(),
+            "mean": float(accuracy.mean()),
+        }
+
+    def details(self, *, curves: bool = False) -> dict[str, Any]:
         """Everything beside the headline, ready for JSON; percent, lists by IoU threshold.
 
         ``otsu`` is the accuracy at each image's own Otsu threshold (no oracle), ``peak_iou``
         the highest mean best IoU over the thresholds; ``top1`` and ``top5`` are None unless
         labels and logits were given. Top-1 and Top-5 have their own best thresholds.
+
+        Args:
+            curves: add ``mean``, the result, and ``curves``, the accuracy at each threshold.
         """
-        curves, sums = self.curves(), self._read()
+        accuracy, sums = self.curves(), self._sums
         total, ranked = sums["total"]
         mean_iou = 100 * sums["iou"] / total
         tops = {f"top{k}": self.curves(k).max(axis=1).tolist() if ranked else None for k in (1, 5)}
+        more = {"mean": self.result(), "curves": np.round(accuracy, 6).tolist()} if curves else {}
         return {
             "iou_thresholds": list(self.iou_thresholds),
-            "accuracy": curves.max(axis=1).tolist(),
+            "accuracy": accuracy.max(axis=1).tolist(),
             "best_thresholds": self.best_thresholds().tolist(),
             **tops,
             "otsu": (100 * sums["otsu_hits"] / total).tolist(),
             "peak_iou": float(mean_iou.max()),
             "peak_threshold": float(self.thresholds[mean_iou.argmax()]),
             "count": int(total),
+            **more,
         }
 
     def get_config(self) -> dict[str, Any]:
         """Arguments to rebuild the metric."""
-        return {
-            "iou_thresholds": self.iou_thresholds,
-            "multiple": self.multiple,
-            "interval": self.interval,
-            "name": self.name,
-        }
-
-    def _iou(self, levels: NDArray[np.uint8], truth: NDArray) -> Floats:
-        """(256, instances) IoU at every 8-bit threshold."""
-        return best_iou(contours(levels, multiple=self.multiple), truth)[:, None]
+        own = {"iou_thresholds": self.iou_thresholds, "multiple": self.multiple}
+        return own | super().get_config()
 
 
 @keras.saving.register_keras_serializable(package="fcam_tf")
@@ -232,7 +251,7 @@ class MaxBoxAccV2(MaxBoxAcc):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments to rebuild the metric."""
-        return {"interval": self.interval, "name": self.name}
+        return Accumulator.get_config(self)
 
 
 @keras.saving.register_keras_serializable(package="fcam_tf")
@@ -250,9 +269,7 @@ class MaxBoxAccV3(MaxBoxAccV2):
 
     def __init__(self, interval: float = 0.001, name: str = "MaxBoxAccV3") -> None:
         super().__init__(interval, name=name)
-
-    def _iou(self, levels: NDArray[np.uint8], truth: NDArray) -> Floats:
-        return matched_iou(all_contours(levels), truth)
+        self._measure = MEASURES["MaxBoxAccV3"].of
 
 
 def class_rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -> NDArray[np.int64]:

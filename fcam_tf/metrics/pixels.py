@@ -3,6 +3,8 @@
 Source: Choe et al. (CVPR 2020), equation 5 and the released evaluation code.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,16 +12,16 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fcam_tf.levels import otsu
+from fcam_tf.masks import OBJECT, check_mask
 from fcam_tf.metrics.accumulator import Accumulator, as_batch
-from fcam_tf.metrics.curves import threshold_grid
-from fcam_tf.metrics.histogram import (
-    above_otsu,
+from fcam_tf.metrics.measures import (
     average_precision,
     mask_iou,
     precision_recall,
     score_histogram,
+    threshold_grid,
 )
-from fcam_tf.metrics.masks import OBJECT, check_mask
 from fcam_tf.metrics.scoremap import Floats, check_scoremap
 
 
@@ -37,11 +39,8 @@ class PxAP(Accumulator):
     """
 
     def __init__(self, interval: float = 0.001, name: str = "PxAP") -> None:
-        thresholds = threshold_grid(interval)
-        bins = thresholds.size + 1  # a score of exactly 1 has a bin of its own
-        super().__init__(name, pixels=(2, bins), iou=(bins,), otsu_iou=(), images=())
-        self.interval = interval
-        self.thresholds = thresholds
+        bins = threshold_grid(interval).size + 1  # a score of exactly 1 has a bin of its own
+        super().__init__(interval, name, pixels=(2, bins), iou=(bins,), otsu_iou=(), images=())
 
     def update_state(
         self,
@@ -70,17 +69,12 @@ class PxAP(Accumulator):
 
     def update_histograms(self, histograms: Iterable[NDArray[np.int64]]) -> None:
         """Adds images by their ``score_histogram``, for whoever keeps those."""
-        pixels = np.zeros((2, self.thresholds.size + 1))
-        iou = np.zeros(self.thresholds.size + 1)
-        otsu_iou, images = 0.0, 0
         for histogram in histograms:
-            pixels += histogram
+            iou, otsu_iou, images = 0.0, 0.0, 0
             if histogram[OBJECT].any():  # IoU means nothing without an object
-                curve = mask_iou(histogram)
-                iou += curve
-                otsu_iou += curve[above_otsu(histogram.sum(axis=0))]
-                images += 1
-        self._add(pixels=pixels, iou=iou, otsu_iou=otsu_iou, images=images)
+                iou, images = mask_iou(histogram), 1
+                otsu_iou = np.append(iou, 0)[1 + otsu(histogram.sum(axis=0))]
+            self._add(pixels=histogram, iou=iou, otsu_iou=otsu_iou, images=images)
 
     def result(self) -> float:
         """Percent.
@@ -92,7 +86,7 @@ class PxAP(Accumulator):
 
     def curve(self) -> tuple[Floats, Floats]:
         """Precision and recall in [0, 1] from the highest threshold down, empty bins left out."""
-        pixels = self._read()["pixels"]
+        pixels = self._sums["pixels"]
         if not pixels.any():
             raise RuntimeError(f"{self.name} has no pixels; call update_state before result")
         if not pixels[OBJECT].any():
@@ -108,19 +102,27 @@ class PxAP(Accumulator):
             threshold: in [0, 1]; the nearest of the grid is used.
         """
         self.curve()  # raises where there is nothing to say
-        sums = self._read()
+        sums = self._sums
         nearest = np.abs(np.append(self.thresholds, 1.0) - threshold).argmin()
         return float(100 * sums["iou"][nearest] / sums["images"])
 
-    def details(self) -> dict[str, Any]:
+    def transferred(self, other: PxAP) -> dict[str, Any]:
+        """The mean IoU at the best threshold of another split's metric, ready for JSON."""
+        threshold = other.details()["peak_threshold"]
+        return {"threshold": threshold, "iou": self.iou_at(threshold)}
+
+    def details(self, *, curves: bool = False) -> dict[str, Any]:
         """Companions in percent, ready for JSON.
 
         IoU is between mask and thresholded map, ``score >= threshold``, averaged over the images
         that have an object pixel: ``peak_iou`` at the best common threshold (Peak-IoU, Pan et
         al., CVPR 2021), ``otsu_iou`` above the Otsu threshold of the image's own histogram.
+
+        Args:
+            curves: add ``precision`` and ``recall``, see ``curve``.
         """
-        self.curve()  # raises where there is nothing to say
-        sums = self._read()
+        precision, recall = (np.round(values, 6).tolist() for values in self.curve())
+        sums = self._sums
         images = float(sums["images"])
         mean_iou = 100 * sums["iou"] / images
         edges = np.append(self.thresholds, 1.0)
@@ -132,8 +134,5 @@ class PxAP(Accumulator):
             "object_pixels": int(objects),
             "background_pixels": int(background),
             "images": int(images),
+            **({"precision": precision, "recall": recall} if curves else {}),
         }
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments to rebuild the metric."""
-        return {"interval": self.interval, "name": self.name}

@@ -51,11 +51,6 @@ def check_scoremap(scoremap: ArrayLike, name: str = "heatmap") -> Floats:
     return array
 
 
-def to_levels(scoremap: Floats) -> NDArray[np.uint8]:
-    """The 256 grey levels the benchmark thresholds: 255 * scoremap, truncated, not rounded."""
-    return (255 * scoremap).astype(np.uint8)
-
-
 def normalize_cam(cam: ArrayLike, size: tuple[int, int] | None = (224, 224)) -> Floats:
     """Turns a coarse CAM into a score map as the benchmark does: cubic resize, then min-max.
 

@@ -24,7 +24,7 @@ from fcam_tf.predict.sources import (
     find_photos,
     unused_name,
 )
-from fcam_tf.progress import progress
+from fcam_tf.streams import progress
 
 if TYPE_CHECKING:
     from fcam_tf.predict.localizer import Localizer

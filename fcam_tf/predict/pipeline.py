@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcam_tf.photos import Photo, PhotoError, read_photo
-from fcam_tf.predict.lookahead import lookahead
 from fcam_tf.predict.sources import Failure, Source
+from fcam_tf.streams import lookahead
 
 if TYPE_CHECKING:
     from fcam_tf.localization import Localization

@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw
 
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.scores import Scores
-from fcam_tf.metrics import join_masks
-from fcam_tf.metrics.curves import grey_thresholds
+from fcam_tf.localization import scale_box
+from fcam_tf.masks import BACKGROUND, OBJECT, join_masks
+from fcam_tf.metrics.measures import grey_thresholds
 from fcam_tf.photos import read_pixels
-from fcam_tf.predict import scale_box
 from fcam_tf.visualize import blend, resize_heatmap
 
 SIDE = 320  # pixels on the longer side of a picture
@@ -56,7 +56,7 @@ def draw_map(split: Split, index: int, scores: Scores, threshold: float | None) 
             edges = scale_box(box, (width, height), photo.size)
             _rectangle(draw, edges, TRUE_BOX, TRUE_LINE)
     if threshold is not None:
-        box = scores.boxes[grey_thresholds(levels.max(), np.array(threshold))]
+        box = scores.boxes[grey_thresholds(levels.max(), threshold)]
         edges = scale_box(box, levels.shape[::-1], photo.size)
         _rectangle(draw, edges, PREDICTED_BOX, PREDICTED_LINE)
     return picture
@@ -71,14 +71,14 @@ def draw_parts(split: Split, index: int, scores: Scores, thresholds: Thresholds)
     heat = resize_heatmap(scores.levels / 255, *photo.size)
     picture = np.asarray(photo.convert("L").convert("RGB")) * _DIMMED
     if thresholds.mask is None:
-        cut = grey_thresholds(scores.levels.max(), np.array(thresholds.box or 0.0))
+        cut = grey_thresholds(scores.levels.max(), thresholds.box or 0.0)
         return Image.fromarray(np.uint8(_tint(picture, heat > cut / 255, HIT)))
     found = heat >= thresholds.mask
     truth = join_masks(*split.read_masks(index), size=photo.size[::-1])
     for where, colour in (
-        (found & (truth == 1), HIT),
-        (~found & (truth == 1), MISSED),
-        (found & (truth == 0), EXCESS),
+        (found & (truth == OBJECT), HIT),
+        (~found & (truth == OBJECT), MISSED),
+        (found & (truth == BACKGROUND), EXCESS),
     ):
         picture = _tint(picture, where, colour)
     return Image.fromarray(np.uint8(picture))

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf.evaluation import Row, Run
+from fcam_tf.evaluation import HEADLINES, Row, Run
 from fcam_tf.evaluation.failures import CORRECT_IOU, KINDS
-from fcam_tf.evaluation.rows import TOP
+from fcam_tf.evaluation.results import TOP
+from fcam_tf.metrics import MEASURES
 
-HEADLINES = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "Top1Loc", "Top5Loc", "accuracy")
+BOX_METRICS = [name for name, measure in MEASURES.items() if measure.truth == "boxes"]
 MISSING = "—"
 CLASSES = 20  # more than these are not all listed
 
@@ -35,26 +36,16 @@ class Table(NamedTuple):
     numbers_from: int = 1
 
 
-_MEANINGS = {
-    "MaxBoxAcc": "images boxed with IoU ≥ 0.5, largest contour",
-    "MaxBoxAccV2": "mean over IoU 0.3, 0.5, 0.7, all contours",
-    "PxAP": "average precision of pixels",
-    "Top1Loc": "boxed, and the class predicted first",
-    "Top5Loc": "boxed, and the class among the first five",
-    "accuracy": "class predicted first",
-}
-
-
 def tiles(run: Run, baseline: Run | None) -> list[Tile]:
     """The headline figures that there are, with the change against a baseline."""
     found = []
-    for name in HEADLINES:
+    for name, meaning in HEADLINES.items():
         value = run.metrics[name]
         meaningless = name == "Top5Loc" and len(run.split.class_names) <= TOP
         if value is not None and not meaningless:
             before = baseline and baseline.metrics[name]
             change = "" if before is None else f"{value - before:+.1f}"
-            found.append(Tile(name, f"{value:.1f}", _MEANINGS[name], change))
+            found.append(Tile(name, f"{value:.1f}", meaning, change))
     return found
 
 
@@ -87,8 +78,9 @@ def gains(run: Run, baseline: Run) -> NDArray[np.float64]:
 
 def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
     figures = {name: metrics[name] for name in HEADLINES}
-    for name in ("MaxBoxAccV2", "MaxBoxAccV3"):
-        if details := metrics["details"].get(name):
+    for name in BOX_METRICS:
+        details = metrics["details"].get(name)
+        if details and len(details["iou_thresholds"]) > 1:
             deltas = zip(details["iou_thresholds"], details["accuracy"], strict=True)
             figures |= {f"{name}, IoU {delta:g}": value for delta, value in deltas}
     return figures
@@ -105,7 +97,7 @@ def boxes(run: Run) -> list[Table]:
     heads += [f"threshold of {transfer['split']}", "accuracy"] if transfer else []
     heads += ["at Otsu's threshold", *(["Top-1", "Top-5"] if ranked else [])]
     rows = []
-    for name in ("MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"):
+    for name in BOX_METRICS:
         metric = details[name]
         for k, delta in enumerate(metric["iou_thresholds"]):
             cells = [name, f"{delta:g}", f"{metric['best_thresholds'][k]:.3f}"]

@@ -11,7 +11,10 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 from fcam_tf import checks
 from fcam_tf.data.folder import VAL_SHARE
 from fcam_tf.losses import FCAMLoss
+from fcam_tf.metrics import MEASURES
 from fcam_tf.names import lookup
+
+SELECT = (*(name for name, measure in MEASURES.items() if measure.meaning), "accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Recipe:
         crop: side of the random crop, in pixels; also the size at which is evaluated.
         flip: whether to flip half of the training images.
         mixed_precision: train in float16 with loss scaling.
-        select: the score on the validation split by which the best epoch is chosen.
+        select: the score on the validation split by which the best epoch is chosen, of `SELECT`.
         val_share: what is held out to choose by, of class folders without a split for it.
         seed: of weights, order, crops, flips and seed pixels.
     """
@@ -50,7 +53,7 @@ class Recipe:
     crop: int = 224
     flip: bool = True
     mixed_precision: bool = False
-    select: Literal["MaxBoxAcc", "MaxBoxAccV2", "PxAP", "accuracy"] = "MaxBoxAcc"
+    select: str = "MaxBoxAcc"
     val_share: float = VAL_SHARE
     seed: int = 0
 
@@ -66,6 +69,7 @@ class Recipe:
             raise ValueError(
                 f"`crop` must not exceed `resize`. Received: {self.crop} and {self.resize}."
             )
+        checks.choice("select", self.select, SELECT)
         for name, kind in get_type_hints(type(self)).items():
             if get_origin(kind) is Literal:
                 checks.choice(name, getattr(self, name), get_args(kind))

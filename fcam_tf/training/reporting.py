@@ -47,8 +47,7 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
         return models.load(run.best)
 
     try:
-        job = evaluation.prepare(asked, run.folder / "test", load)
+        job = evaluation.Evaluation(load, asked, run.folder / "test")
     except evaluation.SettingsChangedError:  # the test split is another now
-        job = evaluation.prepare(asked, run.folder / "test", load, overwrite=True)
-    done = job if isinstance(job, evaluation.Run) else job.run(console=console)
-    return write_report(done)
+        job = evaluation.Evaluation(load, asked, run.folder / "test", overwrite=True)
+    return write_report(job.run(console=console))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fcam_tf.data import Split
 from fcam_tf.evaluation import FunctionMaps, Summary, score_images
-from fcam_tf.predict.localizer import MapsAndLogits
+from fcam_tf.explain import MapsAndLogits
+from fcam_tf.metrics import MEASURES
 
 
 class Validation:
@@ -26,11 +27,16 @@ class Validation:
         self.split = split
         self.size = size
         self.batch_size = batch_size
-        self.scores: tuple[str, ...] = ("accuracy",)
-        if split.boxes is not None:
-            self.scores = ("MaxBoxAcc", "MaxBoxAccV2", *self.scores)
-        if split.masks is not None:
-            self.scores = ("PxAP", *self.scores)
+        there = {"mask": split.masks, "boxes": split.boxes}
+        self.scores = (
+            *(
+                name
+                for truth, found in there.items()
+                for name, measure in MEASURES.items()
+                if measure.truth == truth and measure.meaning and found is not None
+            ),
+            "accuracy",
+        )
 
     def __call__(
         self, maps_and_logits: MapsAndLogits, known_classes: bool = True

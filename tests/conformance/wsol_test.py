@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from fcam_tf import metrics
+from fcam_tf.levels import to_levels
+from fcam_tf.masks import BACKGROUND, IGNORED, OBJECT
 from fcam_tf.metrics.boxes import contours
-from fcam_tf.metrics.curves import grey_thresholds
-from fcam_tf.metrics.histogram import score_histogram
-from fcam_tf.metrics.masks import BACKGROUND, IGNORED, OBJECT
-from fcam_tf.metrics.scoremap import to_levels
+from fcam_tf.metrics.measures import grey_thresholds, score_histogram
 
 
 def test_inputs_are_rebuilt_exactly(vectors):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from fcam_tf import metrics
 from fcam_tf.evaluation.parts import Parts, Scored
-from fcam_tf.evaluation.scores import Scores, score_map
-from fcam_tf.evaluation.truth import Truth
+from fcam_tf.evaluation.scores import Truth, score_map
 
 
 def scored(index, instances=1, mask=True):
@@ -24,16 +24,27 @@ def test_what_is_saved_comes_back(tmp_path):
             *(want.index, want.rank, want.predicted),
             want.confidence,
         )
-        for name in Scores._fields:
+        for name in ("levels", "otsu", "activation", "boxes"):
             np.testing.assert_array_equal(getattr(got.scores, name), getattr(want.scores, name))
+        assert got.scores.kept.keys() == want.scores.kept.keys()
+        for name, values in want.scores.kept.items():
+            np.testing.assert_array_equal(got.scores.kept[name], values)
     assert parts.todo() == [3]
     assert list(parts.read([2, 0])) == [0, 2]
 
 
-def test_what_a_split_does_not_have_stays_none(tmp_path):
+def test_what_a_split_does_not_have_is_not_there(tmp_path):
     parts = Parts(tmp_path, "test", 1)
     parts.save([scored(0, mask=False)])
-    assert next(iter(parts)).scores.histogram is None
+    assert list(next(iter(parts)).scores.kept) == ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"]
+
+
+def test_results_without_a_metric_that_came_later_are_made_again(tmp_path, monkeypatch):
+    stamps = np.array([7])
+    Parts(tmp_path, "test", 1, stamps).save([scored(0)])
+    assert Parts(tmp_path, "test", 1, stamps).todo() == []
+    monkeypatch.setitem(metrics.MEASURES, "Newest", metrics.MEASURES["PxAP"])
+    assert Parts(tmp_path, "test", 1, stamps).todo() == [0]
 
 
 def test_what_has_changed_is_dropped_and_nothing_else(tmp_path):

@@ -4,8 +4,13 @@ import json
 
 import pytest
 
+from fcam_tf.atomic import write_csv
 from fcam_tf.evaluation import Run, Settings
-from fcam_tf.evaluation.results import write_rows
+from fcam_tf.evaluation.results import ROWS
+
+
+def write_rows(out, rows):
+    write_csv(out / ROWS, map(dataclasses.asdict, rows))
 
 
 @pytest.mark.parametrize(

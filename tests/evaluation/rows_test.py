@@ -6,8 +6,7 @@ import pytest
 from fcam_tf import metrics
 from fcam_tf.evaluation.parts import Scored
 from fcam_tf.evaluation.rows import Row, make_row
-from fcam_tf.evaluation.scores import score_map
-from fcam_tf.evaluation.truth import read_truth
+from fcam_tf.evaluation.scores import read_truth, score_map
 
 
 def test_a_row_by_hand(split):

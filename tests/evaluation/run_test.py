@@ -4,11 +4,13 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from fcam_tf import data
 from fcam_tf.claim import FolderBusyError, SettingsChangedError, claim
-from fcam_tf.evaluation import Center, Evaluation, ModelMaps, Run, recall
+from fcam_tf.evaluation import Center, Evaluation, ModelMaps, Run
+from fcam_tf.evaluation.run import check_split
 from tests.models.tiny import tiny_classifier
 
 HEADLINES = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "Top1Loc", "Top5Loc", "accuracy")
@@ -43,6 +45,7 @@ def test_results_by_the_names_people_look_for(finished):
     assert Run(finished.out).rows == finished.rows
 
 
+@pytest.mark.slow
 def test_a_killed_process_s_work_is_taken_up(shapes, settings, tmp_path, monkeypatch):
     monkeypatch.setattr("fcam_tf.evaluation.scoring.PART", 2)
     code = "import fcam_tf.evaluation.scoring as s; s.PART = 2\n" + KILLED
@@ -101,6 +104,17 @@ def test_a_folder_of_something_else_is_left_alone(settings, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
+def test_splits_without_truth_are_refused(split):
+    none = dataclasses.replace(split, boxes=None, masks=None)
+    with pytest.raises(ValueError, match="split 'test' has neither boxes nor masks"):
+        check_split(none)
+    holes = [split.boxes[0], np.zeros((0, 4), int), *split.boxes[2:]]
+    with pytest.raises(ValueError, match=rf"1 of 12 images .* have no box: {split.ids[1]}\."):
+        check_split(dataclasses.replace(split, boxes=tuple(holes)))
+    with pytest.raises(ValueError, match=r"12 of 12 images .* have no mask: .*, "):
+        check_split(dataclasses.replace(split, masks=((),) * 12))
+
+
 def test_true_classes_cannot_be_asked_of_a_model_of_others(blobs, settings, tmp_path):
     blobs.num_classes = 1000
     with pytest.raises(ValueError, match=r"model has 1000 classes, the data set 5.*'predicted'"):
@@ -129,23 +143,51 @@ def copied(shapes, tmp_path, settings):
     return root, dataclasses.replace(settings, data=str(root))
 
 
+def recall(settings, out, source=None):
+    """Return the evaluation that is finished, if it is what is asked for."""
+    try:
+        return Evaluation(source or Center(), settings, out).finished
+    except SettingsChangedError:
+        return None
+
+
+def not_needed():
+    raise AssertionError("no model is needed")
+
+
 def test_a_finished_evaluation_is_recalled_without_its_source(settings, tmp_path):
+    settings = dataclasses.replace(settings, model_sha256="abc")
     assert recall(settings, tmp_path / "a") is None
     run = Evaluation(Center(), settings, tmp_path / "a").run()
     again = recall(settings, tmp_path / "a")
     assert (again.settings, again.metrics, again.rows) == (run.settings, run.metrics, run.rows)
+    job = Evaluation(not_needed, settings, tmp_path / "a")
+    assert job.run() is job.finished
+    assert job.settings == run.settings
     assert recall(dataclasses.replace(settings, method=""), tmp_path / "a") is None
-    # What was left to the model is recalled by what was asked, and counts as what it came to.
-    asked = dataclasses.replace(settings, method="")
-    Evaluation(Center(), settings, tmp_path / "a", asked=asked).run()
-    assert recall(asked, tmp_path / "a").settings.method == "center"
-    (tmp_path / "a" / "metrics.json").unlink()
-    assert recall(asked, tmp_path / "a") is None
+
+
+def test_what_was_left_to_the_model_is_recalled_by_what_was_asked(settings, tmp_path):
+    model, told = tiny_classifier(classes=5), []
+    asked = dataclasses.replace(settings, method="", labels="", model_sha256="abc")
+    run = Evaluation(lambda: model, asked, tmp_path, tell=told.append).run()
+    assert told == ["maps of layercam at relu2"]
+    made = (run.settings.method, run.settings.layer, run.settings.labels)
+    assert made == ("layercam", "relu2", "truth")
+    assert run.metrics["settings"]["layer"] == "relu2"
+    assert recall(asked, tmp_path, not_needed).settings == run.settings
+    # It counts as what it came to.
+    named = dataclasses.replace(run.settings, truth_sha256="")
+    assert recall(named, tmp_path, lambda: model) is None
+    Evaluation(lambda: model, named, tmp_path).run()
+    assert recall(named, tmp_path, not_needed).settings == run.settings
+    (tmp_path / "metrics.json").unlink()
+    assert recall(named, tmp_path, lambda: model) is None
 
 
 def test_another_version_is_asked_anew(settings, tmp_path, monkeypatch):
     Evaluation(Center(), settings, tmp_path).run()
-    monkeypatch.setattr("fcam_tf.evaluation.results.__version__", "99")
+    monkeypatch.setattr("fcam_tf.evaluation.run.__version__", "99")
     assert recall(settings, tmp_path) is None
     Evaluation(Center(), settings, tmp_path).run()
     assert recall(settings, tmp_path)
@@ -171,6 +213,10 @@ def test_models_in_memory_are_told_by_their_weights(settings, tmp_path):
     assert run.settings.model_sha256 == first.model_sha256
     with pytest.raises(SettingsChangedError, match="model_sha256 was"):
         Evaluation(second, labels, tmp_path)
+    # Nobody said which model is loaded: it may be any.
+    with pytest.raises(SettingsChangedError, match="model_sha256 was"):
+        Evaluation(lambda: second.model, labels, tmp_path)
+    assert not Evaluation(lambda: first.model, labels, tmp_path).finished
 
 
 def test_a_replaced_image_is_scored_anew(shapes, settings, tmp_path, monkeypatch):

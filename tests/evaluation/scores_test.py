@@ -1,10 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fcam_tf import metrics
-from fcam_tf.evaluation.scores import score_map
-from fcam_tf.evaluation.truth import Truth
-from fcam_tf.metrics.curves import BoxCurve
+from fcam_tf.evaluation.scores import Truth, read_boxes, read_truth, score_map
+from fcam_tf.metrics.localization import BoxCurve
 
 
 @pytest.fixture
@@ -23,32 +24,22 @@ def test_metrics_counted_from_scores_equal_those_of_the_maps(batch):
         score_map(m, Truth(box, mask), "x") for m, mask, box in zip(maps, masks, boxes, strict=True)
     ]
     labels, logits = [0, 1, 2], np.eye(3)[[0, 2, 2]]
-    fields = {
-        "iou": metrics.MaxBoxAcc,
-        "iou_any": metrics.MaxBoxAccV2,
-        "iou_each": metrics.MaxBoxAccV3,
-    }
-    for field, kind in fields.items():
+    for kind in (metrics.MaxBoxAcc, metrics.MaxBoxAccV2, metrics.MaxBoxAccV3):
         want, got = kind(), kind()
         want.update_state(maps, boxes, labels, logits)
-        got.update_curves(
-            [
-                BoxCurve(getattr(s, field).reshape(256, -1), int(s.levels.max()), s.otsu)
-                for s in scores
-            ],
-            [0, 1, 0],
-        )
+        curves = [BoxCurve(s.kept[want.name], int(s.levels.max()), s.otsu) for s in scores]
+        got.update_curves(curves, [0, 1, 0])
         assert got.details() == want.details()
     want, got = metrics.PxAP(), metrics.PxAP()
     want.update_state(maps, masks)
-    got.update_histograms([s.histogram for s in scores])
+    got.update_histograms([s.kept["PxAP"] for s in scores])
     assert (got.result(), got.details()) == (want.result(), want.details())
 
 
 def test_boxes_are_those_of_the_largest_contour(batch):
     maps, _, boxes = batch
     scores = score_map(maps[1], Truth(boxes[1], None), "x")
-    assert scores.histogram is None
+    assert "PxAP" not in scores.kept
     peak = int(scores.levels.max())
     for tau in (0.0, 0.3, 0.9):
         want = metrics.boxes_from_map(maps[1], tau)
@@ -70,3 +61,26 @@ def test_activation_is_a_histogram_of_the_unit_interval():
 def test_a_bad_map_names_its_image(value, says):
     with pytest.raises(ValueError, match=rf"the map of a/b\.jpg {says}"):
         score_map(np.full((4, 4), value), Truth(np.array([[0, 0, 1, 1]]), None), "a/b.jpg")
+
+
+def test_boxes_and_masks_come_into_the_frame(split):
+    truth = read_truth(split, 0, 224)
+    assert truth.mask.shape == (224, 224)
+    np.testing.assert_array_equal(truth.boxes, read_boxes(split, 0, 224))
+    rows, columns = np.nonzero(truth.mask == 1)
+    x0, y0 = truth.boxes[:, 0].min(), truth.boxes[:, 1].min()
+    assert abs(columns.min() - x0) <= 5
+    assert abs(rows.min() - y0) <= 5
+
+
+def test_a_box_is_truncated(split):
+    # 4 * 224 / 35 = 25.6 and 2 * 224 / 10 = 44.8 (the reference's resize_bbox truncates).
+    boxes = (np.array([[1, 2, 4, 3]]),)
+    one = dataclasses.replace(split.subset([0]), boxes=boxes, sizes=np.array([[35, 10]]))
+    assert read_boxes(one, 0, 224).tolist() == [[6, 44, 25, 67]]
+
+
+def test_a_box_that_is_none_names_its_image(split):
+    boxes = (np.array([[9, 2, 4, 3]]),)
+    with pytest.raises(ValueError, match=f"truth of {split.ids[0]}"):
+        read_truth(dataclasses.replace(split.subset([0]), boxes=boxes), 0, 224)

@@ -5,9 +5,8 @@ import pytest
 
 from fcam_tf import metrics
 from fcam_tf.evaluation.parts import Scored
-from fcam_tf.evaluation.scores import score_map
+from fcam_tf.evaluation.scores import read_truth, score_map
 from fcam_tf.evaluation.summary import Summary
-from fcam_tf.evaluation.truth import read_truth
 
 
 @pytest.fixture
@@ -47,14 +46,17 @@ def test_thresholds_of_another_split(split, scored):
     one = Summary(items[:6], half)
     two = Summary([item._replace(index=item.index - 6) for item in items[6:]], other)
     details = one.metrics(two, "val")["details"]
-    for name, metric in one.boxes.items():
+    pixels = one.counted.pop("PxAP")
+    assert list(one.counted) == ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"]
+    for name, metric in one.counted.items():
         moved = details[name]["transferred"]
-        assert moved["thresholds"] == two.boxes[name].best_thresholds().tolist()
+        assert moved["thresholds"] == two.counted[name].best_thresholds().tolist()
         assert moved["accuracy"] == metric.accuracy_at(moved["thresholds"]).tolist()
         assert moved["mean"] <= details[name]["mean"]
     moved = details["PxAP"]["transferred"]
     assert moved["iou"] <= details["PxAP"]["peak_iou"]
-    assert one.pixels.iou_at(one.mask_threshold) == details["PxAP"]["peak_iou"]
+    assert moved["threshold"] == two.counted["PxAP"].details()["peak_threshold"]
+    assert pixels.iou_at(pixels.details()["peak_threshold"]) == details["PxAP"]["peak_iou"]
 
 
 def test_what_cannot_be_said_is_none(split, scored):
@@ -70,10 +72,8 @@ def test_what_cannot_be_said_is_none(split, scored):
 
 def test_no_object_in_the_whole_split(split, scored):
     _, items = scored
-    empty = [
-        item._replace(scores=item.scores._replace(histogram=np.eye(2, 1001))) for item in items
-    ]
-    for item in empty:
-        item.scores.histogram[1] = 0
+    histogram = np.zeros((2, 1001))
+    histogram[0, 0] = 1
+    empty = [item._replace(scores=item.scores._replace(kept={"PxAP": histogram})) for item in items]
     with pytest.raises(RuntimeError, match="no object pixel in the whole split"):
-        Summary(empty, split)
+        Summary(empty, dataclasses.replace(split, boxes=None))

@@ -8,6 +8,10 @@ import wsol_oracle as oracle
 from fcam_tf import metrics
 from fcam_tf.metrics import MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3
 
+# Of the six images of a batch: the true class is predicted first, second, third...
+LABELS = np.arange(6)
+LOGITS = -np.tile(np.arange(6.0), (6, 1))
+
 
 def square(value=1.0, box=(4, 4, 12, 12), size=20):
     """A map that is ``value`` in [x0, x1) x [y0, y1): its predicted box is ``box``."""
@@ -18,8 +22,12 @@ def square(value=1.0, box=(4, 4, 12, 12), size=20):
 
 
 def check_equal(a, b):
-    for mine, theirs in zip(a.variables, b.variables, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+    for top in (None, 1, 5):
+        np.testing.assert_allclose(a.curves(top), b.curves(top), rtol=1e-12)
+    mine, theirs = a.details(), b.details()
+    assert mine.keys() == theirs.keys()
+    for key, value in mine.items():
+        np.testing.assert_allclose(value, theirs[key], rtol=1e-12)
     assert a.result() == b.result()
 
 
@@ -56,18 +64,19 @@ def test_v2_is_all_contours_at_three_ious(batch):
 def test_order_and_batches_do_not_matter(batch):
     maps, boxes = batch
     whole, parts = MaxBoxAccV2(0.01), MaxBoxAccV2(0.01)
-    whole.update_state(maps, boxes)
+    whole.update_state(maps, boxes, LABELS, LOGITS)
     for i in reversed(range(len(maps))):
-        parts.update_state(maps[i : i + 1], boxes[i : i + 1])
+        one = slice(i, i + 1)
+        parts.update_state(maps[one], boxes[one], LABELS[one], LOGITS[one])
     check_equal(whole, parts)
 
 
 def test_merge_equals_one_metric(batch):
     maps, boxes = batch
     whole, a, b = (MaxBoxAccV2(0.01, name=name) for name in "xyz")
-    whole.update_state(maps, boxes)
-    a.update_state(maps[:2], boxes[:2])
-    b.update_state(maps[2:], boxes[2:])
+    whole.update_state(maps, boxes, LABELS, LOGITS)
+    a.update_state(maps[:2], boxes[:2], LABELS[:2], LOGITS[:2])
+    b.update_state(maps[2:], boxes[2:], LABELS[2:], LOGITS[2:])
     a.merge_state([b])
     check_equal(a, whole)
     with pytest.raises(ValueError, match="cannot merge"):
@@ -76,14 +85,16 @@ def test_merge_equals_one_metric(batch):
         a.merge_state([MaxBoxAccV3(0.01)])
 
 
-def test_reset_config_and_variables():
+def test_reset_and_config():
     metric = MaxBoxAcc((0.3, 0.6), multiple=True, interval=0.1, name="mine")
     metric.update_state([square()], [[[4, 4, 12, 12]]])
     assert metric.result() == 100
-    assert all(v.dtype == "float64" for v in metric.variables)
+    before = metric.details()
     metric.reset_state()
     with pytest.raises(RuntimeError, match="no images"):
         metric.result()
+    metric.update_state([square()], [[[4, 4, 12, 12]]])
+    assert metric.details() == before
     for original in (metric, MaxBoxAccV2(0.1), MaxBoxAccV3(0.1)):
         copy = keras.metrics.deserialize(keras.metrics.serialize(original))
         assert type(copy) is type(original)

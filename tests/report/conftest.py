@@ -11,7 +11,7 @@ class Truth:
     image_size = num_classes = class_names = None
 
     def __init__(self, split):
-        from fcam_tf.evaluation.truth import read_truth  # noqa: PLC0415
+        from fcam_tf.evaluation.scores import read_truth  # noqa: PLC0415
 
         self._maps = {name: read_truth(split, i, 224).mask == 1 for i, name in enumerate(split.ids)}
 

@@ -3,8 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fcam_tf.evaluation.scores import score_map
-from fcam_tf.evaluation.truth import read_truth
+from fcam_tf.evaluation.scores import read_truth, score_map
 from fcam_tf.report.pictures import (
     PREDICTED_BOX,
     SIDE,

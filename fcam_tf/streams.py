@@ -1,11 +1,15 @@
-"""A map in threads that stays a few items ahead, so memory does not grow with the input."""
+"""Going through many images: ahead of what takes them, at constant memory, with a progress bar."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
+
+import rich.console
+import rich.progress
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -34,3 +38,23 @@ def lookahead(
         for item in itertools.islice(items, 1):
             pending.append(executor.submit(function, item))
         yield result
+
+
+@contextlib.contextmanager
+def progress(
+    title: str, total: int, done: int, unit: str, console: rich.console.Console | None
+) -> Iterator[Callable[[], None]]:
+    """Give what advances the bar by one; on a terminal only, and where something is to do."""
+    if console is None or not console.is_terminal or done == total:
+        yield lambda: None
+        return
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn(f"[progress.remaining]{unit}, left:"),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=total, completed=done)
+        yield lambda: bar.advance(task)

@@ -1,11 +1,27 @@
-"""Masks: the benchmark's resize, and one label mask of an image's instances."""
+"""Masks: their pixels and boxes, the benchmark's resize, one label mask of several instances."""
 
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-BACKGROUND, OBJECT, IGNORED = 0, 1, 255
+BACKGROUND, OBJECT, IGNORED = 0, 1, 255  # the pixels of a label mask
+NO_BOX = (0, 0, -1, -1)  # zero pixels wide and high, as the ends are inclusive
+
+
+def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return the smallest box around a mask.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        x0, y0, x1, y1, all inclusive; `NO_BOX` where ``mask`` is empty.
+    """
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not columns.size:
+        return NO_BOX
+    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
 
 
 def resize_mask(mask: ArrayLike, size: tuple[int, int]) -> NDArray:
@@ -41,23 +57,23 @@ def join_masks(
     Returns:
         (height, width) uint8: 1 object, 0 background, 255 ignored.
     """
-    resized = [_binary(mask, size) for mask in masks]
-    if not resized:
+    inside = [_inside(mask, size) for mask in masks]
+    if not inside:
         raise ValueError("masks is empty; give the image's instance masks")
-    shapes = {mask.shape for mask in resized}
+    shapes = {mask.shape for mask in inside}
     if len(shapes) > 1:
         raise ValueError(f"masks differ in shape: {sorted(shapes)}; give size to resize them")
-    joined = np.logical_or.reduce(resized)
+    joined = np.logical_or.reduce(inside)
     label = joined.astype(np.uint8)
     if ignore is not None:
-        hidden = _binary(ignore, size)
+        hidden = _inside(ignore, size)
         if hidden.shape != joined.shape:
             raise ValueError(f"ignore has shape {hidden.shape}, the masks {joined.shape}")
         label[hidden & ~joined] = IGNORED
     return label
 
 
-def _binary(mask: ArrayLike, size: tuple[int, int] | None) -> NDArray[np.bool_]:
+def _inside(mask: ArrayLike, size: tuple[int, int] | None) -> NDArray[np.bool_]:
     array = np.asarray(mask)
     return (array if size is None else resize_mask(array, size)) > 0
 
@@ -74,7 +90,7 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray:
         raise TypeError(f"{name} must hold integers, got {array.dtype}")
     if array.dtype == bool:
         return array.astype(np.uint8)
-    wrong = (array != BACKGROUND) & (array != OBJECT) & (array != IGNORED)
+    wrong = ~np.isin(array, (BACKGROUND, OBJECT, IGNORED))
     if wrong.any():
         raise ValueError(
             f"{name} must hold 1 (object), 0 (background) and 255 (ignored), "

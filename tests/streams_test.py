@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fcam_tf.predict.lookahead import lookahead
+from fcam_tf.streams import lookahead
 
 
 @pytest.mark.parametrize("ahead", [1, 3, 100])

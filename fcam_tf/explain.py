@@ -1,0 +1,80 @@
+"""How the heat maps of a model are made: by which method, of which layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from fcam_tf import cams
+from fcam_tf.models import FCAM, Classifier
+
+OWN = "fcam"
+MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
+_INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
+
+
+class Explainer:
+    """A model and the way its heat maps are made.
+
+    A method is the paper's row: it weighs the top map. Where none is named, an F-CAM gives its own
+    maps, a classifier of a baseline whose head makes maps gives those, and any other LayerCAM; of
+    our own classifiers the last two stages fused, which finds more of the object than the top
+    alone (docs/results.md).
+
+    Args:
+        classifier: a Keras functional classifier, raw RGB in [0, 255] to logits; or an F-CAM, of
+            which a CAM method explains the classifier within.
+        method: a name in `fcam_tf.cams.METHODS` or of a baseline, or "fcam" for the maps of an
+            F-CAM's decoder.
+        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`.
+
+    Attributes:
+        classifier: as given.
+        method: the one chosen.
+        layer: names of the layers that are weighed, with commas; empty for "fcam".
+        maps_and_logits: images (B, H, W, 3) and labels (B,) or None -> maps (B, h, w) in [0, 1] and
+            logits (B, classes).
+        image_size: (height, width) that photos are resized to, in pixels.
+        num_classes: number of classes.
+        class_names: their names in the order of the labels, or None.
+
+    Raises:
+        ValueError: unknown ``method`` or ``layer``, or one that does not fit the model.
+    """
+
+    def __init__(
+        self, classifier: keras.Model, method: str | None = None, layer: Any = None
+    ) -> None:
+        self.classifier = classifier
+        own = isinstance(classifier, FCAM)
+        baseline = getattr(classifier, "baseline", None)
+        if method is None and own:
+            method = OWN
+        elif method is None and baseline and baseline.own_head:
+            method = baseline.name
+        elif method is None:
+            method = "layercam"
+            layer = layer or (["P4", "P5"] if isinstance(classifier, Classifier) else None)
+        if method == OWN:
+            if not own:
+                raise ValueError(
+                    f"`method` {OWN!r} takes the maps of a model with a decoder, and this is a "
+                    f"classifier. Choose one of {', '.join(cams.METHODS)}."
+                )
+            if layer is not None:
+                raise ValueError(
+                    f"`layer` must be left out with method {OWN!r}. Received: {layer!r}."
+                )
+            self.layer, maker = "", classifier
+        else:
+            maker = cams.get(method, classifier.classifier if own else classifier, layer)
+            self.layer = ",".join(maker.layers)
+        self.method: str = method
+        self.maps_and_logits: MapsAndLogits = maker.maps_and_logits
+        self.num_classes: int = classifier.num_classes if own else classifier.output_shape[-1]
+        self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
+        height, width = classifier.input_shape[1:3]
+        side = getattr(classifier, "input_size", _INPUT_SIZE)
+        self.image_size: tuple[int, int] = (height or side, width or side)
