@@ -1,13 +1,12 @@
-"""The names that users type, and looking one up in a table."""
+"""The names that users type: looking one up in a table, and showing some."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
-_SHOWN = 20  # names in an error; of some tables there are hundreds
 
 # Here, too, so that commands and the zoo know them without TensorFlow; tests hold them to the
 # tables, `fcam_tf.models.BACKBONES`, `fcam_tf.cams.METHODS` and `fcam_tf.cams.BASELINES`.
@@ -21,11 +20,6 @@ METHODS = (
 )
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 FSL = "fsl"  # few-shot full supervision: masks teach it
-
-
-def some(names: Sequence[object], most: int = 5) -> str:
-    """Return the first of many names as text, with "..." for the rest."""
-    return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
@@ -44,6 +38,17 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     longer = [known for known in table if str(name) and known.startswith(str(name))]
     near = longer[:2] or difflib.get_close_matches(str(name), table, n=2)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    more = f" and {len(table) - _SHOWN} more" if len(table) > _SHOWN else ""
-    known = ", ".join(list(table)[:_SHOWN])
-    raise ValueError(f"`{kind}` is unknown: {name!r}. {hint}There is {known}{more}.")
+    raise ValueError(f"`{kind}` is unknown: {name!r}. {hint}Available: {listed(table, 20)}.")
+
+
+def listed(names: Iterable[object], most: int = 5) -> str:
+    """Return names, or files, for a message: the first ones, and how many more there are."""
+    names = [printable(str(name)) for name in names]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def printable(text: str) -> str:
+    """Return a text with names of files in it as one line that any terminal and file takes."""
+    text = text.encode("utf-8", "backslashreplace").decode()  # a name may be no UTF-8
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -46,6 +48,12 @@ _TURNS = {  # what makes each EXIF orientation upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_HEAD = 2**16  # bytes of a JPEG file in which its metadata mostly end
+_TURNED = re.compile(  # an orientation other than 1, in EXIF of either byte order, or in XMP
+    rb"\x12\x01(?!\x03\x00\x01\x00\x00\x00\x01\x00)[\x01-\x0d]\x00"
+    rb"|\x01\x12(?!\x00\x03\x00\x00\x00\x01\x00\x01)\x00[\x01-\x0d]"
+    rb"|tiff:Orientation(?:=\"|>)[2-8]"
+)
 _open_lock = threading.Lock()
 
 
@@ -101,27 +109,22 @@ def read_photo(path: Path, input_size: int) -> Photo:
         return Photo(np.asarray(pixels), np.asarray(view), width, height)
 
 
-def read_pixels(
-    path: Path, size: tuple[int, int] | None = None, *, upright: bool = True
-) -> np.ndarray:
+def read_pixels(path: Path, *, upright: bool = True) -> np.ndarray:
     """Read the pixels of a photo alone, see `read_photo`.
 
     Args:
         path: the file.
-        size: (height, width) to resize to; None keeps that of the photo (of a large one see
-            `read_photo`).
         upright: apply an EXIF orientation. False gives the pixels as they are stored, which the
             boxes and masks of the WSOL benchmark refer to.
 
     Returns:
-        (height, width, 3) uint8 RGB.
+        (height, width, 3) uint8 RGB; of a large photo made smaller, see `read_photo`.
 
     Raises:
         PhotoError: see `read_photo`.
     """
     with _opened(path) as image:
-        rgb, _, _ = _decoded(image, upright=upright)
-        return np.asarray(rgb.resize(size[::-1], Image.Resampling.BILINEAR) if size else rgb)
+        return np.asarray(_decoded(image, upright=upright)[0])
 
 
 def read_header(path: Path) -> tuple[int, int, bool]:
@@ -134,31 +137,52 @@ def read_header(path: Path) -> tuple[int, int, bool]:
         return *image.size, _orientation(image) in _TURNS
 
 
-def is_plain_jpeg(head: bytes, *, upright: bool = True) -> bool:
-    """Tell whether any decoder gives the pixels of `read_pixels`, by the first bytes of a file.
+def read_mask(path: Path) -> np.ndarray:
+    """Read the grey levels of a mask as they are stored, (height, width) uint8.
 
-    It is a JPEG of grey or YCbCr, in 8 bits, smaller than what is decoded at a part of its size,
-    and needs no turning. TensorFlow decodes those in the data set itself, the rest goes through
-    here.
+    Raises:
+        PhotoError: see `read_photo`.
     """
-    place, exif = 2, b""
+    with _opened(path) as image:
+        return np.asarray(image.convert("L"))
+
+
+def is_plain_jpeg(path: Path, *, upright: bool = True) -> bool:
+    """Tell whether TensorFlow decodes a file to the pixels of `read_pixels`, and faster.
+
+    It is a whole JPEG of grey or YCbCr, in 8 bits, smaller than what is decoded at a part of its
+    size, and needs no turning.
+    """
+    try:
+        if not path.is_file():  # opening a pipe would wait for what never comes
+            return False
+        with path.open("rb", buffering=0) as file:
+            head = file.read(_HEAD)
+            file.seek(-2, os.SEEK_END)
+            return file.read(2) == b"\xff\xd9" and _starts_plain_jpeg(head, upright=upright)
+    except OSError:  # `read_pixels` says what is wrong
+        return False
+
+
+def _starts_plain_jpeg(head: bytes, *, upright: bool) -> bool:
+    place, metadata = 2, b""
     while head[:2] == b"\xff\xd8" and head[place : place + 1] == b"\xff" and place + 9 < len(head):
         marker, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4])
         if marker in (0xC0, 0xC1, 0xC2):  # baseline, extended or progressive
-            bits, *sides = struct.unpack_from(">BHHB", head, place + 4)
+            bits, *sides, channels = struct.unpack_from(">BHHB", head, place + 4)
             return (
-                (bits, sides[2]) in ((8, 1), (8, 3))
-                and min(sides[:2]) > 0
-                and max(sides[:2]) < 2 * VIEW_SIDE
-                and not (upright and b"\x12\x01" in exif + exif[::-1])  # of either byte order
+                (bits, channels) in ((8, 1), (8, 3))
+                and min(sides) > 0
+                and max(sides) < 2 * VIEW_SIDE
+                and not (upright and _TURNED.search(metadata))
             )
         if 0xC0 <= marker <= 0xCF and marker != 0xC4:  # arithmetic, lossless, hierarchical
             return False
         segment = head[place + 4 : place + 2 + length]
         if marker == 0xEE and segment[:5] == b"Adobe" and segment[-1:] != b"\x01":
             return False  # RGB or CMYK
-        if marker == 0xE1 and segment[:6] == b"Exif\0\0":
-            exif += segment
+        if marker == 0xE1:
+            metadata += segment
         place += 2 + length
     return False
 
@@ -166,7 +190,6 @@ def is_plain_jpeg(head: bytes, *, upright: bool = True) -> bool:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        _check(path)
         with _open(path) as image:
             yield image
     except PhotoError:
@@ -182,19 +205,16 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise PhotoError(f"it cannot be read: {reason or type(error).__name__}") from error
 
 
-def _check(path: Path) -> None:
+def _open(path: Path) -> Image.Image:
     if not path.exists():
         raise PhotoError("there is no such file")
     if not path.is_file():
         raise PhotoError("this is not a regular file")
     if path.stat().st_size == 0:
         raise PhotoError("the file is empty")
-
-
-def _open(path: Path) -> Image.Image:
     Image.init()
-    if "HEIF" not in Image.OPEN and _is_heif(path):
-        _register_heif()
+    if "HEIF" not in Image.OPEN:
+        _register_heif(path)
     formats = [name for name in FORMATS if name in Image.OPEN]
     # Pillow's limit looks at the stored size, `_read` at what has to be decoded.
     with _open_lock:
@@ -205,13 +225,12 @@ def _open(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _is_heif(path: Path) -> bool:
+def _register_heif(path: Path) -> None:
+    """Make Pillow know HEIF, if the file is one."""
     with path.open("rb") as file:
         head = file.read(12)
-    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
-
-
-def _register_heif() -> None:
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS:
+        return
     try:
         import pillow_heif  # noqa: PLC0415 - an extra
     except ImportError:

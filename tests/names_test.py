@@ -1,7 +1,10 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from fcam_tf import cams, models, names
-from fcam_tf.names import lookup
+from fcam_tf.names import listed, lookup, printable
 
 TABLE = {"resnet50": 1, "vgg16": 2}
 
@@ -18,7 +21,7 @@ def test_finds():
 
 @pytest.mark.parametrize("name", ["resnet5", "bottle", None, 7])
 def test_unknown_names_are_told_with_all_that_there_is(name):
-    with pytest.raises(ValueError, match=r"`backbone` is unknown.*There is resnet50, vgg16") as e:
+    with pytest.raises(ValueError, match=r"`backbone` is unknown.*Available: resnet50, vgg16") as e:
         lookup(TABLE, name, "backbone")
     assert ("Did you mean 'resnet50'" in str(e.value)) == (name == "resnet5")
 
@@ -33,3 +36,15 @@ def test_what_was_cut_short_is_completed_in_the_table_s_order():
     table = dict.fromkeys(["resnet50_layercam", "resnet50_cam", "resnet50_spg", "resnet18"])
     with pytest.raises(ValueError, match="mean 'resnet50_layercam' or 'resnet50_cam'"):
         lookup(table, "resnet50", "model")
+
+
+def test_the_first_of_many_are_listed():
+    assert listed([]) == ""
+    assert listed(range(5)) == "0, 1, 2, 3, 4"
+    assert listed(iter("abcd"), 2) == "a, b and 2 more"
+    assert listed([Path("a\nb")]) == r"a\nb"
+
+
+def test_any_name_of_a_file_is_one_printable_line():
+    assert printable("größe 猫.jpg") == "größe 猫.jpg"
+    assert printable(os.fsdecode(b"caf\xe9\n\t.jpg")) == r"caf\udce9\n\t.jpg"

@@ -9,18 +9,13 @@ from fcam_tf.data.check import Report, broken_photos, check_dataset
 from fcam_tf.data.folder import load_folder
 from fcam_tf.data.load import folder_notes, load
 from fcam_tf.data.shapes import draw_shapes, write_shapes
-from fcam_tf.data.split import DataError, Problem, Split
+from fcam_tf.data.split import BrokenPhotoError, DataError, Problem, Split
 from fcam_tf.data.tfds import write_tfds
 from fcam_tf.data.wsol import load_wsol
 from fcam_tf.lazy import lazily
 
 if TYPE_CHECKING:
-    from fcam_tf.data.pipeline import (
-        BrokenPhotoError,
-        evaluation_dataset,
-        naming_photos,
-        training_dataset,
-    )
+    from fcam_tf.data.pipeline import evaluation_dataset, naming_photos, training_dataset
 
 __all__ = [
     "BrokenPhotoError",
@@ -43,6 +38,5 @@ __all__ = [
 ]
 
 __getattr__ = lazily(
-    __name__,
-    {"pipeline": ["BrokenPhotoError", "evaluation_dataset", "naming_photos", "training_dataset"]},
+    __name__, {"pipeline": ["evaluation_dataset", "naming_photos", "training_dataset"]}
 )

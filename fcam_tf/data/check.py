@@ -1,17 +1,19 @@
 """Reads a data set as training and evaluation would, and reports all that is wrong with it."""
 
-from collections import Counter
+import functools
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import UnidentifiedImageError
 
 from fcam_tf.data.folder import describe, find_splits, load_folder
-from fcam_tf.data.split import Problem, Split, read_grey
+from fcam_tf.data.split import Problem, Split
 from fcam_tf.data.wsol import find_folders, list_splits, read_lines
-from fcam_tf.photos import PhotoError, read_header, read_pixels
+from fcam_tf.names import listed
+from fcam_tf.photos import PhotoError, read_header, read_mask, read_pixels
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,11 @@ class Report:
 
     def __str__(self) -> str:
         """The table, then one line for each problem and note."""
-        head = ("split", "images", "classes", "boxes", "masks", "problems")
-        table = [head, *(tuple(str(getattr(row, name)) for name in head) for row in self.rows)]
-        widths = [max(len(line[i]) for line in table) for i in range(len(head))]
+        table = [[field.name for field in fields(SplitCounts)], *map(astuple, self.rows)]
+        widths = [max(len(str(cell)) for cell in column) for column in zip(*table, strict=True)]
         lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in table
+            "  ".join(f"{cell:{'<' if i == 0 else '>'}{widths[i]}}" for i, cell in enumerate(row))
+            for row in table
         ]
         return "\n".join([*lines, *map(str, self.problems), *self.notes])
 
@@ -83,22 +81,23 @@ def check_dataset(root: str | Path) -> Report:
     home: dict[str, str] = {}
     for name in list_splits(folders):
         split, found, line_of = read_lines(folders, name)
-        ids_file = folders.metadata / name / "image_ids.txt"
-        for index, image in enumerate(split.ids):
-            line = Problem(ids_file, line_of[image], "")
-            found += _image(split, index, line)
+        ids_file, turned = folders.metadata / name / "image_ids.txt", []
+        lines = [Problem(ids_file, line_of[image], "") for image in split.ids]
+        with ThreadPoolExecutor() as executor:
+            images = executor.map(functools.partial(_check_image, split), range(len(split)), lines)
+        for index, (wrong, is_turned) in enumerate(images):
+            image, line = split.ids[index], lines[index]
+            found += wrong
+            turned += [split.paths[index]] * is_turned
             if image in home:
                 found.append(line._replace(message=f"{image!r} is also in split {home[image]}"))
             home.setdefault(image, name)
         empty = sorted(set(range(len(split.class_names))) - set(split.labels.tolist()))
         if empty:
-            shown = ", ".join(split.class_names[k] for k in empty[:5])
-            more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
-            message = f"classes without images: {shown}{more}"
+            message = f"classes without images: {listed(split.class_names[k] for k in empty)}"
             found.append(Problem(folders.metadata / name / "class_labels.txt", 0, message))
         rows.append(_count(split, found))
         problems += found
-        turned = [path for path in split.paths if _is_turned(path)]
         if turned:
             notes.append(
                 f"{name}: {len(turned)} photos are turned by EXIF, such as {turned[0]}; they are "
@@ -118,7 +117,7 @@ def _check_folder(root: Path) -> Report:
             if name != "val" or not rows:
                 raise
             continue  # so few photos that none is held out, which the notes tell
-        found = [problem for i in range(len(split)) for problem in _image(split, i, None)]
+        found = broken_photos(split, decode=True)
         rows.append(_count(split, found))
         problems += found
     return Report(tuple(rows), tuple(problems), tuple(describe(root)))
@@ -144,74 +143,60 @@ def broken_photos(split: Split, *, decode: bool = False) -> list[Problem]:
         return [found for found in executor.map(problem, split.paths) if found]
 
 
-def _is_turned(path: Path) -> bool:
-    try:
-        return read_header(path)[2]
-    except PhotoError:
-        return False
-
-
 def _count(split: Split, problems: list[Problem]) -> SplitCounts:
     return SplitCounts(
         split=split.name,
         images=len(split),
-        classes=len(Counter(split.labels.tolist())),
+        classes=len(set(split.labels.tolist())),
         boxes=sum(map(len, split.boxes or ())),
         masks=sum(map(len, split.masks or ())),
         problems=len(problems),
     )
 
 
-def _image(split: Split, index: int, line: Problem | None) -> list[Problem]:
-    """Problems of one image and its truth; ``line`` is where its id stands."""
-    path = split.paths[index]
-    where = line or Problem(path, 0, "")
-    if not path.exists():
-        return [where._replace(message=f"{path} does not exist")]
-    try:
-        read_pixels(path)
-        size = read_header(path)[:2]
-    except PhotoError as error:
-        return [where._replace(message=str(error) if where.file == path else f"{path}: {error}")]
-    found = []
-    if split.sizes is not None and split.size(index) != size:
+def _check_image(split: Split, index: int, line: Problem) -> tuple[list[Problem], bool]:
+    """Returns problems of an image and its truth, at the line of its id; and if EXIF turns it."""
+    path, name = split.paths[index], split.ids[index]
+    messages: list[str] = []
+    if _read(read_pixels, path, messages) is None:
+        return [line._replace(message=message) for message in messages], False
+    *size, turned = read_header(path)
+    if split.sizes is not None and split.size(index) != tuple(size):
         stated = "{}x{}".format(*split.size(index))
-        message = f"{split.ids[index]!r} is {size[0]}x{size[1]}, image_sizes.txt says {stated}"
-        found.append(where._replace(message=message))
+        messages.append(f"{name!r} is {size[0]}x{size[1]}, image_sizes.txt says {stated}")
     if split.boxes is not None:
         boxes = split.boxes[index]
-        if not len(boxes):
-            found.append(where._replace(message=f"{split.ids[index]!r} has no box"))
-        low, high = boxes[:, :2], boxes[:, 2:]
-        wrong = ((low > high) | (high >= np.array(size))).any(axis=1)
-        found += [
-            where._replace(
-                message=f"box {box.tolist()} of {split.ids[index]!r} is not inside "
-                f"0..{size[0] - 1}, 0..{size[1] - 1}"
-            )
+        wrong = ((boxes[:, :2] > boxes[:, 2:]) | (boxes[:, 2:] >= np.array(size))).any(axis=1)
+        messages += [f"{name!r} has no box"] * (not len(boxes))
+        messages += [
+            f"box {box.tolist()} of {name!r} is not inside 0..{size[0] - 1}, 0..{size[1] - 1}"
             for box in boxes[wrong]
         ]
-    return found + _masks(split, index, size, where)
+    messages += _check_masks(split, index, size)
+    return [line._replace(message=message) for message in messages], turned
 
 
-def _masks(split: Split, index: int, size: tuple[int, int], where: Problem) -> list[Problem]:
+def _check_masks(split: Split, index: int, size: list[int]) -> Iterator[str]:
     if split.masks is None:
-        return []
-    if not split.masks[index]:
-        return [where._replace(message=f"{split.ids[index]!r} has no mask")]
-    found, ignore = [], split.ignores[index]
-    for file in [*split.masks[index], *([ignore] if ignore else [])]:
-        try:
-            mask = read_grey(file)
-        except FileNotFoundError:
-            found.append(where._replace(message=f"{file} does not exist"))
-            continue
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-            found.append(where._replace(message=f"{file} cannot be read: {error}"))
-            continue
-        if mask.shape[::-1] != size:
-            message = f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {size[0]}x{size[1]}"
-            found.append(where._replace(message=message))
-        if file != ignore and not mask.any():
-            found.append(where._replace(message=f"{file} is empty"))
-    return found
+        return
+    files, ignore = split.masks[index], split.ignores[index]
+    if not files:
+        yield f"{split.ids[index]!r} has no mask"
+        return
+    for file in (*files, *([ignore] if ignore else ())):
+        messages: list[str] = []
+        mask = _read(read_mask, file, messages)
+        yield from messages
+        if mask is not None and [*mask.shape[::-1]] != size:
+            yield f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {size[0]}x{size[1]}"
+        if mask is not None and file != ignore and not mask.any():
+            yield f"{file} is empty"
+
+
+def _read(read: Callable[[Path], Any], path: Path, messages: list[str]) -> Any:
+    """Reads a file; what is wrong with it becomes a message, and the answer None."""
+    try:
+        return read(path)
+    except PhotoError as error:
+        messages.append(f"{path}: {error}" if path.exists() else f"{path} does not exist")
+    return None

@@ -6,12 +6,13 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from fcam_tf.data.split import Split
+from fcam_tf.names import listed, printable
 from fcam_tf.photos import SUFFIXES
 
 VAL_SHARE = 0.2  # of the photos of a folder that has no split for validation
@@ -22,11 +23,9 @@ SPLITS = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-_LISTED = 5  # names in a message
 
 
-@dataclass(frozen=True)
-class ClassFolders:
+class ClassFolders(NamedTuple):
     """The photos of one folder of class folders.
 
     Attributes:
@@ -36,20 +35,8 @@ class ClassFolders:
     """
 
     photos: dict[str, list[Path]]
-    empty: tuple[Path, ...]
-    passed_over: tuple[Path, ...]
-
-    def notes(self) -> list[str]:
-        """What was left out, one line each."""
-        return [
-            f"{len(paths)} {what}: {', '.join(map(str, paths[:_LISTED]))}"
-            + (", ..." if len(paths) > _LISTED else "")
-            for what, paths in (
-                ("class folders without a photo are left out", self.empty),
-                ("files are passed over, as they are no photos by their names", self.passed_over),
-            )
-            if paths
-        ]
+    empty: list[Path]
+    passed_over: list[Path]
 
 
 def load_folder(root: str | Path, split: str | None = None, val_share: float = VAL_SHARE) -> Split:
@@ -76,42 +63,43 @@ def load_folder(root: str | Path, split: str | None = None, val_share: float = V
         ValueError: a split has classes that train has not.
     """
     root = Path(root)
-    found = find_splits(root)
     if split is None:
         return _split("all", root, read_classes(root).photos)
-    folder = found.get(split, root / split if found else None)
-    if folder is not None and folder.is_dir():
-        photos = read_classes(folder).photos
-        if split == "train" and "val" not in found:
-            photos = _side(photos, root, val_share, val=False)
-        classes = read_classes(found["train"]).photos if "train" in found else photos
-        unknown = sorted(photos.keys() - classes.keys())
-        if unknown:
-            raise ValueError(
-                f"{folder} has classes that {found['train']} has no photo of: {', '.join(unknown)}"
+    found = find_splits(root)
+    train = found.get("train", None if found else root)
+    if split in ("train", "val") and train and "val" not in found:
+        photos = _side(read_classes(train).photos, root, val_share, val=split == "val")
+        if not any(photos.values()):
+            raise FileNotFoundError(
+                f"{root} has no folder for val, and none of its photos are held out for it at a "
+                f"share of {val_share}"
             )
-        return _split(split, folder, {name: photos.get(name, []) for name in classes})
-    folder = found.get("train", None if found else root)
-    if folder is None or split not in ("train", "val"):
-        there = sorted({*found, *(("train", "val") if folder else ())})
+        return _split(split, train, photos)
+    folder = found.get(split, root / split)
+    if not (found and folder.is_dir()):
+        there = sorted({*found, *(("train", "val") if train else ())})
         raise FileNotFoundError(f"{root} has no split {split!r}. Available: {', '.join(there)}")
-    photos = _side(read_classes(folder).photos, root, val_share, val=split == "val")
-    if not any(photos.values()):
-        raise FileNotFoundError(
-            f"{root} has no folder for val, and none of its photos are held out for it at a share "
-            f"of {val_share}"
-        )
-    return _split(split, folder, photos)
+    photos = read_classes(folder).photos
+    classes = read_classes(train).photos if train else photos
+    if unknown := sorted(photos.keys() - classes.keys()):
+        raise ValueError(f"{folder} has classes that {train} has no photo of: {', '.join(unknown)}")
+    return _split(split, folder, {name: photos.get(name, []) for name in classes})
 
 
 def describe(root: Path, val_share: float = VAL_SHARE) -> list[str]:
     """Says what was held out for val, what was left out and what was passed over, a line each."""
     found = find_splits(root)
-    notes = [note for folder in found.values() or [root] for note in read_classes(folder).notes()]
-    others = [p for p in _visible(root) if p not in found.values()] if found else []
+    notes = []
+    for folder in found.values() or [root]:
+        _, empty, passed_over = read_classes(folder)
+        for what, paths in (
+            ("class folders without a photo are left out", empty),
+            ("files are passed over, as they are no photos by their names", passed_over),
+        ):
+            notes += [f"{len(paths)} {what}: {listed(paths)}"] * bool(paths)
+    others = [path.name for path in _visible(root) if found and path not in found.values()]
     if others:
-        named = ", ".join(path.name for path in others[:_LISTED])
-        notes.append(f"{root} holds splits; beside them is passed over: {named}")
+        notes.append(f"{root} holds splits; beside them is passed over: {listed(others)}")
     if "val" not in found and (not found or "train" in found):
         photos = read_classes(found.get("train", root)).photos
         held = _side(photos, root, val_share, val=True)
@@ -146,24 +134,21 @@ def read_classes(folder: Path) -> ClassFolders:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    photos, passed_over = {}, []
+    photos: dict[str, list[Path]] = {}
+    passed_over = []
     for path in _visible(folder):
         if path.is_dir():
-            photos[path.name] = []
-            for file in _files(path):
-                taken = file.suffix.lower() in SUFFIXES
-                (photos[path.name] if taken else passed_over).append(file)
+            files = list(_files(path))
+            photos[path.name] = [file for file in files if file.suffix.lower() in SUFFIXES]
+            passed_over += [file for file in files if file.suffix.lower() not in SUFFIXES]
         else:
             passed_over.append(path)
     if not any(photos.values()):
         raise FileNotFoundError(
             f"{folder} has no class folders with photos ({', '.join(sorted(SUFFIXES))})"
         )
-    return ClassFolders(
-        {name: paths for name, paths in photos.items() if paths},
-        tuple(folder / name for name, paths in photos.items() if not paths),
-        tuple(passed_over),
-    )
+    empty = [folder / name for name, paths in photos.items() if not paths]
+    return ClassFolders({k: paths for k, paths in photos.items() if paths}, empty, passed_over)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -193,8 +178,7 @@ def _side(
     for name, paths in photos.items():
         places = {path: _place(path.relative_to(root)) for path in paths}
         kept = max(paths, key=places.get)  # for training, in any case
-        held = [path for path in paths if places[path] < val_share and path != kept]
-        sides[name] = held if val else [path for path in paths if path not in set(held)]
+        sides[name] = [p for p in paths if (places[p] < val_share and p != kept) == val]
     return sides
 
 
@@ -209,8 +193,8 @@ def _split(name: str, folder: Path, photos: dict[str, list[Path]]) -> Split:
     paths = [path for members in photos.values() for path in members]
     return Split(
         name=name,
-        ids=tuple(path.relative_to(folder).as_posix() for path in paths),
+        ids=tuple(printable(path.relative_to(folder).as_posix()) for path in paths),
         paths=tuple(paths),
         labels=np.repeat(np.arange(len(photos)), [len(members) for members in photos.values()]),
-        class_names=tuple(photos),
+        class_names=tuple(map(printable, photos)),
     )

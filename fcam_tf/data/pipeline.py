@@ -11,17 +11,17 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from fcam_tf.data.split import Split
-from fcam_tf.photos import PhotoError, is_plain_jpeg, read_pixels
+from fcam_tf.data.split import BrokenPhotoError, Split
+from fcam_tf.photos import is_plain_jpeg
 
 _BROKEN = "the photo is broken"
-_HEAD = 2**16  # bytes of a file that tell its kind
 Batch = tf.Tensor | dict[str, tf.Tensor]
 
 
@@ -73,9 +73,12 @@ def training_dataset(
 
     def load(index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Batch]:
         element = {name: tf.gather(column, index) for name, column in columns.items()}
-        layers = _read(split, element, (resize, resize))
+        layers = _read(split, element, (resize, resize), with_masks=with_masks)
         pair = tf.stack([seed * len(split) + index, epoch])
-        top, left, mirrored = _draw(pair, resize - crop)
+        top, left = tf.unstack(
+            tf.random.stateless_uniform((2,), pair, 0, resize - crop + 1, tf.int32)
+        )
+        mirrored = tf.random.stateless_uniform((), pair + 1) < 0.5
         for name, layer in layers.items():
             piece = layer[top : top + crop, left : left + crop]
             if flip:
@@ -145,7 +148,8 @@ def evaluation_dataset(
         raise ValueError(f"size must be positive, got {size}")
 
     def load(element: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Batch]:
-        return _finish(_read(split, element, (height, width)), element["label"])
+        layers = _read(split, element, (height, width), with_masks=with_masks)
+        return _finish(layers, element["label"])
 
     return (
         tf.data.Dataset.from_tensor_slices(_columns(split, cams, with_masks=with_masks))
@@ -155,10 +159,6 @@ def evaluation_dataset(
     )
 
 
-class BrokenPhotoError(OSError):
-    """A photo of a split cannot be read; the message names the file and says why, in one line."""
-
-
 @contextlib.contextmanager
 def naming_photos() -> Iterator[None]:
     """Turns what a data set raises for a photo that cannot be read into a BrokenPhotoError."""
@@ -166,13 +166,13 @@ def naming_photos() -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         found = re.search(rf"{_BROKEN}\W+([0-9a-f]+)", error.message)
-        if "JPEG" in error.message and found is None:  # damage that only TensorFlow minds
+        if found:
+            raise BrokenPhotoError(os.fsdecode(bytes.fromhex(found[1]))) from None
+        if "JPEG" in error.message:  # damage that only TensorFlow minds
             raise BrokenPhotoError(
                 "a photo cannot be decoded; fcam data check says which"
             ) from None
-        if found is None:
-            raise
-        raise BrokenPhotoError(os.fsdecode(bytes.fromhex(found[1]))) from None
+        raise
 
 
 def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[str, tf.Tensor]:
@@ -180,7 +180,10 @@ def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[
         raise ValueError(f"split {split.name!r} is empty")
     if with_masks and split.masks is None and split.boxes is None:
         raise ValueError(f"split {split.name!r} has no masks and no boxes; leave out with_masks")
-    columns = {"path": [str(path) for path in split.paths], "label": split.labels}
+    with ThreadPoolExecutor() as executor:
+        plain = executor.map(functools.partial(is_plain_jpeg, upright=split.upright), split.paths)
+        columns = {"plain": list(plain), "label": split.labels, "index": np.arange(len(split))}
+    columns["path"] = [os.fsencode(path) for path in split.paths]
     if cams is not None:
         array = np.asarray(cams)
         if array.ndim != 3 or len(array) != len(split):
@@ -188,76 +191,56 @@ def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[
                 f"cams must be one (h, w) map for each of {len(split)} images, got {array.shape}"
             )
         columns["cam"] = array
-    if with_masks:
-        columns["mask"] = np.arange(len(split))
     with tf.device("CPU"):
         return {name: tf.constant(column) for name, column in columns.items()}
 
 
 def _read(
-    split: Split, element: dict[str, tf.Tensor], size: tuple[int, int]
+    split: Split, element: dict[str, tf.Tensor], size: tuple[int, int], *, with_masks: bool
 ) -> dict[str, tf.Tensor]:
     """Reads what is asked of one image as (height, width, channels) layers of one size."""
-    image = tf.ensure_shape(_decode(element["path"], upright=split.upright), (None, None, 3))
+    # TensorFlow is the faster reader of plain JPEGs and gives the pixels of Pillow, which decodes
+    # with the accurate transform, too.
+    image = tf.cond(
+        element["plain"],
+        lambda: tf.io.decode_jpeg(
+            tf.io.read_file(element["path"]), channels=3, dct_method="INTEGER_ACCURATE"
+        ),
+        lambda: _in_python(split.read_pixels, element["index"], (1, 1, 3)),
+    )
+    image = tf.ensure_shape(image, (None, None, 3))
     # By TensorFlow: Pillow lets no other thread work while it resizes.
     layers = {"image": tf.image.resize(image, size, method="bilinear", antialias=True)}
     if "cam" in element:
         cam = tf.cast(element["cam"], tf.float32)[..., None]
         layers["cam"] = tf.image.resize(cam, size, method="bilinear")
-    if "mask" in element:
-        mask = tf.numpy_function(
-            lambda index: split.read_object(int(index)), [element["mask"]], tf.uint8
-        )
+    if with_masks:
+        mask = _in_python(split.read_object, element["index"], (1, 1))
         mask = tf.ensure_shape(mask, (None, None))[..., None]
         layers["mask"] = tf.image.resize(mask, size, method="nearest")
     return layers
 
 
-@tf.autograph.experimental.do_not_convert
-def _pixels(upright: bool, path: bytes) -> tuple[NDArray[np.uint8], bytes]:
-    """Reads a photo; or says in hexadecimal digits, which TensorFlow's errors keep, why not.
+def _in_python(
+    read: Callable[[int], NDArray[np.uint8]], index: tf.Tensor, nothing: tuple[int, ...]
+) -> tf.Tensor:
+    """Reads by a Python function, what it raises becoming an error of `naming_photos`.
 
-    An exception would come with its traceback, in the error and on stderr.
+    An exception would come with its traceback, in the error and on stderr; as hexadecimal digits
+    its text passes through TensorFlow unchanged.
     """
-    file = Path(os.fsdecode(path))
-    try:
-        return read_pixels(file, upright=upright), b""
-    except PhotoError as error:
-        text = os.fsencode(f"{file}: {error}")
-        return np.zeros((1, 1, 3), np.uint8), text.hex().encode()
 
+    @tf.autograph.experimental.do_not_convert
+    def call(number: Any) -> tuple[NDArray[np.uint8], bytes]:
+        try:
+            return read(int(number)), b""
+        except (BrokenPhotoError, ValueError) as error:
+            return np.zeros(nothing, np.uint8), os.fsencode(str(error)).hex().encode()
 
-def _decode(path: tf.Tensor, *, upright: bool) -> tf.Tensor:
-    """Decodes a photo, a plain and whole JPEG in TensorFlow: that is faster and gives the same."""
-    file = tf.io.read_file(path)
-    plain = tf.numpy_function(
-        functools.partial(is_plain_jpeg, upright=upright),
-        [tf.strings.substr(file, 0, _HEAD)],
-        tf.bool,
-        stateful=False,
-    )
-    end = tf.strings.substr(file, tf.maximum(tf.strings.length(file) - 2, 0), 2)
-
-    def any_photo() -> tf.Tensor:
-        image, broken = tf.numpy_function(
-            functools.partial(_pixels, upright), [path], [tf.uint8, tf.string], stateful=False
-        )
-        whole = tf.debugging.Assert(tf.strings.length(broken) == 0, [_BROKEN, broken])
-        with tf.control_dependencies([whole]):
-            return tf.identity(image)
-
-    return tf.cond(
-        plain & (end == b"\xff\xd9"),
-        # Pillow decodes with the accurate transform, too; TensorFlow's default is the fast one.
-        lambda: tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE"),
-        any_photo,
-    )
-
-
-def _draw(pair: tf.Tensor, room: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    corner = tf.random.stateless_uniform((2,), pair, 0, room + 1, tf.int32)
-    coin = tf.random.stateless_uniform((), pair + 1) < 0.5
-    return corner[0], corner[1], coin
+    found, broken = tf.numpy_function(call, [index], [tf.uint8, tf.string], stateful=False)
+    whole = tf.debugging.Assert(tf.strings.length(broken) == 0, [_BROKEN, broken])
+    with tf.control_dependencies([whole]):
+        return tf.identity(found)
 
 
 def _finish(layers: dict[str, tf.Tensor], label: tf.Tensor) -> tuple[tf.Tensor, Batch]:

@@ -1,16 +1,16 @@
 """One split of a data set: image files, labels and, where known, where the objects are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fcam_tf.masks import join_masks
-from fcam_tf.photos import read_header
+from fcam_tf.names import printable
+from fcam_tf.photos import PhotoError, read_header, read_mask, read_pixels
 
 
 class Problem(NamedTuple):
@@ -29,7 +29,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         """``file:line: message``, as compilers print it."""
         place = f"{self.file}:{self.line}" if self.line else str(self.file)
-        return f"{place}: {self.message}"
+        return printable(f"{place}: {self.message}")
 
 
 class DataError(ValueError):
@@ -47,13 +47,17 @@ class DataError(ValueError):
         super().__init__(f"{len(problems)} problem(s) in the data set{remedy}:\n{shown}{more}")
 
 
+class BrokenPhotoError(OSError):
+    """A photo or mask of a split cannot be read; the message names it and says why, in one line."""
+
+
 @dataclass(frozen=True)
 class Split:
     """The images of one split, in a fixed order.
 
     Attributes:
         name: e.g. "train".
-        ids: names of the images, unique in the split.
+        ids: names of the images, unique in the split, each one printable line.
         paths: their files.
         labels: (n,) int64 class of each.
         class_names: name of each class; its length is the number of classes.
@@ -118,7 +122,18 @@ class Split:
         if self.sizes is not None:
             width, height = self.sizes[index]
             return int(width), int(height)
-        return read_header(self.paths[index])[:2]
+        return _named(read_header, self.paths[index])[:2]
+
+    def read_pixels(self, index: int) -> NDArray[np.uint8]:
+        """Reads an image as training and evaluation see it.
+
+        Returns:
+            (h, w, 3) uint8 RGB, see ``photos.read_pixels``.
+
+        Raises:
+            BrokenPhotoError: it cannot be read.
+        """
+        return _named(read_pixels, self.paths[index], upright=self.upright)
 
     def read_masks(self, index: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8] | None]:
         """Reads an image's instance masks and its ignore mask.
@@ -129,12 +144,13 @@ class Split:
 
         Raises:
             ValueError: if the split has no masks.
+            BrokenPhotoError: one cannot be read.
         """
         if self.masks is None:
             raise ValueError(f"split {self.name!r} has no masks")
         ignore = self.ignores[index]
-        return [read_grey(path) for path in self.masks[index]], (
-            None if ignore is None else read_grey(ignore)
+        return [_named(read_mask, path) for path in self.masks[index]], (
+            None if ignore is None else _named(read_mask, ignore)
         )
 
     def read_object(self, index: int) -> NDArray[np.uint8]:
@@ -145,6 +161,7 @@ class Split:
 
         Raises:
             ValueError: if the split has neither, or the image has no mask.
+            BrokenPhotoError: a mask cannot be read.
         """
         if self.masks is not None:
             masks, ignore = self.read_masks(index)
@@ -164,7 +181,8 @@ def _plain(name: str) -> str:
     return name.casefold().replace("_", " ").strip()
 
 
-def read_grey(path: Path) -> NDArray[np.uint8]:
-    """(h, w) grey levels of an image file."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L"))
+def _named(read: Callable[..., Any], path: Path, **options: Any) -> Any:
+    try:
+        return read(path, **options)
+    except PhotoError as error:
+        raise BrokenPhotoError(printable(f"{path}: {error}")) from None

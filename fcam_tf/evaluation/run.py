@@ -17,7 +17,7 @@ from fcam_tf.evaluation.parts import FOLDER, Parts
 from fcam_tf.evaluation.results import METRICS, ROWS, Run, Settings
 from fcam_tf.evaluation.sources import MapSource, ModelMaps
 from fcam_tf.identity import split_sha256, stamps
-from fcam_tf.names import some
+from fcam_tf.names import listed
 from fcam_tf.streams import progress
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def check_split(split: Split) -> None:
         if without:
             raise ValueError(
                 f"{len(without)} of {len(split)} images of split {split.name!r} have no {kind}: "
-                f"{some(without)}. Take them out of image_ids.txt, or add their lines"
+                f"{listed(without)}. Take them out of image_ids.txt, or add their lines"
             )
 
 

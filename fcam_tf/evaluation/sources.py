@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcam_tf.identity import model_sha256
-from fcam_tf.names import some
+from fcam_tf.names import listed
 
 if TYPE_CHECKING:
     import keras
@@ -171,7 +171,7 @@ class StoredMaps:
             wanted = " or ".join(_file_names(missing[0]))
             raise FileNotFoundError(
                 f"{folder} lacks the maps of {len(missing)} of {len(ids)} images: "
-                f"{some(missing)}. The first would be {wanted}"
+                f"{listed(missing)}. The first would be {wanted}"
             )
 
     def __call__(

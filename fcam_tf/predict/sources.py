@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fcam_tf.claim import SETTINGS
+from fcam_tf.names import listed, printable
 from fcam_tf.photos import SUFFIXES
 
 RESULTS = "results.jsonl"
 OVERLAY_SUFFIX = "_overlay.png"
 HEATMAP_SUFFIXES = {"png": "_heatmap.png", "npy": "_heatmap.npy", "none": ""}
 
-_LISTED = 5  # names in a line about many
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
 
 
@@ -93,21 +93,18 @@ def find_photos(
 
 
 def _passed_over(others: dict[str, list[Path]]) -> list[str]:
-    lines = []
-    for kind, paths in others.items():
-        if paths:
-            some = ", ".join(displayed(str(path)) for path in sorted(paths)[:_LISTED])
-            more = ", ..." if len(paths) > _LISTED else ""
-            lines.append(f"{len(paths)} passed over, {kind}: {some}{more}")
-    return lines
+    return [
+        f"{len(paths)} passed over, {kind}: {listed(displayed(str(p)) for p in sorted(paths))}"
+        for kind, paths in others.items()
+        if paths
+    ]
 
 
 def displayed(file: str) -> str:
     """Return a file's name as one printable line, relative where it is below this folder."""
     relative = os.path.relpath(file)
     name = file if relative.startswith("..") else relative
-    name = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+    return printable(name)
 
 
 def unused_name(name: str, taken: Collection[str]) -> str:

@@ -19,7 +19,6 @@ from fcam_tf.evaluation.scores import Scores
 from fcam_tf.localization import scale_box
 from fcam_tf.masks import BACKGROUND, OBJECT, join_masks
 from fcam_tf.metrics.measures import grey_thresholds
-from fcam_tf.photos import read_pixels
 from fcam_tf.visualize import blend, resize_heatmap
 
 SIDE = 320  # pixels on the longer side of a picture
@@ -93,7 +92,7 @@ def data_uri(picture: Image.Image) -> str:
 
 def _open(split: Split, index: int) -> tuple[Image.Image, tuple[int, int]]:
     """The photo at the size of pictures, as stored (boxes are in that frame), and its own size."""
-    photo = Image.fromarray(read_pixels(split.paths[index], upright=split.upright))
+    photo = Image.fromarray(split.read_pixels(index))
     size = split.size(index)
     scale = SIDE / max(size)
     small = tuple(max(1, round(side * scale)) for side in size)

@@ -140,7 +140,7 @@ def test_nothing_there(tmp_path):
         check_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["pets3", "tiny10"])
+@pytest.mark.parametrize("name", ["pets3", pytest.param("tiny10", marks=pytest.mark.slow)])
 def test_real_data_is_sound(real_data, name):
     report = check_dataset(real_data / name)
     assert report.ok, str(report)

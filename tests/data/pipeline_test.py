@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,13 +8,15 @@ from PIL import Image
 from fcam_tf.data import (
     BrokenPhotoError,
     Split,
+    check_dataset,
     evaluation_dataset,
     load_folder,
     load_wsol,
     naming_photos,
     training_dataset,
 )
-from fcam_tf.photos import is_plain_jpeg, read_photo, read_pixels
+from fcam_tf.identity import split_sha256
+from fcam_tf.photos import is_plain_jpeg, read_header, read_photo, read_pixels
 
 
 @pytest.fixture
@@ -129,6 +133,10 @@ def noise(mode="RGB", size=(90, 60)):
     return image.convert(mode)
 
 
+def by_xmp(orientation):
+    return {"xmp": b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % orientation}
+
+
 def turned(orientation):
     exif = Image.Exif()
     exif[0x112] = orientation
@@ -137,6 +145,8 @@ def turned(orientation):
 
 ODD = {
     **{f"turned{i}.jpg": (noise(), "JPEG", turned(i)) for i in range(1, 9)},
+    "turned_by_xmp.jpg": (noise(), "JPEG", by_xmp(6)),
+    "upright_by_xmp.jpg": (noise(), "JPEG", by_xmp(1)),
     "progressive.jpg": (noise(), "JPEG", {"progressive": True}),
     "grey.jpg": (noise("L"), "JPEG", {}),
     "cmyk.jpg": (noise("CMYK"), "JPEG", {}),
@@ -183,7 +193,8 @@ def test_training_and_evaluation_see_what_localize_sees(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "plain"),
     [
-        *((f"turned{i}.jpg", False) for i in range(2, 9)),
+        *((f"turned{i}.jpg", i == 1) for i in range(1, 9)),
+        *(("turned_by_xmp.jpg", False), ("upright_by_xmp.jpg", True)),
         *(("progressive.jpg", True), ("grey.jpg", True), ("cmyk.jpg", False)),
         *(("large.jpg", False), ("two.jpg", True), ("named_as.jpg", False)),
     ],
@@ -191,9 +202,47 @@ def test_training_and_evaluation_see_what_localize_sees(tmp_path, name):
 def test_which_files_tensorflow_decodes(tmp_path, name, plain):
     image, form, options = ODD[name]
     image.save(tmp_path / name, form, **options)
-    assert is_plain_jpeg((tmp_path / name).read_bytes()[: 2**16]) is plain
+    assert is_plain_jpeg(tmp_path / name) is plain
     if name.startswith("turned"):
-        assert is_plain_jpeg((tmp_path / name).read_bytes(), upright=False)
+        assert is_plain_jpeg(tmp_path / name, upright=False)
+
+
+def test_tensorflow_decodes_whole_regular_files_alone(tmp_path):
+    noise().save(tmp_path / "a.jpg")
+    assert is_plain_jpeg(tmp_path / "a.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-1])
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in ("cut", "empty", "folder", "pipe", "missing"):
+        assert not is_plain_jpeg(tmp_path / f"{name}.jpg")
+
+
+def test_big_endian_exif(tmp_path):
+    for orientation, plain in ((1, True), (6, False)):
+        exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0%c\0\0\0\0\0\0" % orientation
+        noise().save(tmp_path / "a.jpg", exif=exif)
+        assert read_header(tmp_path / "a.jpg")[2] is not plain
+        assert is_plain_jpeg(tmp_path / "a.jpg") is plain
+
+
+def test_names_that_are_no_text(tmp_path):
+    names = [os.fsdecode(b"caf\xe9.jpg"), "two\nlines.png"]
+    (tmp_path / names[0] / "c").mkdir(parents=True)
+    for name in names:
+        noise().save(tmp_path / names[0] / "c" / name)
+    split = load_folder(tmp_path / names[0])
+    assert split.ids == (r"c/caf\udce9.jpg", r"c/two\nlines.png")
+    assert len(split_sha256(split)) == 64
+    ((seen, _),) = evaluation_dataset(split, size=(60, 90))
+    for image, path in zip(seen, split.paths, strict=True):
+        np.testing.assert_array_equal(image, read_pixels(path))
+    split.paths[1].write_bytes(b"")
+    message = r"caf\\udce9\.jpg/c/two\\nlines.png: the file is empty$"
+    with pytest.raises(BrokenPhotoError, match=message), naming_photos():
+        list(evaluation_dataset(split, size=32))
+    (problem,) = check_dataset(tmp_path / names[0]).problems
+    assert str(problem).isprintable()
 
 
 def test_the_benchmark_reads_pixels_as_they_are_stored(tmp_path):
@@ -221,6 +270,20 @@ def test_a_broken_photo_is_named(tmp_path):
     model = tf.keras.Sequential([tf.keras.layers.GlobalAveragePooling2D()])
     with pytest.raises(BrokenPhotoError, match=message), naming_photos():
         model.predict(evaluation_dataset(split, size=32), verbose=0)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing"])
+def test_a_broken_mask_is_named(shapes, damage):
+    split = load_wsol(shapes, "test")
+    path = split.masks[1][0]
+    content = path.read_bytes()
+    path.unlink() if damage == "missing" else path.write_bytes(content[: 60 * (damage == "cut")])
+    reason = {"cut": "it cannot be read", "empty": "the file is empty", "missing": "no such file"}
+    message = f"{path}: .*{reason[damage]}"
+    with pytest.raises(BrokenPhotoError, match=message), naming_photos():
+        list(evaluation_dataset(split, size=32, with_masks=True))
+    with pytest.raises(BrokenPhotoError, match=message):
+        split.read_masks(1)
 
 
 def test_other_errors_stay_as_they_are():

@@ -174,7 +174,7 @@ def test_get():
     assert backbones.get("vgg16") is BACKBONES["vgg16"]
     with pytest.raises(ValueError, match=r"resnet5'.*mean 'resnet50'.*inceptionv3"):
         backbones.get("resnet5")
-    with pytest.raises(ValueError, match=r"`backbone` is unknown: 3\. There is resnet50"):
+    with pytest.raises(ValueError, match=r"`backbone` is unknown: 3\. Available: resnet50"):
         backbones.get(3)
 
 
