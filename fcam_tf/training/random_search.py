@@ -191,11 +191,11 @@ def search(
                 for trial in trials
             ]
             write_csv(out / _TABLE, rows)
-            finished = [trial for trial in trials if trial.score is not None]
-            if finished:
-                best = max(finished, key=lambda trial: trial.score)
-                write_atomically(out / _BEST, recipes[best.number].to_json().encode())
-    if not finished:
+            scores = {trial.number: trial.score for trial in trials if trial.score is not None}
+            if scores:
+                best = recipes[max(scores, key=scores.__getitem__)]
+                write_atomically(out / _BEST, best.to_json().encode())
+    if not scores:
         raise RuntimeError(f"every training of {out} diverged. Draw smaller learning rates.")
     return trials
 
@@ -208,8 +208,7 @@ def _trial(
     if not failed.exists():
         try:
             run = train(recipe, folder)
-            row = run.state.history[run.state.best]
-            return row[VALIDATION_PREFIX + recipe.select], int(row["epoch"])
+            return run.chosen[VALIDATION_PREFIX + recipe.select], int(run.chosen["epoch"])
         except TrainingDivergedError as error:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(failed, f"{error}\n".encode())

@@ -217,7 +217,7 @@ CLASSIFIER_PRESETS: Mapping[str, ClassifierRecipe] = {
     ),
 }
 # Adam, because SGD does not leave the plateau of some data, see docs/tuning.md.
-_SMALL = {
+_SMALL: Mapping[str, Any] = {
     "epochs": 12,
     "batch_size": 8,
     "optimizer": "adam",
@@ -251,17 +251,18 @@ FSL_PRESETS: Mapping[str, FCAMRecipe] = {
 }
 
 
-def get(stage: Literal["classifier", "fcam", "fsl"], name: str) -> Recipe:
+def get(stage: str, name: str) -> Recipe:
     """Return a preset by its name, or the recipe in a JSON file.
 
     Raises:
-        ValueError: neither a preset nor a file; the message gives the nearest names.
+        ValueError: no such stage ("classifier", "fcam", "fsl"), or neither a preset nor a file; the
+            message gives the nearest names.
     """
-    kind, presets = {
-        "classifier": (ClassifierRecipe, CLASSIFIER_PRESETS),
-        "fcam": (FCAMRecipe, FCAM_PRESETS),
-        "fsl": (FCAMRecipe, FSL_PRESETS),
-    }[stage]
     if Path(name).suffix == ".json":
-        return kind.from_json(name)
-    return lookup(presets, name, "recipe")
+        return (ClassifierRecipe if stage == "classifier" else FCAMRecipe).from_json(name)
+    presets: Mapping[str, Mapping[str, Recipe]] = {
+        "classifier": CLASSIFIER_PRESETS,
+        "fcam": FCAM_PRESETS,
+        "fsl": FSL_PRESETS,
+    }
+    return lookup(lookup(presets, stage, "stage"), name, "recipe")

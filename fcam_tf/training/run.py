@@ -81,6 +81,11 @@ class RunFolder:
         """The model of the best epoch."""
         return self.folder / BEST
 
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The history's row of the best epoch."""
+        return self.state.history[self.state.best or 0]
+
     def restore(self, model: keras.Model) -> None:
         """Bring model and optimizer to the end of the last finished epoch, if there is one."""
         # Built first: Keras keeps no state of an optimizer that has not seen its variables.

@@ -17,7 +17,7 @@ from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.classifier import layers_of
 from fcam_tf.training import recipe as recipes
 from fcam_tf.training.fsl import divide
-from fcam_tf.training.recipe import Recipe
+from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
 from fcam_tf.training.run import RunFolder
 from fcam_tf.training.trainer import Splits, fit_classifier, fit_fcam
 
@@ -49,7 +49,7 @@ class Start:
 def recipe_of(stage: str, name: str, settings: Iterable[str] = ()) -> Recipe:
     """Return a recipe, see `get`, with settings applied, see `Recipe.changed`; both may refuse."""
     recipe = recipes.get(stage, name).changed(settings)
-    if stage == "fsl" and not recipe.loss.get("masks"):
+    if stage == "fsl" and isinstance(recipe, FCAMRecipe) and not recipe.loss.get("masks"):
         raise ValueError(
             "`loss.masks` must be above 0: it is the masks that teach in the stage fsl. Received: "
             f"recipe {name} with loss={recipe.loss}."
@@ -104,6 +104,7 @@ def load_splits(
             f"{root} has one class, {images.class_names[0]!r}, and a classifier learns to tell "
             "classes apart: add a class of other photos."
         )
+    validation: Split | None
     try:
         validation = load("val")
     except FileNotFoundError:
@@ -149,7 +150,7 @@ def train(
 
             stack.enter_context(tf.distribute.MirroredStrategy().scope())
         keras.utils.set_random_seed(recipe.seed)
-        if stage == "classifier":
+        if isinstance(recipe, ClassifierRecipe):
             model = _classifier(start, recipe.baseline, splits[0])
             weights = file_sha256(start.weights) if Path(start.weights).is_file() else start.weights
             about = {
@@ -162,7 +163,12 @@ def train(
             return fit_classifier(
                 model, *splits, recipe, out, method=method, about=about, asked=asked
             )
-        if stage == "fsl" and isinstance(start.model, str):
+        if isinstance(start.model, str):
+            if stage != "fsl":
+                raise ValueError(
+                    f"`model` must load a trained classifier in the stage {stage}. Received: the "
+                    f"backbone {start.model!r}."
+                )
             classifier = _classifier(start, {}, splits[0])
         else:
             given = start.model()

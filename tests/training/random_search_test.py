@@ -20,13 +20,7 @@ RECIPE = training.get("fcam", "small")
 
 @dataclasses.dataclass
 class Run:
-    state: object
-
-
-@dataclasses.dataclass
-class State:
-    history: list
-    best: int
+    chosen: dict
 
 
 def pretend(calls, *, diverging=()):
@@ -37,8 +31,7 @@ def pretend(calls, *, diverging=()):
         if folder.name in diverging:
             raise training.TrainingDivergedError("the loss is nan at step 3")
         score = 100 * recipe.learning_rate
-        history = [{"epoch": 0.0, "val_PxAP": 0.0}, {"epoch": 7.0, "val_PxAP": score}]
-        return Run(State(history, 1))
+        return Run({"epoch": 7.0, "val_PxAP": score})
 
     return train
 

@@ -70,6 +70,7 @@ def test_epochs_are_kept(tmp_path):
     again = RunFolder(tmp_path, 2)
     assert again.state == run.state
     assert (again.state.epoch, again.state.best) == (1, 0)
+    assert again.chosen == {"epoch": 0, "val_PxAP": 5.0}
     other = model()
     again.restore(other)
     for a, b in zip(net.variables, other.variables, strict=True):

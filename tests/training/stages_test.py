@@ -25,7 +25,7 @@ def tiny():
 
 
 def test_precision_is_of_the_recipe_and_the_user_s_policy_stays(root, tmp_path):
-    recipe = recipe_of("classifier", "cub", [*FAST, "mixed_precision=true"])
+    recipe = recipe_of("classifier", "cub", [*FAST, "epochs=0", "mixed_precision=true"])
     start = Start("mobilenet_v3_large", weights="none", output_stride=32)
     splits, _ = load_splits("classifier", root, recipe, pytest.fail)
     first = train("classifier", start, recipe, splits, tmp_path / "a")
@@ -33,7 +33,7 @@ def test_precision_is_of_the_recipe_and_the_user_s_policy_stays(root, tmp_path):
     assert keras.config.dtype_policy().name == "float32"
     # The next stage takes the classifier over into its own precision.
     second = dataclasses.replace(start, model=lambda: models.load(first.best))
-    recipe = recipe_of("fcam", "cub", FAST)
+    recipe = recipe_of("fcam", "cub", [*FAST, "epochs=0"])
     run = train("fcam", second, recipe, splits, tmp_path / "b")
     assert models.load(run.best).compute_dtype == "float32"
 
@@ -112,3 +112,12 @@ def test_one_class_is_nothing_to_tell_apart(tmp_path):
     with pytest.raises(ValueError, match="has one class, 'a', and a classifier learns to tell"):
         load_splits("classifier", str(plain), recipe, [].append)
     assert load_splits("fcam", str(plain), recipe_of("fcam", "cub"), [].append)[0][0].ids
+
+
+def test_a_decoder_needs_a_trained_classifier(root, tmp_path):
+    recipe = recipe_of("fcam", "cub", FAST)
+    splits, _ = load_splits("fcam", root, recipe, pytest.fail)
+    with pytest.raises(ValueError, match=r"`model` must load a trained .*'resnet50'"):
+        train("fcam", Start("resnet50"), recipe, splits, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"`stage` is unknown: 'fcan'\. Did you mean 'fcam'"):
+        recipe_of("fcan", "cub")
