@@ -35,14 +35,16 @@ class Claim:
 
     goes_on: bool
     _file: Path
-    _content: Mapping[str, Any]
+    _settings: Mapping[str, Any]
+    _notes: Mapping[str, Any]
     _results: Sequence[str]
 
-    def begin(self, *, afresh: bool = False) -> None:
+    def begin(self, *, afresh: bool = False, **notes: Any) -> None:
         """Write settings and notes, after removing results of other settings.
 
         Args:
             afresh: remove those of the same ones, too.
+            notes: more of these.
 
         Raises:
             OSError: the folder cannot be written to.
@@ -51,7 +53,8 @@ class Claim:
             # First: they must never stand beside settings that are not theirs.
             for path in _held(self._file.parent, self._results):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        write_json(self._file, self._content)
+        notes = {**self._notes, **notes}
+        write_json(self._file, {"settings": self._settings, **notes} if notes else self._settings)
 
 
 @contextlib.contextmanager
@@ -91,7 +94,6 @@ def claim(
         OSError: the folder cannot be made or read.
     """
     settings = json.loads(json.dumps(settings))
-    content = {"settings": settings, **notes} if notes else settings
     with _made_and_locked(folder, wait=wait):
         before, _ = read_settings(folder / file)
         changes = _changes(before, settings)
@@ -103,7 +105,7 @@ def claim(
             raise SettingsChangedError(
                 f"{folder} holds results of other settings: {what}; {remedy}"
             )
-        yield Claim(goes_on, folder / file, content, results)
+        yield Claim(goes_on, folder / file, settings, notes or {}, results)
 
 
 def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,12 +12,15 @@ import os
 import re
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from fcam_tf.names import listed
+
+NOT_PHOTOS = "not photos by their names"
 VIEW_SIDE = 1280  # pixels on the longer side of what is kept to draw on
 
 # Of what must be decoded at once: where Pillow itself refuses, about 0.7 GB.
@@ -66,7 +69,7 @@ class Photo:
     """A photo in the two sizes that localisation needs, both upright and RGB.
 
     Attributes:
-        pixels: (S, S, 3) uint8, the whole photo resized straight to the model's input with
+        pixels: (H, W, 3) uint8, the whole photo resized straight to the model's input with
             antialiased bilinear interpolation, its aspect ratio not kept: the protocol of the WSOL
             benchmark.
         view: (h, w, 3) uint8, the photo to draw on, its aspect ratio kept, the longer side at most
@@ -81,7 +84,12 @@ class Photo:
     height: int
 
 
-def read_photo(path: Path, input_size: int) -> Photo:
+def passed_over(files: Sequence[object], why: str) -> str:
+    """Return the line that tells of files that are not taken for photos."""
+    return f"{len(files)} passed over, {why}: {listed(files)}"
+
+
+def read_photo(path: Path, size: tuple[int, int]) -> Photo:
     """Read a photo as a viewer would show it.
 
     An EXIF orientation is applied: width, height and every box are in the frame as displayed.
@@ -92,7 +100,7 @@ def read_photo(path: Path, input_size: int) -> Photo:
 
     Args:
         path: the file.
-        input_size: side ``S`` of the square that the model takes, in pixels.
+        size: (height, width) that the model takes, in pixels.
 
     Returns:
         The photo.
@@ -105,7 +113,7 @@ def read_photo(path: Path, input_size: int) -> Photo:
         scale = min(1, VIEW_SIDE / max(width, height))
         view_size = max(1, round(width * scale)), max(1, round(height * scale))
         view = rgb.resize(view_size, Image.Resampling.BILINEAR)
-        pixels = rgb.resize((input_size, input_size), Image.Resampling.BILINEAR)
+        pixels = rgb.resize(size[::-1], Image.Resampling.BILINEAR)
         return Photo(np.asarray(pixels), np.asarray(view), width, height)
 
 

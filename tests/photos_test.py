@@ -41,7 +41,7 @@ def close(have, want, tolerance=6):
 def read(tmp_path, image, name="photo.png", size=32, **options):
     path = tmp_path / name
     image.save(path, **options)
-    return read_photo(path, size)
+    return read_photo(path, (size, size))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.tif", "a.ppm", "a.tga"])
@@ -118,7 +118,7 @@ def test_transparent_palette_colour_lies_on_white(tmp_path):
 
 def read_png(tmp_path, *arguments):
     (tmp_path / "a.png").write_bytes(png(*arguments))
-    return read_photo(tmp_path / "a.png", 16)
+    return read_photo(tmp_path / "a.png", (16, 16))
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path):
     bomb(tmp_path / "bomb.png", 50_000)
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(PhotoError, match=r"50000 x 50000 pixels are above the 179 million"):
-        read_photo(tmp_path / "bomb.png", 32)
+        read_photo(tmp_path / "bomb.png", (32, 32))
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
@@ -253,7 +253,7 @@ def test_memory_of_a_100_megapixel_jpeg_is_bounded(tmp_path):
         import pathlib, resource
         from fcam_tf.photos import read_photo
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        photo = read_photo(pathlib.Path({str(path)!r}), 224)
+        photo = read_photo(pathlib.Path({str(path)!r}), (224, 224))
         assert (photo.width, photo.height) == (10_000, 10_000)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
         """
@@ -266,18 +266,18 @@ def test_memory_of_a_100_megapixel_jpeg_is_bounded(tmp_path):
 
 def test_missing(tmp_path):
     with pytest.raises(PhotoError, match="there is no such file"):
-        read_photo(tmp_path / "none.jpg", 32)
+        read_photo(tmp_path / "none.jpg", (32, 32))
 
 
 def test_empty(tmp_path):
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(PhotoError, match="the file is empty"):
-        read_photo(tmp_path / "empty.jpg", 32)
+        read_photo(tmp_path / "empty.jpg", (32, 32))
 
 
 def test_folder(tmp_path):
     with pytest.raises(PhotoError, match="not a regular file"):
-        read_photo(tmp_path, 32)
+        read_photo(tmp_path, (32, 32))
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_folder(tmp_path):
 def test_no_photo(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(PhotoError, match="not a photo in a format that can be read"):
-        read_photo(tmp_path / "a.jpg", 32)
+        read_photo(tmp_path / "a.jpg", (32, 32))
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.webp", "a.tif", "a.bmp"])
@@ -296,7 +296,7 @@ def test_truncated(tmp_path, name):
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(PhotoError) as caught:
-        read_photo(path, 32)
+        read_photo(path, (32, 32))
     assert "\n" not in str(caught.value)
 
 
@@ -314,7 +314,7 @@ def test_damage_is_a_photo_error_or_nothing(tmp_path_factory, name, spots):
         data[place % len(data)] = value
     path.write_bytes(data)
     try:
-        photo = read_photo(path, 16)
+        photo = read_photo(path, (16, 16))
     except PhotoError:
         return
     assert photo.pixels.shape == (16, 16, 3)
@@ -326,12 +326,12 @@ def test_heic_needs_an_extra(tmp_path, monkeypatch):
     quarters().save(tmp_path / "a.heic", "HEIF")
     for registry in (Image.OPEN, Image.SAVE):
         monkeypatch.delitem(registry, "HEIF")
-    photo = read_photo(tmp_path / "a.heic", 32)
+    photo = read_photo(tmp_path / "a.heic", (32, 32))
     assert close(corners(photo.view), [RED, GREEN, BLUE, WHITE], 20)
     monkeypatch.delitem(Image.OPEN, "HEIF")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(PhotoError, match=r"pip install 'fcam_tf\[heic\]'"):
-        read_photo(tmp_path / "a.heic", 32)
+        read_photo(tmp_path / "a.heic", (32, 32))
 
 
 def test_header_alone(tmp_path):

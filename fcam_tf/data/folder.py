@@ -13,7 +13,7 @@ import numpy as np
 
 from fcam_tf.data.split import Split
 from fcam_tf.names import listed, printable
-from fcam_tf.photos import SUFFIXES
+from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
 
 VAL_SHARE = 0.2  # of the photos of a folder that has no split for validation
 
@@ -91,15 +91,16 @@ def describe(root: Path, val_share: float = VAL_SHARE) -> list[str]:
     found = find_splits(root)
     notes = []
     for folder in found.values() or [root]:
-        _, empty, passed_over = read_classes(folder)
-        for what, paths in (
-            ("class folders without a photo are left out", empty),
-            ("files are passed over, as they are no photos by their names", passed_over),
-        ):
-            notes += [f"{len(paths)} {what}: {listed(paths)}"] * bool(paths)
+        _, empty, others = read_classes(folder)
+        if empty:
+            notes.append(
+                f"{len(empty)} class folders without a photo are left out: {listed(empty)}"
+            )
+        if others:
+            notes.append(passed_over(others, NOT_PHOTOS))
     others = [path.name for path in _visible(root) if found and path not in found.values()]
     if others:
-        notes.append(f"{root} holds splits; beside them is passed over: {listed(others)}")
+        notes.append(passed_over(others, f"beside the splits of {root}"))
     if "val" not in found and (not found or "train" in found):
         photos = read_classes(found.get("train", root)).photos
         held = _side(photos, root, val_share, val=True)

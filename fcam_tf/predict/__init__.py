@@ -7,13 +7,12 @@ from fcam_tf.localization import NO_BOX as NO_BOX
 from fcam_tf.localization import Localization as Localization
 from fcam_tf.localization import check_threshold as check_threshold
 from fcam_tf.localization import scale_box as scale_box
-from fcam_tf.predict.files import Job as Job
-from fcam_tf.predict.files import Summary as Summary
-from fcam_tf.predict.files import localize_files as localize_files
-from fcam_tf.predict.labels import find_label as find_label
+from fcam_tf.predict.job import Job as Job
+from fcam_tf.predict.job import Summary as Summary
+from fcam_tf.predict.job import localize_files as localize_files
 from fcam_tf.predict.results import Settings as Settings
 from fcam_tf.predict.results import read_results as read_results
 from fcam_tf.predict.sources import Failure as Failure
 from fcam_tf.predict.sources import displayed as displayed
 
-__getattr__ = lazily(__name__, {"localizer": ["Localizer"]})
+__getattr__ = lazily(__name__, {"localizer": ["Localizer", "find_label"]})

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from fcam_tf import cams
+from fcam_tf.explain import OWN, Explainer
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.localization import OTSU, Localization, check_threshold
-from fcam_tf.models import FCAM, Classifier
-
-OWN = "fcam"
-MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
-_INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
 
 
-class Localizer:
+class Localizer(Explainer):
     """Say what is in images, and where.
 
     Example:
@@ -29,20 +25,14 @@ class Localizer:
 
     Args:
         classifier: a Keras functional classifier, raw RGB in [0, 255] to logits; or an F-CAM.
-        method: a name in `fcam_tf.cams.METHODS`, or "fcam" for the maps of an F-CAM's decoder.
-            None takes what `explain` does.
+        method: a name in `fcam_tf.cams.METHODS` or of a baseline, or "fcam" for the maps of an
+            F-CAM's decoder. None takes what `Explainer` does.
         threshold: "otsu", or a number in [0, 1] relative to each map's maximum. None takes the one
             that was chosen for an F-CAM's maps, else "otsu".
         layer: the map or maps to weigh, see `fcam_tf.cams.CAM`.
 
     Attributes:
-        classifier: as given.
-        method: the one chosen.
-        threshold: "otsu" or a float.
-        layer: names of the layers that are weighed, see `explain`.
-        class_names: the classifier's names in the order of the labels, or None.
-        num_classes: number of classes.
-        input_size: side of the square that photos are resized to, in pixels.
+        threshold: "otsu" or a float. For the others see `Explainer`.
 
     Raises:
         ValueError: unknown ``method``, ``threshold`` or ``layer``, or a decoder's maps are asked of
@@ -56,13 +46,7 @@ class Localizer:
         threshold: str | float | None = None,
         layer: Any = None,
     ) -> None:
-        self.classifier = classifier
-        self.method, self.layer, self._maps_and_logits = explain(classifier, method, layer)
-        self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
-        own = isinstance(classifier, FCAM)
-        self.num_classes: int = classifier.num_classes if own else classifier.output_shape[-1]
-        fixed = classifier.input_shape[1]
-        self.input_size: int = fixed or getattr(classifier, "input_size", _INPUT_SIZE)
+        super().__init__(classifier, method, layer)
         if threshold is None:
             threshold = classifier.threshold if self.method == OWN else OTSU
         self.threshold = check_threshold(threshold)
@@ -83,7 +67,7 @@ class Localizer:
         """
         images = keras.ops.convert_to_tensor(images)
         expect_raw_pixels(images)
-        maps, logits = self._maps_and_logits(images, labels)
+        maps, logits = self.maps_and_logits(images, labels)
         maps = keras.ops.convert_to_tensor(maps)
         heatmaps = bilinear(maps[..., None], images.shape[1:3])[..., 0]
         probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
@@ -94,46 +78,49 @@ class Localizer:
         )
 
 
-def explain(
-    model: keras.Model, method: str | None = None, layer: Any = None
-) -> tuple[str, str, MapsAndLogits]:
-    """Choose how the heat maps of a model are made.
+def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes: int) -> int:
+    """Find the label that an index or a class name stands for.
 
-    A method is the paper's row: it weighs the top map. Where none is named, an F-CAM gives its own
-    maps, a classifier of a baseline whose head makes maps gives those, and any other LayerCAM; of
-    our own classifiers the last two stages fused, which finds more of the object than the top
-    alone (docs/results.md).
+    Case does not matter. Where a class has several names ("hammerhead, hammerhead shark"), each of
+    them will do.
 
     Args:
-        model: a classifier, or an F-CAM; a CAM method explains the classifier within.
-        method: a name in `fcam_tf.cams.METHODS`, or "fcam".
-        layer: see `fcam_tf.cams.CAM`.
+        wanted: an index (int or its text) or a name.
+        class_names: the names in the order of the labels, or None.
+        num_classes: number of classes.
 
     Returns:
-        The method; names of the layers that are weighed, with commas, empty for "fcam"; and a
-        function of images (B, H, W, 3) and labels (B,) or None, which gives maps (B, h, w) in
-        [0, 1] and logits (B, classes).
+        The label in [0, num_classes).
 
     Raises:
-        ValueError: the model has no decoder, or the method cannot explain it.
+        ValueError: the index is out of range, or the name is unknown or fits several classes.
     """
-    own = isinstance(model, FCAM)
-    baseline = getattr(model, "baseline", None)
-    if method is None and own:
-        method = OWN
-    elif method is None and baseline and baseline.own_head:
-        method = baseline.name
-    elif method is None:
-        method = "layercam"
-        layer = layer or (["P4", "P5"] if isinstance(model, Classifier) else None)
-    if method == OWN:
-        if not own:
-            raise ValueError(
-                f"`method` {OWN!r} takes the maps of a model with a decoder, and this is a "
-                f"classifier. Choose one of {', '.join(cams.METHODS)}."
-            )
-        if layer is not None:
-            raise ValueError(f"`layer` must be left out with method {OWN!r}. Received: {layer!r}.")
-        return OWN, "", model.maps_and_logits
-    cam = cams.get(method, model.classifier if own else model, layer)
-    return method, ",".join(cam.layers), cam.maps_and_logits
+    text = str(wanted).strip()
+    if text.lstrip("+-").isdecimal():
+        label = int(text)
+        if not 0 <= label < num_classes:
+            raise ValueError(f"`label` must be in 0..{num_classes - 1}. Received: {label}")
+        return label
+    if class_names is None:
+        raise ValueError(
+            f"`label` must be an index in 0..{num_classes - 1}, for this model has no class names. "
+            f"Received: {text!r}"
+        )
+    aliases: dict[str, str] = {}
+    labels: dict[str, set[int]] = {}
+    for label, name in enumerate(class_names):
+        labels.setdefault(name.casefold(), set()).add(label)
+        for alias in map(str.strip, name.split(",")):
+            labels.setdefault(alias.casefold(), set()).add(label)
+            aliases[alias.casefold()] = alias
+    key = text.casefold()
+    found = sorted(labels.get(key, ()))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choices = "; ".join(f"{label} ({class_names[label]})" for label in found)
+        raise ValueError(f"`label` {text!r} fits several classes, give an index: {choices}")
+    close = [alias for alias in aliases if key in alias.split()]
+    close = close or difflib.get_close_matches(key, aliases)
+    hint = f"; did you mean {', '.join(repr(aliases[a]) for a in close[:5])}?" if close else ""
+    raise ValueError(f"`label` {text!r} is no class of this model{hint}")

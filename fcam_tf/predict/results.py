@@ -1,21 +1,39 @@
-"""OUT/results.jsonl: one line for each finished photo, which survives a kill at any moment."""
+"""What an output folder holds: pictures of each photo, and its line in results.jsonl.
+
+Each file and line is there as a whole or not at all, whatever ends the process.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
+from fcam_tf import checks, visualize
 from fcam_tf.atomic import write_atomically
-from fcam_tf.claim import claim
-from fcam_tf.predict.sources import OVERLAY_SUFFIX, RESULTS
+from fcam_tf.claim import SETTINGS, SettingsChangedError, claim, read_settings
+from fcam_tf.localization import NO_BOX, scale_box
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import keras
 
+    from fcam_tf.localization import Localization
+    from fcam_tf.photos import Photo
+    from fcam_tf.predict.localizer import Localizer
+
+AUTO = "auto"
+RESULTS = "results.jsonl"
+OVERLAY_SUFFIX = "_overlay.png"
+HEATMAP_SUFFIXES = {"png": "_heatmap.png", "npy": "_heatmap.npy", "none": ""}
 _OURS = {"file", "overlay", "heatmap", "modified"}
+_COMPRESSION = 1  # of zlib: four times as fast as its default, and a sixth larger
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +50,9 @@ class Settings:
         top: how many of the most probable classes are listed.
         heatmap: "png", "npy" or "none".
         layer: names of the layers to weigh, with commas; empty is the method's own choice.
+
+    Raises:
+        ValueError: no such ``heatmap``, or ``top`` is below 1.
     """
 
     model: str
@@ -43,20 +64,27 @@ class Settings:
     heatmap: str = "png"
     layer: str = ""
 
+    def __post_init__(self) -> None:
+        checks.choice("heatmap", self.heatmap, list(HEATMAP_SUFFIXES))
+        checks.whole("top", self.top, 1)
 
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """What is remembered of a finished photo.
+    def localizer(self, model: keras.Model) -> Localizer:
+        """Return the localizer that is meant.
 
-    Attributes:
-        name: what its outputs are called, without a suffix.
-        modified: time of the photo's last change, in seconds.
-        outputs: its files, relative to the output folder.
-    """
+        Raises:
+            ValueError: ``method``, ``layer``, ``threshold`` or ``label`` does not fit the model.
+        """
+        from fcam_tf.predict.localizer import Localizer, find_label  # noqa: PLC0415 - TensorFlow
 
-    name: str
-    modified: float
-    outputs: tuple[str, ...]
+        localizer = Localizer(
+            model,
+            None if self.method == AUTO else self.method,
+            None if self.threshold == AUTO else self.threshold,
+            self.layer.split(",") if self.layer else None,
+        )
+        if self.label is not None:
+            find_label(self.label, localizer.class_names, localizer.num_classes)
+        return localizer
 
 
 class ResultsFile(contextlib.ExitStack):
@@ -71,7 +99,7 @@ class ResultsFile(contextlib.ExitStack):
 
     Attributes:
         folder: as given.
-        finished: the valid results by file.
+        finished: the valid results, as in results.jsonl, by file.
 
     Raises:
         SettingsChangedError: there are results of other settings, and ``overwrite`` is False.
@@ -83,36 +111,57 @@ class ResultsFile(contextlib.ExitStack):
         super().__init__()
         self.folder = folder
         self._file: Any = None
-        self._claim = self.enter_context(
-            claim(
-                folder,
-                {k: v for k, v in dataclasses.asdict(settings).items() if k != "model"},
-                [RESULTS],
-                notes={"model": settings.model},
-                overwrite=overwrite,
-                remedy="give another folder with `out`, or make them anew with `overwrite`",
-            )
-        )
+        self._overwrite = overwrite
+        self._remedy = "give another folder with `out`, or make them anew with `overwrite`"
+        deciding = dataclasses.asdict(settings)
+        notes = {"model": deciding.pop("model")}
+        options = {"notes": notes, "overwrite": overwrite, "remedy": self._remedy}
+        self._claim = self.enter_context(claim(folder, deciding, [RESULTS], **options))
         there = read_results(folder) if self._claim.goes_on else ()
-        self.finished = {r["file"]: _finished(r) for r in there}
+        self.finished = {record["file"]: record for record in there}
 
-    def start(self, forget: Collection[str] = ()) -> None:
+    def holds(self, photo: Path) -> bool:
+        """Tell whether there is a result of a photo as it is now, with all its files."""
+        record = self.finished.get(str(photo))
+        if record is None or not photo.exists():
+            return False
+        now = photo.stat()
+        return (now.st_size, now.st_mtime) == (record.get("bytes"), record["modified"]) and all(
+            (self.folder / record[kind]).exists() for kind in ("overlay", "heatmap") if record[kind]
+        )
+
+    def names(self) -> set[str]:
+        """Return what the outputs of the finished photos are called, without suffixes."""
+        return {record["overlay"].removesuffix(OVERLAY_SUFFIX) for record in self.finished.values()}
+
+    def start(
+        self, forget: Collection[str] = (), made_with: Mapping[str, Any] | None = None
+    ) -> None:
         """Drop torn lines and results that are to be made anew, and open the file for more.
 
         Args:
             forget: files whose results are dropped.
+            made_with: what the settings come to with the model, noted beside them.
 
         Raises:
+            SettingsChangedError: results that are kept were made with something else, as another
+                version may choose otherwise, and ``overwrite`` is False.
             OSError: the folder cannot be written to.
         """
-        self._claim.begin()
         for file in forget:
             self.finished.pop(file, None)
-        kept = {
-            r["file"]: _line(r) for r in read_results(self.folder) if r["file"] in self.finished
-        }
+        _, notes = read_settings(self.folder / SETTINGS)
+        before = notes.get("made_with")
+        if self.finished and before not in (None, made_with):
+            if not self._overwrite:
+                raise SettingsChangedError(
+                    f"{self.folder} holds results made with {before}, and new ones would be made "
+                    f"with {made_with}; {self._remedy}"
+                )
+            self.finished.clear()
+        self._claim.begin(made_with=made_with)
         path = self.folder / RESULTS
-        write_atomically(path, b"".join(kept.values()))
+        write_atomically(path, b"".join(map(_line, self.finished.values())))
         self._file = self.enter_context(path.open("ab", buffering=0))
 
     def append(self, record: dict[str, Any]) -> None:
@@ -154,13 +203,84 @@ def read_results(folder: Path) -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def _finished(record: dict[str, Any]) -> Finished:
-    outputs = tuple(record[key] for key in ("overlay", "heatmap") if record[key])
-    return Finished(record["overlay"].removesuffix(OVERLAY_SUFFIX), record["modified"], outputs)
-
-
 def _line(record: dict[str, Any]) -> bytes:
     try:
         return (json.dumps(record, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:  # a file name that is no UTF-8
         return (json.dumps(record) + "\n").encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """Writes the outputs of a job, from any thread.
+
+    Attributes:
+        folder: where they go.
+        heatmap: "png", "npy" or "none".
+        top: how many of the most probable classes are listed.
+        class_names: names in the order of the labels, or None.
+    """
+
+    folder: Path
+    heatmap: str
+    top: int
+    class_names: Sequence[str] | None
+
+    def write(self, name: str, photo: Photo, result: Localization) -> dict[str, Any]:
+        """Write the files of one photo.
+
+        Args:
+            name: path below the folder, without a suffix.
+            photo: the photo.
+            result: its localisation, without a batch axis.
+
+        Returns:
+            What goes to results.jsonl, less what is known of the file.
+
+        Raises:
+            OSError: a file cannot be written; none is left in part.
+        """
+        heatmap, box, label = result.heatmaps, tuple(result.boxes), int(result.labels)
+        found, score = box != NO_BOX, float(result.scores)
+        self.folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+
+        # Of several names the first.
+        caption = self.class_names[label].split(", ")[0] if self.class_names else f"class {label}"
+        overlay = visualize.overlay(photo.view, heatmap, box if found else None, caption, score)
+        written = {"overlay": name + OVERLAY_SUFFIX, "heatmap": None}
+        write_atomically(self.folder / written["overlay"], _png(overlay))
+        if suffix := HEATMAP_SUFFIXES[self.heatmap]:
+            height, width = photo.view.shape[:2]
+            values = visualize.resize_heatmap(heatmap, width, height)
+            written["heatmap"] = name + suffix
+            data = _npy(values) if self.heatmap == "npy" else _png(np.uint16(65535 * values + 0.5))
+            write_atomically(self.folder / written["heatmap"], data)
+
+        size = photo.width, photo.height
+        record = {
+            **self._class(label, score),
+            "box": list(scale_box(box, heatmap.shape[::-1], size)) if found else None,
+            "threshold": round(float(result.thresholds), 6),
+            "width": photo.width,
+            "height": photo.height,
+        }
+        if self.top > 1:
+            best = np.argsort(-result.probabilities, kind="stable")[: self.top]
+            record["top"] = [self._class(int(k), float(result.probabilities[k])) for k in best]
+        return record | written
+
+    def _class(self, label: int, score: float) -> dict[str, Any]:
+        name = None if self.class_names is None else self.class_names[label]
+        return {"label": label, "label_name": name, "score": round(score, 6)}
+
+
+def _png(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG", compress_level=_COMPRESSION)
+    return buffer.getvalue()
+
+
+def _npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()

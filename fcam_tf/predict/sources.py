@@ -10,12 +10,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fcam_tf.claim import SETTINGS
-from fcam_tf.names import listed, printable
-from fcam_tf.photos import SUFFIXES
-
-RESULTS = "results.jsonl"
-OVERLAY_SUFFIX = "_overlay.png"
-HEATMAP_SUFFIXES = {"png": "_heatmap.png", "npy": "_heatmap.npy", "none": ""}
+from fcam_tf.names import printable
+from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
+from fcam_tf.predict.results import HEATMAP_SUFFIXES, OVERLAY_SUFFIX, RESULTS
 
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
 
@@ -89,15 +86,12 @@ def find_photos(
             absolute = _absolute(photo)
             source = Source(absolute, _safe_name(Path(os.path.relpath(photo, root))))
             photos.setdefault(absolute, source)
-    return list(photos.values()), failures, _passed_over(others)
-
-
-def _passed_over(others: dict[str, list[Path]]) -> list[str]:
-    return [
-        f"{len(paths)} passed over, {kind}: {listed(displayed(str(p)) for p in sorted(paths))}"
-        for kind, paths in others.items()
+    notes = [
+        passed_over([displayed(str(path)) for path in sorted(paths)], why)
+        for why, paths in others.items()
         if paths
     ]
+    return list(photos.values()), failures, notes
 
 
 def displayed(file: str) -> str:
@@ -122,7 +116,7 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
     def unreadable(error: OSError) -> None:
         failures.append(Failure(str(error.filename), str(error.strerror)))
 
-    found, rest = [], others.setdefault("no photos by their names", [])
+    found, rest = [], others.setdefault(NOT_PHOTOS, [])
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent, name) for name in files if not name.startswith(".")]

@@ -102,7 +102,7 @@ def test_splits_by_their_usual_names(tmp_path, name):
     assert (val.ids, val.labels.tolist(), val.class_names) == (("b/2.webp",), [1], ("a", "b"))
     assert load_folder(root, "train").ids == ("a/1.jpg", "b/1.jpg")
     assert load_folder(root, "extra").labels.tolist() == [1]
-    assert folder_notes(root) == [f"{root} holds splits; beside them is passed over: extra"]
+    assert folder_notes(root) == [f"1 passed over, beside the splits of {root}: extra"]
 
 
 def test_classes_that_are_called_as_splits(tmp_path):
@@ -130,7 +130,7 @@ def test_what_is_left_out_is_told(tmp_path):
     ]
     notes = folder_notes(root)
     assert notes[0] == f"1 class folders without a photo are left out: {root / 'empty'}"
-    assert notes[1].startswith("3 files are passed over, as they are no photos by their names: ")
+    assert notes[1].startswith("3 passed over, not photos by their names: ")
 
 
 def test_the_benchmarks_layout_has_no_notes(shapes):

@@ -22,7 +22,7 @@ class FakeLocalizer:
         self.layer = ""
         self.class_names = class_names
         self.num_classes = 2
-        self.input_size = 16
+        self.image_size = (16, 16)
         self.seconds = seconds
         self.batches = []
 

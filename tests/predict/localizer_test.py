@@ -1,11 +1,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fcam_tf import cams
 from fcam_tf.graphs.resize import bilinear
 from fcam_tf.models import FCAM, Classifier
-from fcam_tf.predict import Localizer
+from fcam_tf.predict import Localizer, find_label
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +53,12 @@ def test_finds_a_given_class(classifier, images):
 
 def test_what_it_knows_of_the_classifier(classifier):
     localizer = Localizer(classifier)
-    assert (localizer.num_classes, localizer.class_names, localizer.input_size) == (2, None, 224)
+    assert (localizer.num_classes, localizer.class_names) == (2, None)
+    assert localizer.image_size == (224, 224)
     fixed = keras.Sequential(
-        [keras.Input((64, 64, 3)), *keras.models.clone_model(classifier).layers[1:]]
+        [keras.Input((64, 96, 3)), *keras.models.clone_model(classifier).layers[1:]]
     )
-    assert Localizer(fixed).input_size == 64
+    assert Localizer(fixed).image_size == (64, 96)
 
 
 def test_refuses_nonsense(classifier):
@@ -73,22 +75,36 @@ def test_damaged_weights_are_told(classifier, images):
         Localizer(damaged)(images)
 
 
+@pytest.fixture
+def eager():
+    """Without tracing, which takes longer than a few calls."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eager")
 def test_a_method_is_the_paper_s_row_and_two_stages_are_fused_where_none_is_named(images):
-    classifier = Classifier("efficientnetlite_b0", 3, weights=None)
-    labels = np.array([0, 2])
+    classifier = Classifier("vgg16", 3, weights=None)
+    labels, expected = np.array([0, 2]), {}
     for method, layer, weighed, text in (
         (None, None, ["P4", "P5"], "P4,P5"),
         ("layercam", None, "P5", "P5"),
-        ("layercam", "top_activation", "P5", "P5"),  # the same map by its other name
+        ("layercam", "conv6", "P5", "P5"),  # the same map by its other name
         (None, "P4", "P4", "P4"),
-        (None, [classifier.get_layer("top_conv"), "P3"], ["P3", "top_conv"], "P3,top_conv"),
+        (
+            None,
+            [classifier.get_layer("block5_conv2"), "P3"],
+            ["P3", "block5_conv2"],
+            "P3,block5_conv2",
+        ),
     ):
         localizer = Localizer(classifier, method, layer=layer)
         assert (localizer.method, localizer.layer) == ("layercam", text)
-        maps = bilinear(
-            cams.get("layercam", classifier, weighed)(images, labels)[..., None], (32, 48)
-        )
-        np.testing.assert_array_equal(localizer(images, labels).heatmaps, maps[..., 0])
+        if text not in expected:
+            maps = cams.get("layercam", classifier, weighed)(images, labels)
+            expected[text] = bilinear(maps[..., None], (32, 48))[..., 0]
+        np.testing.assert_array_equal(localizer(images, labels).heatmaps, expected[text])
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +134,45 @@ def test_no_decoder(classifier, fcam):
         Localizer(classifier, "fcam")
     with pytest.raises(ValueError, match="`layer` must be left out"):
         Localizer(fcam, layer="colours")
+
+
+NAMES = ("tench, Tinca tinca", "crane", "tabby, tabby cat", "tiger cat", "crane")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "label"),
+    [
+        (3, 3),
+        ("3", 3),
+        (" 0 ", 0),
+        ("tabby", 2),
+        ("Tabby Cat", 2),
+        ("tinca tinca", 0),
+        ("tench, Tinca tinca", 0),
+        ("tiger cat", 3),
+    ],
+)
+def test_labels_that_are_found(wanted, label):
+    assert find_label(wanted, NAMES, len(NAMES)) == label
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (5, r"must be in 0\.\.4\. Received: 5"),
+        ("-1", r"must be in 0\.\.4\. Received: -1"),
+        ("crane", r"fits several classes, give an index: 1 \(crane\); 4 \(crane\)"),
+        ("tabi", r"'tabi' is no class of this model; did you mean 'tabby'"),
+        ("cat", r"did you mean 'tabby cat', 'tiger cat'\?"),
+        ("zzzzzz", r"is no class of this model$"),
+    ],
+)
+def test_labels_that_are_refused(wanted, message):
+    with pytest.raises(ValueError, match=message):
+        find_label(wanted, NAMES, len(NAMES))
+
+
+def test_labels_without_names():
+    assert find_label("2", None, 3) == 2
+    with pytest.raises(ValueError, match="this model has no class names"):
+        find_label("tabby", None, 3)

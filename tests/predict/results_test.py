@@ -1,14 +1,15 @@
 import json
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fcam_tf.claim import FolderBusyError, SettingsChangedError
-from fcam_tf.predict.results import (
-    ResultsFile,
-    Settings,
-    read_results,
-)
+from fcam_tf.photos import Photo
+from fcam_tf.predict import Localization
+from fcam_tf.predict import results as module
+from fcam_tf.predict.results import Outputs, ResultsFile, Settings, read_results
 
 SETTINGS = Settings("net", "abc", "layercam", "otsu")
 
@@ -36,8 +37,8 @@ def test_what_was_written_is_read(tmp_path):
     assert [r["file"] for r in read_results(out)] == ["a", "größe \udce9 猫\n"]
     with ResultsFile(out, SETTINGS) as results:
         assert list(results.finished) == ["a", "größe \udce9 猫\n"]
-        assert results.finished["a"].name == "a"
-        assert results.finished["a"].outputs == ("a_overlay.png",)
+        assert "a" in results.names()
+        assert results.finished["a"]["overlay"] == "a_overlay.png"
 
 
 def test_unicode_stays_readable(tmp_path):
@@ -125,6 +126,53 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path):
     assert [r["file"] for r in read_results(tmp_path)] == ["a", "c"]
 
 
+def test_a_photo_is_done_while_its_size_time_and_outputs_stay(tmp_path):
+    photo, out = tmp_path / "a.png", tmp_path / "out"
+    photo.write_bytes(b"12345")
+    os.utime(photo, (7, 7))
+    entry = record(str(photo), overlay="a_overlay.png", bytes=5, modified=7.0)
+    write(out, entry)
+
+    def held():
+        with ResultsFile(out, SETTINGS) as results:
+            return results.holds(photo)
+
+    assert not held()
+    (out / "a_overlay.png").touch()
+    assert held()
+    photo.write_bytes(b"1234")
+    os.utime(photo, (7, 7))
+    assert not held()
+    photo.write_bytes(b"54321")
+    os.utime(photo, (8, 8))
+    assert not held()
+    os.utime(photo, (7, 7))
+    assert held()
+    photo.unlink()
+    assert not held()
+    with ResultsFile(out, SETTINGS) as results:
+        assert not results.holds(Path("other.png"))
+
+
+def test_what_the_settings_come_to_is_noted_and_does_not_mix(tmp_path):
+    def begin(method, forget=(), **options):
+        with ResultsFile(tmp_path, SETTINGS, **options) as results:
+            results.start(forget, {"method": method})
+            for name in forget or "ab":
+                results.append(record(name))
+
+    begin("cam")
+    found = json.loads((tmp_path / "settings.json").read_text())
+    assert found["made_with"] == {"method": "cam"}
+    with pytest.raises(SettingsChangedError, match=r"made with \{'method': 'cam'\}, and new ones"):
+        begin("layercam", forget=("b",))
+    assert [r["file"] for r in read_results(tmp_path)] == ["a", "b"]
+    begin("layercam", forget=("b",), overwrite=True)
+    assert [r["file"] for r in read_results(tmp_path)] == ["b"]
+    assert json.loads((tmp_path / "settings.json").read_text())["made_with"]["method"] == "layercam"
+    begin("cam", forget=("b",))  # nothing is kept
+
+
 class FullDisk:
     """Takes ten bytes, then no more."""
 
@@ -140,3 +188,44 @@ class FullDisk:
 
     def __getattr__(self, name):
         return getattr(self.file, name)
+
+
+@pytest.fixture
+def result():
+    heatmap = np.zeros((4, 8))
+    heatmap[1:3, 2:6] = 1
+    return Localization.from_heatmaps([heatmap], [[0.25, 0.75]], [0], 0.5)[0]
+
+
+@pytest.fixture
+def photo():
+    return Photo(np.zeros((8, 8, 3), np.uint8), np.zeros((20, 40, 3), np.uint8), 4000, 2000)
+
+
+def test_record(tmp_path, result, photo):
+    record = Outputs(tmp_path, "npy", 2, ("cat, house cat", "dog")).write("a/b", photo, result)
+    cat = {"label": 0, "label_name": "cat, house cat", "score": 0.25}
+    assert record == {
+        **cat,
+        "box": [1000, 500, 2999, 1499],  # in the photo's own pixels, not those of its view
+        "threshold": pytest.approx(127 / 255, abs=1e-6),
+        "width": 4000,
+        "height": 2000,
+        "top": [{"label": 1, "label_name": "dog", "score": 0.75}, cat],
+        "overlay": "a/b_overlay.png",
+        "heatmap": "a/b_heatmap.npy",
+    }
+    assert np.load(tmp_path / "a/b_heatmap.npy").shape == (20, 40)
+
+
+def test_caption_is_the_first_name(tmp_path, result, photo, monkeypatch):
+    drawn = []
+
+    def overlay(view, _heatmap, box, label, score):
+        drawn.append((tuple(box), label, score))
+        return view
+
+    monkeypatch.setattr(module.visualize, "overlay", overlay)
+    for names in (("cat, house cat", "dog"), None):
+        Outputs(tmp_path, "none", 1, names).write("a", photo, result)
+    assert drawn == [((2, 1, 5, 2), "cat", 0.25), ((2, 1, 5, 2), "class 0", 0.25)]

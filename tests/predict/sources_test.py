@@ -60,7 +60,7 @@ class TestFindPhotos:
         sources, _, notes = find_photos(["."])
         assert "out/photo.jpg" in {os.path.relpath(source.path) for source in sources}
         assert notes == [
-            "2 passed over, no photos by their names: a/note.txt, b/odd",
+            "2 passed over, not photos by their names: a/note.txt, b/odd",
             "2 passed over, outputs of an earlier job: out/deep/q_heatmap.png, out/q_overlay.png",
         ]
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcam_tf.predict import SettingsChangedError, localize_files, read_results
+from fcam_tf.photos import Photo, PhotoError
+from fcam_tf.predict import SettingsChangedError, job, localize_files, read_results
+from fcam_tf.predict.sources import Failure, Source
 
 FIRE, SEA = (200, 40, 0), (0, 40, 200)
 
@@ -56,6 +58,7 @@ def test_a_photo_and_its_outputs(tmp_path, out, fake_localizer):
         "height": 320,
         "overlay": "a_overlay.png",
         "heatmap": "a_heatmap.png",
+        "bytes": photo.stat().st_size,
         "modified": photo.stat().st_mtime,
     }
     assert files_in(out) == ["a_heatmap.png", "a_overlay.png", "results.jsonl", "settings.json"]
@@ -226,6 +229,7 @@ def test_out_is_a_file(tmp_path, fake_localizer):
         localize_files(fake_localizer(), paint(tmp_path / "a.png"), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_from_there(tmp_path, out, fake_program):
     photos = [paint(tmp_path / "in" / f"{i:02}.png") for i in range(24)]
     for least in (1, 7):
@@ -249,6 +253,7 @@ def test_killed_at_any_moment_it_goes_on_from_there(tmp_path, out, fake_program)
     assert len(files_in(out)) == 2 * len(photos) + 2  # no remains
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_soon_and_clean(tmp_path, out, fake_program):
     for i in range(24):
         paint(tmp_path / "in" / f"{i:02}.png")
@@ -287,3 +292,59 @@ def test_models_of_one_name_do_not_share_results(tmp_path, out, fake_localizer):
             localize_files(fake_localizer(**other), photo, out)
     found = localize_files(fake_localizer(weights=[2.0]), photo, out, overwrite=True)
     assert (found.localized, found.skipped) == (1, 0)
+
+
+class Counted:
+    """Knows how many photos are alive."""
+
+    alive = most = 0
+
+    def __init__(self):
+        Counted.alive += 1
+        Counted.most = max(Counted.most, Counted.alive)
+
+    def __del__(self):
+        Counted.alive -= 1
+
+
+class Outputs:
+    def write(self, name, photo, result):
+        assert photo.width == 4
+        return {"name": name, "label": int(result.labels)}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_only_the_next_few_photos_are_in_memory(tmp_path, monkeypatch, fake_localizer, batch_size):
+    Counted.alive = Counted.most = 0
+
+    def read_photo(path, size):
+        if path.stem.endswith("7"):
+            raise PhotoError("it ends in 7")
+        photo = Photo(np.zeros((*size, 3), np.uint8), None, 4, 4)
+        object.__setattr__(photo, "counted", Counted())
+        return photo
+
+    monkeypatch.setattr(job, "read_photo", read_photo)
+    drawn = []
+
+    def sources():
+        for i in range(300):
+            drawn.append(i)
+            path = tmp_path / f"{i}.jpg"
+            path.touch()
+            yield Source(path, str(i))
+
+    localizer = fake_localizer()
+    stream = job.localize_stream(sources(), localizer, Outputs(), label=1, batch_size=batch_size)
+    results = []
+    for result in stream:
+        results.append(result)
+        assert len(drawn) <= len(results) + 6 * batch_size + 3
+    failures = [result for result in results if isinstance(result, Failure)]
+    records = [result for result in results if not isinstance(result, Failure)]
+    assert len(failures) == 30
+    assert [record["name"] for record in records] == [str(i) for i in range(300) if i % 10 != 7]
+    assert all(record["label"] == 1 for record in records)
+    assert set(localizer.batches[:-1]) == {batch_size}
+    # A batch being localised, and at most two more on either side of the model.
+    assert Counted.most <= 5 * batch_size + 2

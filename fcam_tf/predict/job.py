@@ -1,32 +1,28 @@
-"""The job behind ``fcam localize``: from photos on disk to results, at constant memory."""
+"""The job behind ``fcam localize``: photos are read, localised and written, at constant memory."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import numpy as np
 import rich.console
 
+from fcam_tf import checks
 from fcam_tf.identity import model_sha256
-from fcam_tf.predict.labels import find_label
-from fcam_tf.predict.outputs import Outputs
-from fcam_tf.predict.pipeline import localize_stream
-from fcam_tf.predict.results import ResultsFile, Settings
-from fcam_tf.predict.sources import (
-    HEATMAP_SUFFIXES,
-    Failure,
-    Source,
-    displayed,
-    find_photos,
-    unused_name,
-)
-from fcam_tf.streams import progress
+from fcam_tf.photos import Photo, PhotoError, read_photo
+from fcam_tf.predict.results import Outputs, ResultsFile, Settings
+from fcam_tf.predict.sources import Failure, Source, displayed, find_photos, unused_name
+from fcam_tf.streams import lookahead, progress
 
 if TYPE_CHECKING:
+    from fcam_tf.localization import Localization
     from fcam_tf.predict.localizer import Localizer
 
 
@@ -62,11 +58,11 @@ def localize_files(
     (softmax probability), box ([x0, y0, x1, y1], inclusive, in the pixels of the photo as
     displayed, or null where the heat map is all zero), threshold (what was applied, relative to the
     map's maximum), width, height (of the photo as displayed), top (only where ``top`` > 1: the most
-    probable classes), overlay and heatmap (relative to ``out``; heatmap is null for "none") and
-    modified (time of the photo's last change).
+    probable classes), overlay and heatmap (relative to ``out``; heatmap is null for "none"), bytes
+    and modified (size of the photo's file, and time of its last change).
 
-    Outputs appear whole or not at all, and a second job skips what is done unless the photo has
-    changed since. Failures are printed to stderr as they come, one line each.
+    Outputs appear whole or not at all, and a second job skips what is done unless the photo's file
+    has another size or time since. Failures are printed to stderr as they come, one line each.
 
     Args:
         localizer: model, method and threshold.
@@ -89,7 +85,7 @@ def localize_files(
     """
     settings = Settings(
         localizer.classifier.name,
-        model_sha256(localizer.classifier, localizer.input_size, localizer.class_names),
+        model_sha256(localizer.classifier, localizer.image_size, localizer.class_names),
         localizer.method,
         localizer.threshold,
         label,
@@ -120,7 +116,6 @@ class Job:
         failures: what has failed so far.
 
     Raises:
-        ValueError: impossible setting.
         SettingsChangedError: as of `localize_files`.
         FolderBusyError: as of `localize_files`.
         OSError: as of `localize_files`.
@@ -135,13 +130,6 @@ class Job:
         overwrite: bool = False,
         console: rich.console.Console | None = None,
     ) -> None:
-        if settings.heatmap not in HEATMAP_SUFFIXES:
-            raise ValueError(
-                f"`heatmap` must be one of {', '.join(HEATMAP_SUFFIXES)}. "
-                f"Received: {settings.heatmap!r}"
-            )
-        if settings.top < 1:
-            raise ValueError(f"`top` must be at least 1. Received: {settings.top}")
         if isinstance(photos, str | os.PathLike):
             photos = [photos]
         self._settings = settings
@@ -155,7 +143,7 @@ class Job:
             self._console.print(note, markup=False, highlight=False, soft_wrap=True)
         for failure in failures:
             self._fail(failure)
-        self.todo = [s for s in self.sources if overwrite or not self._is_finished(s)]
+        self.todo = [s for s in self.sources if overwrite or not self._results.holds(s.path)]
         self.skipped = len(self.sources) - len(self.todo)
 
     def __enter__(self) -> Self:
@@ -175,12 +163,15 @@ class Job:
             ValueError: impossible ``batch_size`` or unknown label.
             OSError: an output cannot be written.
         """
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}")
+        checks.whole("batch_size", batch_size, 1)
         label = self._settings.label
         if label is not None:
+            from fcam_tf.predict.localizer import find_label  # noqa: PLC0415 - TensorFlow
+
             label = find_label(label, localizer.class_names, localizer.num_classes)
-        self._results.start(forget={str(source.path) for source in self.todo})
+        made_with = {name: getattr(localizer, name) for name in ("method", "layer", "threshold")}
+        forget = {str(source.path) for source in self.todo}
+        self._results.start(forget, {**made_with, "label": label})
         outputs = Outputs(
             self._out, self._settings.heatmap, self._settings.top, localizer.class_names
         )
@@ -199,18 +190,9 @@ class Job:
                     self.localized += 1
                 advance()
 
-    def _is_finished(self, source: Source) -> bool:
-        finished = self._results.finished.get(str(source.path))
-        return (
-            finished is not None
-            and source.path.exists()
-            and source.path.stat().st_mtime == finished.modified
-            and all((self._out / name).exists() for name in finished.outputs)
-        )
-
     def _named(self) -> Iterator[Source]:
         """Yield what is to do under names that no other photo's outputs have."""
-        taken = {finished.name.casefold() for finished in self._results.finished.values()}
+        taken = {name.casefold() for name in self._results.names()}
         for source in self.todo:
             name = unused_name(source.name, taken)
             taken.add(name.casefold())
@@ -220,3 +202,85 @@ class Job:
         self.failures.append(failure)
         line = f"fcam: {displayed(failure.file)}: {failure.reason}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+class _Item(NamedTuple):
+    source: Source
+    bytes: int
+    modified: float
+    photo: Photo
+    result: Localization | None = None
+
+
+def localize_stream(
+    sources: Iterable[Source],
+    localizer: Localizer,
+    outputs: Outputs,
+    *,
+    label: int | None,
+    batch_size: int,
+) -> Iterator[dict[str, Any] | Failure]:
+    """Localise photos one after the other, holding no more than the next few in memory.
+
+    Photos are read and outputs written in threads while the model runs in this one.
+
+    Args:
+        sources: the photos.
+        localizer: model, method and threshold.
+        outputs: writes the files of a photo.
+        label: the class to localise; None is the predicted class of each photo.
+        batch_size: photos for one call of the model.
+
+    Yields:
+        For each photo its line for results.jsonl, its files being written, or why there is none.
+
+    Raises:
+        OSError: an output cannot be written.
+    """
+
+    def read(source: Source) -> _Item | Failure:
+        try:
+            now = source.path.stat() if source.path.exists() else None
+            photo = read_photo(source.path, localizer.image_size)
+            return _Item(source, now.st_size, now.st_mtime, photo)
+        except PhotoError as error:
+            return Failure(str(source.path), str(error))
+
+    def write(item: _Item | Failure) -> dict[str, Any] | Failure:
+        if isinstance(item, Failure):
+            return item
+        record = outputs.write(item.source.name, item.photo, item.result)
+        changed = {"bytes": item.bytes, "modified": item.modified}
+        return {"file": str(item.source.path), **record, **changed}
+
+    pool = ThreadPoolExecutor(min(8, 1 + (os.cpu_count() or 1)))
+    try:
+        reads = lookahead(pool, read, sources, 2 * batch_size)
+        localized = _localize(reads, localizer, label, batch_size)
+        yield from lookahead(pool, write, localized, 2 * batch_size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _localize(
+    reads: Iterator[_Item | Failure], localizer: Localizer, label: int | None, batch_size: int
+) -> Iterator[_Item | Failure]:
+    failures: list[Failure] = []
+
+    def readable() -> Iterator[_Item]:
+        # Batches are filled with readable photos only: another shape would be traced anew.
+        for item in reads:
+            if isinstance(item, Failure):
+                failures.append(item)
+            else:
+                yield item
+
+    photos = readable()
+    while batch := list(itertools.islice(photos, batch_size)):
+        images = np.stack([item.photo.pixels for item in batch])
+        result = localizer(images, label)
+        for index, item in enumerate(batch):
+            yield item._replace(result=result[index])
+        yield from failures
+        failures.clear()
+    yield from failures
