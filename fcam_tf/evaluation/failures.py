@@ -1,16 +1,8 @@
 """Why an image counts as wrong, measured on its boxes or masks.
 
 The kinds are those of error analyses in the field (part, more, multi-instance; e.g. Gao et al.,
-TS-CAM, ICCV 2021), made exclusive by their order here. With P the predicted and T the true region
-of the highest IoU, inclusive pixels:
-
-    found              IoU(P, T) >= 0.5, and the class is right or unknown
-    wrong class        IoU(P, T) >= 0.5, but the class predicted first is another
-    nothing found      the map is zero everywhere
-    several instances  P covers at least 0.3 of each of two or more true boxes
-    too small          more than half of P lies in T: the object was found in part
-    too large          P covers more than 0.7 of T, and more beside it
-    wrong place        everything else
+TS-CAM, ICCV 2021), made exclusive by the order of `_kind`. The region of the true one with the
+highest IoU is meant, in inclusive pixels.
 """
 
 import numpy as np
@@ -18,19 +10,22 @@ from numpy.typing import NDArray
 
 from fcam_tf.metrics.boxes import pairwise_iou
 
-FOUND = "found"
-WRONG_CLASS = "wrong class"
-NOTHING = "nothing found"
-SEVERAL = "several instances"
-TOO_SMALL = "too small"
-TOO_LARGE = "too large"
-WRONG_PLACE = "wrong place"
-KINDS = (TOO_SMALL, TOO_LARGE, SEVERAL, WRONG_PLACE, NOTHING, WRONG_CLASS)
-
+FOUND = "found"  # and the class is right or unknown
 CORRECT_IOU = 0.5
 INSTANCE_COVERED = 0.3
 INSIDE = 0.5
 COVERED = 0.7
+
+# The others, and what they mean to whoever reads a report.
+KINDS = {
+    "too small": "more than half of the predicted region lies inside the object, but it is too "
+    "small: the map shows a part",
+    "too large": "the predicted region covers more than 0.7 of the object, and much beside it",
+    "several instances": "the predicted box covers at least 0.3 of each of two or more objects",
+    "wrong place": "the predicted region neither lies mostly inside the object nor covers it",
+    "nothing found": "the map is zero everywhere",
+    "wrong class": "the box is right, but the class predicted first is another",
+}
 
 
 def kind_of_boxes(box: NDArray, truth: NDArray, *, peak: int, rank: int) -> str:
@@ -67,13 +62,11 @@ def kind_of_pixels(
 
 def _kind(iou: float, inside: float, covered: float, *, peak: int, rank: int, several: bool) -> str:
     if iou >= CORRECT_IOU:
-        return WRONG_CLASS if rank > 0 else FOUND
+        return "wrong class" if rank > 0 else FOUND
     if peak == 0:
-        return NOTHING
+        return "nothing found"
     if several:
-        return SEVERAL
+        return "several instances"
     if inside > INSIDE:
-        return TOO_SMALL
-    if covered > COVERED:
-        return TOO_LARGE
-    return WRONG_PLACE
+        return "too small"
+    return "too large" if covered > COVERED else "wrong place"

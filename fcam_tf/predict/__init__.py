@@ -8,7 +8,6 @@ from fcam_tf.localization import Localization as Localization
 from fcam_tf.localization import check_threshold as check_threshold
 from fcam_tf.localization import scale_box as scale_box
 from fcam_tf.predict.job import Job as Job
-from fcam_tf.predict.job import Summary as Summary
 from fcam_tf.predict.job import localize_files as localize_files
 from fcam_tf.predict.results import Settings as Settings
 from fcam_tf.predict.results import read_results as read_results

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -17,28 +16,13 @@ import rich.console
 from fcam_tf import checks
 from fcam_tf.identity import model_sha256
 from fcam_tf.photos import Photo, PhotoError, read_photo
-from fcam_tf.predict.results import Outputs, ResultsFile, Settings
+from fcam_tf.predict.results import ResultsFile, Settings
 from fcam_tf.predict.sources import Failure, Source, displayed, find_photos, unused_name
 from fcam_tf.streams import lookahead, progress
 
 if TYPE_CHECKING:
     from fcam_tf.localization import Localization
     from fcam_tf.predict.localizer import Localizer
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """How a job ended.
-
-    Attributes:
-        localized: number of photos localised by this job.
-        skipped: number of photos that were done before.
-        failures: what could not be localised.
-    """
-
-    localized: int
-    skipped: int
-    failures: tuple[Failure, ...]
 
 
 def localize_files(
@@ -51,7 +35,7 @@ def localize_files(
     heatmap: str = "png",
     batch_size: int = 8,
     overwrite: bool = False,
-) -> Summary:
+) -> Job:
     """Localise photos on disk: for each an overlay, its heat map and a line in results.jsonl.
 
     Each line is a JSON object: file (absolute), label, label_name (null without class names), score
@@ -75,7 +59,7 @@ def localize_files(
         overwrite: make results anew that are there already.
 
     Returns:
-        The counts, and what failed.
+        The job as it ended: its counts, and what failed.
 
     Raises:
         ValueError: impossible option, or unknown ``label``.
@@ -95,7 +79,7 @@ def localize_files(
     )
     with Job(photos, out, settings, overwrite=overwrite) as job:
         job.run(localizer, batch_size)
-        return Summary(job.localized, job.skipped, tuple(job.failures))
+    return job
 
 
 class Job:
@@ -171,17 +155,14 @@ class Job:
             label = find_label(label, localizer.class_names, localizer.num_classes)
         made_with = {name: getattr(localizer, name) for name in ("method", "layer", "threshold")}
         forget = {str(source.path) for source in self.todo}
-        self._results.start(forget, {**made_with, "label": label})
-        outputs = Outputs(
-            self._out, self._settings.heatmap, self._settings.top, localizer.class_names
-        )
+        self._results.start(forget, {**made_with, "label": label}, localizer.class_names)
         total = len(self.sources)
         bar = progress("Localising", total, self.skipped, "photos", self._console)
         with bar as advance, warnings.catch_warnings():
             # Pillow's remarks on odd metadata of photos that it reads all the same.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for result in localize_stream(
-                self._named(), localizer, outputs, label=label, batch_size=batch_size
+                self._named(), localizer, self._results.write, label=label, batch_size=batch_size
             ):
                 if isinstance(result, Failure):
                     self._fail(result)
@@ -215,7 +196,7 @@ class _Item(NamedTuple):
 def localize_stream(
     sources: Iterable[Source],
     localizer: Localizer,
-    outputs: Outputs,
+    write: Callable[[str, Photo, Localization], dict[str, Any]],
     *,
     label: int | None,
     batch_size: int,
@@ -227,7 +208,7 @@ def localize_stream(
     Args:
         sources: the photos.
         localizer: model, method and threshold.
-        outputs: writes the files of a photo.
+        write: writes the files of a photo, see `ResultsFile.write`.
         label: the class to localise; None is the predicted class of each photo.
         batch_size: photos for one call of the model.
 
@@ -246,10 +227,10 @@ def localize_stream(
         except PhotoError as error:
             return Failure(str(source.path), str(error))
 
-    def write(item: _Item | Failure) -> dict[str, Any] | Failure:
+    def written(item: _Item | Failure) -> dict[str, Any] | Failure:
         if isinstance(item, Failure):
             return item
-        record = outputs.write(item.source.name, item.photo, item.result)
+        record = write(item.source.name, item.photo, item.result)
         changed = {"bytes": item.bytes, "modified": item.modified}
         return {"file": str(item.source.path), **record, **changed}
 
@@ -257,7 +238,7 @@ def localize_stream(
     try:
         reads = lookahead(pool, read, sources, 2 * batch_size)
         localized = _localize(reads, localizer, label, batch_size)
-        yield from lookahead(pool, write, localized, 2 * batch_size)
+        yield from lookahead(pool, written, localized, 2 * batch_size)
     finally:
         pool.shutdown(cancel_futures=True)
 

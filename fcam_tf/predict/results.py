@@ -111,7 +111,7 @@ class ResultsFile(contextlib.ExitStack):
         super().__init__()
         self.folder = folder
         self._file: Any = None
-        self._overwrite = overwrite
+        self._settings, self._overwrite = settings, overwrite
         self._remedy = "give another folder with `out`, or make them anew with `overwrite`"
         deciding = dataclasses.asdict(settings)
         notes = {"model": deciding.pop("model")}
@@ -135,19 +135,24 @@ class ResultsFile(contextlib.ExitStack):
         return {record["overlay"].removesuffix(OVERLAY_SUFFIX) for record in self.finished.values()}
 
     def start(
-        self, forget: Collection[str] = (), made_with: Mapping[str, Any] | None = None
+        self,
+        forget: Collection[str] = (),
+        made_with: Mapping[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> None:
         """Drop torn lines and results that are to be made anew, and open the file for more.
 
         Args:
             forget: files whose results are dropped.
             made_with: what the settings come to with the model, noted beside them.
+            class_names: of the model, in the order of the labels.
 
         Raises:
             SettingsChangedError: results that are kept were made with something else, as another
                 version may choose otherwise, and ``overwrite`` is False.
             OSError: the folder cannot be written to.
         """
+        self._class_names = class_names
         for file in forget:
             self.finished.pop(file, None)
         _, notes = read_settings(self.folder / SETTINGS)
@@ -163,6 +168,57 @@ class ResultsFile(contextlib.ExitStack):
         path = self.folder / RESULTS
         write_atomically(path, b"".join(map(_line, self.finished.values())))
         self._file = self.enter_context(path.open("ab", buffering=0))
+
+    def write(self, name: str, photo: Photo, result: Localization) -> dict[str, Any]:
+        """Write the files of one photo, from any thread.
+
+        Args:
+            name: path below the folder, without a suffix.
+            photo: the photo.
+            result: its localisation, without a batch axis.
+
+        Returns:
+            What goes to results.jsonl, less what is known of the photo's file.
+
+        Raises:
+            OSError: a file cannot be written; none is left in part.
+        """
+        heatmap, box, label = result.heatmaps, tuple(result.boxes), int(result.labels)
+        found, score = box != NO_BOX, float(result.scores)
+        self.folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+
+        names = self._class_names
+        caption = names[label].split(", ")[0] if names else f"class {label}"  # the first of several
+        overlay = visualize.overlay(photo.view, heatmap, box if found else None, caption, score)
+        written = {"overlay": name + OVERLAY_SUFFIX, "heatmap": None}
+        write_atomically(self.folder / written["overlay"], _png(overlay))
+        if suffix := HEATMAP_SUFFIXES[self._settings.heatmap]:
+            height, width = photo.view.shape[:2]
+            values = visualize.resize_heatmap(heatmap, width, height)
+            written["heatmap"] = name + suffix
+            data = (
+                _npy(values)
+                if self._settings.heatmap == "npy"
+                else _png(np.uint16(65535 * values + 0.5))
+            )
+            write_atomically(self.folder / written["heatmap"], data)
+
+        size = photo.width, photo.height
+        record = {
+            **self._class(label, score),
+            "box": list(scale_box(box, heatmap.shape[::-1], size)) if found else None,
+            "threshold": round(float(result.thresholds), 6),
+            "width": photo.width,
+            "height": photo.height,
+        }
+        if self._settings.top > 1:
+            best = np.argsort(-result.probabilities, kind="stable")[: self._settings.top]
+            record["top"] = [self._class(int(k), float(result.probabilities[k])) for k in best]
+        return record | written
+
+    def _class(self, label: int, score: float) -> dict[str, Any]:
+        name = None if self._class_names is None else self._class_names[label]
+        return {"label": label, "label_name": name, "score": round(score, 6)}
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one line, whole or not at all.
@@ -208,70 +264,6 @@ def _line(record: dict[str, Any]) -> bytes:
         return (json.dumps(record, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:  # a file name that is no UTF-8
         return (json.dumps(record) + "\n").encode()
-
-
-@dataclasses.dataclass(frozen=True)
-class Outputs:
-    """Writes the outputs of a job, from any thread.
-
-    Attributes:
-        folder: where they go.
-        heatmap: "png", "npy" or "none".
-        top: how many of the most probable classes are listed.
-        class_names: names in the order of the labels, or None.
-    """
-
-    folder: Path
-    heatmap: str
-    top: int
-    class_names: Sequence[str] | None
-
-    def write(self, name: str, photo: Photo, result: Localization) -> dict[str, Any]:
-        """Write the files of one photo.
-
-        Args:
-            name: path below the folder, without a suffix.
-            photo: the photo.
-            result: its localisation, without a batch axis.
-
-        Returns:
-            What goes to results.jsonl, less what is known of the file.
-
-        Raises:
-            OSError: a file cannot be written; none is left in part.
-        """
-        heatmap, box, label = result.heatmaps, tuple(result.boxes), int(result.labels)
-        found, score = box != NO_BOX, float(result.scores)
-        self.folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
-
-        # Of several names the first.
-        caption = self.class_names[label].split(", ")[0] if self.class_names else f"class {label}"
-        overlay = visualize.overlay(photo.view, heatmap, box if found else None, caption, score)
-        written = {"overlay": name + OVERLAY_SUFFIX, "heatmap": None}
-        write_atomically(self.folder / written["overlay"], _png(overlay))
-        if suffix := HEATMAP_SUFFIXES[self.heatmap]:
-            height, width = photo.view.shape[:2]
-            values = visualize.resize_heatmap(heatmap, width, height)
-            written["heatmap"] = name + suffix
-            data = _npy(values) if self.heatmap == "npy" else _png(np.uint16(65535 * values + 0.5))
-            write_atomically(self.folder / written["heatmap"], data)
-
-        size = photo.width, photo.height
-        record = {
-            **self._class(label, score),
-            "box": list(scale_box(box, heatmap.shape[::-1], size)) if found else None,
-            "threshold": round(float(result.thresholds), 6),
-            "width": photo.width,
-            "height": photo.height,
-        }
-        if self.top > 1:
-            best = np.argsort(-result.probabilities, kind="stable")[: self.top]
-            record["top"] = [self._class(int(k), float(result.probabilities[k])) for k in best]
-        return record | written
-
-    def _class(self, label: int, score: float) -> dict[str, Any]:
-        name = None if self.class_names is None else self.class_names[label]
-        return {"label": label, "label_name": name, "score": round(score, 6)}
 
 
 def _png(values: np.ndarray) -> bytes:

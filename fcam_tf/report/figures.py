@@ -57,100 +57,88 @@ def threshold_panels(runs: Sequence[Run]) -> list[Panel]:
 
 
 def _threshold_panel(runs: Sequence[Run], k: int, delta: float) -> Panel:
-    said = []
-
-    def draw(axes: Axes) -> None:
-        for run, colour in zip(runs, cycle(COLOURS)):
-            details, label = run.metrics["details"], run.settings.title
-            metric, largest = details[V2], details[V1]
-            best, tau = metric["accuracy"][k], metric["best_thresholds"][k]
-            axes.plot(details["thresholds"], metric["curves"][k], color=colour, label=label)
-            axes.plot(tau, best, "o", color=colour, ms=5)
-            said.append(f"{label}: at best {best:.1f} % at threshold {tau:.3f}")
-            if delta in largest["iou_thresholds"]:
-                curve = largest["curves"][largest["iou_thresholds"].index(delta)]
-                axes.plot(details["thresholds"], curve, color=colour, lw=1, ls="--")
-            if "transferred" in metric:
-                axes.axvline(metric["transferred"]["thresholds"][k], color=colour, ls=":", lw=1)
+    def draw(axes: Axes, run: Run, **style: Any) -> str:
+        details, colour = run.metrics["details"], style["color"]
+        metric, largest = details[V2], details[V1]
+        best, tau = metric["accuracy"][k], metric["best_thresholds"][k]
+        axes.plot(details["thresholds"], metric["curves"][k], **style)
+        axes.plot(tau, best, "o", color=colour, ms=5)
+        if delta in largest["iou_thresholds"]:
+            curve = largest["curves"][largest["iou_thresholds"].index(delta)]
+            axes.plot(details["thresholds"], curve, color=colour, lw=1, ls="--")
+        if "transferred" in metric:
+            axes.axvline(metric["transferred"]["thresholds"][k], color=colour, ls=":", lw=1)
         axes.set(xlim=(0, 1), ylim=(0, 102), xlabel="threshold", ylabel="images boxed, %")
         axes.set_title(f"IoU ≥ {delta:g}")
+        return f"at best {best:.1f} % at threshold {tau:.3f}"
 
-    source = _render(draw, legend=len(runs) > 1)
-    return Panel(source, f"Images boxed against the threshold, IoU {delta:g}. {'; '.join(said)}.")
+    return _panel(runs, draw, f"Images boxed against the threshold, IoU {delta:g}")
 
 
 def precision_panel(runs: Sequence[Run]) -> list[Panel]:
     """Precision against recall of pixels, empty without masks."""
     if any("PxAP" not in run.metrics["details"] for run in runs):
         return []
-    said = []
 
-    def draw(axes: Axes) -> None:
-        for run, colour in zip(runs, cycle(COLOURS)):
-            pixels, label = run.metrics["details"]["PxAP"], run.settings.title
-            recall, precision = (
-                100 * np.array(pixels["recall"]),
-                100 * np.array(pixels["precision"]),
-            )
-            axes.step(recall, precision, where="pre", color=colour, label=label)
-            said.append(f"{label}: PxAP {run.metrics['PxAP']:.1f} %")
+    def draw(axes: Axes, run: Run, **style: Any) -> str:
+        pixels = run.metrics["details"]["PxAP"]
+        recall, precision = (100 * np.array(pixels[name]) for name in ("recall", "precision"))
+        axes.step(recall, precision, where="pre", **style)
         axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="recall, %", ylabel="precision, %")
         axes.set_title("Pixels: precision and recall")
+        return f"PxAP {run.metrics['PxAP']:.1f} %"
 
-    source = _render(draw, legend=len(runs) > 1)
-    return [Panel(source, f"Precision against recall of pixels. {'; '.join(said)}.")]
+    return [_panel(runs, draw, "Precision against recall of pixels")]
 
 
 def activation_panel(runs: Sequence[Run]) -> Panel:
     """How a map's pixels spread over [0, 1], mean over the images."""
-    said = []
+    highest = [0.0]
 
-    def draw(axes: Axes) -> None:
-        highest = 0.0
-        for run, colour in zip(runs, cycle(COLOURS)):
-            share = np.pad(run.metrics["details"]["activation"], _MEDIAN // 2)
-            share = np.median(np.lib.stride_tricks.sliding_window_view(share, _MEDIAN), axis=1)
-            centres = (np.arange(share.size) + 0.5) / share.size
-            axes.plot(centres, share, color=colour, lw=1.1, label=run.settings.title)
-            highest = max(highest, float(np.sort(share)[-_MEDIAN]))
-            low = float(np.sum(run.metrics["details"]["activation"][: share.size // 10]))
-            said.append(f"{run.settings.title}: {low:.0%} of the pixels lie below 0.1")
-        axes.set(xlim=(0, 1), ylim=(0, 1.1 * highest or 1), xlabel="activation")
-        axes.set_ylabel("share of pixels per 0.001")
+    def draw(axes: Axes, run: Run, **style: Any) -> str:
+        activation = run.metrics["details"]["activation"]
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.pad(activation, _MEDIAN // 2), _MEDIAN
+        )
+        fraction = np.median(windows, axis=1)
+        axes.plot((np.arange(fraction.size) + 0.5) / fraction.size, fraction, lw=1.1, **style)
+        highest.append(float(np.sort(fraction)[-_MEDIAN]))
+        axes.set(xlim=(0, 1), ylim=(0, 1.1 * max(highest) or 1), xlabel="activation")
+        axes.set_ylabel("fraction of pixels per 0.001")
         axes.set_title("Activation distribution")
+        return f"{np.sum(activation[: fraction.size // 10]):.0%} of the pixels lie below 0.1"
 
-    source = _render(draw, legend=len(runs) > 1)
-    return Panel(source, f"Distribution of activations. {'; '.join(said)}.")
+    return _panel(runs, draw, "Distribution of activations")
 
 
 def quality_panel(runs: Sequence[Run]) -> Panel:
     """How many images have which IoU."""
-    boxes = runs[0].rows[0].iou is not None
-    said = []
+    what, plural = ("box", "boxes") if runs[0].rows[0].iou is not None else ("mask", "masks")
+    kind, alpha = ("step", 1.0) if len(runs) > 1 else ("stepfilled", 0.75)
 
-    def draw(axes: Axes) -> None:
-        edges = np.linspace(0, 1, 21)
-        for run, colour in zip(runs, cycle(COLOURS)):
-            values = np.array([row.quality for row in run.rows])
-            kind, alpha = ("step", 1.0) if len(runs) > 1 else ("stepfilled", 0.75)
-            label = run.settings.title
-            axes.hist(values, edges, histtype=kind, color=colour, alpha=alpha, lw=1.6, label=label)
-            said.append(f"{run.settings.title}: median {np.median(values):.2f}")
+    def draw(axes: Axes, run: Run, **style: Any) -> str:
+        values = np.array([row.quality for row in run.rows])
+        axes.hist(values, np.linspace(0, 1, 21), histtype=kind, alpha=alpha, lw=1.6, **style)
         axes.axvline(0.5, color=_MARK, ls="--", lw=1)
-        axes.set(xlim=(0, 1), xlabel=f"IoU of the {'box' if boxes else 'mask'}", ylabel="images")
-        axes.set_title(f"Overlap of {'boxes' if boxes else 'masks'}")
+        axes.set(xlim=(0, 1), xlabel=f"IoU of the {what}", ylabel="images")
+        axes.set_title(f"Overlap of {plural}")
+        return f"median {np.median(values):.2f}"
 
-    source = _render(draw, legend=len(runs) > 1)
-    return Panel(source, f"Histogram of IoU. {'; '.join(said)}.")
+    return _panel(runs, draw, "Histogram of IoU")
 
 
-def _render(draw: Callable[[Axes], Any], *, legend: bool) -> str:
+def _panel(runs: Sequence[Run], draw: Callable[..., str], what: str) -> Panel:
+    """Draw each run in its colour; ``draw`` says what is to be seen of it."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
-        draw(axes)
-        if legend:
+        said = []
+        for run, colour in zip(runs, cycle(COLOURS)):
+            title = run.settings.title
+            said.append(f"{title}: {draw(axes, run, color=colour, label=title)}")
+        if len(runs) > 1:
             axes.legend(loc="best")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Panel(source, f"{what}. {'; '.join(said)}.")

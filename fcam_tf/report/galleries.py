@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,42 +60,30 @@ class Gallery(NamedTuple):
     cards: list[Card]
 
 
-_NOTES = {
-    "too small": "more than half of the predicted region lies inside the object, but it is too "
-    "small: the map shows a part.",
-    "too large": "the predicted region covers more than 0.7 of the object, and much beside it.",
-    "several instances": "the predicted box covers at least 0.3 of each of two or more objects.",
-    "wrong place": "the predicted region neither lies mostly inside the object nor covers it.",
-    "nothing found": "the map is zero everywhere.",
-    "wrong class": "the box is right, but the class predicted first is another.",
-}
-
-
 def galleries(run: Run) -> list[Gallery]:
     """A random sample, the best and the worst images of a run."""
     order = _by_quality(run)
     count = min(SAMPLE, len(run.rows))
     sample = np.random.default_rng(SEED).choice(len(run.rows), count, replace=False)
     what = "box" if run.rows[0].iou is not None else "mask"
-    chosen = [
-        ("A random sample", f"{count} images drawn with a fixed seed.", sorted(sample.tolist())),
-        ("The best", f"Highest IoU of the {what}.", order[::-1][:SHOWN]),
-        ("The worst", f"Lowest IoU of the {what}.", order[:SHOWN]),
+    draw = _drawing([run])
+    return [
+        draw("A random sample", f"{count} images drawn with a fixed seed.", None, sorted(sample)),
+        draw("The best", f"Highest IoU of the {what}.", None, order[::-1][:SHOWN]),
+        draw("The worst", f"Lowest IoU of the {what}.", None, order[:SHOWN]),
     ]
-    return _draw([run], [Group(title, note, None, indices) for title, note, indices in chosen])
 
 
 def failures(run: Run) -> list[Gallery]:
     """What goes wrong, by kind; examples spread evenly over those of the kind, by IoU."""
-    groups = []
-    for kind in KINDS:
+    found, draw = [], _drawing([run])
+    for kind, note in KINDS.items():
         indices = [i for i in _by_quality(run) if run.rows[i].kind == kind]
         if indices:
             places = np.linspace(0, len(indices) - 1, min(SHOWN, len(indices))).round().astype(int)
             shown = [indices[place] for place in places]
-            note = _NOTES[kind][0].upper() + _NOTES[kind][1:]
-            groups.append(Group(kind[0].upper() + kind[1:], note, len(indices), shown))
-    return _draw([run], groups)
+            found.append(draw(_sentence(kind), f"{_sentence(note)}.", len(indices), shown))
+    return found
 
 
 def changes(run: Run, baseline: Run) -> list[Gallery]:
@@ -104,20 +92,11 @@ def changes(run: Run, baseline: Run) -> list[Gallery]:
     order = np.argsort(gain, kind="stable").tolist()
     up = [i for i in order[::-1] if gain[i] > 0]
     down = [i for i in order if gain[i] < 0]
-    groups = [
-        Group("The largest gains", "Where IoU rises most.", len(up), up[:SHOWN]),
-        Group("The largest losses", "Where IoU falls most.", len(down), down[:SHOWN]),
+    draw = _drawing([run, baseline])
+    return [
+        draw("The largest gains", "Where IoU rises most.", len(up), up[:SHOWN]),
+        draw("The largest losses", "Where IoU falls most.", len(down), down[:SHOWN]),
     ]
-    return _draw([run, baseline], groups)
-
-
-class Group(NamedTuple):
-    """A gallery to be drawn: see ``Gallery``; ``indices`` are those of the images."""
-
-    title: str
-    note: str
-    count: int | None
-    indices: list[int]
 
 
 def thresholds(run: Run) -> Thresholds:
@@ -133,15 +112,24 @@ def _by_quality(run: Run) -> list[int]:
     return np.argsort([row.quality for row in run.rows], kind="stable").tolist()
 
 
-def _draw(runs: Sequence[Run], groups: Sequence[Group]) -> list[Gallery]:
-    wanted = sorted({i for group in groups for i in group.indices})
-    found = [run.parts.read(wanted) for run in runs]
-    cards = {}
-    for index in wanted:
-        row = runs[0].rows[index]
-        views = tuple(_view(run, s[index]) for run, s in zip(runs, found, strict=True))
-        cards[index] = Card(row.id, _class_name(runs[0], row.label), views)
-    return [Gallery(g.title, g.note, g.count, [cards[i] for i in g.indices]) for g in groups]
+def _drawing(runs: Sequence[Run]) -> Callable[..., Gallery]:
+    """What draws galleries as some runs see them; an image of several galleries is drawn once."""
+    cards: dict[int, Card] = {}
+
+    def draw(title: str, note: str, count: int | None, indices: Sequence[int]) -> Gallery:
+        missing = sorted(set(indices) - cards.keys())
+        found = [run.parts.read(missing) for run in runs]
+        for index in missing:
+            row = runs[0].rows[index]
+            views = tuple(_view(run, s[index]) for run, s in zip(runs, found, strict=True))
+            cards[index] = Card(row.id, _class_name(runs[0], row.label), views)
+        return Gallery(title, note, count, [cards[i] for i in indices])
+
+    return draw
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _view(run: Run, scored: Scored) -> View:

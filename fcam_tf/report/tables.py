@@ -112,9 +112,8 @@ def boxes(run: Run) -> list[Table]:
         if len(metric["iou_thresholds"]) > 1:
             cells = [name, "mean", "", _percent(metric["mean"])]
             cells += ["", _percent(metric["transferred"]["mean"])] if transfer else []
-            cells.append(_percent(float(np.mean(metric["otsu"]))))
-            cells += [_percent(float(np.mean(metric[k]))) for k in ("top1", "top5") if ranked]
-            rows.append(cells)
+            others = ["otsu", *(["top1", "top5"] if ranked else [])]
+            rows.append([*cells, *(_percent(float(np.mean(metric[key]))) for key in others)])
     caption = (
         "Boxes, percent of images (MaxBoxAccV3: of true boxes). “Best threshold” is chosen on this "
         "split, separately for each IoU, as the benchmark does; "

@@ -44,7 +44,7 @@ def test_a_photo_and_its_outputs(tmp_path, out, fake_localizer):
     # 16 divides 480 and 320: the spot ends on the model's pixels, and Otsu finds just it.
     photo = paint(tmp_path / "a.png", size=(480, 320), spot=(90, 60, 299, 219))
     summary = localize_files(fake_localizer(), photo, out)
-    assert (summary.localized, summary.skipped, summary.failures) == (1, 0, ())
+    assert (summary.localized, summary.skipped, summary.failures) == (1, 0, [])
     (record,) = lines(out)
     score, threshold = record.pop("score"), record.pop("threshold")
     assert 0.5 < score < 1
@@ -307,10 +307,9 @@ class Counted:
         Counted.alive -= 1
 
 
-class Outputs:
-    def write(self, name, photo, result):
-        assert photo.width == 4
-        return {"name": name, "label": int(result.labels)}
+def write(name, photo, result):
+    assert photo.width == 4
+    return {"name": name, "label": int(result.labels)}
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -335,7 +334,7 @@ def test_only_the_next_few_photos_are_in_memory(tmp_path, monkeypatch, fake_loca
             yield Source(path, str(i))
 
     localizer = fake_localizer()
-    stream = job.localize_stream(sources(), localizer, Outputs(), label=1, batch_size=batch_size)
+    stream = job.localize_stream(sources(), localizer, write, label=1, batch_size=batch_size)
     results = []
     for result in stream:
         results.append(result)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from fcam_tf.claim import FolderBusyError, SettingsChangedError
 from fcam_tf.photos import Photo
 from fcam_tf.predict import Localization
 from fcam_tf.predict import results as module
-from fcam_tf.predict.results import Outputs, ResultsFile, Settings, read_results
+from fcam_tf.predict.results import ResultsFile, Settings, read_results
 
 SETTINGS = Settings("net", "abc", "layercam", "otsu")
 
@@ -202,8 +203,15 @@ def photo():
     return Photo(np.zeros((8, 8, 3), np.uint8), np.zeros((20, 40, 3), np.uint8), 4000, 2000)
 
 
+def outputs(folder, class_names, photo, result, **options):
+    settings = dataclasses.replace(SETTINGS, **{"heatmap": "none", **options})
+    with ResultsFile(folder, settings, overwrite=True) as results:
+        results.start(class_names=class_names)
+        return results.write("a/b", photo, result)
+
+
 def test_record(tmp_path, result, photo):
-    record = Outputs(tmp_path, "npy", 2, ("cat, house cat", "dog")).write("a/b", photo, result)
+    record = outputs(tmp_path, ("cat, house cat", "dog"), photo, result, heatmap="npy", top=2)
     cat = {"label": 0, "label_name": "cat, house cat", "score": 0.25}
     assert record == {
         **cat,
@@ -227,5 +235,5 @@ def test_caption_is_the_first_name(tmp_path, result, photo, monkeypatch):
 
     monkeypatch.setattr(module.visualize, "overlay", overlay)
     for names in (("cat, house cat", "dog"), None):
-        Outputs(tmp_path, "none", 1, names).write("a", photo, result)
+        outputs(tmp_path, names, photo, result)
     assert drawn == [((2, 1, 5, 2), "cat", 0.25), ((2, 1, 5, 2), "class 0", 0.25)]
