@@ -30,14 +30,14 @@ class Scored(NamedTuple):
 
     Attributes:
         index: of the image in its split.
-        scores: of its map.
+        scores: of its map; None while that is not scored yet.
         rank: how many classes are predicted before the true one, -1 if that is not known.
         predicted: the class with the highest score, -1 if there are no class scores.
         confidence: its softmax probability, NaN without.
     """
 
     index: int
-    scores: Scores
+    scores: Scores | None
     rank: int
     predicted: int
     confidence: float

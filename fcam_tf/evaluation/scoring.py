@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,43 +22,29 @@ from fcam_tf.streams import lookahead
 PART = 32  # images
 
 
-class _Answer(NamedTuple):
-    """What the source says of one image."""
-
-    index: int
-    heatmap: NDArray
-    rank: int
-    predicted: int
-    confidence: float
-
-
 def score_split(
     source: MapSource,
     split: Split,
     parts: Parts,
     *,
-    explain_truth: bool = True,
-    batch_size: int = 32,
     advance: Callable[[], None] = lambda: None,
+    **options: Any,
 ) -> None:
     """Scores what ``parts`` does not hold yet, and adds it there as it comes.
 
     Args:
-        source: see ``score_images``.
-        split: see ``score_images``.
+        source: of the maps.
+        split: the images and their truth.
         parts: where results go.
-        explain_truth: see ``score_images``.
-        batch_size: see ``score_images``.
         advance: called after each image.
+        options: of ``score_images``.
 
     Raises:
         TypeError, ValueError, OSError: see ``score_images``. What came before it is kept.
     """
     waiting: list[Scored] = []
     try:
-        for scored in score_images(
-            source, split, parts.todo(), explain_truth=explain_truth, batch_size=batch_size
-        ):
+        for scored in score_images(source, split, parts.todo(), **options):
             if waiting and (len(waiting) == PART or scored.index != waiting[-1].index + 1):
                 parts.save(waiting)
                 waiting = []
@@ -99,14 +85,14 @@ def score_images(
     todo = range(len(split)) if indices is None else indices
     threads = os.cpu_count() or 1
 
-    def score(answer: _Answer) -> Scored:
-        name = split.ids[answer.index]
-        scores = score_map(answer.heatmap, read_truth(split, answer.index, frame), name)
-        return Scored(answer.index, scores, answer.rank, answer.predicted, answer.confidence)
+    def score(answer: tuple[NDArray, Scored]) -> Scored:
+        heatmap, scored = answer
+        truth = read_truth(split, scored.index, frame)
+        return scored._replace(scores=score_map(heatmap, truth, split.ids[scored.index]))
 
     failures: list[BaseException] = []
 
-    def answers() -> Iterator[_Answer]:
+    def answers() -> Iterator[tuple[NDArray, Scored]]:
         # What was answered before a failure is still under way in threads: it comes first.
         try:
             for batch in _batches(source, split, todo, batch_size):
@@ -128,8 +114,8 @@ def _answers(
     *,
     explain_truth: bool,
     frame: int,
-) -> Iterator[_Answer]:
-    """What the source says of a batch."""
+) -> Iterator[tuple[NDArray, Scored]]:
+    """What the source says of a batch: the map of each image, and its classes."""
     ids = [split.ids[i] for i in indices]
     labels = split.labels[indices]
     maps, logits = source(ids, images, labels if explain_truth else None)
@@ -145,8 +131,10 @@ def _answers(
         predicted, confidence = logits.argmax(axis=1), _softmax(logits).max(axis=1)
         if split.has_classes(source.num_classes, source.class_names):
             rank = class_rank(labels, logits, len(ids))
-    for row in zip(indices, _scaled(maps, frame), rank, predicted, confidence, strict=True):
-        yield _Answer(*row)
+    for i, heatmap, *of_classes in zip(
+        indices, _scaled(maps, frame), rank, predicted, confidence, strict=True
+    ):
+        yield heatmap, Scored(i, None, *of_classes)
 
 
 def _batches(

@@ -6,6 +6,7 @@ the command line knows.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -53,35 +54,26 @@ class MapSource(Protocol):
         """
 
 
+@dataclasses.dataclass
 class FunctionMaps:
     """The maps of a function, e.g. of a model in training.
 
-    Args:
+    Attributes:
         function: images (B, height, width, 3) and labels (B,) or None -> maps (B, h, w) in [0, 1]
-            and logits (B, classes).
-        image_size: see ``MapSource``.
-        num_classes: see ``MapSource``.
-        class_names: see ``MapSource``.
+            and logits (B, classes). For the others see ``MapSource``.
     """
 
-    def __init__(
-        self,
-        function: MapsAndLogits,
-        image_size: tuple[int, int],
-        num_classes: int | None,
-        class_names: Sequence[str] | None = None,
-    ) -> None:
-        self._function = function
-        self.image_size = image_size
-        self.num_classes = num_classes
-        self.class_names = class_names
+    function: MapsAndLogits
+    image_size: tuple[int, int]
+    num_classes: int | None
+    class_names: Sequence[str] | None = None
 
     def __call__(
         self, ids: Sequence[str], images: Any, labels: Any
     ) -> tuple[Any, NDArray[np.float32]]:
         """See ``MapSource``."""
         del ids
-        maps, logits = self._function(images, labels)
+        maps, logits = self.function(images, labels)
         return maps, np.asarray(logits)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.levels import to_levels
-from fcam_tf.metrics.contours import Contours, all_contours, largest_contours
+from fcam_tf.metrics.contours import all_contours, largest_contours
 from fcam_tf.metrics.scoremap import check_scoremap
 
 Boxes = NDArray[np.int64]
@@ -45,13 +45,8 @@ def boxes_from_map(heatmap: ArrayLike, threshold: float, multiple: bool = False)
     levels = to_levels(check_scoremap(heatmap))
     cut = int(threshold * levels.max())
     binary = (levels > cut).astype(np.uint8)
-    boxes = contours(binary, multiple=multiple).at(0)
+    boxes = (all_contours if multiple else largest_contours)(binary).at(0)
     return boxes[np.lexsort(boxes.T[::-1])]
-
-
-def contours(levels: NDArray[np.uint8], *, multiple: bool) -> Contours:
-    """All contours of an 8-bit map at every threshold, or the largest one at each."""
-    return all_contours(levels) if multiple else largest_contours(levels)
 
 
 def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:

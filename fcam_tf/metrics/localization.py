@@ -295,6 +295,5 @@ def class_rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -
         raise ValueError(f"labels must be integers in [0, {logits.shape[1]}), got {labels}")
     if not np.isfinite(logits).all():
         raise ValueError("logits must be finite")
-    own = np.take_along_axis(logits, labels[:, None], axis=1)
-    earlier = np.arange(logits.shape[1]) < labels[:, None]
-    return ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
+    order = np.argsort(-logits.astype(np.float64), axis=1, kind="stable")
+    return (order == labels[:, None]).argmax(axis=1)

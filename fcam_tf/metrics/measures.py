@@ -9,8 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.levels import LEVELS, otsu, to_levels
 from fcam_tf.masks import IGNORED, OBJECT
-from fcam_tf.metrics.boxes import check_boxes, contours, pairwise_iou
-from fcam_tf.metrics.contours import Contours, best_per_threshold
+from fcam_tf.metrics.boxes import check_boxes, pairwise_iou
+from fcam_tf.metrics.contours import (
+    Contours,
+    all_contours,
+    best_per_threshold,
+    largest_contours,
+)
 from fcam_tf.metrics.scoremap import Floats, check_scoremap
 
 CHUNK = 16384  # pixels at a time: temporaries stay in the processor's cache
@@ -43,11 +48,11 @@ class HeatMap:
 
     @cached_property
     def largest(self) -> Contours:
-        return contours(self.levels, multiple=False)
+        return largest_contours(self.levels)
 
     @cached_property
     def every(self) -> Contours:
-        return contours(self.levels, multiple=True)
+        return all_contours(self.levels)
 
 
 class Measure(NamedTuple):

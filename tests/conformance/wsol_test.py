@@ -6,7 +6,7 @@ import pytest
 from fcam_tf import metrics
 from fcam_tf.levels import to_levels
 from fcam_tf.masks import BACKGROUND, IGNORED, OBJECT
-from fcam_tf.metrics.boxes import contours
+from fcam_tf.metrics.contours import all_contours, largest_contours
 from fcam_tf.metrics.measures import grey_thresholds, score_histogram
 
 
@@ -24,7 +24,7 @@ def test_boxes(vectors):
         given = module.build(case)
         levels = to_levels(metrics.check_scoremap(given["map"]))
         grey = grey_thresholds(levels.max(), metrics.threshold_grid(given["interval"]))
-        largest, every = (contours(levels, multiple=multiple) for multiple in (False, True))
+        largest, every = largest_contours(levels), all_contours(levels)
         want = case["expected"]
         assert [largest.at(t).tolist() for t in grey] == [
             [box] for box in module.unrle(want["v1"])

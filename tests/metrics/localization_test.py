@@ -129,6 +129,13 @@ def test_top_k_counts_only_images_with_the_class_among_the_first():
     assert metric.details()["top5"] == [pytest.approx(200 / 3)]
 
 
+def test_scores_may_be_unsigned():
+    metric = MaxBoxAcc(interval=0.1)
+    logits = np.array([[0, 200, 100]], np.uint8)
+    metric.update_state([square()], [[[4, 4, 12, 12]]], labels=[1], logits=logits)
+    assert metric.curves(1).max() == 100
+
+
 def test_top_k_needs_predictions_for_all():
     metric = MaxBoxAcc(interval=0.1)
     metric.update_state([square()], [[[4, 4, 12, 12]]])

@@ -13,7 +13,9 @@ from fcam_tf.predict import Localization, localize_files
 class FakeLocalizer:
     """Calls class 1 what is redder than it is blue, else class 0; the heat is the brightness."""
 
-    def __init__(self, *, class_names=("sea, ocean", "fire"), seconds=0.0, weights=()):
+    def __init__(
+        self, *, class_names=("sea, ocean", "fire"), seconds=0.0, weights=(), image_size=(16, 16)
+    ):
         self.classifier = types.SimpleNamespace(
             name="fake", layers=[], get_weights=lambda: [np.array(weights)]
         )
@@ -22,13 +24,13 @@ class FakeLocalizer:
         self.layer = ""
         self.class_names = class_names
         self.num_classes = 2
-        self.image_size = (16, 16)
+        self.image_size = image_size
         self.seconds = seconds
         self.batches = []
 
     def __call__(self, images, labels=None):
         assert images.dtype == np.uint8
-        assert images.shape[1:] == (16, 16, 3)
+        assert images.shape[1:] == (*self.image_size, 3)
         time.sleep(self.seconds)
         self.batches.append(len(images))
         mean = images.mean((1, 2)) / 255

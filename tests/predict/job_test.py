@@ -104,6 +104,13 @@ def test_box_is_in_the_frame_as_displayed(tmp_path, out, fake_localizer):
     assert record["box"] == [360, 0, 479, 159]
 
 
+def test_a_model_of_another_shape(tmp_path, out, fake_localizer):
+    photo = paint(tmp_path / "a.png", size=(480, 320), spot=(90, 60, 299, 219))
+    localize_files(fake_localizer(image_size=(16, 48)), photo, out)
+    (record,) = lines(out)
+    assert record["box"] == [90, 60, 299, 219]
+
+
 def test_bad_photos_do_not_stop_the_others(tmp_path, out, fake_localizer, capsys):
     names = ["good0.png", "empty.jpg", "text.png", "torn.png", "good1.png", "good2.png"]
     for name in names:
