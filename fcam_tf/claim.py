@@ -94,7 +94,7 @@ def claim(
         OSError: the folder cannot be made or read.
     """
     settings = json.loads(json.dumps(settings))
-    with _made_and_locked(folder, wait=wait):
+    with made_and_locked(folder, wait=wait):
         before, _ = read_settings(folder / file)
         changes = _changes(before, settings)
         goes_on = not changes and (folder / file).exists()
@@ -125,7 +125,8 @@ def _held(folder: Path, results: Sequence[str]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _made_and_locked(folder: Path, *, wait: bool) -> Iterator[None]:
+def made_and_locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Lock a folder, made if need be, and remove it again where nothing was written to it."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with contextlib.ExitStack() as until_done:
         locks = False

@@ -88,7 +88,7 @@ def named(name: str) -> bool:
 
 
 def identify(name: str) -> str:
-    """Return the SHA-256 of a model's weights: of its file, or the one in its card.
+    """Return the SHA-256 of a model: of its file, or of what its card says of it.
 
     Raises:
         FileNotFoundError, ValueError, OSError: there is none; the message says why.
@@ -97,7 +97,7 @@ def identify(name: str) -> str:
 
     if name in CLASSIFIERS:
         return CLASSIFIERS[name]
-    return zoo.card(name)["weights"]["sha256"] if named(name) else file_sha256(saved_file(name))
+    return zoo.identity(name) if named(name) else file_sha256(saved_file(name))
 
 
 def load_model(name: str) -> keras.Model:

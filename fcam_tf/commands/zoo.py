@@ -178,8 +178,8 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
             folder_of(name)
     with quiet_tensorflow():
         from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
-        from fcam_tf.zoo.checks import verify, verify_scores  # noqa: PLC0415
-        from fcam_tf.zoo.registry import load  # noqa: PLC0415
+        from fcam_tf.zoo.pack import verify_scores  # noqa: PLC0415
+        from fcam_tf.zoo.registry import load, verify  # noqa: PLC0415
     status, answers = 0, console()
     for name in names or zoo.list_models():
         try:
@@ -204,7 +204,7 @@ def _verify(names: list[str], data: str | None, notes: Console) -> int:
 def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
     if len(names) != 1:
         raise app.UsageError("name one model to make")
-    from fcam_tf.zoo.rule import parts_of  # noqa: PLC0415
+    from fcam_tf.zoo.entries import parts_of  # noqa: PLC0415
 
     require(values, "data", "licence")
     (name,) = names

@@ -32,10 +32,8 @@ def read_card(path: str | Path) -> Card:
         raise ValueError(f"{path} is no card: it is larger than {_LARGEST} bytes.")
     try:
         card = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no card: {error}.") from None
-    except RecursionError:
-        raise ValueError(f"{path} is no card: it is nested too deeply.") from None
     check_card(card, str(path))
     if card["name"] != path.parent.name:
         raise ValueError(f"{path} is the card of {card['name']!r}, not of {path.parent.name!r}.")
@@ -51,10 +49,8 @@ def check_card(card: Any, where: str) -> None:
     try:
         json.dumps(card, allow_nan=False)  # which Python's JSON has beyond the standard
         error = jsonschema.exceptions.best_match(_validator().iter_errors(card))
-    except ValueError as found:
+    except (ValueError, RecursionError) as found:
         raise ValueError(f"{where} is no card: {found}.") from None
-    except RecursionError:
-        raise ValueError(f"{where} is no card: it is nested too deeply.") from None
     if error is not None:
         raise ValueError(f"{where} is no card: {error.json_path}: {error.message[:300]}.")
 

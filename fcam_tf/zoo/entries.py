@@ -1,18 +1,26 @@
-"""Which entries there are: names, folders and cards, without TensorFlow."""
+"""Which models there are: entries, and what can be built without one; without TensorFlow.
+
+Without an entry every backbone can be built, by every method that it is set up for.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fnmatch
+import hashlib
+import json
 import os
+from functools import cache
 from pathlib import Path
 
-from fcam_tf.names import lookup
+from fcam_tf.names import BACKBONES, BASELINES, FSL, METHODS, lookup
 from fcam_tf.zoo.cards import CARD, Card, check_name, read_card
-from fcam_tf.zoo.rule import buildable, untrained_card
 
 ZOO = "FCAM_ZOO"
 WEIGHTS = "model.weights.h5"
+NUM_CLASSES = 200  # of CUB, the paper's first data set
+_BATCHES_ONLY = ("has", "cutmix")  # the other baselines are parts of a backbone
+_WITH_PARTS = BACKBONES[:4]
 
 
 def folders() -> dict[str, Path]:
@@ -20,16 +28,27 @@ def folders() -> dict[str, Path]:
 
     The user's are in the folder that the environment variable FCAM_ZOO names.
     """
+    cards = [path for root in _roots() for path in root.glob(f"*/{CARD}")]
+    # Hidden ones were being written when somebody ended that.
+    found = {path.parent.name: path.parent for path in cards if path.parent.name[0] != "."}
+    return dict(sorted(found.items()))
+
+
+def _roots() -> list[Path]:
     here = Path(__file__).parent
     # A wheel carries the entries; a source checkout has them beside the package, where an installed
     # package may have a neighbour of that name.
     bundled = here / "entries" if (here / "entries").is_dir() else here.parents[1] / "zoo"
     own = os.environ.get(ZOO, "")
-    roots = [bundled, *([Path(own)] if own and "://" not in own else [])]
-    cards = [path for root in roots for path in root.glob(f"*/{CARD}")]
-    # Hidden ones were being written when somebody ended that.
-    found = {path.parent.name: path.parent for path in cards if path.parent.name[0] != "."}
-    return dict(sorted(found.items()))
+    return [bundled, *([Path(own)] if own and "://" not in own else [])]
+
+
+def find_folder(name: str) -> Path | None:
+    """Return the folder that `folders` has for a name, if any, without listing the others."""
+    if "/" in name or name[:1] == ".":
+        return None
+    found = [root / name for root in _roots() if (root / name / CARD).is_file()]
+    return found[-1] if found else None
 
 
 def folder_of(name: str) -> Path:
@@ -39,10 +58,10 @@ def folder_of(name: str) -> Path:
         ValueError: there is none of that name; the message gives the nearest ones, or tells how an
             untrained one is made.
     """
-    known = folders()
-    if name not in known and name in buildable():
+    folder = find_folder(name)
+    if folder is None and name in buildable():
         raise ValueError(untrained(name))
-    return lookup(known, name, "name")
+    return folder or lookup(folders(), name, "name")
 
 
 def untrained(name: str) -> str:
@@ -56,17 +75,30 @@ def untrained(name: str) -> str:
 def card(name: str) -> Card:
     """Return the card of a model, what card.schema.json describes.
 
-    For ``<backbone>_<method>`` without an entry it is `fcam_tf.zoo.rule.untrained_card`.
+    For ``<backbone>_<method>`` without an entry it is `untrained_card`.
 
     Raises:
         ValueError: there is no such model, and the message gives the nearest names; or what it has
             is no card.
         OSError: the card cannot be read.
     """
-    known = folders()
-    if name not in known and name in buildable():
+    if find_folder(name) is None and name in buildable():
         return untrained_card(name)
-    return read_card(lookup(known, name, "name") / CARD)
+    return read_card(folder_of(name) / CARD)
+
+
+def identity(name: str) -> str:
+    """Return the SHA-256 of all that a trained model answers by, as its card has it.
+
+    That are its weights, architecture, threshold and input.
+
+    Raises:
+        ValueError, OSError: see `card`; or nobody has trained it.
+    """
+    found = read_card(folder_of(name) / CARD)
+    parts = [found[key] for key in ("architecture", "threshold", "input")]
+    text = json.dumps([found["weights"]["sha256"], *parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def neighbours(folder: Path) -> list[Card]:
@@ -126,3 +158,63 @@ def new_entry(name: str, folder: str | Path | None = None, *, replace: bool = Fa
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise ValueError(f"`folder` must be one that can be written to. Received: {root}.")
     return path
+
+
+@cache
+def buildable() -> dict[str, tuple[str, str]]:
+    """Return the names ``<backbone>_<method>`` with their parts."""
+    return {
+        f"{backbone}_{method}": (backbone, method)
+        for backbone in BACKBONES
+        for method in (*METHODS, *BASELINES, FSL)
+        if method not in BASELINES or method in _BATCHES_ONLY or backbone in _WITH_PARTS
+    }
+
+
+def parts_of(name: str) -> tuple[str, str]:
+    """Return backbone and method of an entry's name, perhaps with ``.<data set>``.
+
+    Raises:
+        ValueError: it is no such name.
+    """
+    parts = buildable().get(name.partition(".")[0])
+    if parts is None:
+        methods = (*METHODS, FSL, *BASELINES)
+        raise ValueError(
+            f"`name` is no <backbone>_<method>: {name!r}. Backbones: {', '.join(BACKBONES)}. "
+            f"Methods: {', '.join(methods)}; the last four of the first four backbones alone."
+        )
+    return parts
+
+
+def untrained_card(name: str) -> Card:
+    """Return what is known of a model that nobody has trained: its status is "untrained".
+
+    It has what follows from the backbone's specification, `NUM_CLASSES` classes, and None for
+    weights and check.
+    """
+    from fcam_tf.models import BACKBONES as SPECS  # noqa: PLC0415 - TensorFlow
+
+    backbone, method = parts_of(name)
+    spec = SPECS[backbone]
+    return {
+        "name": name,
+        "status": "untrained",
+        "architecture": {
+            "backbone": backbone,
+            "output_stride": spec.output_stride,
+            "num_classes": NUM_CLASSES,
+            "class_names": None,
+            "method": "cam" if method == FSL else method,
+            "decoder_filters": None,
+            **({"baseline": method} if method in BASELINES else {}),
+        },
+        "trained_on": "nothing yet",
+        "recipe": None,
+        "scores": [],
+        "threshold": "otsu",
+        "input": {"colour": "RGB", "range": [0, 255], "size": 224},
+        "licence": spec.licence,
+        "weights": None,
+        "check": None,
+    }

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import fsspec
 import rich.progress
 
+from fcam_tf.claim import made_and_locked
+from fcam_tf.identity import file_sha256
 from fcam_tf.zoo.cards import Card
-from fcam_tf.zoo.entries import WEIGHTS, ZOO, folders
+from fcam_tf.zoo.entries import WEIGHTS, ZOO, find_folder
 
 _CHUNK = 2**20  # bytes
 _DRIVERS = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs"}  # what fsspec needs, by protocol
@@ -45,7 +45,7 @@ def find_weights(card: Card, folder: Path) -> Path:
     name = wanted.get("entry", card["name"])
     shared = name != card["name"]
     zoo = os.environ.get(ZOO, "")
-    others = [folder.with_name(name), folders().get(name, folder)] if shared else [folder]
+    others = [folder.with_name(name), find_folder(name) or folder] if shared else [folder]
     own = [str(other / WEIGHTS) for other in others]
     given = f"{zoo.rstrip('/')}/{name}/{WEIGHTS}" if "://" in zoo else str(Path(zoo, name, WEIGHTS))
     failures: list[str] = []
@@ -77,17 +77,12 @@ def check_sha256(path: Path, expected: str) -> None:
     Raises:
         WeightsDamagedError: it is another file.
     """
-    found = _sha256(path)
+    found = file_sha256(path)
     if found != expected:
         raise WeightsDamagedError(
             f"{path} is not the file that its card describes: its SHA-256 is {found}, not "
             f"{expected}. It is damaged or was changed; remove it, and the next place is looked at."
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetch(
@@ -102,16 +97,18 @@ def _fetch(
             return cached
         if not addresses:
             return None
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(f"{cached}.lock"):
+        place = cached.with_suffix(".part")
+        with made_and_locked(place, wait=True):
             if _is_right(cached, wanted):
                 return cached
             for address in addresses:
                 try:
-                    _download(name, wanted, address, cached)
+                    _download(name, wanted, address, place / WEIGHTS)
+                    (place / WEIGHTS).replace(cached)
                 except Exception as error:  # noqa: BLE001 - each protocol fails in ways of its own
                     failures.append(f"{address}: {_reason(address, error)}")
                 else:
+                    place.rmdir()
                     return cached
     except (OSError, RuntimeError) as error:
         failures.append(f"the cache: {error}")
@@ -127,35 +124,33 @@ def _reason(address: str, error: Exception) -> str:
 
 
 def _is_right(path: Path, wanted: dict[str, Any]) -> bool:
-    return path.is_file() and _sha256(path) == wanted["sha256"]
+    return path.is_file() and file_sha256(path) == wanted["sha256"]
 
 
-def _download(name: str, wanted: dict[str, Any], address: str, path: Path) -> None:
-    """Fetch a file, going on where an earlier attempt stopped; it appears whole and checked."""
-    part = path.with_name(f"{path.name}.part")
+def _download(name: str, wanted: dict[str, Any], address: str, part: Path) -> None:
+    """Fetch a file, going on where an earlier attempt stopped, and check it."""
     there = part.stat().st_size if part.exists() else 0
     if there:
         try:
             if there < wanted["bytes"]:
                 _append(name, wanted, address, part, there)
-            _accept(wanted, part, path)
+            _accept(wanted, part)
         except Exception:
             if part.exists() and part.stat().st_size > there:
                 raise  # it broke off later than last time: the next attempt goes on from here
         else:
             return
     _append(name, wanted, address, part, 0)
-    _accept(wanted, part, path)
+    _accept(wanted, part)
 
 
-def _accept(wanted: dict[str, Any], part: Path, path: Path) -> None:
-    found = _sha256(part)
+def _accept(wanted: dict[str, Any], part: Path) -> None:
+    found = file_sha256(part)
     if found != wanted["sha256"]:
         part.unlink()  # an error page, say: nothing to go on from
         raise WeightsDamagedError(
             f"what came is not the file that the card describes: its SHA-256 is {found}"
         )
-    part.replace(path)
 
 
 def _append(name: str, wanted: dict[str, Any], address: str, part: Path, start: int) -> None:

@@ -1,4 +1,4 @@
-"""Making an entry of a trained model, measured as it will be loaded."""
+"""Making an entry of a trained model, measured as it will be loaded, and measuring it again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fcam_tf import metrics
-from fcam_tf.data import Split, evaluation_dataset, naming_photos
+from fcam_tf.data import Split, evaluation_dataset, load, naming_photos
 from fcam_tf.models import FCAM
 from fcam_tf.training import Validation, knows_classes
+from fcam_tf.zoo.cards import Card, data_name
 from fcam_tf.zoo.registry import as_stored, save
 
 
@@ -39,16 +40,45 @@ def pack(
     stored = as_stored(model, int8=int8)
     if val is not None and val.boxes is not None:
         model.threshold = best_threshold(stored, val)
-    scores = []
-    for data, split in tests.items():
-        known = knows_classes(stored, split)
-        found = Validation(split, stored.input_size)(stored.maps_and_logits, known)
-        about_split = {"data": data, "split": split.name, "command": command}
-        scores += [
-            {**about_split, "metric": metric, "value": round(value, 2)}
-            for metric, value in found.items()
-        ]
+    scores = [
+        {"data": data, "split": split.name, "metric": metric, "value": round(value, 2)}
+        | {"command": command}
+        for data, split in tests.items()
+        for metric, value in _measure(stored, split).items()
+    ]
     return save(model, name, folder, scores=scores, int8=int8, **about)
+
+
+def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, Any]]:
+    """Measure again what a card says of a data set.
+
+    Args:
+        card: of the entry.
+        model: what ``load`` gave for it.
+        data: the data set; scores of the card that name its folder are measured.
+
+    Returns:
+        Those scores, each with "found" beside "value".
+
+    Raises:
+        ValueError: the data set lacks what a score is measured by.
+        OSError: it cannot be read.
+    """
+    wanted = [score for score in card["scores"] if score["data"] == data_name(data)]
+    splits = {score["split"] for score in wanted}
+    found = {split: _measure(model, load(data, split)) for split in splits}
+    missing = {s["metric"] for s in wanted if s["metric"] not in found[s["split"]]}
+    if missing:
+        raise ValueError(
+            f"{data} cannot measure {', '.join(sorted(missing))} of {card['name']}: it lacks the "
+            "boxes, the masks or the model's classes. Give the data set that the card names."
+        )
+    return [{**score, "found": found[score["split"]][score["metric"]]} for score in wanted]
+
+
+def _measure(model: FCAM, split: Split) -> dict[str, float]:
+    validation = Validation(split, model.input_size)
+    return validation(model.maps_and_logits, knows_classes(model, split))
 
 
 @naming_photos()

@@ -1,4 +1,4 @@
-"""The registry: loading an entry as a model, and making one of a model."""
+"""The registry: loading an entry as a model, making one of a model, and checking its answer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from fcam_tf.atomic import new_folder
 from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.models.weights import HEAD
 from fcam_tf.zoo.cards import CARD, Card, check_card
-from fcam_tf.zoo.checks import reference_output
-from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, neighbours, new_entry
+from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, neighbours, new_entry, untrained
 from fcam_tf.zoo.fetch import find_weights
 from fcam_tf.zoo.weights import read_weights, write_weights
 
 IMAGENET = "imagenet"
+_SIDE = 64  # pixels of the picture that is answered
+_CLASSES = 10  # whose logits are kept
+_TOLERANCE = 1e-2  # of logits of order 10, on other processors and versions
 
 
 def load(
@@ -173,6 +175,49 @@ def as_stored(model: FCAM, *, int8: bool = False) -> FCAM:
     source = _source(model)
     with tempfile.TemporaryDirectory() as folder:
         return _write(model, source, model.name, Path(folder, WEIGHTS), int8=int8)[1]
+
+
+def reference_output(model: FCAM) -> dict[str, list[float]]:
+    """Return what a card stores of a model's answer to a picture made of a formula."""
+    y, x = np.mgrid[:_SIDE, :_SIDE] / _SIDE
+    inside = ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.06).astype(float)
+    picture = np.stack([200 * inside + 40 * x, 120 * inside + 60 * y, 255 * (1 - inside) * x], -1)
+    outputs = model(np.uint8(picture)[None])
+    maps = np.asarray(outputs["fcam"])[0]
+    return {
+        "logits": [float(v) for v in np.asarray(outputs["logits"])[0, :_CLASSES]],
+        "fcam": [float(v) for v in maps[4 :: _SIDE // 4, 4 :: _SIDE // 4].ravel()],
+    }
+
+
+def verify(card: Card, model: FCAM) -> None:
+    """Check that a loaded entry answers as its card says.
+
+    The hash of the weights and the schema of the card are checked by loading it.
+
+    Args:
+        card: of the entry.
+        model: what ``load`` gave for it.
+
+    Raises:
+        ValueError: it answers something else, and the message says by how much; or nobody has
+            trained it.
+    """
+    if card["check"] is None:
+        raise ValueError(untrained(card["name"]))
+    found = reference_output(model)
+    for name, expected in card["check"].items():
+        if len(found[name]) != len(expected):
+            raise ValueError(
+                f"{card['name']} does not answer as its card says: that has {len(expected)} "
+                f"{name}, not {len(found[name])}."
+            )
+        difference = np.abs(np.subtract(found[name], expected)).max()
+        if not difference <= _TOLERANCE:
+            raise ValueError(
+                f"{card['name']} does not answer as its card says: {name} differ by "
+                f"{difference:.3g}."
+            )
 
 
 def _source(model: FCAM) -> Classifier:

@@ -62,6 +62,33 @@ def test_the_folder_of_an_untrained_model_is_refused_with_the_way_to_make_it():
         entries.folder_of("resnet50_adl")
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", f"../own/{NAME}", f".{NAME}", "/", "nowhere"])
+@pytest.mark.usefixtures("own")
+def test_one_is_found_as_among_all(own, name):
+    shutil.copytree(own / NAME, own / f".{NAME}")
+    assert entries.find_folder(NAME) == zoo.folders()[NAME] == own / NAME
+    assert entries.find_folder(name) is None
+
+
+def test_the_identity_is_all_that_a_model_answers_by(own):
+    path = own / NAME / "card.json"
+    card = json.loads(path.read_text())
+    found = [zoo.identity(NAME)]
+    for key, value in (
+        ("threshold", 0.75),
+        ("input", {**card["input"], "size": 96}),
+        ("architecture", {**card["architecture"], "class_names": ["c", "b", "a"]}),
+        ("weights", {**card["weights"], "sha256": "0" * 64}),
+    ):
+        path.write_text(json.dumps({**card, key: value}))
+        found.append(zoo.identity(NAME))
+    assert len(set(found)) == 5
+    path.write_text(json.dumps({**card, "scores": [], "trained_on": "else", "licence": "other"}))
+    assert zoo.identity(NAME) == found[0]
+    with pytest.raises(ValueError, match="resnet50_adl has not been trained"):
+        zoo.identity("resnet50_adl")
+
+
 def test_list_goes_on_after_a_bad_card(own):
     (own / "broken_cam").mkdir()
     (own / "broken_cam" / "card.json").write_text("[" * 10**5)

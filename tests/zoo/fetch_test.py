@@ -82,12 +82,13 @@ def test_a_download_goes_on_where_it_stopped(card, elsewhere, tmp_path):
     content = (elsewhere / NAME / "model.weights.h5").read_bytes()
     found = find_weights(card, tmp_path)
     found.unlink()
-    part = found.with_name(f"{found.name}.part")
+    part = found.with_suffix(".part") / "model.weights.h5"
+    part.parent.mkdir()
     part.write_bytes(content[:1000])
     # What is there already is not read again: an address whose beginning is gone still serves.
     (elsewhere / NAME / "model.weights.h5").write_bytes(b"\0" * 1000 + content[1000:])
     assert find_weights(card, tmp_path).read_bytes() == content
-    assert not part.exists()
+    assert [path.suffix for path in found.parent.iterdir()] == [".h5"]  # no lock, nothing begun
 
 
 def test_swapped_weights_are_refused(card, own, tmp_path):
@@ -102,9 +103,9 @@ def test_swapped_weights_are_refused(card, own, tmp_path):
 @pytest.fixture
 def part(card, tmp_path):
     """Name the file of an attempt that was stopped."""
-    path = tmp_path / "cache" / "zoo" / f"{NAME}-{card['weights']['sha256'][:16]}.h5.part"
-    path.parent.mkdir(parents=True)
-    return path
+    place = tmp_path / "cache" / "zoo" / f"{NAME}-{card['weights']['sha256'][:16]}.part"
+    place.mkdir(parents=True)
+    return place / "model.weights.h5"
 
 
 def test_a_wrong_answer_is_dropped_and_the_next_address_asked(card, elsewhere, tmp_path):
@@ -180,10 +181,10 @@ def test_a_long_download_ends_only_when_nothing_comes(
 def test_a_read_only_cache_serves(card, tmp_path, monkeypatch):
     found = find_weights(card, tmp_path)
 
-    def refuse(_):
+    def refuse(*_, **__):
         raise PermissionError
 
-    monkeypatch.setattr("filelock.FileLock", refuse)
+    monkeypatch.setattr("fcam_tf.zoo.fetch.made_and_locked", refuse)
     assert find_weights(card, tmp_path) == found
 
 
@@ -390,7 +391,7 @@ def test_a_killed_download_leaves_nothing_half_and_the_next_goes_on(slow, tmp_pa
     weights = {"sha256": sha256, "bytes": len(slow.content), "addresses": [address]}
     card = {"name": NAME, "weights": weights}
     first = fetching(card, tmp_path)
-    part = tmp_path / "cache" / "zoo" / f"{NAME}-{sha256[:16]}.h5.part"
+    part = tmp_path / "cache" / "zoo" / f"{NAME}-{sha256[:16]}.part" / "model.weights.h5"
     deadline = time.monotonic() + 60
     while not (part.exists() and part.stat().st_size > 100_000):
         assert first.poll() is None

@@ -11,8 +11,8 @@ from fcam_tf import baselines, data, training, zoo
 from fcam_tf.models import BACKBONES, FCAM, Classifier, WeightsUnavailableError
 from fcam_tf.names import BASELINES
 from fcam_tf.zoo import entries
+from fcam_tf.zoo.entries import buildable
 from fcam_tf.zoo.fetch import find_weights
-from fcam_tf.zoo.rule import buildable
 from fcam_tf.zoo.weights import write_weights
 from tests.models.tiny import photos, tiny_classifier
 from tests.zoo.conftest import ABOUT, NAME
@@ -105,7 +105,7 @@ def test_what_is_untrained_starts_from_its_backbone(tmp_path):
     ],
 )
 def test_the_rule_is_what_can_be_built(monkeypatch, name, baseline, method, stride, blocks):
-    monkeypatch.setattr(entries, "folders", dict)
+    monkeypatch.setattr(entries, "find_folder", lambda _: None)
     model = zoo.load(name, weights=None)
     assert (model.method, model.classifier.baseline.name) == (method, baseline)
     assert (model.classifier.output_stride, model.num_classes) == (stride, 200)
