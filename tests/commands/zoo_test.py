@@ -9,7 +9,7 @@ import pytest
 from fcam_tf import cli, training, zoo
 from fcam_tf.data import write_shapes
 from fcam_tf.models import FCAM
-from tests.zoo.conftest import NAME, built, model, own  # noqa: F401
+from tests.zoo.conftest import NAME, built, model, own, saved  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("own")
 

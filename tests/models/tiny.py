@@ -1,7 +1,12 @@
 """Classifiers small enough to train in a test."""
 
+import dataclasses
+
 import keras
 import numpy as np
+
+from fcam_tf.models import BACKBONES
+from fcam_tf.models.weights import Source
 
 L = keras.layers
 
@@ -17,6 +22,34 @@ def tiny_classifier(size=None, classes=3, pooling=True):
     x = L.GlobalAveragePooling2D(name="pool")(x) if pooling else L.Flatten(name="flat")(x)
     x = L.Dense(classes, name="logits")(x)
     return keras.Model(images, x, name="tiny")
+
+
+def tiny_backbone(name):
+    """Return the specification of a backbone with five convolutions for its graph.
+
+    Its ImageNet weights are drawn from a seed, and have a head if those of the backbone have one.
+    """
+
+    def build(images, output_stride, attend=lambda _, x: x):
+        maps, x = {}, images
+        for i, width in enumerate((8, 16, 24, 96, 512), start=1):
+            stride = 2 if 2**i <= output_stride else 1
+            x = L.Conv2D(width, 3, stride, padding="same", name=f"conv{i}")(x)
+            x = L.BatchNormalization(momentum=0.9, name=f"bn{i}")(x)
+            maps[f"P{i}"] = x = attend(f"relu{i}", L.ReLU(name=f"relu{i}")(x))
+        return maps
+
+    def draw(_, model):
+        for seed, variable in enumerate(model.weights):
+            values = np.random.default_rng(seed).uniform(0.5, 1.5, variable.shape)
+            variable.assign(np.float16(values / max(1, variable.shape[-1])))
+
+    spec = BACKBONES[name]
+    source = Source("a seed", "nothing", lambda _: None, draw, spec.source.has_head)
+    attention = ("relu3", "relu4", "relu5") if spec.attention else ()
+    return dataclasses.replace(
+        spec, build=build, source=source, attention=attention, sides=attention[:2]
+    )
 
 
 def photos(number=4, size=32, seed=0):

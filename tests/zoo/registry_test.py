@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from fcam_tf.zoo import entries
 from fcam_tf.zoo.entries import buildable
 from fcam_tf.zoo.fetch import find_weights
 from fcam_tf.zoo.weights import write_weights
-from tests.models.tiny import photos, tiny_classifier
+from tests.models.tiny import photos, tiny_backbone, tiny_classifier
 from tests.zoo.conftest import ABOUT, NAME
 
 IMAGES = photos(2, 64)
@@ -78,15 +79,27 @@ def test_other_classes_keep_everything_but_the_head():
     assert (np.asarray(other.get_layer("logits").kernel) != before).any()
 
 
-def test_what_is_untrained_starts_from_its_backbone(tmp_path):
+@pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.slow)], ids=["tiny", "whole"])
+def efficientnetlite(request, monkeypatch):
+    """Let efficientnetlite_b0 be what it is, or a tiny backbone."""
+    name = "efficientnetlite_b0"
+    if request.param:
+        monkeypatch.setitem(BACKBONES, name, tiny_backbone(name))
+    return name
+
+
+def test_what_is_untrained_starts_from_its_backbone(efficientnetlite, tmp_path):
     with pytest.raises(WeightsUnavailableError, match="vgg16"):
         zoo.load("vgg16_adl")
-    name = "efficientnetlite_b0_fsl"
+    name = f"{efficientnetlite}_fsl"
     with pytest.warns(UserWarning, match=f"nobody has trained {name} yet.*head of 2 classes"):
         model = zoo.load(name, class_names=["cat", "dog"])
     assert (model.num_classes, model.class_names, model.method) == (2, ("cat", "dog"), "cam")
-    pretrained = Classifier("efficientnetlite_b0").get_layer("stem_conv").get_weights()
-    np.testing.assert_array_equal(model.get_layer("stem_conv").get_weights(), pretrained)
+    layer = model.classifier.layers[2].name
+    pretrained = Classifier(efficientnetlite).get_layer(layer).get_weights()
+    assert len(pretrained) == 1 + (layer == "conv1")  # a kernel, perhaps with a bias
+    for mine, theirs in zip(model.get_layer(layer).get_weights(), pretrained, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
     with pytest.raises(ValueError, match=f"{name} has not been trained"):
         zoo.verify(zoo.card(name), model)
     path = tmp_path / "model.weights.h5"
@@ -98,10 +111,10 @@ def test_what_is_untrained_starts_from_its_backbone(tmp_path):
 @pytest.mark.parametrize(
     ("name", "baseline", "method", "stride", "blocks"),
     [
-        ("resnet50_layercam", "", "layercam", 8, 5),
+        pytest.param("resnet50_layercam", "", "layercam", 8, 5, marks=pytest.mark.slow),
         ("vgg16_acol", "acol", "acol", 8, 3),
         ("mobilenet_v3_large_has", "has", "has", 16, 5),
-        ("densenet121_fsl", "", "cam", 8, 5),
+        pytest.param("densenet121_fsl", "", "cam", 8, 5, marks=pytest.mark.slow),
     ],
 )
 def test_the_rule_is_what_can_be_built(monkeypatch, name, baseline, method, stride, blocks):
@@ -156,8 +169,10 @@ def test_save_writes_nowhere_else(tmp_path, model, monkeypatch):
 
 SAVE = """
 import sys
-from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.zoo import save, weights
+from tests.models.tiny import tiny_backbone
+BACKBONES["vgg16"] = tiny_backbone("vgg16")
 store = weights._store
 def store_half(file, name, values):
     store(file, name, values)
@@ -175,7 +190,8 @@ def test_a_killed_save_leaves_no_entry_and_the_next_succeeds(model, tmp_path, mo
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
     command = [sys.executable, "-c", SAVE, NAME, tmp_path]
     pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, text=True, env=paths, **pipes) as process:
         assert process.stdout.readline() == "now\n"
         process.kill()
     (left,) = tmp_path.glob("*/*/*")
@@ -234,10 +250,10 @@ def test_a_recipe_that_json_cannot_hold_is_refused(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_pretrained_classifier_is_not_stored_again(tmp_path, monkeypatch):
-    name = "efficientnetlite_b0_cam"
+def test_a_pretrained_classifier_is_not_stored_again(efficientnetlite, tmp_path, monkeypatch):
+    name = f"{efficientnetlite}_cam"
     keras.utils.set_random_seed(0)  # how far rounding moves a new decoder's maps varies
-    classifier = Classifier("efficientnetlite_b0")
+    classifier = Classifier(efficientnetlite)
     model = FCAM.from_classifier(classifier, decoder_filters=(8, 8, 4, 4, 4))
     zoo.save(model, name, tmp_path / "a", **ABOUT)
     assert (tmp_path / "a" / name / "model.weights.h5").stat().st_size < 1e6
@@ -258,10 +274,10 @@ def test_a_pretrained_classifier_is_not_stored_again(tmp_path, monkeypatch):
     assert "classifier" not in zoo.card(name)["weights"]
 
 
-def test_a_baseline_comes_back(tmp_path, monkeypatch):
-    name = "efficientnetlite_b0_adl"
+def test_a_baseline_comes_back(efficientnetlite, tmp_path, monkeypatch):
+    name = f"{efficientnetlite}_adl"
     options = {"drop_rate": 0.5, "threshold": 0.8}
-    classifier = Classifier("efficientnetlite_b0", 2, weights=None, baseline="adl", options=options)
+    classifier = Classifier(efficientnetlite, 2, weights=None, baseline="adl", options=options)
     zoo.save(FCAM.from_classifier(classifier, method="adl"), name, tmp_path, **ABOUT)
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
     loaded = zoo.load(name)
