@@ -4,6 +4,7 @@
 # one thread: the first two.
 set -euo pipefail
 cd "$(dirname "$0")/../fcam_tf/ops/cc"
+tests=../../../tests/ops/cc
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 for sanitizer in address,undefined thread; do
@@ -16,13 +17,13 @@ for sanitizer in address,undefined thread; do
   fi
   for variant in "" -DFCAM_PORTABLE; do
     g++ "${flags[@]}" $variant -o "$out/test" \
-      permutohedral_test.cc permutohedral.cc geometry.cc batch.cc thread_pool.cc "$out"/*.o
+      -I. "$tests/permutohedral_test.cc" permutohedral.cc geometry.cc batch.cc thread_pool.cc "$out"/*.o
     echo "$sanitizer $variant"
     "$out/test"
   done
 done
 echo "address,undefined cuda"
 g++ -std=gnu++17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DFCAM_PORTABLE \
-  -Wno-psabi -Wno-unknown-pragmas -pthread -o "$out/test" cuda_lattice_test.cc cuda_lattice.cc cuda_device.cc \
+  -Wno-psabi -Wno-unknown-pragmas -pthread -I. -o "$out/test" "$tests/cuda_lattice_test.cc" cuda_lattice.cc cuda_device.cc \
   permutohedral.cc geometry.cc batch.cc thread_pool.cc lattice_baseline.cc
 "$out/test"

@@ -142,32 +142,6 @@ void Report(TF_OpKernelContext* context, TF_Status* status, const BatchStatus& r
 
 float* Floats(const Tensor& tensor) { return static_cast<float*>(TF_TensorData(tensor.get())); }
 
-void ComputeFilter(void* kernel, TF_OpKernelContext* context) {
-  const Attributes& attributes = *static_cast<Attributes*>(kernel);
-  OpStatus status(TF_NewStatus());
-  Inputs inputs;
-  if (!Read(context, attributes, "values", status.get(), &inputs)) return;
-  Tensor filtered = Allocate(context, 0, inputs.values.get(), 4, status.get());
-  if (TF_GetCode(status.get()) != TF_OK) return;
-  const Direction direction = attributes.flag ? Direction::kTransposed : Direction::kForward;
-  Report(context, status.get(),
-         FilterBatch(inputs.batch, Floats(inputs.values), inputs.count, direction, Floats(filtered)));
-}
-
-void ComputeLoss(void* kernel, TF_OpKernelContext* context) {
-  const Attributes& attributes = *static_cast<Attributes*>(kernel);
-  OpStatus status(TF_NewStatus());
-  Inputs inputs;
-  if (!Read(context, attributes, "probabilities", status.get(), &inputs)) return;
-  Tensor losses = Allocate(context, 0, inputs.values.get(), 1, status.get());
-  if (TF_GetCode(status.get()) != TF_OK) return;
-  Tensor gradients = Allocate(context, 1, inputs.values.get(), 4, status.get());
-  if (TF_GetCode(status.get()) != TF_OK) return;
-  Report(context, status.get(),
-         CrfLossBatch(inputs.batch, Floats(inputs.values), inputs.count, attributes.flag != 0, Floats(losses),
-                      Floats(gradients)));
-}
-
 // GPU memory from TensorFlow, which may have taken all that there is.
 class Temporary : public cuda::Scratch {
  public:
@@ -199,7 +173,8 @@ void RunOnGpu(TF_OpKernelContext* context, TF_Status* status, const Tensor& outp
   }
 }
 
-void ComputeFilterOnGpu(void* kernel, TF_OpKernelContext* context) {
+template <bool on_gpu>
+void ComputeFilter(void* kernel, TF_OpKernelContext* context) {
   const Attributes& attributes = *static_cast<Attributes*>(kernel);
   OpStatus status(TF_NewStatus());
   Inputs inputs;
@@ -207,13 +182,19 @@ void ComputeFilterOnGpu(void* kernel, TF_OpKernelContext* context) {
   Tensor filtered = Allocate(context, 0, inputs.values.get(), 4, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return;
   const Direction direction = attributes.flag ? Direction::kTransposed : Direction::kForward;
+  if (!on_gpu) {
+    Report(context, status.get(),
+           FilterBatch(inputs.batch, Floats(inputs.values), inputs.count, direction, Floats(filtered)));
+    return;
+  }
   RunOnGpu(context, status.get(), filtered, [&](const cuda::Device& device, const cuda::Allocate& allocate) {
     return cuda::Filter(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, direction,
                         Floats(filtered));
   });
 }
 
-void ComputeLossOnGpu(void* kernel, TF_OpKernelContext* context) {
+template <bool on_gpu>
+void ComputeLoss(void* kernel, TF_OpKernelContext* context) {
   const Attributes& attributes = *static_cast<Attributes*>(kernel);
   OpStatus status(TF_NewStatus());
   Inputs inputs;
@@ -222,8 +203,15 @@ void ComputeLossOnGpu(void* kernel, TF_OpKernelContext* context) {
   if (TF_GetCode(status.get()) != TF_OK) return;
   Tensor gradients = Allocate(context, 1, inputs.values.get(), 4, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return;
+  const bool symmetric = attributes.flag != 0;
+  if (!on_gpu) {
+    Report(context, status.get(),
+           CrfLossBatch(inputs.batch, Floats(inputs.values), inputs.count, symmetric, Floats(losses),
+                        Floats(gradients)));
+    return;
+  }
   RunOnGpu(context, status.get(), losses, [&](const cuda::Device& device, const cuda::Allocate& allocate) {
-    return cuda::CrfLoss(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, attributes.flag != 0,
+    return cuda::CrfLoss(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, symmetric,
                          Floats(losses), Floats(gradients));
   });
 }
@@ -272,11 +260,11 @@ void Register(const char* name, const char* values, const char* flag, std::initi
 
 const bool kRegistered = [] {
   Register("FcamBilateralFilter", "values: float", "transpose: bool = false", {"filtered: float"}, InferFilter,
-           [](TF_OpKernelConstruction* construction) { return Create(construction, "transpose"); }, ComputeFilter,
-           ComputeFilterOnGpu);
+           [](TF_OpKernelConstruction* construction) { return Create(construction, "transpose"); },
+           ComputeFilter<false>, ComputeFilter<true>);
   Register("FcamCrfLoss", "probabilities: float", "symmetric: bool = true", {"loss: float", "gradient: float"},
            InferLoss, [](TF_OpKernelConstruction* construction) { return Create(construction, "symmetric"); },
-           ComputeLoss, ComputeLossOnGpu);
+           ComputeLoss<false>, ComputeLoss<true>);
   return true;
 }();
 

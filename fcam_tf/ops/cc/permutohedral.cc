@@ -16,20 +16,27 @@ FCAM_DECLARE(baseline)
 
 namespace {
 
-enum class Isa { kBaseline, kAvx2, kAvx512 };
+struct Kernels {
+  const char* instruction_set;
+  decltype(&baseline::FilterDispatched) filter;
+  decltype(&baseline::CrfLossDispatched) crf_loss;
+};
 
-Isa Detect() {
+// Those of the best instruction set that the processor has.
+Kernels Choose() {
 #if defined(__x86_64__) && !defined(FCAM_PORTABLE)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-    return Isa::kAvx512;
+    return {"avx512", avx512::FilterDispatched, avx512::CrfLossDispatched};
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    return {"avx2", avx2::FilterDispatched, avx2::CrfLossDispatched};
+  }
 #endif
-  return Isa::kBaseline;
+  return {"baseline", baseline::FilterDispatched, baseline::CrfLossDispatched};
 }
 
-const Isa kIsa = Detect();
+const Kernels kKernels = Choose();
 
 }  // namespace
 
@@ -39,30 +46,14 @@ int64_t Workspace::vertices() const { return memory_->vertices; }
 
 Status Filter(Workspace& workspace, const Image& image, const float* values, int count, Direction direction,
               float* filtered) {
-  Memory& memory = *workspace.memory();
-#if defined(__x86_64__) && !defined(FCAM_PORTABLE)
-  if (kIsa == Isa::kAvx512) return avx512::FilterDispatched(memory, image, values, count, direction, filtered);
-  if (kIsa == Isa::kAvx2) return avx2::FilterDispatched(memory, image, values, count, direction, filtered);
-#endif
-  return baseline::FilterDispatched(memory, image, values, count, direction, filtered);
+  return kKernels.filter(*workspace.memory(), image, values, count, direction, filtered);
 }
 
 Status CrfLoss(Workspace& workspace, const Image& image, const float* probabilities, int classes, bool symmetric,
                double* loss, float* gradient) {
-  Memory& memory = *workspace.memory();
-#if defined(__x86_64__) && !defined(FCAM_PORTABLE)
-  if (kIsa == Isa::kAvx512) {
-    return avx512::CrfLossDispatched(memory, image, probabilities, classes, symmetric, loss, gradient);
-  }
-  if (kIsa == Isa::kAvx2) {
-    return avx2::CrfLossDispatched(memory, image, probabilities, classes, symmetric, loss, gradient);
-  }
-#endif
-  return baseline::CrfLossDispatched(memory, image, probabilities, classes, symmetric, loss, gradient);
+  return kKernels.crf_loss(*workspace.memory(), image, probabilities, classes, symmetric, loss, gradient);
 }
 
-const char* InstructionSet() {
-  return kIsa == Isa::kAvx512 ? "avx512" : kIsa == Isa::kAvx2 ? "avx2" : "baseline";
-}
+const char* InstructionSet() { return kKernels.instruction_set; }
 
 }  // namespace fcam

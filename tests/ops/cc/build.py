@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[3] / "fcam_tf" / "ops" / "cc"
+TESTS = Path(__file__).parent
+SOURCES = TESTS.parents[2] / "fcam_tf" / "ops" / "cc"
 LATTICE = ("permutohedral", "geometry", "batch", "thread_pool", "lattice_baseline")
 COMPILER = shutil.which("g++")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no g++")
@@ -14,9 +15,10 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no g++")
 
 def compiled(target, names, options=()):
     """Compile sources without the fast instruction sets; return the target."""
-    sources = [SOURCES / f"{name}.cc" for name in (*names, *LATTICE)]
-    flags = ["-std=gnu++17", "-O1", "-DFCAM_PORTABLE", "-Wno-psabi", "-pthread", *options]
-    subprocess.run([COMPILER, *flags, "-o", target, *sources], check=True)
+    folders = [TESTS if name.endswith("_test") else SOURCES for name in (*names, *LATTICE)]
+    sources = [a / f"{name}.cc" for a, name in zip(folders, (*names, *LATTICE), strict=True)]
+    flags = ["-std=gnu++17", "-O1", "-DFCAM_PORTABLE", "-Wno-psabi", "-pthread", f"-I{SOURCES}"]
+    subprocess.run([COMPILER, *flags, *options, "-o", target, *sources], check=True)
     return target
 
 

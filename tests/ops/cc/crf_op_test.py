@@ -97,7 +97,7 @@ def library(tmp_path_factory):
     build.compiled(
         folder / "fcam_ops.so",
         ("crf_op", "cuda_lattice", "cuda_device"),
-        [*swapped, f"-I{build.SOURCES}", shim],
+        [*swapped, f"-I{build.TESTS}", shim],
     )
     return folder / "fcam_ops.so"
 
