@@ -9,6 +9,8 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
+from fcam_tf.localization import scale_box
+
 # The longer side of a picture, in pixels: a smaller photo is enlarged so that text can be read.
 MIN_SIDE, MAX_SIDE = 640, 1280
 
@@ -57,14 +59,8 @@ def overlay(
     draw = ImageDraw.Draw(canvas)
     anchor = (left, top)
     if box is not None:
-        x0, y0, x1, y1 = np.asarray(box, float)
-        scale_x, scale_y = width / heatmap.shape[1], height / heatmap.shape[0]
-        edges = [
-            round(left + x0 * scale_x),
-            round(top + y0 * scale_y),
-            max(round(left + (x1 + 1) * scale_x) - 1, round(left + x0 * scale_x)),
-            max(round(top + (y1 + 1) * scale_y) - 1, round(top + y0 * scale_y)),
-        ]
+        x0, y0, x1, y1 = scale_box(box, heatmap.shape[::-1], image.size)
+        edges = [left + x0, top + y0, left + x1, top + y1]
         _rectangle(draw, canvas.size, edges, max(3, max(image.size) // 240))
         anchor = (edges[0], edges[1])
     ending = "" if score is None else f" {score:.0%}"

@@ -70,7 +70,9 @@ def find_photos(
             root, found = path, _in_folder(path, failures, others)
             reason = "there is no photo in this folder"
         elif glob.has_magic(argument) and not os.path.lexists(argument):
-            root, found = _before_magic(path), _matching(argument)
+            before = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - knows "**"
+            root, found = Path(*before), list(map(Path, matches))
             reason = "no photo matches"
         else:
             root, found = path.parent, [path] if os.path.lexists(path) else []
@@ -124,15 +126,6 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
         if RESULTS not in files:  # else an output folder, whose files are no news
             rest += [path for path in paths if path.suffix.lower() not in SUFFIXES]
     return sorted(found)
-
-
-def _matching(pattern: str) -> list[Path]:
-    return [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-
-
-def _before_magic(pattern: Path) -> Path:
-    plain = itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts)
-    return Path(*plain)
 
 
 def _absolute(path: Path) -> Path:

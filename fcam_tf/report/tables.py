@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ def tiles(run: Run, baseline: Run | None) -> list[Tile]:
         value = run.metrics[name]
         meaningless = name == "Top5Loc" and len(run.split.class_names) <= TOP
         if value is not None and not meaningless:
-            before = baseline and baseline.metrics[name]
+            before = baseline and baseline.metrics.get(name)
             change = "" if before is None else f"{value - before:+.1f}"
             found.append(Tile(name, f"{value:.1f}", meaning, change))
     return found
@@ -77,7 +78,7 @@ def gains(run: Run, baseline: Run) -> NDArray[np.float64]:
 
 
 def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
-    figures = {name: metrics[name] for name in HEADLINES}
+    figures = {name: metrics.get(name) for name in HEADLINES}  # one may be newer than the run
     for name in BOX_METRICS:
         details = metrics["details"].get(name)
         if details and len(details["iou_thresholds"]) > 1:
@@ -99,21 +100,16 @@ def boxes(run: Run) -> list[Table]:
     rows = []
     for name in BOX_METRICS:
         metric = details[name]
-        for k, delta in enumerate(metric["iou_thresholds"]):
-            cells = [name, f"{delta:g}", f"{metric['best_thresholds'][k]:.3f}"]
-            cells.append(_percent(metric["accuracy"][k]))
-            if transfer:
-                moved = metric["transferred"]
-                cells += [f"{moved['thresholds'][k]:.3f}", _percent(moved["accuracy"][k])]
-            cells.append(_percent(metric["otsu"][k]))
-            if ranked:
-                cells += [_percent(metric["top1"][k]), _percent(metric["top5"][k])]
-            rows.append(cells)
-        if len(metric["iou_thresholds"]) > 1:
-            cells = [name, "mean", "", _percent(metric["mean"])]
-            cells += ["", _percent(metric["transferred"]["mean"])] if transfer else []
-            others = ["otsu", *(["top1", "top5"] if ranked else [])]
-            rows.append([*cells, *(_percent(float(np.mean(metric[key]))) for key in others)])
+        deltas = metric["iou_thresholds"]
+        picks = [(f"{delta:g}", itemgetter(k)) for k, delta in enumerate(deltas)]
+        for iou, pick in [*picks, *([("mean", np.mean)] if len(deltas) > 1 else [])]:
+            cells = [name, iou]
+            for figures in [metric, *([metric["transferred"]] if transfer else [])]:
+                thresholds = figures["best_thresholds" if figures is metric else "thresholds"]
+                cells.append("" if iou == "mean" else f"{pick(thresholds):.3f}")
+                cells.append(_percent(pick(figures["accuracy"])))
+            keys = ["otsu", *(["top1", "top5"] if ranked else [])]
+            rows.append([*cells, *(_percent(pick(metric[key])) for key in keys)])
     caption = (
         "Boxes, percent of images (MaxBoxAccV3: of true boxes). “Best threshold” is chosen on this "
         "split, separately for each IoU, as the benchmark does; "

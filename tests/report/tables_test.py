@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 
 from fcam_tf.report import tables
@@ -23,6 +25,27 @@ def test_comparison(perfect, finished):
     assert rows["PxAP"] == [f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}"]
     gains = sum(a.quality > b.quality for a, b in zip(perfect.rows, finished.rows, strict=True))
     assert rows["images that gain"] == ["", str(gains), ""]
+
+
+def test_a_run_without_a_metric_that_came_later_can_be_compared(perfect, finished):
+    older = copy.copy(finished)
+    older.metrics = {key: value for key, value in finished.metrics.items() if key != "PxAP"}
+    rows = {row[0]: row[1:] for row in tables.comparison(perfect, [older]).rows}
+    assert rows["PxAP"] == ["—", f"{perfect.metrics['PxAP']:.2f}", "—"]
+    assert [tile.change for tile in tables.tiles(perfect, older) if tile.name == "PxAP"] == [""]
+
+
+def test_boxes_by_iou_and_their_mean(finished):
+    (table,) = tables.boxes(finished)
+    v2 = finished.metrics["details"]["MaxBoxAccV2"]
+    moved, rows = v2["transferred"], [row for row in table.rows if row[0] == "MaxBoxAccV2"]
+    assert rows[1][1:] == [
+        *("0.5", f"{v2['best_thresholds'][1]:.3f}", f"{v2['accuracy'][1]:.1f}"),
+        *(f"{moved['thresholds'][1]:.3f}", f"{moved['accuracy'][1]:.1f}", f"{v2['otsu'][1]:.1f}"),
+    ]
+    mean = [f"{v2['mean']:.1f}", "", f"{moved['mean']:.1f}", f"{sum(v2['otsu']) / 3:.1f}"]
+    assert rows[3][1:] == ["mean", "", *mean]
+    assert [row[1] for row in table.rows if row[0] == "MaxBoxAcc"] == ["0.5"]
 
 
 def test_comparison_of_several_refers_to_the_first(perfect, finished):
