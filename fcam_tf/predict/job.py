@@ -124,7 +124,7 @@ class Job:
         self.sources, failures, notes = find_photos(photos)
         self._results = ResultsFile(self._out, settings, overwrite=overwrite)
         for note in notes:
-            self._console.print(note, markup=False, highlight=False, soft_wrap=True)
+            self._tell(note)
         for failure in failures:
             self._fail(failure)
         self.todo = [s for s in self.sources if overwrite or not self._results.holds(s.path)]
@@ -181,7 +181,10 @@ class Job:
 
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)
-        line = f"fcam: {displayed(failure.file)}: {failure.reason}"
+        self._tell(f"fcam: {displayed(failure.file)}: {failure.reason}")
+
+    def _tell(self, line: str) -> None:
+        """Print a line with names of files as it is."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 

@@ -135,6 +135,13 @@ def test_bad_photos_do_not_stop_the_others(tmp_path, out, fake_localizer, capsys
     }
 
 
+def test_names_of_files_are_told_as_they_are(tmp_path, out, fake_localizer, capsys):
+    paint(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "[b]:smile:.txt").touch()
+    localize_files(fake_localizer(), tmp_path / "in", out)
+    assert "[b]:smile:.txt" in capsys.readouterr().err
+
+
 def test_same_names_in_different_folders(tmp_path, out, fake_localizer):
     photos = [paint(tmp_path / d / n) for d in "ab" for n in ("x.png", "X.jpg")]
     localize_files(fake_localizer(), photos, out)
