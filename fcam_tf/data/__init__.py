@@ -3,40 +3,23 @@
 The pipelines need TensorFlow, which is imported when one is first used.
 """
 
-from typing import TYPE_CHECKING
+import lazy_loader
 
-from fcam_tf.data.check import Report, broken_photos, check_dataset
-from fcam_tf.data.folder import load_folder
-from fcam_tf.data.load import folder_notes, load
-from fcam_tf.data.shapes import draw_shapes, write_shapes
-from fcam_tf.data.split import BrokenPhotoError, DataError, Problem, Split
-from fcam_tf.data.tfds import write_tfds
-from fcam_tf.data.wsol import load_wsol
-from fcam_tf.lazy import lazily
+from fcam_tf.data.check import Report as Report
+from fcam_tf.data.check import broken_photos as broken_photos
+from fcam_tf.data.check import check_dataset as check_dataset
+from fcam_tf.data.folder import load_folder as load_folder
+from fcam_tf.data.load import folder_notes as folder_notes
+from fcam_tf.data.load import load as load
+from fcam_tf.data.shapes import draw_shapes as draw_shapes
+from fcam_tf.data.shapes import write_shapes as write_shapes
+from fcam_tf.data.split import BrokenPhotoError as BrokenPhotoError
+from fcam_tf.data.split import DataError as DataError
+from fcam_tf.data.split import Problem as Problem
+from fcam_tf.data.split import Split as Split
+from fcam_tf.data.tfds import write_tfds as write_tfds
+from fcam_tf.data.wsol import load_wsol as load_wsol
 
-if TYPE_CHECKING:
-    from fcam_tf.data.pipeline import evaluation_dataset, naming_photos, training_dataset
-
-__all__ = [
-    "BrokenPhotoError",
-    "DataError",
-    "Problem",
-    "Report",
-    "Split",
-    "broken_photos",
-    "check_dataset",
-    "draw_shapes",
-    "evaluation_dataset",
-    "folder_notes",
-    "load",
-    "load_folder",
-    "load_wsol",
-    "naming_photos",
-    "training_dataset",
-    "write_shapes",
-    "write_tfds",
-]
-
-__getattr__ = lazily(
-    __name__, {"pipeline": ["evaluation_dataset", "naming_photos", "training_dataset"]}
+__getattr__, _, _ = lazy_loader.attach(
+    __name__, submod_attrs={"pipeline": ["evaluation_dataset", "naming_photos", "training_dataset"]}
 )

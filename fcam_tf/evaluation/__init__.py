@@ -1,5 +1,7 @@
 """Evaluating localisation: maps against boxes and masks, resumable, one row for each image."""
 
+import lazy_loader
+
 from fcam_tf.claim import FolderBusyError as FolderBusyError
 from fcam_tf.claim import SettingsChangedError as SettingsChangedError
 from fcam_tf.evaluation.results import HEADLINES as HEADLINES
@@ -12,6 +14,7 @@ from fcam_tf.evaluation.sources import FunctionMaps as FunctionMaps
 from fcam_tf.evaluation.sources import MapSource as MapSource
 from fcam_tf.evaluation.sources import ModelMaps as ModelMaps
 from fcam_tf.evaluation.sources import StoredMaps as StoredMaps
-from fcam_tf.lazy import lazily
 
-__getattr__ = lazily(__name__, {"scoring": ["score_images"], "summary": ["Summary"]})
+__getattr__, _, _ = lazy_loader.attach(
+    __name__, submod_attrs={"scoring": ["score_images"], "summary": ["Summary"]}
+)

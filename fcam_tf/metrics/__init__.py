@@ -3,36 +3,21 @@
 The metric classes need Keras, which is imported when one is first used.
 """
 
-from typing import TYPE_CHECKING
+import lazy_loader
 
-from fcam_tf.lazy import lazily
-from fcam_tf.masks import join_masks, resize_mask
-from fcam_tf.metrics.boxes import InvalidBoxError, box_iou, boxes_from_map, resize_boxes
-from fcam_tf.metrics.measures import MEASURES, iou_curve, threshold_grid
-from fcam_tf.metrics.scoremap import check_scoremap, normalize_cam
+from fcam_tf.masks import join_masks as join_masks
+from fcam_tf.masks import resize_mask as resize_mask
+from fcam_tf.metrics.boxes import InvalidBoxError as InvalidBoxError
+from fcam_tf.metrics.boxes import box_iou as box_iou
+from fcam_tf.metrics.boxes import boxes_from_map as boxes_from_map
+from fcam_tf.metrics.boxes import resize_boxes as resize_boxes
+from fcam_tf.metrics.measures import MEASURES as MEASURES
+from fcam_tf.metrics.measures import iou_curve as iou_curve
+from fcam_tf.metrics.measures import threshold_grid as threshold_grid
+from fcam_tf.metrics.scoremap import check_scoremap as check_scoremap
+from fcam_tf.metrics.scoremap import normalize_cam as normalize_cam
 
-if TYPE_CHECKING:
-    from fcam_tf.metrics.localization import MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3
-    from fcam_tf.metrics.pixels import PxAP
-
-__all__ = [
-    "MEASURES",
-    "InvalidBoxError",
-    "MaxBoxAcc",
-    "MaxBoxAccV2",
-    "MaxBoxAccV3",
-    "PxAP",
-    "box_iou",
-    "boxes_from_map",
-    "check_scoremap",
-    "iou_curve",
-    "join_masks",
-    "normalize_cam",
-    "resize_boxes",
-    "resize_mask",
-    "threshold_grid",
-]
-
-__getattr__ = lazily(
-    __name__, {"localization": ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"], "pixels": ["PxAP"]}
+__getattr__, _, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"localization": ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"], "pixels": ["PxAP"]},
 )

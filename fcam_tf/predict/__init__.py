@@ -1,8 +1,9 @@
 """From images to labels, heat maps, masks and boxes."""
 
+import lazy_loader
+
 from fcam_tf.claim import FolderBusyError as FolderBusyError
 from fcam_tf.claim import SettingsChangedError as SettingsChangedError
-from fcam_tf.lazy import lazily
 from fcam_tf.localization import NO_BOX as NO_BOX
 from fcam_tf.localization import Localization as Localization
 from fcam_tf.localization import check_threshold as check_threshold
@@ -14,4 +15,6 @@ from fcam_tf.predict.results import read_results as read_results
 from fcam_tf.predict.sources import Failure as Failure
 from fcam_tf.predict.sources import displayed as displayed
 
-__getattr__ = lazily(__name__, {"localizer": ["Localizer", "find_label"]})
+__getattr__, _, _ = lazy_loader.attach(
+    __name__, submod_attrs={"localizer": ["Localizer", "find_label"]}
+)

@@ -1,16 +1,17 @@
 """Training classifiers and F-CAMs by recipes."""
 
+import lazy_loader
+
 from fcam_tf.claim import FolderBusyError as FolderBusyError
 from fcam_tf.claim import SettingsChangedError as SettingsChangedError
-from fcam_tf.lazy import lazily
 from fcam_tf.training.fsl import divide as divide
 from fcam_tf.training.run import RunFolder as RunFolder
 from fcam_tf.training.run import open_run as open_run
 from fcam_tf.training.run import recall_run as recall_run
 
-__getattr__ = lazily(
+__getattr__, _, _ = lazy_loader.attach(
     __name__,
-    {
+    submod_attrs={
         "callbacks": ["KeepBest", "StopOnNaN", "TrainingDivergedError"],
         "recipe": (
             *("CLASSIFIER_PRESETS", "FCAM_PRESETS", "ClassifierRecipe", "FCAMRecipe"),

@@ -1,6 +1,7 @@
 """The zoo: F-CAMs by name, their cards, and where their weights come from."""
 
-from fcam_tf.lazy import lazily
+import lazy_loader
+
 from fcam_tf.zoo.cards import data_name as data_name
 from fcam_tf.zoo.cards import read_card as read_card
 from fcam_tf.zoo.entries import card as card
@@ -11,9 +12,9 @@ from fcam_tf.zoo.entries import list_models as list_models
 from fcam_tf.zoo.entries import untrained as untrained
 
 # These import TensorFlow, or what only fetching needs.
-__getattr__ = lazily(
+__getattr__, _, _ = lazy_loader.attach(
     __name__,
-    {
+    submod_attrs={
         "registry": ["as_stored", "load", "save", "verify"],
         "pack": ["pack", "verify_scores"],
         "fetch": ["WeightsDamagedError"],
