@@ -28,16 +28,29 @@ def lookahead(
         function: called once for each item.
         items: drawn in the calling thread, and only as results are taken.
         ahead: how many calls may be under way or waiting to be taken, at least 1.
+
+    Raises:
+        BaseException: what ``function`` or drawing an item raises, after the results before it.
     """
     items = iter(items)
     pending: collections.deque[Future[Result]] = collections.deque()
-    for item in itertools.islice(items, ahead):
-        pending.append(executor.submit(function, item))
+    failures: list[BaseException] = []
+
+    def submit(count: int) -> None:
+        try:
+            for item in itertools.islice(items, count):
+                pending.append(executor.submit(function, item))
+        except BaseException as error:  # noqa: BLE001 - raised below, after what came before it
+            failures.append(error)
+
+    submit(ahead)
     while pending:
         result = pending.popleft().result()
-        for item in itertools.islice(items, 1):
-            pending.append(executor.submit(function, item))
+        if not failures:
+            submit(1)
         yield result
+    if failures:
+        raise failures[0]
 
 
 @contextlib.contextmanager

@@ -32,3 +32,17 @@ def test_an_error_comes_in_its_place():
         assert next(results) == 1
         with pytest.raises(ZeroDivisionError):
             next(results)
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError, KeyboardInterrupt])
+def test_what_came_before_a_failing_item_comes_first(failure):
+    def items():
+        yield 1
+        yield 2
+        raise failure
+
+    with ThreadPoolExecutor(2) as pool:
+        results = lookahead(pool, str, items(), 5)
+        assert [next(results), next(results)] == ["1", "2"]
+        with pytest.raises(failure):
+            next(results)

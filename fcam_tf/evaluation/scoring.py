@@ -90,20 +90,12 @@ def score_images(
         truth = read_truth(split, scored.index, frame)
         return scored._replace(scores=score_map(heatmap, truth, split.ids[scored.index]))
 
-    failures: list[BaseException] = []
-
     def answers() -> Iterator[tuple[NDArray, Scored]]:
-        # What was answered before a failure is still under way in threads: it comes first.
-        try:
-            for batch in _batches(source, split, todo, batch_size):
-                yield from _answers(source, split, *batch, explain_truth=explain_truth, frame=frame)
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failures.append(error)
+        for batch in _batches(source, split, todo, batch_size):
+            yield from _answers(source, split, *batch, explain_truth=explain_truth, frame=frame)
 
     with ThreadPoolExecutor(threads) as executor:
         yield from lookahead(executor, score, answers(), ahead=max(batch_size, 2 * threads))
-    if failures:
-        raise failures[0]
 
 
 def _answers(

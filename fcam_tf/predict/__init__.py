@@ -8,12 +8,12 @@ from fcam_tf.localization import NO_BOX as NO_BOX
 from fcam_tf.localization import Localization as Localization
 from fcam_tf.localization import check_threshold as check_threshold
 from fcam_tf.localization import scale_box as scale_box
+from fcam_tf.predict.inputs import Failure as Failure
+from fcam_tf.predict.inputs import displayed as displayed
 from fcam_tf.predict.job import Job as Job
 from fcam_tf.predict.job import localize_files as localize_files
-from fcam_tf.predict.results import Settings as Settings
-from fcam_tf.predict.results import read_results as read_results
-from fcam_tf.predict.sources import Failure as Failure
-from fcam_tf.predict.sources import displayed as displayed
+from fcam_tf.predict.outputs import Settings as Settings
+from fcam_tf.predict.outputs import read_results as read_results
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__, submod_attrs={"localizer": ["Localizer", "find_label"]}

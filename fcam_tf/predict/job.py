@@ -16,8 +16,8 @@ import rich.console
 from fcam_tf import checks
 from fcam_tf.identity import model_sha256
 from fcam_tf.photos import Photo, PhotoError, read_photo
-from fcam_tf.predict.results import ResultsFile, Settings
-from fcam_tf.predict.sources import Failure, Source, displayed, find_photos, unused_name
+from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
+from fcam_tf.predict.outputs import ResultsFile, Settings
 from fcam_tf.streams import lookahead, progress
 
 if TYPE_CHECKING:

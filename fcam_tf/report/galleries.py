@@ -19,21 +19,13 @@ SEED = 0
 
 
 class View(NamedTuple):
-    """One run's pictures of an image.
-
-    Attributes:
-        title: of the run.
-        pictures: addresses of the map and of the parts.
-        alt: what they show.
-        verdict: IoU and what else there is to say, in a few words.
-        good: whether the image counts as localised.
-    """
+    """One run's pictures of an image: its map and its parts, and what there is to say of them."""
 
     title: str
     pictures: tuple[str, str]
     alt: str
     verdict: str
-    good: bool
+    good: bool  # whether the image counts as localised
 
 
 class Card(NamedTuple):
@@ -45,18 +37,11 @@ class Card(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """A group of cards.
-
-    Attributes:
-        title: what they have in common.
-        note: how they were chosen.
-        count: how many images are of this kind; None where that means nothing.
-        cards: the images.
-    """
+    """A group of cards: what they have in common, and how they were chosen."""
 
     title: str
     note: str
-    count: int | None
+    count: int | None  # of the images of this kind; None where that means nothing
     cards: list[Card]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcam_tf.photos import Photo, PhotoError
 from fcam_tf.predict import SettingsChangedError, job, localize_files, read_results
-from fcam_tf.predict.sources import Failure, Source
+from fcam_tf.predict.inputs import Failure, Source
 
 FIRE, SEA = (200, 40, 0), (0, 40, 200)
 

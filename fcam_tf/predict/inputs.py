@@ -12,7 +12,7 @@ from pathlib import Path
 from fcam_tf.claim import SETTINGS
 from fcam_tf.names import printable
 from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
-from fcam_tf.predict.results import HEATMAP_SUFFIXES, OVERLAY_SUFFIX, RESULTS
+from fcam_tf.predict.outputs import HEATMAP_SUFFIXES, OVERLAY_SUFFIX, RESULTS
 
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
 

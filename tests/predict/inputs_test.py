@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fcam_tf.predict.sources import displayed, find_photos, unused_name
+from fcam_tf.predict.inputs import displayed, find_photos, unused_name
 
 
 @pytest.fixture

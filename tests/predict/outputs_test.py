@@ -9,8 +9,8 @@ import pytest
 from fcam_tf.claim import FolderBusyError, SettingsChangedError
 from fcam_tf.photos import Photo
 from fcam_tf.predict import Localization
-from fcam_tf.predict import results as module
-from fcam_tf.predict.results import ResultsFile, Settings, read_results
+from fcam_tf.predict import outputs as module
+from fcam_tf.predict.outputs import ResultsFile, Settings, read_results
 
 SETTINGS = Settings("net", "abc", "layercam", "otsu")
 
