@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcam_tf import __version__
+from fcam_tf import __version__, checks
 from fcam_tf.atomic import write_csv, write_json
 from fcam_tf.claim import SETTINGS, Claim, SettingsChangedError, claim
 from fcam_tf.data.split import Split
@@ -113,8 +113,7 @@ class Evaluation:
             OSError: a file cannot be read or written.
             FolderBusyError: another process is writing to the folder.
         """
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}")
+        checks.whole("batch_size", batch_size, 1)
         if not self.finished:
             with self._claimed() as claimed:
                 claimed.begin(afresh=self._overwrite)
@@ -140,22 +139,20 @@ class Evaluation:
             for name, split in self._splits.items()
         }
 
-    @contextlib.contextmanager
-    def _claimed(self) -> Iterator[Claim]:
+    def _claimed(self) -> AbstractContextManager[Claim]:
         ours = (self.out / SETTINGS).exists()
         if not ours and self.out.is_dir() and any(self.out.iterdir()):
             raise SettingsChangedError(
                 f"{self.out} holds something else than an evaluation; give a new folder with `out`"
             )
-        with claim(
+        return claim(
             self.out,
             self.settings.deciding(),
             [METRICS, ROWS, FOLDER],
             notes={"model": self.settings.model, "asked": self._asked},
             overwrite=self._overwrite,
             remedy="give another folder with `out`, or start afresh with `overwrite`",
-        ) as claimed:
-            yield claimed
+        )
 
     def _score(self, batch_size: int, console: Console | None) -> None:
         from fcam_tf.evaluation.scoring import score_split  # noqa: PLC0415 - TensorFlow
