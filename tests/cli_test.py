@@ -3,10 +3,10 @@ import subprocess
 import sys
 
 import pytest
-from absl import app, flags
+from absl import app, logging
 
 from fcam_tf import cli
-from fcam_tf.commands import Command
+from fcam_tf.commands.arguments import positive
 
 
 @pytest.fixture
@@ -14,21 +14,26 @@ def calls(monkeypatch):
     """The calls of a made-up command, ``fcam try``."""
     calls = []
 
-    def define(values):
-        flags.DEFINE_integer("batch_size", 8, "`N` of them", 1, flag_values=values)
-        flags.DEFINE_boolean("over_write", False, "again", flag_values=values)
-        flags.DEFINE_enum("kind", "png", ["png", "npy"], "what kind", flag_values=values)
+    def add_to(fcam):
+        parser = fcam.command("try", "THING... [flags]", "tries", details="More of it.", run=run)
+        parser.add("things THING", "what to try", nargs="+")
+        parser.add("-b --batch-size N", "N of them", type=positive, default=8)
+        parser.add("--over-write", "again")
+        parser.add("--kind png|npy", "what kind", default="png")
+        parser.add("--some VALUE...", "some")
 
-    def run(values, arguments):
-        calls.append((values.flag_values_dict(), arguments))
-        if "interrupt" in arguments:
+    def run(values):
+        call = {key: value for key, value in vars(values).items() if key not in ("parser", "do")}
+        calls.append((call, call.pop("things")))
+        if "interrupt" in values.things:
             raise KeyboardInterrupt
-        if "usage" in arguments:
+        if "usage" in values.things:
             raise app.UsageError("wrong in some way")
-        return 1 if "fail" in arguments else 0
+        if "full" in values.things:
+            raise OSError(28, "No space left on device", "out.png")
+        return 1 if "fail" in values.things else 0
 
-    command = Command("THING... [flags]", "tries", "More about it.", define, run)
-    monkeypatch.setitem(cli.COMMANDS, "try", command)
+    monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, add_to))
     return calls
 
 
@@ -39,21 +44,29 @@ def status(*arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["a", "--batch-size", "3", "b", "--over-write"],
-        ["--batch_size=3", "a", "--over_write=true", "b"],
-        ["-batch-size=3", "--verbosity=0", "a", "b", "--over-write"],
+        ["a", "--batch-size", "3", "b", "--over-write", "--some=x", "--some", "y"],
+        ["--batch_size=3", "a", "--some=x", "--over_write", "b", "--some", "y"],
+        ["-batch-size=3", "--verbosity=0", "a", "--some=x", "b", "--over-write", "--some=y"],
+        ["-b3", "a", "--verbosity", "0", "--some=x", "b", "--over-write", "--some=y"],
+        ["a", "-b", "3", "--over-write", "--some", "x", "--some=y", "--", "b"],
     ],
 )
 def test_flags_may_stand_anywhere_with_dashes_or_underscores(calls, arguments):
-    assert status("try", *arguments) == 0
-    assert calls == [({"batch_size": 3, "over_write": True, "kind": "png"}, ["a", "b"])]
+    before = logging.get_verbosity()
+    try:
+        assert status("try", *arguments) == 0
+        assert "--verbosity=0" not in arguments or logging.get_verbosity() == 0
+    finally:
+        logging.set_verbosity(before)
+    expected = {"batch_size": 3, "over_write": True, "kind": "png", "some": ["x", "y"]}
+    assert calls == [(expected, ["a", "b"])]
 
 
 def test_every_call_starts_from_the_defaults(calls):
-    status("try", "--batch-size=3")
-    status("try", "--noover-write", "--", "--batch-size", "-x")
+    status("try", "--batch-size=3", "--some=x", "--over-write", "a")
+    status("try", "--", "--batch-size", "-x")
     assert calls[1] == (
-        {"batch_size": 8, "over_write": False, "kind": "png"},
+        {"batch_size": 8, "over_write": False, "kind": "png", "some": []},
         ["--batch-size", "-x"],
     )
 
@@ -67,19 +80,36 @@ class TestStatus:
         assert status("try", "interrupt") == 130
         assert capsys.readouterr().err == "\nfcam: interrupted; what is finished is kept\n"
 
+    def test_a_full_disk(self, capsys):
+        assert status("try", "full") == 1
+        assert capsys.readouterr().err == "fcam: out.png: No space left on device\n"
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["try", "usage"], "fcam try: wrong in some way\n"),
             (["try", "--batch-sise=1"], "unknown flag --batch-sise; did you mean --batch-size?\n"),
             (["try", "--zzz"], "fcam try: unknown flag --zzz\n"),
-            (["try", "--batch-size=0"], "--batch-size=0"),
-            (["try", "--batch-size=many"], "--batch-size=many"),
-            (["try", "--kind=jpg"], "value should be one of <png|npy>"),
-            (["try", "a", "--batch-size"], "Missing value for flag --batch-size\n"),
-            (["tryy"], "fcam: unknown command 'tryy'; did you mean try?\n"),
+            (["try", "a", "--batch-size=0"], "must be a whole number, 1 or more. Received: 0\n"),
+            (["try", "a", "-b", "many"], "-b/--batch-size: must be a whole number, 1 or more."),
+            (["try", "a", "--kind=jpg"], "--kind: value is unknown: 'jpg'."),
+            (["try", "a", "--kind=pmg"], "Did you mean 'png'?"),
+            (["try", "a", "--kind=npx"], "Did you mean 'npy'?"),
+            (["try", "a", "--kind=gif"], "png, npy"),
+            (["try", "a", "--batch-size"], "-b/--batch-size: expected one argument\n"),
+            (["try", "a", "--kind", "--over-write"], "--kind: expected one argument\n"),
+            (["try", "a", "--over-write=yes"], "--over-write: ignored explicit argument 'yes'\n"),
+            (["try", "a", "--batch", "3"], "unknown flag --batch; did you mean --batch-size?\n"),
+            (["try", "a", "--verbosity=loud"], "--verbosity=loud"),
+            (["try"], "fcam try: the following arguments are required: THING\n"),
+            (["tryy"], "fcam: command is unknown: 'tryy'. Did you mean 'try'?"),
             (["/"], "did you mean: fcam localize /\n"),
-            (["--batch-size=3", "try"], "fcam: unknown command '--batch-size=3'"),
+            (["zoo"], "fcam zoo: say what to do: list, show, verify, make\n"),
+            (["zoo", "lst"], "fcam zoo: command is unknown: 'lst'. Did you mean 'list'?"),
+            (["--verison"], "fcam: unknown flag --verison; did you mean --version?\n"),
+            (["--batch-size=3", "try"], "fcam: unknown flag --batch-size\n"),
+            (["train", "classifer", "--data=x", "--out=y"], "Did you mean 'classifier'?"),
+            (["localize", "x", "--method=gradcm"], "Did you mean 'gradcam'"),
         ],
     )
     def test_wrong_usage(self, capsys, arguments, message):
@@ -88,28 +118,81 @@ class TestStatus:
         assert shown.out == ""
         assert message in shown.err
         assert shown.err.count("\n") == 2
-        assert shown.err.splitlines()[1] in {"See fcam --help", "See fcam try --help"}
+        name = shown.err.partition(": ")[0]
+        assert name in {"fcam", *(f"fcam {c}" for c in ("try", "zoo", "train", "localize"))}
+        assert shown.err.splitlines()[1] == f"See {name} --help"
 
 
 @pytest.mark.usefixtures("calls")
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"], ["--helpshort"]])
 def test_overview(capsys, arguments):
     assert status(*arguments) == 0
     shown = capsys.readouterr().out
-    assert "Usage: fcam COMMAND" in shown
-    assert "  try       tries\n" in shown
-    assert "  localize  what is in photos" in shown
+    assert "usage: fcam COMMAND" in shown
+    assert "    try       tries\n" in shown
+    assert "    localize  what is in photos" in shown
 
 
 @pytest.mark.parametrize("arguments", [["try", "--help"], ["help", "try"], ["try", "a", "-h"]])
 def test_help_of_a_command(capsys, calls, arguments):
     assert status(*arguments) == 0
     shown = capsys.readouterr().out
-    assert "Usage: fcam try THING... [flags]" in shown
-    assert "  --batch-size N\n      N of them (default: 8)\n" in shown
-    assert "  --kind png|npy\n      what kind (default: png)\n" in shown
-    assert "  --over-write\n      again" in shown
+    assert "usage: fcam try THING... [flags]\n\nMore of it." in shown
+    assert "  -b N, --batch-size N  N of them (default: 8)\n" in shown
+    assert "  --kind png|npy        what kind (default: png)\n" in shown
+    assert "  --over-write          again\n" in shown
+    assert "  --some VALUE          some; may be repeated\n" in shown
     assert calls == []
+
+
+COMMANDS = (
+    *("data check", "evaluate", "export", "localize", "search", "train"),
+    *("zoo list", "zoo show", "zoo verify", "zoo make"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_without_blanks(capsys, command):
+    assert status(*command.split(), "--help") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: fcam {command} ")
+    text = " ".join(shown.split())
+    assert "Exit status: 0 all went well" in text
+    for wrong in ("(default: )", "(default: None)", "(default: [])", "may be repeated; may be"):
+        assert wrong not in text
+    names = {line.split()[-2] for line in shown.splitlines() if line.startswith("  -")}
+    assert "--" not in names
+
+
+def completions(line):
+    """What the shell is told to offer at the end of a line."""
+    variables = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": "/dev/stdout",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    code = "import sys\nfrom fcam_tf import cli\nsys.argv = ['fcam']\ncli.main()"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, check=True
+    )
+    return found.stdout.decode().split("\v")
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("fcam lo", ["localize"]),
+        ("fcam localize p.png --over", ["--overwrite"]),
+        ("fcam localize p.png --heatmap n", ["npy", "none"]),
+        ("fcam localize -m efficientnetlite_b0_s", ["efficientnetlite_b0_smoothgradcampp"]),
+        ("fcam train cl", ["classifier"]),
+        ("fcam zoo ma", ["make"]),
+    ],
+)
+def test_the_shell_completes(line, offered):
+    assert [word.strip() for word in completions(line)] == offered
 
 
 def test_version(capsys):
@@ -130,7 +213,8 @@ def test_no_tensorflow_for_help_and_wrong_usage(tmp_path, arguments):
         "import sys\n"
         "from fcam_tf import cli\n"
         "cli.main()\n"
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "modules = {'tensorflow', 'keras', *(['numpy'] if '--help' in sys.argv else [])}\n"
+        "assert not modules & set(sys.modules)\n"
     )
     subprocess.run(
         [sys.executable, "-c", script, *arguments],

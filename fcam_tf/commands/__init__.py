@@ -1,14 +1,10 @@
-"""The sub-commands of ``fcam``, one module each."""
+"""The sub-commands of ``fcam``, one module each.
+
+What is heavy they take as ``fcam_tf.X``, which is imported when it is first used, so that help and
+wrong usage cost nothing.
+"""
 
 from fcam_tf.commands import data, evaluate, export, localize, search, train, zoo
-from fcam_tf.commands.command import Command as Command
 
-COMMANDS: dict[str, Command] = {
-    "data": data.COMMAND,
-    "evaluate": evaluate.COMMAND,
-    "export": export.COMMAND,
-    "localize": localize.COMMAND,
-    "search": search.COMMAND,
-    "train": train.COMMAND,
-    "zoo": zoo.COMMAND,
-}
+# Each adds its parser, and with it what runs.
+COMMANDS = tuple(module.add_to for module in (data, evaluate, export, localize, search, train, zoo))

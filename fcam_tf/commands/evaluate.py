@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
+import argparse
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from absl import app, flags
+from absl import app
 
-from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import HELP, check_model, define_import, identify, load_model, named
+import fcam_tf
+from fcam_tf.commands.arguments import Parser, add_maps, add_model, add_skip_broken
+from fcam_tf.commands.model import Model, find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
+from fcam_tf.commands.telling import (
+    absolute,
+    answer_table,
+    console,
+    failed,
+    note,
+    usage_errors,
+    warn,
+)
 from fcam_tf.names import BASELINES, METHODS
-
-if TYPE_CHECKING:
-    import keras
-    from rich.console import Console
-    from rich.table import Table
-
-    from fcam_tf.evaluation import MapSource, Run, Settings
 
 _CENTER, _OWN, _MAPS = "center", "fcam", "maps"
 
@@ -36,11 +39,9 @@ maps come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.
 benchmark's code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
 
 The threshold is the best for the scored split, which is the benchmark's protocol and an oracle;
---threshold-split val tells besides what the best threshold of val gives. What is scored is kept:
-the same command goes on after a stop, and only writes the report anew if all is done.
-
-Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
-
+--threshold-split val also tells what the best threshold of val gives. What is scored is kept:
+the same command goes on after a stop, and only writes the report anew if all is done."""
+_EXAMPLES = """\
 Examples:
   fcam evaluate --model birds.keras --method cam --data data/CUB --out cub-cam
   fcam evaluate --model birds.keras --method layercam --data data/CUB --out cub-layercam \\
@@ -49,180 +50,128 @@ Examples:
   fcam evaluate --method center --data data/CUB --out center"""
 
 
-def _define(values: flags.FlagValues) -> None:
-    define_import(values)
-    flags.DEFINE_string(
-        "model",
-        None,
-        f"`MODEL`: {HELP}",
-        flag_values=values,
+def add_to(fcam: Parser) -> None:
+    """Add ``fcam evaluate``."""
+    usage = "--data DATA --out FOLDER [--model MODEL] [flags]"
+    summary = "how well heat maps localise: MaxBoxAcc, PxAP and others, with a report"
+    parser = fcam.command(
+        "evaluate", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run
     )
-    flags.DEFINE_enum(
-        "method",
-        None,
-        (*METHODS, *BASELINES, _OWN, _CENTER),
-        "how heat maps are made; fcam: by the model's own decoder (default: fcam where the model "
+    parser.add("-d --data DATA", "data set to score on", required=True)
+    parser.add("-o --out FOLDER", "folder of the results", required=True)
+    add_model(parser)
+    parser.add(
+        "--method METHOD",
+        "how heat maps are made: %(choices)s; fcam is the model's decoder (default: that where it "
         "has one, else layercam of P4,P5, as fcam localize does)",
-        flag_values=values,
+        choices=(*METHODS, *BASELINES, _OWN, _CENTER),
     )
-    flags.DEFINE_string(
-        "layer",
-        "",
-        "`NAME,...` of the layers to weigh: levels such as P5, or layer names; layercam fuses "
-        "several (default: the top map)",
-        flag_values=values,
+    add_maps(parser, batch_size=32)
+    parser.add("--maps FOLDER", "score the .npy maps there instead")
+    parser.add("--split SPLIT", "split of the data to score", default="test")
+    parser.add(
+        "--labels truth|predicted",
+        "class whose map is scored; truth is the protocol, predicted is for a model whose classes "
+        "are not the data set's",
+        default="truth",
     )
-    flags.DEFINE_string("maps", None, "`FOLDER` of .npy maps to score instead", flag_values=values)
-    flags.DEFINE_string("data", None, "`DATA` to score on", flag_values=values)
-    flags.DEFINE_string("split", "test", "`SPLIT` of the data", flag_values=values)
-    flags.DEFINE_enum(
-        "labels",
-        "truth",
-        ("truth", "predicted"),
-        "the class whose map is scored; truth is the protocol, predicted is for a model whose "
-        "classes are not the data set's",
-        flag_values=values,
+    parser.add("--threshold-split SPLIT", "choose thresholds on this split, too", default="")
+    parser.add(
+        "--compare OUT...",
+        "show another evaluation beside this one; differences are to the first",
     )
-    flags.DEFINE_string(
-        "threshold_split", "", "`SPLIT` to choose thresholds on, besides", flag_values=values
-    )
-    flags.DEFINE_string("out", None, "output `FOLDER`", flag_values=values)
-    flags.DEFINE_multi_string(
-        "compare",
-        [],
-        "`OUT` of another evaluation to show beside this one; may be repeated, and the first is "
-        "what differences refer to",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "batch_size", 32, "`N` images for one call of the model", 1, flag_values=values
-    )
-    flags.DEFINE_boolean(
-        "overwrite",
-        False,
-        "drop what is in the output folder, and start afresh",
-        flag_values=values,
-    )
+    add_skip_broken(parser)
 
 
-def _run(values: flags.FlagValues, arguments: list[str]) -> int:
-    _check(values, arguments)
-    notes = console(stderr=True)
-    from fcam_tf import evaluation, report  # noqa: PLC0415
-
+def _run(values: argparse.Namespace) -> int:
+    model = _check(values)
+    evaluation, report = fcam_tf.evaluation, fcam_tf.report
     try:
-        with usage_errors(ValueError, FileNotFoundError):
+        with usage_errors(ValueError, FileNotFoundError), quiet_tensorflow():
             others = [evaluation.Run(folder) for folder in values.compare]
-            asked = _asked(values)
-            source = _source(values, asked, notes)
-            # What loads a model is quiet by itself, and tells that it does.
-            with contextlib.nullcontext() if values.model else quiet_tensorflow():
-                job = evaluation.Evaluation(
-                    source, asked, values.out, tell=notes.print, overwrite=values.overwrite
-                )
+            asked = _asked(values, model)
+            source = _source(values, asked, model)
+            job = evaluation.Evaluation(
+                source, asked, values.out, tell=note, overwrite=values.overwrite
+            )
             for other in others:
                 report.check_comparable(job.split, other)
-        run = job.run(values.batch_size, notes)
+        run = job.run(values.batch_size, console())
         file = report.write_report(run, *others)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        return failed(notes, error)
-    from rich.console import Console  # noqa: PLC0415
-
-    Console().print(_table(run, others))
-    notes.print(f"report in {file}")
+    except (ValueError, TypeError, RuntimeError) as error:
+        return failed(error)
+    _tell(run, others)
+    note(f"report in {file}")
     return 0
 
 
-def _check(values: flags.FlagValues, arguments: list[str]) -> None:
-    """Refuse what can be refused without TensorFlow."""
-    if arguments:
-        raise app.UsageError(f"does not know what to do with {' '.join(arguments)!r}")
-    require(values, "data", "out")
-    _check_source(values)
+def _check(values: argparse.Namespace) -> Model | None:
+    """Refuse what can be refused without TensorFlow; return the model that is asked for."""
     if values.threshold_split == values.split:
         raise app.UsageError("--threshold-split must be another split than --split")
     if Path(values.out).resolve() in [Path(folder).resolve() for folder in values.compare]:
         raise app.UsageError("--compare must be another folder than --out")
-
-
-def _check_source(values: flags.FlagValues) -> None:
-    """Refuse what names no source of maps, or two."""
     if values.maps or values.method == _CENTER:
         source = "--maps" if values.maps else f"--method {_CENTER}"
         others = ("model", "method", "layer") if values.maps else ("model", "layer")
-        given = [f"--{name}" for name in others if values[name].value]
+        given = [f"--{name}" for name in others if getattr(values, name)]
         if given:
             raise app.UsageError(f"{source} and {given[0]} exclude each other")
-    elif not values.model:
+        return None
+    if not values.model:
         raise app.UsageError(f"--model is missing (or --maps, or --method {_CENTER})")
-    else:
-        check_model(values.model)
+    return find_model(values.model)
 
 
-def _asked(values: flags.FlagValues) -> Settings:
+def _asked(values: argparse.Namespace, model: Model | None) -> fcam_tf.evaluation.Settings:
     """What decides the results, as far as it is known without TensorFlow."""
-    from fcam_tf.evaluation import Settings  # noqa: PLC0415
-
-    named_or_none = not values.model or named(values.model)
-    return Settings(
+    data = fcam_tf.data
+    settings = fcam_tf.evaluation.Settings(
         method=_MAPS if values.maps else values.method or "",
         data=absolute(values.data),
         split=values.split,
-        model=(values.model or "") if named_or_none else absolute(values.model),
-        model_sha256=identify(values.model) if values.model else "",
+        model=absolute(values.model) if model else "",
+        model_sha256=model.sha256 if model else "",
         layer=values.layer,
         maps=absolute(values.maps) if values.maps else "",
         threshold_split=values.threshold_split,
         labels=values.labels,
     )
+    left_out = []
+    for name, split in settings.splits().items() if values.skip_broken else ():
+        broken = data.broken_photos(split, decode=True)
+        if broken:
+            warn(data.DataError(broken, f"they are left out of {name}"))
+        bad = {problem.file for problem in broken}
+        left_out += [i for i, path in zip(split.ids, split.paths, strict=True) if path in bad]
+    return dataclasses.replace(settings, left_out=left_out)
 
 
 def _source(
-    values: flags.FlagValues, asked: Settings, notes: Console
-) -> MapSource | Callable[[], keras.Model]:
+    values: argparse.Namespace, asked: fcam_tf.evaluation.Settings, model: Model | None
+) -> fcam_tf.evaluation.MapSource | Callable[[], Any]:
     """Return where maps come from, or what loads the model."""
-    from fcam_tf import evaluation  # noqa: PLC0415
-
     if values.maps:
         ids = [name for split in asked.splits().values() for name in split.ids]
-        return evaluation.StoredMaps(values.maps, ids)
-    if values.method == _CENTER:
-        return evaluation.Center()
+        return fcam_tf.evaluation.StoredMaps(values.maps, ids)
 
-    def load() -> keras.Model:
-        notes.print(f"Loading {values.model} ...")
-        with quiet_tensorflow():
-            return load_model(values.model)
+    def load() -> Any:
+        note(f"Loading {values.model} ...")
+        return model.load()
 
-    return load
+    return load if model else fcam_tf.evaluation.Center()
 
 
-def _table(run: Run, others: Sequence[Run]) -> Table:
+def _tell(run: fcam_tf.evaluation.Run, others: Sequence[fcam_tf.evaluation.Run]) -> None:
     """The headline figures; differences are to the first of the others."""
-    from rich.table import Table  # noqa: PLC0415
-
-    from fcam_tf.report import HEADLINES  # noqa: PLC0415
-
-    runs = [*others, run]
-    table = Table(f"{run.settings.split}, {len(run.rows)} images, %")
-    for each in runs:
-        table.add_column(each.settings.title, justify="right")
-    if others:
-        table.add_column("difference", justify="right")
-    for name in HEADLINES:
+    runs, rows = [*others, run], []
+    for name in fcam_tf.evaluation.HEADLINES:
         values = [each.metrics[name] for each in runs]
         cells = ["-" if value is None else f"{value:.2f}" for value in values]
         if others:
             first, last = values[0], values[-1]
             cells.append("-" if None in (first, last) else f"{last - first:+.2f}")
-        table.add_row(name, *cells)
-    return table
-
-
-COMMAND = Command(
-    usage="--data DATA --out FOLDER [--model M] [flags]",
-    summary="how well heat maps localise: MaxBoxAcc, PxAP and others, with a report",
-    details=_DETAILS,
-    define=_define,
-    run=_run,
-)
+        rows.append((name, *cells))
+    head = f"{run.settings.split}, {len(run.rows)} images, %"
+    titles = [each.settings.title for each in runs]
+    answer_table([head, *titles, *["difference"] * bool(others)], rows)

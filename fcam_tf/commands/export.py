@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from absl import app, flags
+from absl import app
 
-from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import check_model, define_import, load_model
-from fcam_tf.commands.quiet import quiet_converters, quiet_tensorflow
-from fcam_tf.commands.telling import console
+import fcam_tf
+from fcam_tf.commands.arguments import Parser, add_import
+from fcam_tf.commands.model import complete_model, find_model
+from fcam_tf.commands.quiet import quiet_converters
+from fcam_tf.commands.telling import note, usage_errors
 
 _DETAILS = """\
 MODEL is the name of a model in the zoo, a file saved as .keras, or the folder of a training run. It
@@ -20,8 +22,8 @@ The SavedModel holds core TensorFlow operations only, so that any server runs it
 serving_default (images: float, any size), serve_uint8, serve_bytes (image_bytes: JPEG or PNG).
 They give heatmap, label, score, logits and boxes; serve_bytes also mask_bytes, a PNG file of the
 photo's size, and sees photos as fcam localize does: upright, transparency on white. A file gives
-heatmap, label, score and logits, and leaves boxes to the application.
-
+heatmap, label, score and logits, and leaves boxes to the application."""
+_EXAMPLES = """\
 Examples:
   fcam export efficientnetlite_b0_cam serving/fcam/1
   fcam export runs/cub-fcam serving/birds/1 --threshold 0.1
@@ -31,48 +33,32 @@ Examples:
 _KINDS = {".tflite": "LiteRT model", ".onnx": "ONNX model"}
 
 
-def _define(values: flags.FlagValues) -> None:
-    define_import(values)
-    flags.DEFINE_string(
-        "threshold",
-        None,
-        "what counts as object: `otsu|0..1` of the map's maximum (default: the model's own)",
-        flag_values=values,
+def add_to(fcam: Parser) -> None:
+    """Add ``fcam export``."""
+    summary = "write a model for TF Serving, LiteRT or ONNX"
+    parser = fcam.command(
+        "export", "MODEL PATH [flags]", summary, details=_DETAILS, examples=_EXAMPLES, run=_run
     )
+    parser.add("model MODEL", "what to write").completer = complete_model
+    parser.add("path PATH", "folder or file to write")
+    parser.add(
+        "-t --threshold otsu|0..1",
+        "what counts as object, as a fraction of the map's maximum (default: the model's own)",
+    )
+    add_import(parser)
 
 
-def _run(values: flags.FlagValues, arguments: list[str]) -> int:
-    if len(arguments) != 2:
-        raise app.UsageError("name a model and a folder or file")
-    name, target = arguments
-    check_model(name)
-    with quiet_tensorflow():
-        from fcam_tf.export import export  # noqa: PLC0415
-        from fcam_tf.portable import FORMATS, export_file  # noqa: PLC0415
-    notes = console(stderr=True)
-    form = Path(target).suffix
-    if form in FORMATS and values.threshold:
+def _run(values: argparse.Namespace) -> int:
+    model, form = find_model(values.model), Path(values.path).suffix
+    if form in _KINDS and values.threshold:
         raise app.UsageError(f"--threshold is for boxes, which a {form} file does not give")
-    try:
-        model = load_model(name)
-        with quiet_converters():
-            if form in FORMATS:
-                path = export_file(model, target)
-            else:
-                path = export(model, target, threshold=values.threshold)
-    except (TypeError, ValueError, FileExistsError, FileNotFoundError, ImportError) as error:
-        raise app.UsageError(str(error)) from None
-    except OSError as error:
-        notes.print(f"fcam: {error}")
-        return 1
-    notes.print(f"{_KINDS.get(form, 'SavedModel')} in {path}")
+    kinds = (TypeError, ValueError, FileExistsError, FileNotFoundError, ImportError)
+    with usage_errors(*kinds), quiet_converters():
+        from fcam_tf.portable import export_file  # noqa: PLC0415
+
+        if form in _KINDS:
+            path = export_file(model.load(), values.path)
+        else:
+            path = fcam_tf.export.export(model.load(), values.path, threshold=values.threshold)
+    note(f"{_KINDS.get(form, 'SavedModel')} in {path}")
     return 0
-
-
-COMMAND = Command(
-    usage="MODEL PATH [flags]",
-    summary="write a model for TF Serving, LiteRT or ONNX",
-    details=_DETAILS,
-    define=_define,
-    run=_run,
-)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from absl import app, flags
+from absl import app
 
-from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import HELP, check_model, define_import, identify, load_model
+import fcam_tf
+from fcam_tf.commands.arguments import Parser, add_maps, add_model, positive
+from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import console, failed, usage_errors
+from fcam_tf.commands.telling import answer, console, note, usage_errors
 from fcam_tf.names import BASELINES, METHODS
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from fcam_tf.predict import Job, Localizer, Settings
 
 AUTO, OWN = "auto", "fcam"
 _ANSWERS = 20  # photos; the answers for more are in the file only
@@ -27,9 +23,8 @@ gets NAME_overlay.png (the heat map over the photo, box, label and score), NAME_
 line in results.jsonl: file, label, label_name, score, box [x0, y0, x1, y1] (inclusive, in the
 pixels of the photo as displayed; null where nothing was found), threshold, width, height.
 
-What is done already is skipped. A photo that cannot be read is reported, the others go on.
-Exit status: 0 all went well, 1 some photo failed, 2 wrong usage, 130 interrupted.
-
+What is done already is skipped. A photo that cannot be read is reported, and the others go on."""
+_EXAMPLES = """\
 Examples:
   fcam localize cat.jpg
   fcam localize holiday/ 'more/**/*.png' --out found --heatmap npy
@@ -37,73 +32,49 @@ Examples:
   fcam localize birds/ --model runs/cub-fcam"""
 
 
-def _define(values: flags.FlagValues) -> None:
-    define_import(values)
-    flags.DEFINE_string(
-        "model",
-        "efficientnetlite_b0_cam",
-        f"`MODEL`: {HELP}",
-        flag_values=values,
+def add_to(fcam: Parser) -> None:
+    """Add ``fcam localize``."""
+    summary = "what is in photos, and where: label, heat map, box and a picture"
+    parser = fcam.command(
+        "localize", "PHOTO... [flags]", summary, details=_DETAILS, examples=_EXAMPLES, run=_run
     )
-    flags.DEFINE_enum(
-        "method",
-        AUTO,
-        (AUTO, OWN, *METHODS, *BASELINES),
-        "how the heat map is made; fcam: by the model's decoder; auto: fcam where it has one, else "
-        "layercam of P4,P5",
-        flag_values=values,
+    parser.add("photos PHOTO", "file, folder or quoted glob", nargs="+")
+    parser.add("-o --out FOLDER", "folder of the results", default="fcam-output")
+    add_model(parser, "efficientnetlite_b0_cam")
+    parser.add(
+        "--method METHOD",
+        "how the heat map is made: %(choices)s; fcam is the model's decoder, auto that where it "
+        "has one, else layercam of P4,P5",
+        choices=(AUTO, OWN, *METHODS, *BASELINES),
+        default=AUTO,
     )
-    flags.DEFINE_string(
-        "layer",
-        "",
-        "`NAME,...` of the layers to weigh: levels such as P5, or layer names; layercam fuses "
-        "several (default: the top map)",
-        flag_values=values,
+    add_maps(parser, batch_size=8)
+    parser.add(
+        "-l --label INDEX|NAME",
+        "class to localise (default: the predicted one of each photo)",
     )
-    flags.DEFINE_string("out", "fcam-output", "output `FOLDER`", flag_values=values)
-    flags.DEFINE_string(
-        "label",
-        None,
-        "`INDEX|NAME` of the class to localise (default: the predicted one of each photo)",
-        flag_values=values,
+    parser.add(
+        "--top K", "list the K most probable classes in results.jsonl", type=positive, default=1
     )
-    flags.DEFINE_integer(
-        "top", 1, "list the `K` most probable classes in results.jsonl", 1, flag_values=values
+    parser.add(
+        "-t --threshold otsu|0..1|auto",
+        "what counts as object, as a fraction of the heat map's maximum; auto: the one chosen for "
+        "the model's decoder, else otsu",
+        default=AUTO,
     )
-    flags.DEFINE_string(
-        "threshold",
-        AUTO,
-        "what counts as object: `otsu|0..1`, a fraction of the heat map's maximum; auto: the one "
-        "chosen for the model's decoder, else otsu",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "heatmap",
-        "png",
-        ("png", "npy", "none"),
-        "heat map file: PNG of 16 bits, float32 array, or none",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "batch_size", 8, "`N` photos for one call of the model", 1, flag_values=values
-    )
-    flags.DEFINE_boolean("overwrite", False, "make again what is done", flag_values=values)
+    text = "heat map file: PNG of 16 bits, float32 array, or none"
+    parser.add("--heatmap png|npy|none", text, default="png")
 
 
-def _run(values: flags.FlagValues, photos: list[str]) -> int:
-    if not photos:
-        raise app.UsageError("name at least one photo, folder or glob")
-    check_model(values.model)
+def _run(values: argparse.Namespace) -> int:
+    model = find_model(values.model)
     if Path(values.out).exists() and not Path(values.out).is_dir():
         raise app.UsageError(f"--out {values.out} is not a folder")
-    # Imported here: NumPy, scikit-image and matplotlib would slow help down.
-    from fcam_tf import predict  # noqa: PLC0415
-
-    notes = console(stderr=True)
-    with usage_errors(ValueError, FileNotFoundError):
+    predict = fcam_tf.predict
+    with usage_errors(ValueError):
         settings = predict.Settings(
             values.model,
-            identify(values.model),
+            model.sha256,
             values.method,
             AUTO if values.threshold == AUTO else predict.check_threshold(values.threshold),
             values.label,
@@ -111,74 +82,34 @@ def _run(values: flags.FlagValues, photos: list[str]) -> int:
             values.heatmap,
             values.layer,
         )
-    try:
-        with usage_errors(predict.SettingsChangedError):
-            job = predict.Job(
-                photos, values.out, settings, overwrite=values.overwrite, console=notes
-            )
-        with job:
-            if job.todo:
-                notes.print(f"Loading {settings.model} ...")
-                job.run(_localizer(settings, notes), values.batch_size)
-    except predict.FolderBusyError as error:
-        notes.print(f"fcam: {error}")
-        return 1
-    except OSError as error:  # the disk is full, or there are no weights
-        reason = f"{error.filename or values.out}: {error.strerror}" if error.errno else str(error)
-        return failed(notes, reason)
-    _report(job, Path(values.out), notes)
+    with usage_errors(predict.SettingsChangedError):
+        job = predict.Job(
+            values.photos, values.out, settings, overwrite=values.overwrite, console=console()
+        )
+    with job:
+        if job.todo:
+            note(f"Loading {values.model} ...")
+            with usage_errors(ValueError, FileNotFoundError), quiet_tensorflow():
+                localizer = settings.localizer(model.load())
+            where = f" at {localizer.layer}" if localizer.layer else ""
+            note(f"maps of {localizer.method}{where}, threshold {localizer.threshold}")
+            job.run(localizer, values.batch_size)
+    _report(job, Path(values.out))
     return 1 if job.failures else 0
 
 
-def _localizer(settings: Settings, notes: Console) -> Localizer:
-    """Load the model, and check what only the model can tell."""
-    with quiet_tensorflow():
-        from fcam_tf import predict  # noqa: PLC0415
-
-        with usage_errors(ValueError, FileNotFoundError):
-            model = load_model(settings.model)
-            layer = settings.layer.split(",") if settings.layer else None
-            method = None if settings.method == AUTO else settings.method
-            threshold = None if settings.threshold == AUTO else settings.threshold
-            localizer = predict.Localizer(model, method, threshold, layer)
-    where = f" at {localizer.layer}" if localizer.layer else ""
-    notes.print(f"maps of {localizer.method}{where}, threshold {localizer.threshold}")
-    if settings.label is not None:
-        with usage_errors(ValueError):
-            predict.find_label(settings.label, localizer.class_names, localizer.num_classes)
-    return localizer
-
-
-def _report(job: Job, out: Path, notes: Console) -> None:
+def _report(job: fcam_tf.predict.Job, out: Path) -> None:
     """Tell what came out: the answers for a few photos, the counts for any number."""
-    if len(job.sources) <= _ANSWERS:
-        from fcam_tf.predict import read_results  # noqa: PLC0415
-
-        files = {str(source.path) for source in job.sources}
-        answers = console()
-        for record in read_results(out):
-            if record["file"] in files:
-                answers.print(_answer(record, out))
+    displayed = fcam_tf.predict.displayed
+    files = {str(source.path) for source in job.sources} if len(job.sources) <= _ANSWERS else ()
+    for record in fcam_tf.predict.read_results(out) if files else ():
+        if record["file"] in files:
+            label = record["label_name"] or f"class {record['label']}"
+            where = f"box {record['box']}" if record["box"] else "nowhere in particular"
+            file, overlay = displayed(record["file"]), displayed(str(out / record["overlay"]))
+            answer(f"{file}: {label} {record['score']:.0%}, {where} -> {overlay}")
     counts = [f"{job.localized} localised"]
     counts += [f"{job.skipped} done before"] if job.skipped else []
     counts += [f"{len(job.failures)} failed"] if job.failures else []
     where = f"; results in {out / 'results.jsonl'}" if job.localized or job.skipped else ""
-    notes.print(f"{', '.join(counts)}{where}")
-
-
-def _answer(record: dict[str, Any], out: Path) -> str:
-    from fcam_tf.predict import displayed  # noqa: PLC0415
-
-    label = record["label_name"] or f"class {record['label']}"
-    where = f"box {record['box']}" if record["box"] else "nowhere in particular"
-    file, overlay = displayed(record["file"]), displayed(str(out / record["overlay"]))
-    return f"{file}: {label} {record['score']:.0%}, {where} -> {overlay}"
-
-
-COMMAND = Command(
-    usage="PHOTO... [flags]",
-    summary="what is in photos, and where: label, heat map, box and a picture",
-    details=_DETAILS,
-    define=_define,
-    run=_run,
-)
+    note(f"{', '.join(counts)}{where}")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from absl import app, flags
+from absl import app
 
+import fcam_tf
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.identity import file_sha256, saved_file
+from fcam_tf.names import lookup
 
 if TYPE_CHECKING:
     import keras
 
-HELP = "the name of a model (`fcam zoo list`) or pretrained classifier, a .keras file, or a run"
 # With the SHA-256 of their weights. Here too so that a misspelt name and a rerun of what is done
 # need no TensorFlow; a test holds it to the truth.
 CLASSIFIERS = {
@@ -22,23 +24,62 @@ CLASSIFIERS = {
 }
 
 
-def define_import(values: flags.FlagValues) -> None:
-    """Define the flag that names the code of custom layers."""
-    flags.DEFINE_multi_string(
-        "import",
-        [],
-        "`FILE.py` to run first, with the layers that a .keras file holds; may be repeated",
-        flag_values=values,
-    )
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model that is there, not yet loaded.
+
+    Attributes:
+        sha256: of its file, or of what its card says of it.
+        load: loads it; raises OSError or ValueError where it cannot be had.
+    """
+
+    sha256: str
+    load: Callable[[], keras.Model]
 
 
-def import_files(values: flags.FlagValues) -> None:
+def find_model(name: str) -> Model:
+    """Return the model that a name, file or folder means, without TensorFlow.
+
+    Raises:
+        absl.app.UsageError: there is none, or none that has been trained.
+    """
+    from fcam_tf.identity import file_sha256, saved_file  # noqa: PLC0415
+
+    def load() -> keras.Model:
+        if name in CLASSIFIERS:
+            return fcam_tf.models.Classifier(name)
+        return fcam_tf.zoo.load(name) if name in entries else fcam_tf.models.load(name)
+
+    entries = fcam_tf.zoo.folders()
+    if name in CLASSIFIERS:
+        return Model(CLASSIFIERS[name], load)
+    try:
+        if name in entries:
+            return Model(fcam_tf.zoo.identity(name), load)
+        if name.endswith(".keras") or Path(name).is_dir():
+            return Model(file_sha256(saved_file(name)), load)
+    except (OSError, ValueError) as error:
+        raise app.UsageError(f"--model {error}") from None
+    if name in fcam_tf.zoo.list_models(trained=False):
+        raise app.UsageError(f"--model {fcam_tf.zoo.untrained(name)}")
+    try:
+        lookup({**entries, **CLASSIFIERS}, name, "--model")
+    except ValueError as error:
+        raise app.UsageError(f"{error} Or give a .keras file, or a run's folder.") from None
+
+
+def complete_model(prefix: str, **_: Any) -> list[str]:
+    """Return names for the shell to complete."""
+    return [name for name in (*fcam_tf.zoo.list_models(), *CLASSIFIERS) if name.startswith(prefix)]
+
+
+def import_files(names: Iterable[str]) -> None:
     """Run the files of ``--import``, and make Keras know their public classes and functions.
 
     Raises:
         absl.app.UsageError: one cannot be run.
     """
-    for name in values["import"].value if "import" in values else ():
+    for name in names:
         if not Path(name).is_file():
             raise app.UsageError(f"--import {name}: there is no such file")
         with quiet_tensorflow():
@@ -54,60 +95,3 @@ def import_files(values: flags.FlagValues) -> None:
         for key, value in found.items():
             if callable(value) and getattr(value, "__module__", None) == module:
                 known[key] = value
-
-
-def check_model(name: str) -> None:
-    """Refuse what is no model, without TensorFlow.
-
-    Raises:
-        absl.app.UsageError: it is none.
-    """
-    if name.endswith(".keras"):
-        if not Path(name).is_file():
-            raise app.UsageError(f"--model {name}: there is no such file")
-    elif not named(name) and not Path(name).is_dir():
-        from fcam_tf import zoo  # noqa: PLC0415
-        from fcam_tf.names import lookup  # noqa: PLC0415
-
-        if zoo.list_models(name, trained=False) == [name]:
-            raise app.UsageError(f"--model {zoo.untrained(name)}")
-        try:
-            lookup({**zoo.folders(), **CLASSIFIERS}, name, "model")
-        except ValueError as error:
-            text = str(error).replace("`model`", "--model")
-            raise app.UsageError(
-                f"{text} Or give a model that was saved as .keras, or the folder of a training run."
-            ) from None
-
-
-def named(name: str) -> bool:
-    """Tell whether a model is meant by its name."""
-    from fcam_tf import zoo  # noqa: PLC0415
-
-    return name in CLASSIFIERS or name in zoo.folders()
-
-
-def identify(name: str) -> str:
-    """Return the SHA-256 of a model: of its file, or of what its card says of it.
-
-    Raises:
-        FileNotFoundError, ValueError, OSError: there is none; the message says why.
-    """
-    from fcam_tf import zoo  # noqa: PLC0415
-
-    if name in CLASSIFIERS:
-        return CLASSIFIERS[name]
-    return zoo.identity(name) if named(name) else file_sha256(saved_file(name))
-
-
-def load_model(name: str) -> keras.Model:
-    """Load a classifier or an F-CAM.
-
-    Raises:
-        FileNotFoundError, ValueError, OSError: it cannot be had; the message says why.
-    """
-    from fcam_tf import models, zoo  # noqa: PLC0415
-
-    if name in CLASSIFIERS:
-        return models.Classifier(name)
-    return zoo.load(name) if named(name) else models.load(name)

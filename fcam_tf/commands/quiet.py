@@ -65,6 +65,12 @@ def quiet_tensorflow() -> Iterator[None]:
             process.wait(_PATIENCE)
 
 
+def load_tensorflow() -> None:
+    """Import TensorFlow now, quietly."""
+    with quiet_tensorflow():
+        import keras  # noqa: F401, PLC0415
+
+
 @contextlib.contextmanager
 def quiet_converters() -> Iterator[None]:
     """Hold back TensorFlow's noise and what its converters log of their progress; errors pass."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from absl import app, flags
+from absl import app
 
-from fcam_tf.commands.command import Command
-from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import console, failed, telling, usage_errors
-from fcam_tf.commands.train import asked_of, check_stage, define_training, model_of, start_of
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from fcam_tf.training import Recipe, RunFolder, Trial
+import fcam_tf
+from fcam_tf.commands.arguments import Parser, positive
+from fcam_tf.commands.model import Model
+from fcam_tf.commands.quiet import load_tensorflow
+from fcam_tf.commands.telling import answer_table, failed, note, usage_errors
+from fcam_tf.commands.train import add_stage, asked_of, model_of, recipe_and_splits, start_of
 
 _DETAILS = """\
 Trains --draws times, each time with other numbers, drawn at random, and says which localise best on
@@ -26,10 +26,8 @@ of the recipe, as for --set of fcam train.
 
 OUT gets a run folder for each trial, search.csv with a row for each, and best.json: the recipe to
 go on with. The same command goes on where it was stopped; with more --draws it is continued. A
-training that diverges counts as none.
-
-Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
-
+training that diverges counts as none."""
+_EXAMPLES = """\
 Examples:
   fcam search fcam --data shapes --model runs/shapes --recipe small --out search \\
       --draw learning_rate=log:3e-4..3e-3 --draw loss.negative_share=0.1..0.9
@@ -38,90 +36,82 @@ Examples:
       --draw baseline.drop_rate=0..1.0 --draw baseline.threshold=0..1.0 --draws 30"""
 
 
-def _define(values: flags.FlagValues) -> None:
-    define_training(values)
-    flags.DEFINE_multi_string(
-        "draw", [], "`KEY=VALUES` to draw from; may be repeated", flag_values=values
-    )
-    flags.DEFINE_integer("draws", 8, "number of trainings", flag_values=values)
-    flags.DEFINE_integer(
-        "seed", 0, "of the draws; the recipe's own seeds the trainings", flag_values=values
-    )
+def add_to(fcam: Parser) -> None:
+    """Add ``fcam search``."""
+    usage = "classifier|fcam|fsl --data DATA --out OUT --draw KEY=VALUES [flags]"
+    summary = "tune what is trained with, by random search on the val split"
+    parser = fcam.command("search", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run)
+    add_stage(parser)
+    parser.add("--draw KEY=VALUES...", "what to draw from")
+    parser.add("--draws N", "number of trainings", type=positive, default=8)
+    text = "of the draws; the recipe's own seeds the trainings (default: 0)"
+    parser.add("--seed N", text, type=int, default=0)
 
 
-def _run(values: flags.FlagValues, arguments: list[str]) -> int:
-    stage = check_stage(values, arguments)
+def _run(values: argparse.Namespace) -> int:
+    model = model_of(values)
     if not values.draw:
         raise app.UsageError("--draw is missing")
-    notes = console(stderr=True)
-    with quiet_tensorflow():
-        import keras  # noqa: PLC0415
-
-        from fcam_tf import baselines, training  # noqa: PLC0415
-    with usage_errors(ValueError, FileNotFoundError, prefix=""):
-        recipe = training.recipe_of(stage, values.recipe, values.set)
-        space = dict(training.parse_space(text) for text in values.draw)
-        asked = asked_of(stage, values)
-        start = start_of(
-            values, model_of(stage, values.model), values.method, asked["model_sha256"]
-        )
-        splits, recipe = training.load_splits(
-            stage, values.data, recipe, telling(notes), skip_broken=values.skip_broken
-        )
-    if splits[1] is None:
-        raise app.UsageError(f"--data {values.data} has nothing to choose by: no truth for val")
-
-    def trial(recipe: Recipe, folder: Path) -> RunFolder:
-        drawn = {**asked, "drawn": dataclasses.asdict(recipe)}
-        run = training.recall_run(folder, drawn)
-        if run:
-            return run
-        notes.print(f"trial in {folder}")
-        keras.backend.clear_session()
-        return training.train(stage, start, recipe, splits, folder, asked=drawn)
-
-    def check(recipe: Recipe) -> None:
-        if stage == "classifier" and values.method in baselines.METHODS:
-            baselines.get(values.method, **recipe.baseline)
-
-    about = {key: asked[key] for key in asked.keys() - {"recipe", "set", "version"}}
     try:
-        with usage_errors(ValueError, FileNotFoundError, prefix=""):
-            trials = training.search(
-                trial,
-                recipe,
-                space,
-                values.out,
-                draws=values.draws,
-                seed=values.seed,
-                about=about,
-                check=check,
-            )
-    except (OSError, RuntimeError) as error:
-        return failed(notes, error)
-    from rich.console import Console  # noqa: PLC0415
-
-    Console().print(_table(trials, recipe.select))
-    notes.print(f"best recipe in {Path(values.out, 'best.json')}")
+        with usage_errors(ValueError, FileNotFoundError, are_flags=False):
+            run_asked = asked_of(values, model)
+            asked = {**run_asked, "draw": values.draw, "draws": values.draws, "seed": values.seed}
+            done = fcam_tf.training.recall_search(values.out, asked)
+            trials = done or _search(values, model, run_asked, asked)
+    except RuntimeError as error:
+        return failed(error)
+    best = Path(values.out, "best.json")
+    _tell(trials, json.loads(best.read_text("utf-8"))["select"])
+    note(f"best recipe in {best}")
     return 0
 
 
-def _table(trials: list[Trial], select: str) -> Table:
-    from rich.table import Table  # noqa: PLC0415
+def _search(
+    values: argparse.Namespace,
+    model: str | Model,
+    run_asked: Mapping[str, Any],
+    asked: Mapping[str, Any],
+) -> list[fcam_tf.training.Trial]:
+    load_tensorflow()
+    import keras  # noqa: PLC0415
 
-    table = Table(title=f"{len(trials)} draws, the best first")
-    for column in ("trial", *trials[0].settings, f"val {select}, %", "epoch"):
-        table.add_column(column, justify="right")
+    baselines, training = fcam_tf.baselines, fcam_tf.training
+    space = dict(training.parse_space(text) for text in values.draw)
+    recipe, splits = recipe_and_splits(values, values.stage, values.set)
+    if splits[1] is None:
+        raise app.UsageError(f"--data {values.data} has nothing to choose by: no truth for val")
+    start = start_of(values, model, values.method)
+
+    def trial(recipe: training.Recipe, folder: Path) -> training.RunFolder:
+        drawn = {**run_asked, "drawn": dataclasses.asdict(recipe)}
+        run = training.recall_run(folder, drawn)
+        if run:
+            return run
+        note(f"trial in {folder}")
+        keras.backend.clear_session()
+        return training.train(values.stage, start, recipe, splits, folder, asked=drawn)
+
+    def check(recipe: training.Recipe) -> None:
+        if values.stage == "classifier" and values.method in baselines.METHODS:
+            baselines.get(values.method, **recipe.baseline)
+
+    return training.search(
+        trial,
+        recipe,
+        space,
+        values.out,
+        draws=values.draws,
+        seed=values.seed,
+        about={k: v for k, v in run_asked.items() if k not in ("recipe", "set", "version")},
+        asked=asked,
+        check=check,
+    )
+
+
+def _tell(trials: list[fcam_tf.training.Trial], select: str) -> None:
+    rows = []
     for trial in sorted(trials, key=lambda trial: 1 if trial.score is None else -trial.score):
         reached = ("diverged", "") if trial.score is None else (f"{trial.score:.2f}", trial.epoch)
-        table.add_row(*map(str, (trial.number, *trial.settings.values(), *reached)))
-    return table
-
-
-COMMAND = Command(
-    usage="classifier|fcam --data DATA --out OUT --draw KEY=VALUES [flags]",
-    summary="tune what is trained with, by random search on the val split",
-    details=_DETAILS,
-    define=_define,
-    run=_run,
-)
+        rows.append((trial.number, *trial.settings.values(), *reached))
+    columns = ("trial", *trials[0].settings, f"val {select}, %", "epoch")
+    answer_table(columns, rows, title=f"{len(trials)} draws, the best first")

@@ -4,55 +4,74 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import app
 
 if TYPE_CHECKING:
-    from absl import flags
     from rich.console import Console
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints lines as they are, of any length."""
+def note(text: object) -> None:
+    """Write a line for the user who waits."""
+    sys.stderr.write(f"{text}\n")
+
+
+def warn(text: object) -> None:
+    """Write a line that the user should heed."""
+    note(f"fcam: {text}")
+
+
+def answer(text: object) -> None:
+    """Write a line of the result."""
+    sys.stdout.write(f"{text}\n")
+
+
+def answer_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """Write a table, the first column from the left and numbers from the right."""
+    from rich.console import Console  # noqa: PLC0415 - help does without
+    from rich.table import Table  # noqa: PLC0415
+
+    lines = [[str(cell) for cell in row] for row in rows]
+    table = Table(title=title or None)
+    for index, column in enumerate(columns):
+        whole = None if index else max(len(line[0]) for line in lines)  # however narrow it is
+        table.add_column(column, justify="right" if index else "left", min_width=whole)
+    for line in lines:
+        table.add_row(*line)
+    Console(markup=False, emoji=False).print(table)
+
+
+def console() -> Console:
+    """Return where progress bars go, and lines as they are, of any length."""
     from rich.console import Console  # noqa: PLC0415 - help does without
 
-    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True, emoji=False)
-
-
-def telling(notes: Console) -> Callable[[str], None]:
-    """Return what tells the user a line."""
-    return lambda text: notes.print(f"fcam: {text}")
-
-
-def require(values: flags.FlagValues, *names: str) -> None:
-    """Refuse a command line that lacks one of the flags named."""
-    for name in names:
-        if not values[name].value:
-            raise app.UsageError(f"--{name} is missing")
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 @contextlib.contextmanager
-def usage_errors(*kinds: type[Exception], prefix: str = "--") -> Iterator[None]:
-    """Take errors of these kinds for wrong usage.
-
-    Args:
-        kinds: of errors.
-        prefix: what arguments that a message names in back quotes get: "--" where they are flags.
-    """
+def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[None]:
+    """Take errors of these kinds for wrong usage; arguments in their messages may be flags."""
     try:
         yield
     except kinds as error:
-        text = re.sub("`([a-z_]+)`", lambda m: prefix + m[1].replace("_", "-"), str(error))
+        text = str(error)
+        if are_flags:
+            text = re.sub("`([a-z_]+)`", lambda m: "--" + m[1].replace("_", "-"), text)
         raise app.UsageError(text) from None
 
 
-def failed(notes: Console, reason: object) -> int:
-    """Tell that a job ended early and can go on; return the exit status."""
-    notes.print(f"fcam: {reason}")
-    notes.print("fcam: what is finished is kept; the same command goes on from there")
+def failed(error: Exception, *, goes_on: bool = True) -> int:
+    """Tell that a job ended early, and that it can go on if it can; return the exit status."""
+    reason = str(error)
+    if isinstance(error, OSError) and error.errno:
+        reason = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    warn(reason)
+    if goes_on:
+        warn("what is finished is kept; the same command goes on from there")
     return 1
 
 

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from absl import app, flags
+from absl import app
 
-from fcam_tf import __version__
-from fcam_tf.claim import FolderBusyError
-from fcam_tf.commands.command import Command
-from fcam_tf.commands.model import check_model, define_import, identify, load_model
-from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import console, failed, require, telling, usage_errors
-from fcam_tf.identity import file_sha256, split_sha256
-from fcam_tf.names import BACKBONES, lookup
-from fcam_tf.training.run import recall_run
+import fcam_tf
+from fcam_tf.commands.arguments import Parser, add_model, add_training
+from fcam_tf.commands.model import Model, find_model
+from fcam_tf.commands.quiet import load_tensorflow
+from fcam_tf.commands.telling import answer_table, console, note, usage_errors, warn
+from fcam_tf.names import BACKBONES, BASELINES, METHODS, lookup
 
-if TYPE_CHECKING:
-    import keras
-    from rich.console import Console
-    from rich.table import Table
-
-    from fcam_tf.training import RunFolder, Start
-
-STAGES = ("classifier", "fcam", "fsl")
 _BACKBONE = "efficientnetlite_b0"
 _UNLEARNT = 0.6  # of the seed loss, which is ln 2 for a map that is 0.5 everywhere
 
@@ -47,10 +36,8 @@ them, choose the best epoch, else the classifier's accuracy; they never train.
 OUT gets run.json (recipe, versions), metrics.csv, convergence.png, best.keras, logs for
 TensorBoard where it is installed, and test/ with the report of fcam evaluate where there is a test
 split with boxes or masks. A run that was stopped goes on where it was when the same command is
-given again.
-
-Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
-
+given again. No flag drops what took hours: to start afresh, remove OUT."""
+_EXAMPLES = """\
 Examples:
   fcam train classifier --data shapes --recipe small --out runs/shapes
   fcam train fcam --data shapes --model runs/shapes --recipe small --set loss.crf=4e-9 \\
@@ -63,233 +50,159 @@ Examples:
   fcam train fsl --data data/CUB --model resnet50 --set decoder=linear --out runs/cub-fsl"""
 
 
-def define_training(values: flags.FlagValues) -> None:
-    """Define the flags that say what is trained, on what, by which recipe and where to."""
-    define_start(values)
-    flags.DEFINE_string(
-        "model",
-        None,
-        "`MODEL`: a run folder, a model saved as .keras, or for a classifier the name of a "
-        "backbone (default there: efficientnetlite_b0)",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "method",
-        None,
-        "`METHOD` whose maps are scored, and teach the decoder; has, cutmix, adl, acol, spg and "
-        "icl also change how a classifier trains (default: cam, or what MODEL was trained with)",
-        flag_values=values,
-    )
-    flags.DEFINE_string("out", None, "`FOLDER` to write to", flag_values=values)
+def add_to(fcam: Parser) -> None:
+    """Add ``fcam train``."""
+    usage = "classifier|fcam|fsl --data DATA --out RUN [--model MODEL] [flags]"
+    summary = "train a classifier, or the decoder that gives its maps full resolution"
+    parser = fcam.command("train", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run)
+    add_stage(parser)
 
 
-def define_start(values: flags.FlagValues) -> None:
-    """Define the flags of all that trains: data, recipe, and how a backbone is built."""
-    flags.DEFINE_string("data", None, "`DATA` to train on", flag_values=values)
-    flags.DEFINE_enum(
-        "output_stride",
-        None,
-        ("8", "16", "32"),
-        "pixels for one cell of the coarse map, of a backbone given by name",
-        flag_values=values,
+def add_stage(parser: Parser) -> None:
+    """Add the arguments that say what is trained, on what, by which recipe and where to."""
+    stages = ("classifier", "fcam", "fsl")
+    parser.add("stage STAGE", "what to train: classifier, fcam or fsl", choices=stages)
+    parser.add("-o --out FOLDER", "folder to write to", required=True)
+    add_model(parser)
+    parser.add(
+        "--method METHOD",
+        "whose maps are scored, and teach the decoder: %(choices)s (default: cam, or what MODEL "
+        "was trained with)",
+        choices=(*METHODS, *BASELINES),
     )
-    flags.DEFINE_string(
-        "weights",
-        "imagenet",
-        "`imagenet|none|FILE` to start a backbone given by name from",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "recipe", "cub", "`NAME|FILE.json` of the numbers to train with", flag_values=values
-    )
-    flags.DEFINE_multi_string(
-        "set", [], "`KEY=VALUE` to change in the recipe; may be repeated", flag_values=values
-    )
-    flags.DEFINE_string(
-        "cams",
-        None,
-        "`FOLDER` of stored maps, to be shared by runs (default: in the run)",
-        flag_values=values,
-    )
-    flags.DEFINE_boolean(
-        "skip_broken",
-        False,
-        "decode all photos first, and leave out those that cannot be read",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "strategy",
-        "single",
-        ("single", "mirrored"),
-        "mirrored: share each batch among all GPUs",
-        flag_values=values,
-    )
-    define_import(values)
+    add_training(parser)
 
 
-def check_stage(values: flags.FlagValues, arguments: list[str]) -> str:
-    """Return which stage is asked for, and refuse flags that do not do for it."""
-    if len(arguments) != 1 or arguments[0] not in STAGES:
-        raise app.UsageError(f"name one stage to train: {', '.join(STAGES)}")
-    stage = arguments[0]
-    require(values, "data", "out")
-    if stage == "fcam":
-        require(values, "model")
-    name = values.model or _BACKBONE
-    saved = name.endswith(".keras") or Path(name).is_dir()
-    if stage == "classifier" and not saved:
-        with usage_errors(ValueError):
-            lookup(dict.fromkeys(BACKBONES), name, "model")
-    elif stage == "fcam" or name not in BACKBONES:
-        check_model(name)
-    return stage
-
-
-def _run(values: flags.FlagValues, arguments: list[str]) -> int:
-    stage = check_stage(values, arguments)
-    notes = console(stderr=True)
-    with usage_errors(ValueError, FileNotFoundError, prefix=""):
-        asked = asked_of(stage, values)
-        run = recall_run(values.out, asked)
-    try:
-        run = run or _train(stage, values, asked, notes)
-    except (OSError, FolderBusyError, ArithmeticError) as error:
-        return failed(notes, error)
-    from rich.console import Console  # noqa: PLC0415
-
-    Console().print(_table(run))
-    notes.print(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
+def _run(values: argparse.Namespace) -> int:
+    model = model_of(values)
+    with usage_errors(ValueError, TypeError, FileNotFoundError, are_flags=False):
+        asked = asked_of(values, model)
+        run = fcam_tf.training.recall_run(values.out, asked) or _train(values, model, asked)
+    _tell_scores(run)
+    note(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
     recipe = run.settings["recipe"]
     if run.state.best == 0:
         # Boxes in the middle of the photo are hard to beat for a network that is still learning.
-        remedy = "--set select=accuracy" if stage == "classifier" else "another --set learning_rate"
-        notes.print(
-            f"fcam: {recipe['select']} never rose above what it was before training, and that is "
+        classifier = values.stage == "classifier"
+        remedy = "--set select=accuracy" if classifier else "another --set learning_rate"
+        warn(
+            f"{recipe['select']} never rose above what it was before training, and that is "
             f"the model which was kept; try more epochs or {remedy}"
         )
     seeds = run.state.history[-1].get("seeds_loss", 0.0)
     if seeds > _UNLEARNT:
         adam = "" if recipe["optimizer"] == "adam" else "--set optimizer=adam, "
-        notes.print(
-            f"fcam: the seed loss ended at {seeds:.2f}, guessing has 0.69: the maps say little. "
+        warn(
+            f"the seed loss ended at {seeds:.2f}, guessing has 0.69: the maps say little. "
             f"Try {adam}a lower --set loss.crf or more epochs"
         )
-    if stage == "classifier":
+    if values.stage == "classifier":
         out, preset = values.out, values.recipe
         chosen = "" if preset.endswith(".json") else f"--recipe {preset} "
-        notes.print(
-            f"next: fcam train fcam --data {values.data} --model {out} {chosen}--out {out}-fcam"
-        )
-    return 0 if report(run, values.data, notes) else 1
+        note(f"next: fcam train fcam --data {values.data} --model {out} {chosen}--out {out}-fcam")
+    return 0 if report(run, values.data) else 1
 
 
-def asked_of(stage: str, values: flags.FlagValues) -> dict[str, Any]:
+def _train(
+    values: argparse.Namespace, model: str | Model, asked: Mapping[str, Any]
+) -> fcam_tf.training.RunFolder:
+    load_tensorflow()
+    recipe, splits = recipe_and_splits(values, values.stage, values.set)
+    start = start_of(values, model, values.method)
+    return fcam_tf.training.train(values.stage, start, recipe, splits, values.out, asked=asked)
+
+
+def model_of(values: argparse.Namespace) -> str | Model:
+    """Return what the stage starts from: a backbone by its name, or a model.
+
+    Raises:
+        absl.app.UsageError: there is no such thing.
+    """
+    name = values.model or _BACKBONE
+    if values.stage == "fcam":
+        if not values.model:
+            raise app.UsageError("--model is missing")
+    elif name in BACKBONES:
+        return name
+    elif values.stage == "classifier" and not (name.endswith(".keras") or Path(name).is_dir()):
+        with usage_errors(ValueError):
+            lookup(dict.fromkeys(BACKBONES), name, "model")
+    return find_model(name)
+
+
+def asked_of(values: argparse.Namespace, model: str | Model) -> dict[str, Any]:
     """Return all that decides a run, as far as it is known without TensorFlow."""
-    from fcam_tf import data  # noqa: PLC0415
+    from fcam_tf.identity import file_sha256, split_sha256  # noqa: PLC0415
 
     splits = []
     for name in ("train", "val"):
         with contextlib.suppress(FileNotFoundError):
-            splits.append(data.load(values.data, name))
-    preset, weights, model = Path(values.recipe), values.weights, values.model or _BACKBONE
+            splits.append(fcam_tf.data.load(values.data, name))
+    preset, weights = Path(values.recipe), values.weights
+    named = isinstance(model, str)
     return {
-        "stage": stage,
+        "stage": values.stage,
         "data": split_sha256(*splits, sizes=True),
         "method": values.method,
         "recipe": preset.read_text("utf-8") if preset.suffix == ".json" else values.recipe,
         "set": values.set,
         "skip_broken": values.skip_broken,
-        "version": __version__,
+        "strategy": values.strategy,
+        "version": fcam_tf.__version__,
         "output_stride": values.output_stride,
         "weights": file_sha256(weights) if Path(weights).is_file() else weights,
-        "backbone": model if model in BACKBONES else None,
-        "model_sha256": None if model in BACKBONES else identify(model),
+        "backbone": model if named else None,
+        "model_sha256": None if named else model.sha256,
     }
 
 
-def _train(
-    stage: str, values: flags.FlagValues, asked: Mapping[str, Any], notes: Console
-) -> RunFolder:
-    with quiet_tensorflow():
-        from fcam_tf import training  # noqa: PLC0415
-    with usage_errors(ValueError, FileNotFoundError, prefix=""):
-        recipe = training.recipe_of(stage, values.recipe, values.set)
-        splits, recipe = training.load_splits(
-            stage, values.data, recipe, telling(notes), skip_broken=values.skip_broken
-        )
-        start = start_of(
-            values, model_of(stage, values.model), values.method, asked["model_sha256"]
-        )
-        return training.train(stage, start, recipe, splits, values.out, asked=asked)
-
-
-def report(run: RunFolder, root: str, notes: Console) -> bool:
-    """Write the report on the test split, and say where it is; tell whether that went well."""
-    from fcam_tf import training  # noqa: PLC0415
-
-    try:
-        page = training.report(run, root, notes)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        notes.print(f"fcam: the model is there, but not its report: {error}")
-        return False
-    if page:
-        notes.print(f"report on the test split in {page}")
-    return True
+def recipe_and_splits(
+    values: argparse.Namespace, stage: str, settings: list[str]
+) -> tuple[fcam_tf.training.Recipe, Any]:
+    """Return by what a stage is trained, and on what; see `fcam_tf.training.load_splits`."""
+    recipe = fcam_tf.training.recipe_of(stage, values.recipe, settings)
+    splits, recipe = fcam_tf.training.load_splits(
+        stage, values.data, recipe, warn, skip_broken=values.skip_broken
+    )
+    return recipe, splits
 
 
 def start_of(
-    values: flags.FlagValues,
-    model: str | Callable[[], keras.Model],
-    method: str | None,
-    model_sha256: str | None = None,
-) -> Start:
-    """Return what the flags of `define_start` say to start from."""
-    from fcam_tf import training  # noqa: PLC0415
-
-    return training.Start(
-        model,
+    values: argparse.Namespace, model: str | Model, method: str | None
+) -> fcam_tf.training.Start:
+    """Return what the flags of `add_training` say to start from."""
+    return fcam_tf.training.Start(
+        model if isinstance(model, str) else model.load,
         method,
         values.output_stride and int(values.output_stride),
         values.weights,
         values.cams,
         values.strategy == "mirrored",
-        model_sha256,
+        None if isinstance(model, str) else model.sha256,
     )
 
 
-def model_of(stage: str, name: str | None) -> str | Callable[[], keras.Model]:
-    """Return the backbone that --model names, or what loads the model."""
-    from fcam_tf import models  # noqa: PLC0415
-
-    name = name or _BACKBONE
-    if stage == "fcam" or (stage == "fsl" and name not in models.BACKBONES):
-        return functools.partial(load_model, name)
-    saved = name not in models.BACKBONES and (name.endswith(".keras") or Path(name).is_dir())
-    return functools.partial(models.load, name) if saved else name
-
-
-def _table(run: RunFolder) -> Table:
-    from rich.table import Table  # noqa: PLC0415
-
-    from fcam_tf.training.run import VALIDATION_PREFIX  # noqa: PLC0415
-
-    history = run.state.history
-    chosen = history[run.state.best]
-    table = Table(title=f"{len(history) - 1} epochs, val, %")
-    table.add_column("")
-    table.add_column("before", justify="right")
-    table.add_column(f"chosen: epoch {chosen['epoch']:.0f}", justify="right")
-    for name in chosen:
-        if name.startswith(VALIDATION_PREFIX):
-            label = name.removeprefix(VALIDATION_PREFIX)
-            table.add_row(label, f"{history[0][name]:.2f}", f"{chosen[name]:.2f}")
-    return table
+def report(run: fcam_tf.training.RunFolder, root: str) -> bool:
+    """Write the report on the test split, and say where it is; tell whether that went well."""
+    try:
+        page = fcam_tf.training.report(run, root, console())
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        warn(f"the model is there, but not its report: {error}")
+        return False
+    if page:
+        note(f"report on the test split in {page}")
+    return True
 
 
-COMMAND = Command(
-    usage="classifier|fcam|fsl --data DATA --out RUN [--model M] [flags]",
-    summary="train a classifier, or the decoder that gives its maps full resolution",
-    details=_DETAILS,
-    define=define_training,
-    run=_run,
-)
+def _tell_scores(run: fcam_tf.training.RunFolder) -> None:
+    prefix, history = fcam_tf.training.run.VALIDATION_PREFIX, run.state.history
+    before, chosen = history[0], run.chosen
+    answer_table(
+        ["", "before", f"chosen: epoch {chosen['epoch']:.0f}"],
+        [
+            (name.removeprefix(prefix), f"{before[name]:.2f}", f"{chosen[name]:.2f}")
+            for name in chosen
+            if name.startswith(prefix)
+        ],
+        title=f"{len(history) - 1} epochs, val, %",
+    )

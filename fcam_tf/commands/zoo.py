@@ -2,163 +2,137 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import dataclasses
-import functools
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from absl import app, flags
-
-from fcam_tf.commands.command import Command
-from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import console, failed, require, telling, usage_errors
-from fcam_tf.commands.train import define_start, report, start_of
+import fcam_tf
+from fcam_tf.commands.arguments import Parser, add_import, add_training
+from fcam_tf.commands.model import complete_model
+from fcam_tf.commands.quiet import load_tensorflow, quiet_tensorflow
+from fcam_tf.commands.telling import answer, answer_table, failed, note, usage_errors, warn
+from fcam_tf.commands.train import recipe_and_splits, report, start_of
 from fcam_tf.names import FSL
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from fcam_tf.models import FCAM
-    from fcam_tf.zoo.cards import Card
-
-ACTIONS = ("list", "show", "verify", "make")
-_SAID = ("output_stride", "licence", "classifier_set", "set")  # on a card in the user's words
+# Arguments that are on a card: names of files and folders alone, and in the user's words.
+_FILES = ("data", "test", "run", "recipe", "weights")
+_WORDS = ("output_stride", "licence", "classifier_set", "set")
 
 _DETAILS = """\
-  fcam zoo list [PATTERN]       names and figures of all trained models; in a pipe, a line for each
-  fcam zoo show NAME            the card: architecture, training, scores, licence, weights
-  fcam zoo verify [NAME...]     hash, rebuild and stored answer of models (default: all);
-                                with --data also the scores that were measured on that data set
-  fcam zoo make NAME            train a classifier and its decoder as fcam train does, into RUNS,
-                                or take --run; choose the threshold by the boxes of val, if any,
-                                measure on test, write the entry. NAME is <backbone>_<method>,
-                                perhaps with .<data set>. The same command goes on after a stop
-
 Models come with the package, from the folder or address that the environment variable FCAM_ZOO
 names, or from the addresses in their cards (gs:// and s3:// need pip install 'fcam_tf[gcs]' or
-'fcam_tf[s3]'). In Python: fcam_tf.zoo.load(NAME).
-
-Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted.
-
+'fcam_tf[s3]'). In Python: fcam_tf.zoo.load(NAME)."""
+_EXAMPLES = """\
 Examples:
   fcam zoo list 'efficientnetlite_b0_*'
   fcam zoo verify --data data/pets3
   fcam zoo make resnet50_layercam.cub --data data/CUB --recipe cub --licence CC-BY-4.0
   fcam zoo make resnet50_cam.cub --run runs/cub-fcam --data data/CUB --licence CC-BY-4.0"""
+_MAKE = """\
+Trains a classifier and its decoder as fcam train does, into RUNS, or takes --run; chooses the
+threshold by the boxes of val, if any; measures on test; and writes the entry. The same command
+goes on after a stop."""
 
 
-def _define(values: flags.FlagValues) -> None:
-    define_start(values)
-    flags.DEFINE_multi_string(
-        "classifier_set",
-        [],
-        "make: `KEY=VALUE` of the classifier's recipe, as --set of the decoder's; may be repeated",
-        flag_values=values,
+def add_to(fcam: Parser) -> None:
+    """Add ``fcam zoo``."""
+    parser = fcam.command(
+        "zoo",
+        "list|show|verify|make [NAME] [flags]",
+        "the models that come along: list, show, verify, or make one",
+        details=_DETAILS,
+        examples=_EXAMPLES,
     )
-    flags.DEFINE_string(
-        "run",
-        None,
-        "make: `RUN|FILE.keras`, a finished F-CAM to pack instead of training one; --recipe is "
-        "then a file of how it was trained, for the card (default: the run's own)",
-        flag_values=values,
-    )
-    flags.DEFINE_multi_string(
-        "test",
-        [],
-        "make: `DATA` to measure on; may be repeated (default: --data)",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "trained_on",
-        None,
-        "make: what it was trained on, in a `SENTENCE` (default: --data)",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "command",
-        None,
-        "make: the `LINE` that trained it, for the card (default: this one)",
-        flag_values=values,
-    )
-    flags.DEFINE_string("licence", None, "make: `LICENCE` of the weights", flag_values=values)
-    flags.DEFINE_string(
-        "out", None, "make: `FOLDER` of the zoo (default: $FCAM_ZOO, or zoo)", flag_values=values
-    )
-    flags.DEFINE_string("runs", "runs", "make: `FOLDER` of the training runs", flag_values=values)
-    flags.DEFINE_boolean("int8", False, "make: large kernels in 8 bits", flag_values=values)
-    flags.DEFINE_boolean(
-        "replace", False, "make: replace the entry of that name once it is made", flag_values=values
-    )
+    text = "names and figures of all trained models; in a pipe, a line for each"
+    listing = parser.command("list", "[PATTERN...]", text, run=_list)
+    listing.add("patterns PATTERN", "such as 'resnet50_*'", nargs="*", default=["*"])
+    text = "the card: architecture, training, scores, licence, weights"
+    show = parser.command("show", "NAME...", text, run=_show)
+    show.add("names NAME", "models", nargs="+").completer = complete_model
+    text = "hash, rebuild and stored answer of models (default: all)"
+    verify = parser.command("verify", "[NAME...] [--data DATA]", text, run=_verify)
+    verify.add("names NAME", "models", nargs="*").completer = complete_model
+    verify.add("-d --data DATA", "check the scores that were measured on it, too")
+    text = "train a classifier and its decoder, or take a finished run, and write the entry"
+    usage = "NAME --data DATA --licence LICENCE [flags]"
+    _add_make(parser.command("make", usage, text, details=_MAKE, run=_make))
 
 
-def _run(values: flags.FlagValues, arguments: list[str]) -> int:
-    if not arguments or arguments[0] not in ACTIONS:
-        raise app.UsageError(f"say what to do: {', '.join(ACTIONS)}")
-    action, *names = arguments
-    notes = console(stderr=True)
-    if action == "list":
-        return _list(names, notes)
-    if action == "show":
-        return _show(names)
-    if action == "verify":
-        return _verify(names, values.data, notes)
-    return _make(values, names, notes)
+def _add_make(parser: Parser) -> None:
+    parser.add("name NAME", "<backbone>_<method>, perhaps with .<data set>")
+    add_training(parser)
+    add_import(parser)
+    text = "change a number of the classifier's recipe, as --set of the decoder's"
+    parser.add("--classifier-set KEY=VALUE...", text)
+    parser.add(
+        "--run RUN|FILE.keras",
+        "pack this finished F-CAM instead of training one; --recipe is then a file of how it was "
+        "trained, for the card (default: the run's own)",
+    )
+    parser.add("--test DATA...", "data set to measure on (default: --data)")
+    text = "what it was trained on, for the card (default: --data)"
+    parser.add("--trained-on SENTENCE", text)
+    parser.add("--command LINE", "what trained it, for the card (default: this command)")
+    parser.add("--licence LICENCE", "of the weights", required=True)
+    parser.add("-o --out FOLDER", "folder of the zoo (default: $FCAM_ZOO, or zoo)")
+    parser.add("--runs FOLDER", "folder of the training runs", default="runs")
+    parser.add("--int8", "store large kernels in 8 bits")
+    parser.add("--replace", "replace the entry of that name once it is made")
 
 
-def _list(patterns: list[str], notes: Console) -> int:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+@contextlib.contextmanager
+def _warned(name: str, failures: list[str]) -> Iterator[None]:
+    """Tell of an entry that is broken, note its name, and go on."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        warn(f"{name}: {error}")
+        failures.append(name)
 
-    from fcam_tf import zoo  # noqa: PLC0415
 
-    found = {name for pattern in patterns or ["*"] for name in zoo.list_models(pattern)}
+def _list(values: argparse.Namespace) -> int:
+    found = {name for pattern in values.patterns for name in fcam_tf.zoo.list_models(pattern)}
     if not found:
-        notes.print(f"fcam: no trained model is called like {' or '.join(patterns)}")
+        warn(f"no trained model is called like {' or '.join(values.patterns)}")
         return 1
-    status, answers = 0, Console(markup=False, emoji=False)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("name", min_width=max(map(len, found)))  # whole, however narrow the terminal
-    table.add_column("classes", justify="right")
-    table.add_column("scores, %")
+    rows, failures = [], []
     for name in sorted(found):
-        try:
-            card = zoo.card(name)
-        except (OSError, ValueError) as error:
-            notes.print(f"fcam: {name}: {error}")
-            status = 1
-            continue
-        scores = [
-            f"{s['data']} {s['split']} {s['metric']} {s['value']:.1f}" for s in card["scores"]
-        ]
-        classes = str(card["architecture"]["num_classes"])
-        if answers.is_terminal:
-            table.add_row(name, classes, "\n".join(scores))
-        else:
-            fields = (name, f"{classes} classes", ", ".join(scores), card["trained_on"])
-            sys.stdout.write("\t".join(fields) + "\n")  # rich would expand the tabs
-    if answers.is_terminal:
-        answers.print(table)
-    return status
+        with _warned(name, failures):
+            card = fcam_tf.zoo.card(name)
+            scores = [
+                f"{s['data']} {s['split']} {s['metric']} {s['value']:.1f}" for s in card["scores"]
+            ]
+            rows.append((name, card["architecture"]["num_classes"], scores, card["trained_on"]))
+    if sys.stdout.isatty():
+        rows = [(name, classes, "\n".join(scores)) for name, classes, scores, _ in rows]
+        answer_table(("name", "classes", "scores, %"), rows)
+    else:
+        for name, classes, scores, trained_on in rows:
+            answer("\t".join((name, f"{classes} classes", ", ".join(scores), trained_on)))
+    return 1 if failures else 0
 
 
-def _show(names: list[str]) -> int:
-    if not names:
-        raise app.UsageError("name a model; fcam zoo list shows them")
+def _show(values: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
-    from fcam_tf import zoo  # noqa: PLC0415
-
-    with usage_errors(ValueError, OSError, prefix=""), quiet_tensorflow():  # of an untrained one
-        cards = [zoo.card(name) for name in names]
+    with (
+        usage_errors(ValueError, OSError, are_flags=False),
+        quiet_tensorflow(),
+    ):  # of an untrained one
+        cards = [fcam_tf.zoo.card(name) for name in values.names]
     for card in cards:
         Console().print_json(json.dumps(_short(card)))
     return 0
 
 
-def _short(card: Card) -> Card:
+def _short(card: dict[str, Any]) -> dict[str, Any]:
     """Leave out of a card what nobody reads."""
     names = card["architecture"]["class_names"]
     if isinstance(names, list) and len(names) > 20:
@@ -169,125 +143,93 @@ def _short(card: Card) -> Card:
     }
 
 
-def _verify(names: list[str], data: str | None, notes: Console) -> int:
-    from fcam_tf import zoo  # noqa: PLC0415
-    from fcam_tf.zoo.entries import folder_of  # noqa: PLC0415
-
-    with usage_errors(ValueError, prefix=""):
-        for name in names:
-            folder_of(name)
-    with quiet_tensorflow():
-        from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
-        from fcam_tf.zoo.pack import verify_scores  # noqa: PLC0415
-        from fcam_tf.zoo.registry import load, verify  # noqa: PLC0415
-    status, answers = 0, console()
-    for name in names or zoo.list_models():
-        try:
-            card = zoo.card(name)
-            model = load(name)
-            verify(card, model)
-            scores = verify_scores(card, model, data) if data else []
-        except (OSError, ValueError) as error:
-            notes.print(f"fcam: {name}: {error}")
-            status = 1
-            continue
-        answers.print(f"{name}: as its card says")
-        if data and not scores:
-            answers.print(f"  no score on {data_name(data)}")
-        for score in scores:
-            where = f"{score['data']} {score['split']} {score['metric']}"
-            answers.print(f"  {where}: {score['found']:.2f}, the card says {score['value']:.2f}")
-            status = status if abs(score["found"] - score["value"]) <= 0.5 else 1
-    return status
+def _verify(values: argparse.Namespace) -> int:
+    with usage_errors(ValueError, are_flags=False):
+        for name in values.names:
+            fcam_tf.zoo.entries.folder_of(name)
+    load_tensorflow()
+    zoo, failures = fcam_tf.zoo, []
+    for name in values.names or zoo.list_models():
+        with _warned(name, failures):
+            card, model = zoo.card(name), zoo.load(name)
+            zoo.verify(card, model)
+            scores = zoo.verify_scores(card, model, values.data) if values.data else []
+            answer(f"{name}: as its card says")
+            if values.data and not scores:
+                answer(f"  no score on {zoo.cards.data_name(values.data)}")
+            for score in scores:
+                where = f"{score['data']} {score['split']} {score['metric']}"
+                answer(f"  {where}: {score['found']:.2f}, the card says {score['value']:.2f}")
+                failures += [name] * (abs(score["found"] - score["value"]) > 0.5)
+    return 1 if failures else 0
 
 
-def _make(values: flags.FlagValues, names: list[str], notes: Console) -> int:
-    if len(names) != 1:
-        raise app.UsageError("name one model to make")
-    from fcam_tf.zoo.entries import parts_of  # noqa: PLC0415
+def _make(values: argparse.Namespace) -> int:
+    with usage_errors(ValueError, are_flags=False):
+        parts = fcam_tf.zoo.entries.parts_of(values.name)
+    load_tensorflow()
+    from fcam_tf.zoo.pack import pack  # noqa: PLC0415
 
-    require(values, "data", "licence")
-    (name,) = names
-    with usage_errors(ValueError, prefix=""):
-        parts = parts_of(name)
-    with quiet_tensorflow():
-        from fcam_tf import data, training  # noqa: PLC0415
-        from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
-        from fcam_tf.zoo.entries import new_entry  # noqa: PLC0415
-        from fcam_tf.zoo.pack import pack  # noqa: PLC0415
-
+    data_name = fcam_tf.zoo.cards.data_name
     try:
-        with usage_errors(ValueError, FileExistsError, FileNotFoundError, prefix=""):
-            new_entry(name, values.out, replace=values.replace)  # before hours of training
+        with usage_errors(ValueError, FileExistsError, FileNotFoundError, are_flags=False):
+            # Before hours of training.
+            fcam_tf.zoo.entries.new_entry(values.name, values.out, replace=values.replace)
             roots = values.test or [values.data]
-            tests = {data_name(root): data.load(root, "test") for root in roots}
-            val = data.load(values.data, "val")
-            made = _given(values, *parts) if values.run else _trained(values, name, parts, notes)
+            tests = {data_name(root): fcam_tf.data.load(root, "test") for root in roots}
+            val = fcam_tf.data.load(values.data, "val")
+            made = _given(values, *parts) if values.run else _trained(values, *parts)
         model, recipe, images = made
         folder = pack(
             model,
-            name,
+            values.name,
             values.out,
             val=val,
             tests=tests,
-            command=values.command or _command(values, name),
+            command=values.command or _command(values),
             int8=values.int8,
             replace=values.replace,
             trained_on=values.trained_on or f"{data_name(values.data)}, {images} images",
             licence=values.licence,
             recipe=recipe,
         )
-    except (OSError, RuntimeError, ValueError, TypeError, training.TrainingDivergedError) as error:
-        return failed(notes, error)
-    notes.print(f"{name} in {folder}")
+    except (RuntimeError, ValueError, TypeError) as error:
+        return failed(error)
+    note(f"{values.name} in {folder}")
     return 0
 
 
 def _trained(
-    values: flags.FlagValues, name: str, parts: tuple[str, str], notes: Console
-) -> tuple[FCAM, dict[str, Any], int]:
+    values: argparse.Namespace, backbone: str, method: str
+) -> tuple[fcam_tf.models.FCAM, dict[str, Any], int]:
     """Train a classifier and its decoder; return that, its recipe, and on how many images."""
-    from fcam_tf import models, training  # noqa: PLC0415
-
-    backbone, method = parts
-    own = None if method == FSL else method
     last = "fsl" if method == FSL else "fcam"
-    recipes = {
-        "classifier": training.recipe_of("classifier", values.recipe, values.classifier_set),
-        last: training.recipe_of(last, values.recipe, values.set),
-    }
-    if method == FSL and recipes[last].train == "all":
-        del recipes["classifier"]  # it trains along
-    loaded = {
-        stage: training.load_splits(
-            stage, values.data, recipe, telling(notes), skip_broken=values.skip_broken
-        )
-        for stage, recipe in recipes.items()
-    }
-    start = start_of(values, backbone, own)
-    for stage, (splits, recipe) in loaded.items():
-        out = Path(values.runs, name if stage == last else f"{name}-classifier")
-        run = training.train(stage, start, recipe, splits, out)
-        report(run, values.data, notes)
-        start = dataclasses.replace(start, model=functools.partial(models.load, run.best))
-    return models.load(run.best), dataclasses.asdict(recipe), len(splits[0])
+    loaded = {last: recipe_and_splits(values, last, values.set)}
+    if method != FSL or loaded[last][0].train != "all":  # else it trains along
+        first = recipe_and_splits(values, "classifier", values.classifier_set)
+        loaded = {"classifier": first, **loaded}
+    start = start_of(values, backbone, None if method == FSL else method)
+    for stage, (recipe, splits) in loaded.items():
+        out = Path(values.runs, values.name if stage == last else f"{values.name}-classifier")
+        run = fcam_tf.training.train(stage, start, recipe, splits, out)
+        report(run, values.data)
+        start = dataclasses.replace(start, model=partial(fcam_tf.models.load, run.best))
+    return fcam_tf.models.load(run.best), dataclasses.asdict(recipe), len(splits[0])
 
 
 def _given(
-    values: flags.FlagValues, backbone: str, method: str
-) -> tuple[FCAM, dict[str, Any] | None, int | None]:
+    values: argparse.Namespace, backbone: str, method: str
+) -> tuple[fcam_tf.models.FCAM, dict[str, Any] | None, int | None]:
     """Load a finished run or a .keras file; return what `_trained` does, as far as it is known."""
-    from fcam_tf import models  # noqa: PLC0415
-
-    file = models.saved_file(values.run)
+    file = fcam_tf.models.saved_file(values.run)
     about = file.with_name("run.json")
     settings = json.loads(about.read_text("utf-8"))["settings"] if about.is_file() else {}
     recipe = settings.get("recipe")
-    if values["recipe"].present:
+    if _is_given(values, "recipe"):
         recipe = json.loads(Path(values.recipe).read_text("utf-8"))
     if not settings and not values.trained_on:
         raise ValueError(f"--trained-on is missing, and {file} does not tell")
-    model = models.load(file)
+    model = fcam_tf.models.load(file)
     found = getattr(getattr(model, "classifier", None), "backbone", None)
     if found != backbone or model.method != ("cam" if method == FSL else method):
         what = f"{found}_{model.method}" if found else "no F-CAM over a classifier of ours"
@@ -295,22 +237,16 @@ def _given(
     return model, recipe, settings.get("train", {}).get("images")
 
 
-def _command(values: flags.FlagValues, name: str) -> str:
+def _is_given(values: argparse.Namespace, name: str) -> bool:
+    return getattr(values, name) != values.parser.get_default(name)
+
+
+def _command(values: argparse.Namespace) -> str:
     """Return the line that makes an entry, without the folders of this machine."""
-    from fcam_tf.zoo.cards import data_name  # noqa: PLC0415
-
-    words = ["fcam", "zoo", "make", name]
-    for flag in ("data", "test", "run", "recipe", "weights", *_SAID):
-        given = values[flag].value
-        for value in given if isinstance(given, list) else [given] * bool(values[flag].present):
-            words += [f"--{flag}", value if flag in _SAID else data_name(value)]  # perhaps files
+    words = ["fcam", "zoo", "make", values.name]
+    for name in filter(partial(_is_given, values), (*_FILES, *_WORDS)):
+        given = getattr(values, name)
+        for value in given if isinstance(given, list) else [given]:
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag, fcam_tf.zoo.cards.data_name(value) if name in _FILES else str(value)]
     return shlex.join(words + ["--int8"] * values.int8)
-
-
-COMMAND = Command(
-    usage="list|show|verify|make [NAME] [flags]",
-    summary="the models that come along: list, show, verify, or make one",
-    details=_DETAILS,
-    define=_define,
-    run=_run,
-)

@@ -44,6 +44,7 @@ class Settings:
         maps: folder of .npy files, empty without.
         threshold_split: where thresholds are chosen for the figures without an oracle, or empty.
         labels: "truth" or "predicted".
+        left_out: names of images that are not looked at, such as broken ones.
         truth_sha256: of ids, labels, sizes, boxes and names of masks of the splits.
     """
 
@@ -56,14 +57,19 @@ class Settings:
     maps: str = ""
     threshold_split: str = ""
     labels: str = "truth"
+    left_out: list[str] = dataclasses.field(default_factory=list)
     truth_sha256: str = ""
 
     def splits(self) -> dict[str, Split]:
         """The splits by name, the one that is scored first."""
         names = filter(None, [self.split, self.threshold_split])
-        return {name: load(self.data, name) for name in names}
+        found, bad = {name: load(self.data, name) for name in names}, set(self.left_out)
+        return {
+            name: split.subset([i for i, image in enumerate(split.ids) if image not in bad])
+            for name, split in found.items()
+        }
 
-    def deciding(self) -> dict[str, str]:
+    def deciding(self) -> dict[str, Any]:
         """All that decides the results, by name."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "model"}
 
@@ -118,7 +124,7 @@ class Run:
     @cached_property
     def split(self) -> Split:
         """The images and their truth."""
-        return load(self.settings.data, self.settings.split)
+        return self.settings.splits()[self.settings.split]
 
     @cached_property
     def parts(self) -> Parts:

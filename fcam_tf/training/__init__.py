@@ -17,7 +17,7 @@ __getattr__, _, _ = lazy_loader.attach(
             *("CLASSIFIER_PRESETS", "FCAM_PRESETS", "ClassifierRecipe", "FCAMRecipe"),
             *("Recipe", "get"),
         ),
-        "random_search": ["Trial", "parse_space", "search"],
+        "random_search": ["Trial", "parse_space", "recall_search", "search"],
         "cam_store": ["stored_cams"],
         "reporting": ["report"],
         "stages": ["Start", "load_splits", "recipe_of", "train"],

@@ -6,21 +6,23 @@ on the validation split. Each trial is an ordinary training run.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import math
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fcam_tf.atomic import write_atomically, write_csv
-from fcam_tf.claim import claim
-from fcam_tf.training.callbacks import TrainingDivergedError
-from fcam_tf.training.recipe import Recipe
+from fcam_tf.claim import claim, read_settings
 from fcam_tf.training.run import VALIDATION_PREFIX, RunFolder
+
+if TYPE_CHECKING:
+    from fcam_tf.training.recipe import Recipe
 
 _ABOUT, _TABLE, _BEST = "search.json", "search.csv", "best.json"
 _FAILED = "failed.txt"
@@ -132,6 +134,7 @@ def search(
     draws: int,
     seed: int = 0,
     about: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None,
     check: Callable[[Recipe], Any] = lambda recipe: recipe,
 ) -> list[Trial]:
     """Train with settings drawn at random, and keep the recipe that localises best.
@@ -147,6 +150,7 @@ def search(
         draws: number of trials.
         seed: of the draws.
         about: what else the search depends on, as JSON values.
+        asked: what `recall_search` will know the finished search by.
         check: raises a ValueError for a recipe that cannot be trained by. It sees all of them
             before the first training.
 
@@ -176,11 +180,16 @@ def search(
         **(about or {}),
     }
     trials: list[Trial] = []
-    with claim(out, settings, [_TABLE, "trial-*"], file=_ABOUT) as claimed:
+    notes = asked and {"asked": asked}
+    with claim(out, settings, [_TABLE, "trial-*"], file=_ABOUT, notes=notes) as claimed:
         claimed.begin()
         for number, (chosen, drawing) in enumerate(zip(recipes, drawings, strict=True)):
             score, epoch = _trial(train, chosen, out / f"trial-{number}")
             trials.append(Trial(number, drawing, score, epoch))
+            scores = {trial.number: trial.score for trial in trials if trial.score is not None}
+            if scores:
+                best = recipes[max(scores, key=scores.__getitem__)]
+                write_atomically(out / _BEST, best.to_json().encode())
             rows = [
                 {
                     "trial": trial.number,
@@ -190,20 +199,44 @@ def search(
                 }
                 for trial in trials
             ]
-            write_csv(out / _TABLE, rows)
-            scores = {trial.number: trial.score for trial in trials if trial.score is not None}
-            if scores:
-                best = recipes[max(scores, key=scores.__getitem__)]
-                write_atomically(out / _BEST, best.to_json().encode())
+            write_csv(out / _TABLE, rows)  # last: what is in it is finished
     if not scores:
         raise RuntimeError(f"every training of {out} diverged. Draw smaller learning rates.")
     return trials
+
+
+def recall_search(out: str | Path, asked: Mapping[str, Any]) -> list[Trial] | None:
+    """Return the trials of the finished search in a folder, if the same was asked for.
+
+    Args:
+        out: the folder.
+        asked: all that decides the search, its ``draws`` included, as JSON values.
+    """
+    out = Path(out)
+    _, notes = read_settings(out / _ABOUT)
+    if notes.get("asked") != json.loads(json.dumps(asked)) or not (out / _BEST).is_file():
+        return None
+    with (out / _TABLE).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if len(rows) < asked["draws"] or not all((out / f"trial-{r['trial']}").is_dir() for r in rows):
+        return None
+    return [
+        Trial(
+            int(row.pop("trial")),
+            score=float(score) if (score := row.pop("score")) else None,
+            epoch=int(epoch) if (epoch := row.pop("epoch")) else None,
+            settings=row,
+        )
+        for row in rows
+    ]
 
 
 def _trial(
     train: Callable[[Recipe, Path], RunFolder], recipe: Recipe, folder: Path
 ) -> tuple[float, int] | tuple[None, None]:
     """Return score and epoch of a training; None where it diverged."""
+    from fcam_tf.training.callbacks import TrainingDivergedError  # noqa: PLC0415 - TensorFlow
+
     failed = folder / _FAILED
     if not failed.exists():
         try:

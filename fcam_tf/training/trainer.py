@@ -17,6 +17,7 @@ from fcam_tf import cams
 from fcam_tf.baselines import Baseline
 from fcam_tf.data import Split, evaluation_dataset, naming_photos, training_dataset
 from fcam_tf.graphs import graph
+from fcam_tf.graphs.replicas import replicas
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
@@ -217,6 +218,7 @@ def _opened(
 ) -> contextlib.AbstractContextManager[RunFolder]:
     check_precision(model, recipe.mixed_precision)
     settings |= {"recipe": dataclasses.asdict(recipe), "layers": model_sha256(model, weights=False)}
+    settings["replicas"] = replicas()  # each normalises its share of a batch by itself
     for name, split in zip(("train", "validation"), splits, strict=True):
         settings[name] = split and {
             "name": split.name,

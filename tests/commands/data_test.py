@@ -38,10 +38,18 @@ def test_what_is_wrong_is_named(dataset, capsys):
     assert "1 problems" in output
 
 
-@pytest.mark.parametrize("arguments", [(), ("check",), ("clean", "x"), ("check", "a", "b")])
-def test_wrong_usage(arguments, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "fcam data: say what to do: check"),
+        (("check",), "fcam data check: the following arguments are required: FOLDER"),
+        (("clean", "x"), "command is unknown: 'clean'"),
+        (("check", "a", "b"), "fcam data check: unrecognized arguments: b"),
+    ],
+)
+def test_wrong_usage(arguments, message, capfd):
     assert check(*arguments) == 2
-    assert "fcam data check FOLDER" in capsys.readouterr().err
+    assert message in capfd.readouterr().err
 
 
 def test_a_folder_that_is_no_data_set(tmp_path):

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from fcam_tf import cli, zoo
-from fcam_tf.commands.model import identify
+from fcam_tf.commands.model import find_model
 from fcam_tf.data import load, write_shapes
 from fcam_tf.identity import file_sha256
 from fcam_tf.metrics import MaxBoxAccV2, PxAP, join_masks, normalize_cam, resize_boxes
 from fcam_tf.models import FCAM
 from tests.models.tiny import tiny_classifier
+
+pytestmark = pytest.mark.usefixtures("plain_report")
 
 
 def status(*arguments):
@@ -86,16 +88,51 @@ def test_stored_maps(data, tmp_path, capfd):
     assert status("--data", data, "--maps", maps, "--out", tmp_path / "b") == 2
 
 
-def test_center(data, tmp_path, capfd):
+def test_center_with_a_real_report(data, tmp_path, capfd, monkeypatch):
+    monkeypatch.undo()
     assert status("--data", data, "--method", "center", "--out", tmp_path / "a") == 0
     assert "MaxBoxAccV2" in capfd.readouterr().out
+    assert "<img" in (tmp_path / "a" / "report.html").read_text()
+
+
+def test_broken_photos_are_left_out(data, tmp_path, capfd):
+    shutil.copytree(data, tmp_path / "shapes")
+    broken, whole = load(tmp_path / "shapes", "test").paths[2], tmp_path / "whole.png"
+    shutil.move(broken, whole)
+    broken.write_bytes(whole.read_bytes()[:200])
+    command = ("--data", tmp_path / "shapes", "--maps", tmp_path / "maps", "--out", tmp_path / "a")
+    ids = load(data, "test").ids
+    for name in ids[:2] + ids[3:]:  # there is none of the broken one, and none is needed
+        file = tmp_path / "maps" / f"{name}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.eye(224))
+    assert status(*command) == 2
+    assert status(*command, "--skip-broken") == 0
+    err = capfd.readouterr().err
+    assert "left out of test" in err
+    assert broken.name in err
+    assert metrics(tmp_path / "a")["settings"]["left_out"] == [ids[2]]
+    with (tmp_path / "a" / "results.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == [*ids[:2], *ids[3:]]
+    before = metrics(tmp_path / "a")
+    assert status(*command, "--skip-broken") == 0
+    assert metrics(tmp_path / "a") == before
+    # An evaluation of all is another one, and neither compared with nor gone on with.
+    center = ("--data", tmp_path / "shapes", "--method=center", "--compare", tmp_path / "a")
+    assert status(*center, "--out", tmp_path / "b", "--skip-broken") == 0
+    shutil.move(whole, broken)
+    assert status(*center, "--out", tmp_path / "c") == 2
+    capfd.readouterr()
+    np.save(tmp_path / "maps" / f"{ids[2]}.npy", np.eye(224))
+    assert status(*command, "--skip-broken") == 2
+    assert f"left_out was ['{ids[2]}'] and is now []" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--out={out}", "--method=center"), "--data is missing"),
-        (("--data={data}", "--method=center"), "--out is missing"),
+        (("--out={out}", "--method=center"), "required: -d/--data"),
+        (("--data={data}", "--method=center"), "required: -o/--out"),
         (("--data={data}", "--out={out}"), "--model is missing"),
         (("--data={data}", "--out={out}", "--model=resnet51"), "resnet50_layercam"),
         (("--data={data}", "--out={out}", "--model=gone.keras"), "no such file"),
@@ -105,7 +142,7 @@ def test_center(data, tmp_path, capfd):
         (("--data={data}", "--out={out}", "--method=center", "--split=tset"), "tset"),
         (("--data=gone", "--out={out}", "--method=center"), "gone"),
         (("--data={data}", "--out={out}", "--method=center", "--compare={out}"), "another folder"),
-        (("x", "--data={data}", "--out={out}", "--method=center"), "'x'"),
+        (("x", "--data={data}", "--out={out}", "--method=center"), "unrecognized arguments: x"),
     ],
 )
 def test_wrong_usage(data, run, tmp_path, arguments, message, capfd):
@@ -132,7 +169,7 @@ def test_what_is_done_is_told_without_a_model(data, run, tmp_path, capfd, monkey
     def load(_):
         raise AssertionError("nothing is to be done")
 
-    monkeypatch.setattr("fcam_tf.commands.evaluate.load_model", load)
+    monkeypatch.setattr("fcam_tf.models.load", load)
     assert status(*command, "--out", tmp_path / "a") == 0
     assert metrics(tmp_path / "a") == before
     assert "Loading" not in capfd.readouterr().err
@@ -156,16 +193,18 @@ def test_another_model_of_the_same_name_is_refused(data, tmp_path, capfd, monkey
     assert metrics(tmp_path / "a")["settings"]["model_sha256"] == file_sha256("net.keras") != first
 
 
-def test_a_model_of_the_zoo_is_known_by_its_weights(tmp_path, monkeypatch):
+@pytest.mark.parametrize("changed", [{"threshold": 0.123}, {"weights": "0" * 64}])
+def test_a_model_of_the_zoo_is_known_by_what_it_answers_by(tmp_path, monkeypatch, changed):
     name = "efficientnetlite_b0_cam"
-    weights = zoo.card(name)["weights"]["sha256"]
-    assert identify(name) == weights
+    first = find_model(name).sha256
+    assert first == zoo.identity(name)
     shutil.copytree(zoo.folders()[name], tmp_path / name)  # as one trains it anew
     card = zoo.card(name)
-    card["weights"]["sha256"] = "0" * 64
-    (tmp_path / name / "card.json").write_text(json.dumps(card))
+    if "weights" in changed:
+        changed = {"weights": {**card["weights"], "sha256": changed["weights"]}}
+    (tmp_path / name / "card.json").write_text(json.dumps({**card, **changed}))
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
-    assert identify(name) == "0" * 64
+    assert find_model(name).sha256 != first
 
 
 def test_what_is_done_needs_no_tensorflow(data, run, tmp_path):

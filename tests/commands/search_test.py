@@ -1,9 +1,15 @@
 import csv
+import dataclasses
+import shutil
+import subprocess
+import sys
 
 import pytest
 
 from fcam_tf import cli, training
+from fcam_tf.atomic import write_json
 from fcam_tf.data import write_shapes
+from fcam_tf.training.run import State
 from tests.models.tiny import tiny_classifier
 
 FAST = ("--set", "epochs=1", "--set", "batch_size=5", "--set", "resize=36", "--set", "crop=32")
@@ -27,7 +33,28 @@ def tiny(tmp_path_factory):
     return path
 
 
-def test_searches_and_goes_on(data, tiny, tmp_path, capfd):
+@pytest.fixture(params=["told", pytest.param("trained", marks=pytest.mark.slow)])
+def trainings(request, monkeypatch):
+    """Train, or write what a training leaves behind; return a list of the folders."""
+    trained, real = [], training.train
+
+    def train(stage, start, recipe, splits, folder, *, asked):
+        trained.append(folder.name)
+        if request.param == "trained":
+            return real(stage, start, recipe, splits, folder, asked=asked)
+        about = {"recipe": dataclasses.asdict(recipe)}
+        with training.open_run(folder, about, recipe.epochs, asked) as run:
+            run.state = State(1, [{"epoch": 0.0}, {"epoch": 1.0, "val_MaxBoxAcc": 40.0}], 1, "w")
+            write_json(folder / "state.json", dataclasses.asdict(run.state))
+            for file in (run.best, folder / "convergence.png"):
+                file.touch()
+        return run
+
+    monkeypatch.setattr("fcam_tf.training.train", train)
+    return trained
+
+
+def test_searches_and_goes_on(data, tiny, tmp_path, trainings, capfd):
     out = tmp_path / "out"
     command = (
         *("fcam", "--data", data, "--model", tiny, "--out", out, "--set", "loss.erosion=3"),
@@ -37,6 +64,7 @@ def test_searches_and_goes_on(data, tiny, tmp_path, capfd):
     stamp = (out / "trial-0" / "state.json").stat().st_mtime_ns
     assert status(*command, "--draws", "2") == 0
     assert (out / "trial-0" / "state.json").stat().st_mtime_ns == stamp
+    assert trainings == ["trial-0", "trial-1"]
     table = capfd.readouterr().out
     assert "learning_rate" in table
     assert "2 draws" in table
@@ -45,6 +73,21 @@ def test_searches_and_goes_on(data, tiny, tmp_path, capfd):
     best = training.get("fcam", str(out / "best.json"))
     assert f"{best.learning_rate}" in {row["learning_rate"] for row in rows}
     assert best.epochs == 1
+    # The same command again has nothing to do, for which it needs no TensorFlow.
+    code = (
+        "import sys; from fcam_tf import cli; code = cli.run(['fcam', 'search', *sys.argv[1:]])\n"
+        "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    )
+    again = [sys.executable, "-c", code, *map(str, command), "--draws", "2"]
+    shown = subprocess.run(again, check=True, capture_output=True, text=True).stdout
+    assert shown.split() == table[table.index("2 draws") :].split()
+    # Another strategy trains otherwise: it is another search.
+    assert status(*command, "--draws", "2", "--strategy", "mirrored") == 2
+    assert "strategy was 'single' and is now 'mirrored'" in capfd.readouterr().err
+    # A trial that was removed is trained again.
+    shutil.rmtree(out / "trial-1")
+    assert status(*command, "--draws", "2") == 0
+    assert trainings == ["trial-0", "trial-1", "trial-1"]
 
 
 @pytest.mark.parametrize(
@@ -53,9 +96,9 @@ def test_searches_and_goes_on(data, tiny, tmp_path, capfd):
         ((), "--draw is missing"),
         (("--draw", "learning_rate"), "must be KEY=LOW..HIGH"),
         (("--draw", "learning_rat=0..1"), "Did you mean 'learning_rate'"),
-        (("--draw", "learning_rate=0..0.1", "--draws", "0"), "draws must be 1 or more"),
+        (("--draw", "learning_rate=0..0.1", "--draws", "0"), "--draws: must be a whole number, 1 "),
         (("--draw", "baseline.drp_rate=0..1.0", "--method=adl"), "Did you mean 'drop_rate'"),
-        (("--draw", "baseline.drop_rate=2..3.0", "--method=adl"), "must lie in [0, 1]"),
+        (("--draw", "baseline.drop_rate=2..3.0", "--method=adl"), "drop_rate must be in [0, 1]"),
     ],
 )
 def test_wrong_usage(data, tiny, tmp_path, capfd, arguments, message):

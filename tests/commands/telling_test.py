@@ -1,14 +1,14 @@
 import pytest
-from absl import app, flags
+from absl import app
 
-from fcam_tf.commands.telling import absolute, console, failed, require, usage_errors
+from fcam_tf.commands.telling import absolute, answer_table, failed, usage_errors
 
 
-@pytest.mark.parametrize(("prefix", "text"), [("--", "--batch-size"), ("", "batch-size")])
-def test_arguments_are_named_as_flags(prefix, text):
+@pytest.mark.parametrize(("are_flags", "text"), [(True, "--batch-size"), (False, "`batch_size`")])
+def test_arguments_are_named_as_flags(are_flags, text):
     with (
         pytest.raises(app.UsageError, match=f"^{text} is 0$"),
-        usage_errors(ValueError, prefix=prefix),
+        usage_errors(ValueError, are_flags=are_flags),
     ):
         raise ValueError("`batch_size` is 0")
 
@@ -18,21 +18,34 @@ def test_other_errors_pass():
         raise TypeError
 
 
-def test_missing_flags_are_told_in_order():
-    values = flags.FlagValues()
-    for name, value in {"data": "a", "model": "", "out": None}.items():
-        flags.DEFINE_string(name, value, "", flag_values=values)
-    values.mark_as_parsed()
-    require(values, "data")
-    with pytest.raises(app.UsageError, match="--model is missing"):
-        require(values, "data", "model", "out")
-
-
 def test_a_failure_says_that_nothing_is_lost(capsys):
-    assert failed(console(stderr=True), "full [disk]") == 1
+    assert failed(ValueError("full [disk]")) == 1
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == "fcam: full [disk]"
     assert "what is finished is kept" in shown[1]
+    assert failed(OSError("no way on"), goes_on=False) == 1
+    assert capsys.readouterr().err == "fcam: no way on\n"
+
+
+def test_errors_of_the_system_name_the_file(capsys):
+    failed(OSError(28, "No space left on device", "a.png"), goes_on=False)
+    failed(OSError(28, "No space left on device"), goes_on=False)
+    shown = capsys.readouterr().err
+    assert shown == "fcam: a.png: No space left on device\nfcam: No space left on device\n"
+
+
+def test_names_in_a_table_are_whole_however_narrow(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    answer_table(("name", "what"), [("a_name_of_28_characters_in_all"[:28], "[b] many words here")])
+    shown = capsys.readouterr().out
+    assert "a_name_of_28_characters_in_a" in shown
+
+
+def test_text_in_a_table_is_no_markup(capsys):
+    answer_table(("name", "what"), [("[b]a[/b]", ":cat:")])
+    shown = capsys.readouterr().out
+    assert "[b]a[/b]" in shown
+    assert ":cat:" in shown
 
 
 def test_absolute(tmp_path, monkeypatch):

@@ -15,6 +15,9 @@ from tests.models.tiny import tiny_classifier
 FAST = ("--set", "epochs=1", "--set", "batch_size=5", "--set", "resize=36", "--set", "crop=32")
 
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
+
 def status(*arguments):
     return cli.run(["fcam", "train", *map(str, arguments)])
 
@@ -47,6 +50,7 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     about = json.loads((second / "run.json").read_text())["settings"]
     assert (about["stage"], about["method"]) == ("fcam", "gradcam")
     assert (about["recipe"]["epochs"], about["recipe"]["loss"]) == (1, {"erosion": 3})
+    assert about["replicas"] == 1
     with (second / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
     assert models.load(second).method == "gradcam"
@@ -190,10 +194,10 @@ def test_data_without_boxes(data, tiny, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "name one stage"),
-        (("both",), "name one stage"),
+        ((), "required: STAGE, -o/--out, -d/--data"),
+        (("both", "--data=a", "--out=b"), "classifier, fcam, fsl"),
         (("fcam", "--data=a", "--out=b"), "--model is missing"),
-        (("classifier", "--data=a"), "--out is missing"),
+        (("classifier", "--data=a"), "required: -o/--out"),
         (("classifier", "--data={data}", "--out={out}", "--recipe=cup"), "cub"),
         (("classifier", "--data={data}", "--out={out}", "--set=epoch=1"), "epochs"),
         (("classifier", "--data={out}", "--out={out}"), "not a folder"),

@@ -284,6 +284,14 @@ def test_what_a_run_starts_from_is_part_of_it(classifier, splits, tmp_path):
                 training.fit_classifier(*arguments, about={"weights": weights}, verbose=0)
 
 
+def test_the_number_of_devices_is_part_of_a_run(classifier, splits, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(CLASSIFIER, epochs=0)
+    training.fit_classifier(classifier, *splits, recipe, tmp_path, verbose=0)
+    monkeypatch.setattr("fcam_tf.training.trainer.replicas", lambda: 2)
+    with pytest.raises(training.SettingsChangedError, match="replicas was 1 and is now 2"):
+        training.fit_classifier(classifier, *splits, recipe, tmp_path, verbose=0)
+
+
 def test_batches_that_cannot_be_shared(monkeypatch):
     monkeypatch.setattr("fcam_tf.training.checks.replicas", lambda: 2)
     check_batches(8, 4)

@@ -1,0 +1,206 @@
+"""What argparse lacks for the sub-commands, and the flags that several of them share."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any, NoReturn
+
+from absl import flags
+
+from fcam_tf.commands.model import complete_model
+from fcam_tf.names import lookup
+
+_STATUS = "Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted."
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of short definitions that suggests what may have been meant.
+
+    Attributes:
+        commands: its sub-commands by name.
+    """
+
+    def __init__(self, *, epilog: str = "", **options: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            epilog=f"{epilog}\n\n{_STATUS}".lstrip(),
+            **options,
+        )
+        absls = ("-?", "--helpshort", "--helpfull")
+        self.add_argument(*absls, action="help", help=argparse.SUPPRESS)
+        self.commands: dict[str, Parser] = {}
+
+    def command(
+        self,
+        name: str,
+        usage: str,
+        summary: str,
+        *,
+        details: str = "",
+        examples: str = "",
+        run: Callable[[argparse.Namespace], int] | None = None,
+    ) -> Parser:
+        """Add a sub-command.
+
+        Args:
+            name: what it is called.
+            usage: what follows its name.
+            summary: one line for the help of this parser.
+            details: paragraphs for its own help.
+            examples: more of them, behind the arguments.
+            run: does the work and returns the exit status.
+        """
+        if not self.commands:
+            action = self.add_subparsers(title="commands", metavar="COMMAND", prog=self.prog)
+            self.commands = action.choices
+            self._add = action.add_parser
+        usage, details = f"{self.prog} {name} {usage}", details or summary
+        parser = self._add(name, usage=usage, help=summary, description=details, epilog=examples)
+        parser.set_defaults(do=run)
+        return parser
+
+    def add(self, spec: str, text: str, **options: Any) -> argparse.Action:
+        """Add a flag, or an argument by its place.
+
+        Args:
+            spec: its names and value, ``"-o --out FOLDER"``. None makes a switch, ``VALUE...`` may
+                be repeated, and words in small letters, ``png|npy``, are all that there is.
+            text: what it means; a default is added.
+            **options: more for ``add_argument``.
+        """
+        *names, value = spec.split()
+        if value.startswith("-"):
+            return self.add_argument(*names, value, action="store_true", help=text)
+        if value.endswith("..."):
+            options |= {"action": "append", "default": []}
+            text += "; may be repeated"
+        if re.fullmatch("[a-z|]+", value):
+            options["choices"] = value.split("|")
+        if "choices" in options:
+            options["type"] = _one_of(options["choices"])
+        if names[0].startswith("-") and options.get("default"):
+            text += " (default: %(default)s)"
+        return self.add_argument(*names, metavar=value.removesuffix("..."), help=text, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, and where help is in another; exit with status 2."""
+        text = re.sub("`([a-z_.]+)`", r"\1", message.removeprefix("argument "))
+        self.exit(2, f"{self.prog}: {text}\nSee {self.prog} --help\n")
+
+    def arrange(self, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Divide arguments into those of this parser and flags of absl.
+
+        Returns:
+            Ours, with flags in one place, as argparse wants them, and spelt as they are defined:
+            ``--batch_size`` is ``--batch-size``; and absl's.
+        """
+        known = self._option_string_actions
+        ours, others, absls = [], [], []
+        remaining = iter(arguments)
+        for argument in remaining:
+            flag, equals, value = argument.partition("=")
+            name = flag if flag in known else "--" + flag.lstrip("-").replace("_", "-")
+            absl_name = name[2:].replace("-", "_")
+            if argument == "--":
+                others += remaining
+            elif not argument.startswith("-"):
+                others.append(argument)
+            elif name in known:
+                ours += [name + equals + value]
+                ours += islice(remaining, not equals and known[name].nargs != 0)
+            elif argument[:2] in known:  # -b4
+                ours.append(argument)
+            elif absl_name in flags.FLAGS:
+                absls += [argument]
+                absls += islice(remaining, not equals and not flags.FLAGS[absl_name].boolean)
+            else:
+                shown = [n for n, action in known.items() if action.help != argparse.SUPPRESS]
+                near = " or ".join(difflib.get_close_matches(name, shown))
+                self.error(f"unknown flag {name}{near and f'; did you mean {near}?'}")
+        if self.commands and others:
+            try:
+                lookup(self.commands, others[0], "command")
+            except ValueError as error:
+                self.error(str(error))
+        elif self.commands and not ours:
+            self.error(f"say what to do: {', '.join(self.commands)}")
+        dashed = any(argument.startswith("-") for argument in others)
+        return [*ours, "--", *others] if dashed else [*others, *ours], absls
+
+
+def _one_of(names: Iterable[str]) -> Callable[[str], str]:
+    def known(text: str) -> str:
+        try:
+            lookup(dict.fromkeys(names), text, "value")
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return known
+
+
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more. Received: {text}")
+    return int(text)
+
+
+def add_import(parser: Parser) -> None:
+    """Add the flag that names the code of custom layers."""
+    text = "run this first: it defines layers that a .keras file holds"
+    parser.add("--import FILE.py...", text, dest="imports")
+
+
+def add_model(parser: Parser, default: str | None = None) -> None:
+    """Add the flags that say which model."""
+    parser.add(
+        "-m --model MODEL",
+        "name of a model (fcam zoo list) or of a pretrained classifier, a .keras file, or the "
+        "folder of a training run",
+        default=default,
+    ).completer = complete_model
+    add_import(parser)
+
+
+def add_maps(parser: Parser, *, batch_size: int) -> None:
+    """Add flags of commands that make heat maps."""
+    parser.add(
+        "--layer NAME,NAME",
+        "layers to weigh: levels such as P5, or layer names; layercam fuses several (default: the "
+        "top map)",
+        default="",
+    )
+    parser.add(
+        "-b --batch-size N", "photos for one call of the model", type=positive, default=batch_size
+    )
+    parser.add("--overwrite", "make again what is done")
+
+
+def add_skip_broken(parser: Parser) -> None:
+    """Add the flag that leaves photos out."""
+    text = "decode all photos first, and leave out those that cannot be read"
+    parser.add("--skip-broken", text)
+
+
+def add_training(parser: Parser) -> None:
+    """Add flags of all that trains: data, recipe, and how a backbone is built."""
+    parser.add("-d --data DATA", "data set to train on", required=True)
+    parser.add("-r --recipe NAME|FILE.json", "numbers to train with", default="cub")
+    parser.add("-s --set KEY=VALUE...", "change a number of the recipe")
+    parser.add(
+        "--output-stride STRIDE",
+        "8, 16 or 32 pixels for one cell of the coarse map, of a backbone given by name",
+        choices=("8", "16", "32"),
+    )
+    text = "what a backbone given by name starts from"
+    parser.add("--weights imagenet|none|FILE", text, default="imagenet")
+    parser.add("--cams FOLDER", "stored maps, which runs may share (default: in the run)")
+    text = "mirrored: share each batch among all GPUs"
+    parser.add("--strategy single|mirrored", text, default="single")
+    add_skip_broken(parser)
