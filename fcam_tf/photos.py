@@ -152,6 +152,7 @@ def read_mask(path: Path) -> np.ndarray:
         PhotoError: see `read_photo`.
     """
     with _opened(path) as image:
+        _refuse_huge(image.size)
         return np.asarray(image.convert("L"))
 
 
@@ -252,12 +253,7 @@ def _decoded(image: Image.Image, *, upright: bool) -> tuple[Image.Image, int, in
     image.draft(None, (VIEW_SIDE, VIEW_SIDE))
     drafted = image.size != stored
     # A progressive JPEG holds the coefficients of the full size, whatever size comes out.
-    decoded = stored if "progressive" in image.info else image.size
-    if decoded[0] * decoded[1] > MAX_PIXELS:
-        raise PhotoError(
-            f"its {stored[0]} x {stored[1]} pixels are above the {MAX_PIXELS / 1e6:.0f} million "
-            "that are decoded at once; make it smaller first"
-        )
+    _refuse_huge(stored if "progressive" in image.info else image.size, stored)
     loaded = _loaded(image)
     width, height = stored if drafted else image.size
     rgb = _rgb(_reduced(loaded))
@@ -267,6 +263,15 @@ def _decoded(image: Image.Image, *, upright: bool) -> tuple[Image.Image, int, in
     if orientation in range(5, 9):  # a quarter turn, mirrored or not
         width, height = height, width
     return rgb, width, height
+
+
+def _refuse_huge(decoded: tuple[int, int], stored: tuple[int, int] | None = None) -> None:
+    width, height = stored or decoded
+    if decoded[0] * decoded[1] > MAX_PIXELS:
+        raise PhotoError(
+            f"its {width} x {height} pixels are above the {MAX_PIXELS / 1e6:.0f} million that are "
+            "decoded at once; make it smaller first"
+        )
 
 
 def _loaded(image: Image.Image) -> Image.Image:

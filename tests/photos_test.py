@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from fcam_tf import photos
-from fcam_tf.photos import PhotoError, read_header, read_photo, read_pixels
+from fcam_tf.photos import PhotoError, read_header, read_mask, read_photo, read_pixels
 from tests.pngs import png
 
 RED, GREEN, BLUE, WHITE = (200, 30, 20), (20, 180, 40), (30, 60, 220), (255, 255, 255)
@@ -234,6 +234,8 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path):
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(PhotoError, match=r"50000 x 50000 pixels are above the 179 million"):
         read_photo(tmp_path / "bomb.png", (32, 32))
+    with pytest.raises(PhotoError, match=r"50000 x 50000 pixels are above the 179 million"):
+        read_mask(tmp_path / "bomb.png")
     assert limit == Image.MAX_IMAGE_PIXELS
 
 

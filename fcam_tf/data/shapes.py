@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fcam_tf.atomic import new_folder
-from fcam_tf.data.wsol import METADATA, write_metadata
+from fcam_tf.data.wsol import Image, write_split
 from fcam_tf.masks import box_of
 
 Mask = NDArray[np.bool_]
@@ -93,32 +92,19 @@ def write_shapes(
     """
     root = Path(root)
     with new_folder(root) as unfinished:
-        for name in ("images", "masks"):
-            (unfinished / name).mkdir()
         (unfinished / "class_names.txt").write_text("\n".join(CLASSES) + "\n")
         for split, count in counts.items():
-            _write_split(unfinished, split, count, size, seed)
+            salt = int.from_bytes(split.encode(), "little")
+            pictures = (draw_shapes(i % len(CLASSES), (seed, salt, i), size) for i in range(count))
+            write_split(
+                unfinished,
+                split,
+                (
+                    Image(f"{split}_{i:05d}.png", label, image, image.shape[1::-1], boxes, masks)
+                    for i, (image, label, masks, boxes) in enumerate(pictures)
+                ),
+            )
     return root
-
-
-def _write_split(root: Path, split: str, count: int, size: int, seed: int) -> None:
-    lines: dict[str, list[str]] = {name: [] for name in METADATA}
-    salt = int.from_bytes(split.encode(), "little")
-    for index in range(count):
-        label = index % len(CLASSES)
-        picture = draw_shapes(label, (seed, salt, index), size)
-        name = f"{split}_{index:05d}"
-        image = f"{name}.png"
-        Image.fromarray(picture.image).save(root / "images" / image)
-        lines["image_ids"].append(image)
-        lines["class_labels"].append(f"{image},{label}")
-        lines["image_sizes"].append(f"{image},{picture.image.shape[1]},{picture.image.shape[0]}")
-        for k, (mask, box) in enumerate(zip(picture.masks, picture.boxes, strict=True)):
-            file = f"{name}_{k}.png"
-            Image.fromarray(mask.astype(np.uint8) * 255).save(root / "masks" / file)
-            lines["localization"].append(",".join(map(str, [image, *box.tolist()])))
-            lines["localization_masks"].append(f"{image},{file},")
-    write_metadata(root, split, lines)
 
 
 def _frame(

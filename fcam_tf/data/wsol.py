@@ -12,11 +12,13 @@ An image may have several boxes or masks; its ignore file stands on the first li
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
 
 from fcam_tf.data.split import DataError, Problem, Split
 
@@ -24,8 +26,6 @@ METADATA = (
     *("image_ids", "class_labels", "image_sizes"),
     *("localization", "localization_masks"),
 )
-
-
 _INTEGER = re.compile(r"[0-9]+(\.0*)?")
 _NUMBER = re.compile(r"[-+.0-9e]+")
 
@@ -121,7 +121,7 @@ def read_lines(folders: Folders, split: str) -> Lines:
         raise FileNotFoundError(f"{folder / 'image_ids.txt'} does not exist; splits found: {known}")
     problems: list[Problem] = []
     line_of: dict[str, int] = {}
-    for number, (image,) in _rows(folder / "image_ids.txt", 1, problems):
+    for number, image in _lines(folder / "image_ids.txt", problems):
         if image in line_of:
             problems.append(Problem(folder / "image_ids.txt", number, f"duplicate id {image!r}"))
         line_of.setdefault(image, number)
@@ -172,18 +172,6 @@ def read_lines(folders: Folders, split: str) -> Lines:
     )
 
 
-def _rows(file: Path, fields: int, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
-    """Yields line number and fields; an id may itself hold commas, so splits from the right."""
-    for number, line in _lines(file, problems):
-        row = line.strip().rsplit(",", fields - 1)
-        if len(row) == fields and row[0]:
-            yield number, row
-        else:
-            problems.append(
-                Problem(file, number, f"need {fields} comma-separated fields, got {line!r}")
-            )
-
-
 def _lines(file: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
     """Yields the lines that say something, stripped, with their numbers."""
     if not file.is_file():
@@ -198,27 +186,23 @@ def _lines(file: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _known(
-    file: Path, fields: int, place: dict[str, int], problems: list[Problem]
-) -> Iterator[tuple[int, int, list[str]]]:
-    for number, (image, *values) in _rows(file, fields, problems):
-        if image in place:
-            yield number, place[image], values
-        else:
-            problems.append(Problem(file, number, f"id {image!r} is not in image_ids.txt"))
-
-
 def _integers(
     file: Path, count: int, place: dict[str, int], problems: list[Problem]
 ) -> list[list[list[int]]]:
     """For each image its lines of ``count`` non-negative integers, which may be written 20.0."""
     found: list[list[list[int]]] = [[] for _ in place]
-    for number, index, values in _known(file, count + 1, place, problems):
-        if all(_INTEGER.fullmatch(value.strip()) for value in values):
-            found[index].append([int(float(value)) for value in values])
-        else:
+    for number, line in _lines(file, problems):
+        image, *values = line.rsplit(",", count)  # an id may itself hold commas
+        if len(values) != count or not image:
+            message = f"need {count + 1} comma-separated fields, got {line!r}"
+        elif image not in place:
+            message = f"id {image!r} is not in image_ids.txt"
+        elif not all(_INTEGER.fullmatch(value.strip()) for value in values):
             message = f"need non-negative integers, got {','.join(values)!r}; round them"
-            problems.append(Problem(file, number, message))
+        else:
+            found[place[image]].append([int(float(value)) for value in values])
+            continue
+        problems.append(Problem(file, number, message))
     return found
 
 
@@ -264,15 +248,60 @@ def _class_names(folders: Folders, labels: list[int], problems: list[Problem]) -
     return names
 
 
-def write_metadata(root: Path, split: str, lines: Mapping[str, Sequence[str]]) -> None:
-    """Writes ``metadata/<split>/``.
+class Image(NamedTuple):
+    """One image to write, see ``write_split``.
+
+    Attributes:
+        file: its name, which becomes its id.
+        label: index of its class.
+        pixels: (h, w, 3) uint8, or the content of a file.
+        size: width and height.
+        boxes: inclusive x0, y0, x1, y1 of each object.
+        masks: (h, w) bool of each object.
+        ignore: (h, w) bool of what does not count, or None.
+    """
+
+    file: str
+    label: int
+    pixels: NDArray[np.uint8] | bytes
+    size: tuple[int, int]
+    boxes: Sequence[Sequence[int]]
+    masks: Sequence[NDArray[np.bool_]]
+    ignore: NDArray[np.bool_] | None = None
+
+
+def write_split(root: Path, split: str, images: Iterable[Image]) -> None:
+    """Writes a split of a data set: images, masks and metadata.
 
     Args:
         root: the data set.
         split: its new split.
-        lines: those of each file in ``METADATA``.
+        images: what it holds.
     """
+    lines: dict[str, list[str]] = {name: [] for name in METADATA}
+    for image in images:
+        name, stem = image.file, str(Path(image.file).with_suffix(""))
+        _save(root / "images" / name, image.pixels)
+        lines["image_ids"].append(name)
+        lines["class_labels"].append(f"{name},{image.label}")
+        lines["image_sizes"].append("{},{},{}".format(name, *image.size))
+        ignore = "" if image.ignore is None else f"{stem}.png"
+        if ignore:
+            _save(root / "ignore" / ignore, image.ignore)
+        for k, (box, mask) in enumerate(zip(image.boxes, image.masks, strict=True)):
+            _save(root / "masks" / f"{stem}_{k}.png", mask)
+            lines["localization"].append("{},{},{},{},{}".format(name, *box))
+            lines["localization_masks"].append(f"{name},{stem}_{k}.png,{'' if k else ignore}")
     folder = root / "metadata" / split
     folder.mkdir(parents=True)
     for name, rows in lines.items():
         (folder / f"{name}.txt").write_text("\n".join(rows), encoding="utf-8")
+
+
+def _save(file: Path, content: bytes | NDArray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        scale = 255 if content.dtype == bool else 1
+        PIL.Image.fromarray(content.astype(np.uint8) * scale).save(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fcam_tf.atomic import new_folder
+from fcam_tf.identity import file_sha256
 from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.models.weights import HEAD
 from fcam_tf.zoo.cards import CARD, Card, check_card
@@ -60,30 +60,40 @@ def load(
             f'`weights` must be "auto", None or a file. There is no file {weights}.'
         )
     entry = card(name)
-    architecture = entry["architecture"]
+    architecture, trained = entry["architecture"], entry["weights"] is not None
     if class_names is not None and num_classes is None:
         num_classes = len(class_names)
-    untrained = entry["weights"] is None
-    if untrained and num_classes is not None:  # there is nothing yet that has classes
-        architecture |= {"num_classes": num_classes, "class_names": class_names}
-    whole = weights is not None and (_left_out(entry) or (untrained and weights == "auto"))
-    model = _build(entry, IMAGENET if whole else None)
-    if untrained and weights == "auto":
-        warnings.warn(
-            f"nobody has trained {name} yet: its backbone has ImageNet weights, its decoder and "
-            f"its head of {model.num_classes} classes are new. `fit` trains them; `fcam zoo make` "
-            "makes an entry of it.",
-            stacklevel=2,
-        )
-    elif weights == "auto":
-        _read(model, entry, find_weights(entry, folder_of(name)))
-    elif weights is not None:
-        _read(model, entry, weights)
     same = num_classes in (None, architecture["num_classes"]) and class_names is None
-    if untrained or same:
+    classes = {} if same else {"num_classes": num_classes, "class_names": class_names}
+    if not trained:  # there is nothing yet that has classes
+        architecture |= classes
+    model = _restored(entry, weights)
+    if same or not trained:
         return model
-    architecture |= {"num_classes": num_classes, "class_names": class_names}
-    return _with_body(_build(entry, None), model)
+    architecture |= classes
+    other = _build(entry, None)
+    for layer in other.layers:
+        if layer.name != HEAD:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return other
+
+
+def _restored(entry: Card, weights: str | Path | None) -> FCAM:
+    """Build what a card describes, and give it the weights that are asked for, see `load`."""
+    trained = entry["weights"] is not None
+    whole = weights == "auto" if not trained else "classifier" in entry["weights"]
+    model = _build(entry, IMAGENET if whole and weights is not None else None)
+    if weights == "auto" and not trained:
+        warnings.warn(
+            f"nobody has trained {entry['name']} yet: its backbone has ImageNet weights, its "
+            f"decoder and its head of {model.num_classes} classes are new. `fit` trains them; "
+            "`fcam zoo make` makes an entry of it.",
+            stacklevel=3,
+        )
+    elif weights is not None:
+        file = find_weights(entry, folder_of(entry["name"])) if weights == "auto" else weights
+        read_weights(model, file, without=_left_out(model, entry))
+    return model
 
 
 def save(
@@ -140,14 +150,11 @@ def save(
         entry = {
             "name": name,
             "status": "trained",
-            "architecture": stored["architecture"],
+            **stored,
             "trained_on": trained_on,
             "recipe": None if recipe is None else dict(recipe),
             "scores": [dict(score) for score in scores],
-            "threshold": stored["threshold"],
-            "input": stored["input"],
             "licence": licence,
-            "weights": stored["weights"],
             "check": reference_output(rebuilt),
         }
         try:
@@ -235,21 +242,18 @@ def _write(
 ) -> tuple[Card, FCAM]:
     """Write the weights; return what a card says of them, and the model that they give."""
     pretrained = _is_pretrained(source)
-    write_weights(model, path, int8=int8, without=_classifier_layers(model) if pretrained else ())
     stored = {
         "name": name,
         "architecture": _architecture(model, source),
         "threshold": model.threshold,
         "input": {"colour": "RGB", "range": [0, 255], "size": model.input_size},
-        "weights": {
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "bytes": path.stat().st_size,
-            "addresses": [],
-            **({"classifier": IMAGENET} if pretrained else {}),
-        },
+        "weights": {"addresses": [], **({"classifier": IMAGENET} if pretrained else {})},
     }
+    without = _left_out(model, stored)
+    write_weights(model, path, int8=int8, without=without)
+    stored["weights"] |= {"sha256": file_sha256(path), "bytes": path.stat().st_size}
     rebuilt = _build(stored, IMAGENET if pretrained else None)
-    _read(rebuilt, stored, path)
+    read_weights(rebuilt, path, without=without)
     return stored, rebuilt
 
 
@@ -290,16 +294,10 @@ def _build(entry: Card, backbone_weights: str | None) -> FCAM:
     )
 
 
-def _left_out(entry: Card) -> bool:
-    return entry["weights"] is not None and "classifier" in entry["weights"]
-
-
-def _read(model: FCAM, entry: Card, path: str | Path) -> None:
-    without = _classifier_layers(model) if _left_out(entry) else ()
-    read_weights(model, path, without=without)
-
-
-def _classifier_layers(model: FCAM) -> set[str]:
+def _left_out(model: FCAM, entry: Card) -> set[str]:
+    """Return the names of the layers that the entry's weights file leaves out."""
+    if entry["weights"] is None or "classifier" not in entry["weights"]:
+        return set()
     return {layer.name for layer in model.classifier.layers}
 
 
@@ -312,10 +310,3 @@ def _is_pretrained(classifier: Classifier) -> bool:
     original = Classifier(classifier.backbone, output_stride=classifier.output_stride)
     weights = zip(original.get_weights(), classifier.get_weights(), strict=True)
     return all(np.array_equal(mine, theirs) for mine, theirs in weights)
-
-
-def _with_body(other: FCAM, model: FCAM) -> FCAM:
-    for layer in other.layers:
-        if layer.name != HEAD:
-            layer.set_weights(model.get_layer(layer.name).get_weights())
-    return other

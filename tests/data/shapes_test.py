@@ -80,7 +80,7 @@ def test_splits_do_not_depend_on_counts(tmp_path, shapes):
 
 
 def test_leaves_nothing_behind_when_it_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcam_tf.data.shapes._write_split", lambda *_: 1 / 0)
+    monkeypatch.setattr("fcam_tf.data.shapes.write_split", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_shapes(tmp_path / "shapes")
     assert list(tmp_path.iterdir()) == []
