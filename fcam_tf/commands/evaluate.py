@@ -166,7 +166,7 @@ def _tell(run: fcam_tf.evaluation.Run, others: Sequence[fcam_tf.evaluation.Run])
     """The headline figures; differences are to the first of the others."""
     runs, rows = [*others, run], []
     for name in fcam_tf.evaluation.HEADLINES:
-        values = [each.metrics[name] for each in runs]
+        values = [each.metrics.get(name) for each in runs]
         cells = ["-" if value is None else f"{value:.2f}" for value in values]
         if others:
             first, last = values[0], values[-1]

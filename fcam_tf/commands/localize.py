@@ -93,7 +93,10 @@ def _run(values: argparse.Namespace) -> int:
                 localizer = settings.localizer(model.load())
             where = f" at {localizer.layer}" if localizer.layer else ""
             note(f"maps of {localizer.method}{where}, threshold {localizer.threshold}")
-            job.run(localizer, values.batch_size)
+            with usage_errors(
+                predict.SettingsChangedError
+            ):  # what "auto" comes to may have changed
+                job.run(localizer, values.batch_size)
     _report(job, Path(values.out))
     return 1 if job.failures else 0
 

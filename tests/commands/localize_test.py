@@ -173,3 +173,20 @@ def test_another_model_of_the_same_name_is_refused(tmp_path, capfd):
         ]
         == now
     )
+
+
+@pytest.mark.usefixtures("photos")
+def test_what_auto_comes_to_is_noted_and_does_not_mix(tmp_path, capfd):
+    tiny_classifier().save("net.keras")
+    rest = ("--model", "net.keras", "--heatmap=none")
+    assert status("photos/0.png", *rest) == 0
+    file = tmp_path / "fcam-output" / "settings.json"
+    kept = json.loads(file.read_text())
+    assert kept["settings"]["method"] == "auto"
+    made_with = {"method": "layercam", "layer": "relu2", "threshold": "otsu", "label": None}
+    assert kept["made_with"] == made_with
+    file.write_text(json.dumps(kept | {"made_with": made_with | {"method": "cam"}}))
+    assert status("photos/0.png", *rest) == 0  # nothing is to do
+    assert status("photos", *rest) == 2
+    assert "holds results made with {'method': 'cam'" in capfd.readouterr().err
+    assert status("photos", *rest, "--overwrite") == 0
