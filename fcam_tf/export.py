@@ -52,7 +52,7 @@ def export(
     as a PNG file of the photo's size, 255 inside. (By that ending TensorFlow Serving knows that its
     JSON must have it in base64.)
 
-    As `fcam_tf.photos` does, transparency is laid on white, and EXIF orientations are applied:
+    As in `fcam_tf.photos`, transparency is composited onto white and EXIF orientation is applied:
     boxes and masks are those of the photo as a viewer shows it, not as its pixels are stored.
 
     A batch of another rank or number of channels, an empty one, an image that holds NaN or
@@ -69,7 +69,7 @@ def export(
         The folder, which appears whole.
 
     Raises:
-        TypeError: ``model`` is no F-CAM.
+        TypeError: ``model`` is not an F-CAM.
         FileExistsError: ``path`` exists.
         ValueError: unknown ``threshold``.
         OSError: it cannot be written.
@@ -77,8 +77,25 @@ def export(
     if not isinstance(model, FCAM):
         raise TypeError(f"`model` must be an fcam_tf.models.FCAM. Received: {type(model)}.")
     threshold = check_threshold(model.threshold if threshold is None else threshold)
+    path = Path(path)
+    archive = _archive(model, threshold)
+    with new_folder(path) as place:
+        archive.write_out(str(place), verbose=False)
+        if warmup:
+            _write_warmup(place / WARMUP, path.resolve().parent.name, model.input_size)
+    if not (path.name.isascii() and path.name.isdigit()):
+        warnings.warn(
+            f"TF Serving will not find {path}: a version's folder must be a number, such as "
+            f"{path.with_name('1')}.",
+            stacklevel=2,
+        )
+    return path
+
+
+def _archive(model: FCAM, threshold: str | float) -> keras.export.ExportArchive:
+    """Return the model with its three signatures."""
     size = model.input_size
-    fixed = model.input_shape[1:3]
+    shape = (None, *model.input_shape[1:3], 3)
 
     def localize(images: Any) -> dict[str, Any]:
         some = tf.debugging.assert_positive(tf.shape(images), "there are no images or no pixels")
@@ -96,7 +113,7 @@ def export(
 
     def serve(images: Any) -> dict[str, Any]:
         # Signatures do not check ranks, and oneDNN's kernels end the process at a wrong one.
-        images = tf.ensure_shape(images, (None, *fixed, 3))
+        images = tf.ensure_shape(images, shape)
         images = tf.debugging.check_numerics(tf.cast(images, tf.float32), "images")
         found = localize(images)
         masks = regions.object_masks(found["heatmap"], threshold)
@@ -118,22 +135,10 @@ def export(
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    shape = (None, *fixed, 3)
     archive.add_endpoint("serving_default", serve, [tf.TensorSpec(shape, tf.float32, "images")])
     archive.add_endpoint("serve_uint8", serve, [tf.TensorSpec(shape, tf.uint8, "images")])
     archive.add_endpoint(BYTES, serve_bytes, [tf.TensorSpec((None,), tf.string, "image_bytes")])
-    path = Path(path)
-    with new_folder(path) as place:
-        archive.write_out(str(place), verbose=False)
-        if warmup:
-            _write_warmup(place / WARMUP, path.resolve().parent.name, size)
-    if not (path.name.isascii() and path.name.isdigit()):
-        warnings.warn(
-            f"TF Serving will not find {path}: a version's folder must be a number, such as "
-            f"{path.with_name('1')}.",
-            stacklevel=2,
-        )
-    return path
+    return archive
 
 
 def _decode(file: Any, size: int) -> tuple[Any, Any]:
@@ -207,10 +212,7 @@ def _encode(mask: Any, size: Any) -> Any:
 
 
 def _write_warmup(path: Path, name: str, size: int) -> None:
-    """Write the requests that TF Serving answers before it takes others.
-
-    A PredictionLog of tensorflow_serving/apis holds them; its few fields are written by number.
-    """
+    """Write requests as PredictionLogs of tensorflow_serving/apis, fields by their numbers."""
     picture = tf.io.encode_jpeg(tf.zeros((size, size, 3), tf.uint8)).numpy()
     requests = {
         "serving_default": ("images", tf.make_tensor_proto(tf.zeros((1, size, size, 3)))),

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # Here, too, so that commands and the zoo know them without TensorFlow; tests hold them to the
-# tables, `fcam_tf.models.BACKBONES`, `fcam_tf.cams.METHODS` and `fcam_tf.cams.BASELINES`.
+# tables, `fcam_tf.models.BACKBONES`, `fcam_tf.cams.METHODS` and `fcam_tf.baselines.METHODS`.
 BACKBONES = (
     *("resnet50", "vgg16", "inceptionv3", "efficientnetlite_b0"),  # the baselines are set up here
     *("resnet50_v2", "densenet121", "efficientnetv2_b0", "mobilenet_v3_large"),

@@ -79,32 +79,17 @@ class CoupledSGD(_Coupled, keras.optimizers.SGD):
         learning_rate: Any = 0.01,
         momentum: float = 0.9,
         nesterov: bool = True,
-        *,
-        name: str = "coupled_sgd",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate, momentum, nesterov, name=name, **kwargs)
+        super().__init__(learning_rate, momentum, nesterov, **kwargs)
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
 class CoupledAdam(_Coupled, keras.optimizers.Adam):
     """Adam with the ``l2`` and ``multipliers`` of `CoupledSGD`.
 
-    Args:
-        learning_rate: step size.
-        beta_1: of the mean of gradients.
-        **kwargs: ``l2``, ``multipliers``, and those of ``keras.optimizers.Adam``.
+    Takes these two, and the arguments of ``keras.optimizers.Adam``.
 
     Raises:
         ValueError: a negative ``l2``.
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        *,
-        name: str = "coupled_adam",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(learning_rate, beta_1, name=name, **kwargs)

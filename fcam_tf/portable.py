@@ -31,7 +31,7 @@ def export_file(model: FCAM, path: str | Path) -> Path:
         The file, which appears whole.
 
     Raises:
-        TypeError: ``model`` is no F-CAM.
+        TypeError: ``model`` is not an F-CAM.
         ValueError: another ending.
         ImportError: ``.onnx`` without tf2onnx.
         OSError: it cannot be written.

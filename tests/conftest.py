@@ -1,3 +1,4 @@
+import dataclasses
 import os
 from pathlib import Path
 
@@ -15,6 +16,36 @@ def pytest_configure(config):
     config.addinivalue_line(
         "filterwarnings", "ignore:__array__ implementation doesn't accept:DeprecationWarning"
     )
+
+
+@pytest.fixture(scope="module")
+def tiny_backbone():
+    """Return the name of a backbone of five convolutions that ``Classifier`` knows meanwhile."""
+    from fcam_tf.models import BACKBONES  # noqa: PLC0415 - most tests need no TensorFlow
+    from tests.models import tiny  # noqa: PLC0415
+
+    BACKBONES["tiny"] = dataclasses.replace(
+        tiny.tiny_backbone("efficientnetlite_b0"),
+        name="tiny",
+        output_stride=8,
+        decoder_filters=(8, 6, 4, 4, 4),
+        branch_filters={"acol": 6, "spg_side": 5, "spg_top": 4},
+    )
+    yield "tiny"
+    del BACKBONES["tiny"]
+
+
+@pytest.fixture
+def floatx():
+    """Return a function that sets Keras's ``floatx`` and dtype policy until the test ends."""
+    import keras  # noqa: PLC0415 - as above
+
+    def use(dtype):
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+
+    yield use
+    use("float32")
 
 
 @pytest.fixture(scope="session")

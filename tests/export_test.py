@@ -291,6 +291,23 @@ def test_another_engine_gives_the_same(model, tmp_path, threshold):
     np.testing.assert_array_equal(found["boxes"], expected.boxes)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_models_of_every_floatx_answer_in_float32(floatx, tmp_path, dtype):
+    floatx(dtype)
+    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=())
+    path = export(model, tmp_path / "1", warmup=False)
+    signatures = tf.saved_model.load(str(path)).signatures
+    expected = model.localize(IMAGES)
+    for name, kind in (("serving_default", "float32"), ("serve_uint8", "uint8")):
+        found = signatures[name](images=tf.constant(IMAGES.astype(kind)))
+        assert {found[key].dtype for key in ("heatmap", "score", "logits")} == {tf.float32}
+        np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=5e-3)
+        np.testing.assert_array_equal(found["label"], expected.labels)
+    file = tf.constant([encoded(IMAGES[0], "PNG")])
+    assert signatures["serve_bytes"](image_bytes=file)["heatmap"].dtype == tf.float32
+
+
 def test_nothing_half_is_left_behind(model, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

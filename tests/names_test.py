@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fcam_tf import cams, models, names
+from fcam_tf import baselines, cams, models, names
 from fcam_tf.names import listed, lookup, printable
 
 TABLE = {"resnet50": 1, "vgg16": 2}
@@ -12,7 +12,7 @@ TABLE = {"resnet50": 1, "vgg16": 2}
 def test_names_without_tensorflow_are_the_ones_there_are():
     assert tuple(models.BACKBONES) == names.BACKBONES
     assert tuple(cams.METHODS) == names.METHODS
-    assert tuple(cams.BASELINES) == names.BASELINES
+    assert tuple(baselines.METHODS) == names.BASELINES
 
 
 def test_finds():

@@ -109,9 +109,9 @@ def main(argv: list[str]) -> None:
 
     forward = tf.function(lambda: classifier(images, training=False))
     cam = cams.get(_METHOD.value, classifier)
-    features = cam.split.activations(images)
+    features, scores = cam.split.activations(images), classifier(images)
     online = tf.function(
-        (lambda: cam.from_features(features, labels))
+        (lambda: cam.from_features(features, labels, scores))
         if cam.needs_only_features
         else (lambda: cam.raw_maps(images, labels)[0])
     )

@@ -13,7 +13,7 @@ from fcam_tf import checks
 from fcam_tf.baselines.base import Baseline
 from fcam_tf.baselines.branch import Branch
 from fcam_tf.cams.base import normalize
-from fcam_tf.cams.own_map import ClassMapHead, of_class
+from fcam_tf.cams.own_map import ClassMapHead, OwnMap, of_class
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -33,7 +33,6 @@ class AdversarialHead(ClassMapHead):
     def __init__(self, num_classes: int, filters: int, threshold: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
-        self.filters = filters
         self.threshold = threshold
         sizes = ((filters, 3), (filters, 3), (num_classes, 1))
         self.first = Branch(sizes, dtype=self.dtype_policy, name="first")
@@ -47,16 +46,11 @@ class AdversarialHead(ClassMapHead):
         scores = ops.cast(self.first(maps[-1]), "float32")
         return [ops.mean(scores, axis=(1, 2)), scores]
 
-    def compute_output_shape(self, input_shape: Sequence[Any]) -> list[Any]:
-        batch, height, width, _ = input_shape[-1]
-        return [(batch, self.num_classes), (batch, height, width, self.num_classes)]
-
     def class_map(self, top: Any, labels: Any) -> Any:
         """Return the larger of both branches' maps, each after min-max."""
         scores = ops.cast(self.first(top), "float32")
         attention = normalize(of_class(scores, labels))
         second = self._second(top, attention)
-        labels = ops.where(labels < 0, ops.argmax(ops.mean(scores, axis=(1, 2)), -1), labels)
         return ops.maximum(attention, normalize(of_class(second, labels)))
 
     def losses_of(self, maps: Sequence[Any], outputs: Sequence[Any], labels: Any) -> Any:
@@ -67,13 +61,6 @@ class AdversarialHead(ClassMapHead):
     def _second(self, top: Any, attention: Any) -> Any:
         kept = ops.cast(attention < self.threshold, top.dtype)
         return ops.cast(self.second(top * kept[..., None]), "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "num_classes": self.num_classes,
-            "filters": self.filters,
-            "threshold": self.threshold,
-        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +78,7 @@ class ACoL(Baseline):
     """
 
     name = "acol"
+    cam = OwnMap
     own_head = True
     threshold: float = 0.7
     filters: int = 0

@@ -47,16 +47,6 @@ class AttentionDropout(KeepsDraws, keras.layers.Layer):
         drop = keras.random.uniform((), dtype="float32", seed=self.seed_generator) < self.drop_rate
         return features * ops.where(drop, kept, ops.sigmoid(attention))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "drop_rate": self.drop_rate,
-            "threshold": self.threshold,
-            "seed": self.seed_generator.get_config()["seed"],
-        }
-
 
 @dataclasses.dataclass(frozen=True)
 class ADL(Baseline):

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from fcam_tf.cams.base import CAM
+from fcam_tf.cams.gradient import ClassActivationMap
 from fcam_tf.cams.own_map import ClassMapHead
 
 
@@ -18,6 +20,7 @@ class Baseline:
     """
 
     name: ClassVar[str] = ""
+    cam: ClassVar[type[CAM]] = ClassActivationMap  # makes the map of a classifier trained so
     augments: ClassVar[bool] = False  # whether `augment` changes anything
     own_head: ClassVar[bool] = False  # whether `head` is used instead of pooling and a dense layer
 
@@ -56,3 +59,17 @@ class Baseline:
             name: of the layer.
         """
         raise NotImplementedError
+
+
+def draw_key(seed: Any, salt: int) -> Any:
+    """Return what TensorFlow's stateless random functions draw from.
+
+    Args:
+        seed: two integers, so that a training run repeats; None draws anew each time.
+        salt: tells several draws from one seed apart.
+    """
+    import tensorflow as tf  # noqa: PLC0415 - other backends run without it
+
+    if seed is None:
+        return tf.random.uniform((2,), maxval=tf.int64.max, dtype=tf.int64)
+    return tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), salt)

@@ -6,8 +6,7 @@ import dataclasses
 from typing import Any
 
 from fcam_tf import checks
-from fcam_tf.baselines.base import Baseline
-from fcam_tf.baselines.draws import beta, permutation, uniform
+from fcam_tf.baselines.base import Baseline, draw_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +39,14 @@ class CutMix(Baseline):
         import tensorflow as tf  # noqa: PLC0415 - other backends run without it
 
         batch, height, width = (tf.shape(images)[axis] for axis in range(3))
-        mixed = uniform((), seed, 0) < self.probability
-        cut = tf.where(mixed, tf.sqrt(1.0 - beta(self.beta, seed, 1)), 0.0)
-        inside = [
-            _stretch(size, cut, uniform((), seed, salt)) for salt, size in ((2, height), (3, width))
-        ]
-        box = inside[0][:, None] & inside[1][None, :]
-        order = permutation(batch, seed, 4)
+        mixed, *centre = (
+            tf.random.stateless_uniform((), draw_key(seed, salt)) for salt in (0, 2, 3)
+        )
+        area = _draw_beta(self.beta, draw_key(seed, 1))
+        cut = tf.where(mixed < self.probability, tf.sqrt(1.0 - area), 0.0)
+        rows, columns = _stretch(height, cut, centre[0]), _stretch(width, cut, centre[1])
+        box = rows[:, None] & columns[None, :]
+        order = tf.random.experimental.stateless_shuffle(tf.range(batch), draw_key(seed, 4))
         share = 1.0 - tf.reduce_mean(tf.cast(box, tf.float32))
         return tf.where(box[..., None], tf.gather(images, order), images), {
             "label": labels,
@@ -63,3 +63,11 @@ def _stretch(size: Any, cut: Any, position: Any) -> Any:
     centre = tf.cast(tf.cast(size, tf.float32) * position, tf.int32)
     pixels = tf.range(size)
     return (pixels >= centre - half) & (pixels < centre + half)
+
+
+def _draw_beta(concentration: float, key: Any) -> Any:
+    """Draw one float32 from Beta(concentration, concentration)."""
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    a, b = tf.unstack(tf.random.stateless_gamma((2,), key, concentration))
+    return tf.math.divide_no_nan(a, a + b)  # both underflow to 0 only for tiny concentrations

@@ -6,8 +6,7 @@ import dataclasses
 from typing import Any
 
 from fcam_tf import checks
-from fcam_tf.baselines.base import Baseline
-from fcam_tf.baselines.draws import uniform
+from fcam_tf.baselines.base import Baseline, draw_key
 
 MEAN_COLOUR = (123.675, 116.28, 103.53)  # of ImageNet, RGB
 
@@ -41,7 +40,8 @@ class HaS(Baseline):
 
         shape = tf.shape(images)
         rows, columns = (-(-shape[axis] // self.grid_size) for axis in (1, 2))
-        hidden = uniform((shape[0], rows, columns), seed) < self.drop_rate
+        noise = tf.random.stateless_uniform((shape[0], rows, columns), draw_key(seed, 0))
+        hidden = noise < self.drop_rate
         for axis in (1, 2):
             hidden = tf.repeat(hidden, self.grid_size, axis=axis)
         hidden = hidden[:, : shape[1], : shape[2], None]

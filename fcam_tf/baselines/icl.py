@@ -19,7 +19,7 @@ from fcam_tf import checks
 from fcam_tf.baselines.base import Baseline
 from fcam_tf.cams.base import normalize
 from fcam_tf.graphs.layers import KeepsDraws
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 
 _MARGIN = 1.0  # of the triplets of unit vectors
 
@@ -59,14 +59,11 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "drop_rate": drop_rate,
-            "high": high,
-            "foreground": foreground,
-            "low": low,
-            "weight": weight,
-            "embedding": embedding,
-        }
+        self.drop_rate = drop_rate
+        self.high = high
+        self.foreground = foreground
+        self.low = low
+        self.weight = weight
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.project = keras.layers.Dense(embedding, use_bias=False, name="project")
 
@@ -94,18 +91,12 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         if not (training and self.trainable):
             return [features, attention]
         share = normalize(attention)
-        telling, background = share > self.options["high"], share < self.options["low"]
-        self.add_loss(self.options["weight"] * self._triplet(features, share, telling, background))
+        telling, background = share > self.high, share < self.low
+        self.add_loss(self.weight * self._triplet(features, share, telling, background))
         erased = ops.cast(~(telling | background), "float32")
-        drop = (
-            keras.random.uniform((), dtype="float32", seed=self.seed_generator)
-            < self.options["drop_rate"]
-        )
+        drop = keras.random.uniform((), dtype="float32", seed=self.seed_generator) < self.drop_rate
         chosen = ops.where(drop, erased, attention)
         return [features * ops.cast(chosen[..., None], features.dtype), attention]
-
-    def compute_output_shape(self, input_shape: Any) -> list[Any]:
-        return [input_shape, input_shape[:3]]
 
     def _non_local(self, features: Any) -> Any:
         batch, height, width, _ = ops.shape(features)
@@ -121,7 +112,7 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         return self.out(ops.reshape(gathered, (batch, height, width, self.value.filters)))
 
     def _triplet(self, features: Any, share: Any, telling: Any, background: Any) -> Any:
-        foreground = share > self.options["foreground"]
+        foreground = share > self.foreground
         regions = (foreground, foreground & ~telling, background)
         vectors, present = zip(*(self._embed(features, region) for region in regions), strict=True)
         whole, dropped, other = vectors
@@ -141,10 +132,6 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         vector = ops.cast(self.project(mean), "float32")
         norm = ops.sqrt(ops.maximum(ops.sum(ops.square(vector), axis=-1, keepdims=True), 1e-12))
         return vector / norm, ops.cast(cells[:, 0] > 0, "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        seed = self.seed_generator.get_config()["seed"]
-        return super().get_config() | self.options | {"seed": seed}
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -170,15 +157,9 @@ class ConsistentAttention(keras.layers.Layer):
         if training and self.trainable:
             reference = ops.stop_gradient(last)[..., None]
             for attention in early:
-                wanted = bilinear(reference, ops.shape(attention)[1:3])[..., 0]
+                wanted = resize(reference, ops.shape(attention)[1:3])[..., 0]
                 self.add_loss(self.weight * ops.mean(ops.square(attention - wanted)))
         return top
-
-    def compute_output_shape(self, input_shape: Sequence[Any]) -> Any:
-        return input_shape[0]
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"weight": self.weight}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,9 @@ from fcam_tf import checks
 from fcam_tf.baselines.base import Baseline
 from fcam_tf.baselines.branch import Branch
 from fcam_tf.cams.base import normalize
-from fcam_tf.cams.own_map import ClassMapHead, of_class
+from fcam_tf.cams.own_map import ClassMapHead, OwnMap, of_class
 from fcam_tf.graphs.replicas import sum_over_replicas
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 
 
 def confident(maps: Any, high: float, low: float, fewest: int = 30) -> tuple[Any, Any]:
@@ -102,11 +102,6 @@ class SelfProducedGuidance(ClassMapHead):
         sides = [ops.cast(x, "float32")[..., 0] for x in branches]
         return [ops.mean(scores, axis=(1, 2)), scores, *sides]
 
-    def compute_output_shape(self, input_shape: Sequence[Any]) -> list[Any]:
-        classes = self.options["num_classes"]
-        top = input_shape[-1]
-        return [(top[0], classes), (*top[:3], classes), *(shape[:3] for shape in input_shape)]
-
     def class_map(self, top: Any, labels: Any) -> Any:
         return of_class(self.classes(top), labels)
 
@@ -122,10 +117,7 @@ class SelfProducedGuidance(ClassMapHead):
         return sum(guided(branch, guide, *shares) for branch, guide, shares in guides)
 
     def _full_size(self, maps: Any) -> Any:
-        return bilinear(maps[..., None], (self.size, self.size))[..., 0]
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | self.options
+        return resize(maps[..., None], (self.size, self.size))[..., 0]
 
 
 def guided(scores: Any, guide: Any, high: float, low: float) -> Any:
@@ -166,6 +158,7 @@ class SPG(Baseline):
     """
 
     name = "spg"
+    cam = OwnMap
     own_head = True
     class_high: float = 0.7
     class_low: float = 0.01

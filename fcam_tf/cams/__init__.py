@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from fcam_tf.cams.activation import ClassActivationMap as ClassActivationMap
 from fcam_tf.cams.base import CAM as CAM
 from fcam_tf.cams.base import normalize as normalize
+from fcam_tf.cams.gradient import ClassActivationMap as ClassActivationMap
 from fcam_tf.cams.gradient import GradCAM as GradCAM
 from fcam_tf.cams.gradient import GradCAMPlusPlus as GradCAMPlusPlus
 from fcam_tf.cams.gradient import LayerCAM as LayerCAM
@@ -21,7 +21,7 @@ from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
 from fcam_tf.cams.split import gives_probabilities as gives_probabilities
 from fcam_tf.cams.split import logits_output as logits_output
-from fcam_tf.names import lookup
+from fcam_tf.names import BASELINES, lookup
 
 METHODS: Mapping[str, type[CAM]] = {
     method.name: method
@@ -37,36 +37,30 @@ METHODS: Mapping[str, type[CAM]] = {
         IntegratedScoreCAM,
     )
 }
-# Where the classifier was trained in another way: `fcam_tf.baselines`.
-BASELINES: Mapping[str, type[CAM]] = {
-    "has": ClassActivationMap,
-    "cutmix": ClassActivationMap,
-    "adl": ClassActivationMap,
-    "acol": OwnMap,
-    "spg": OwnMap,
-    "icl": ClassActivationMap,
-}
 
 
 def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM:
     """Return a CAM method ready to explain ``model``.
 
     Args:
-        name: one of `METHODS`, or of `BASELINES`: the map of a classifier that was trained so.
+        name: one of `METHODS`, or the baseline that a classifier of ours was trained with.
         model: any functional or sequential Keras classifier.
-        layer: the map to weigh; see `CAM`.
+        layer: the feature map to weigh; see `CAM`.
         **options: further arguments of the method.
 
     Raises:
-        ValueError: no such method; the message gives the nearest names. Or a classifier of ours
-            that was not built for the baseline whose map this is.
+        ValueError: no such method; the message gives the nearest names. Or ``name`` is a baseline,
+            and ``model`` is no classifier of ours that was built for it.
     """
-    method = lookup({**METHODS, **BASELINES}, name, "method")
-    built_for = getattr(getattr(model, "baseline", None), "name", name)
-    if name in BASELINES and built_for != name:
+    if name not in BASELINES:
+        known = {**METHODS, **dict.fromkeys(BASELINES, CAM)}
+        return lookup(known, name, "method")(model, layer, **options)
+    baseline = getattr(model, "baseline", None)
+    built_for = getattr(baseline, "name", "")
+    if built_for != name:
         raise ValueError(
             f"`method` {name!r} is the map of a classifier that was trained so: Classifier(..., "
             f"baseline={name!r}). Received one of "
             + (f"baseline={built_for!r}." if built_for else "no baseline; 'cam' explains it.")
         )
-    return method(model, layer, **options)
+    return baseline.cam(model, layer, **options)

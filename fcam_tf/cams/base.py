@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from fcam_tf.cams import autodiff
-from fcam_tf.cams.split import Evidence, SplitClassifier
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.cams.split import SplitClassifier
+from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import class_numbers
 
 
@@ -32,7 +32,7 @@ def normalize(maps: Any) -> Any:
 
 
 def weighted_sum(weights: Any, activations: Any) -> Any:
-    """Sum weights * activations over channels, (B, h, w); channels without a number are left out.
+    """Sum weights * activations over channels, (B, h, w); what is NaN or infinite is left out.
 
     Dead channels have undefined weights in several methods (0 / 0).
     """
@@ -78,8 +78,24 @@ class CAM(abc.ABC):
 
     @property
     def needs_only_features(self) -> bool:
-        """Whether the tapped map alone gives the CAM, see `EvidenceCAM.from_features`."""
+        """Whether `from_features` gives the CAM without running the model again."""
         return False
+
+    def from_features(self, features: Any, labels: Any, logits: Any) -> Any:
+        """Compute the maps from what a model has computed already, where `needs_only_features`.
+
+        Args:
+            features: (B, h, w, C), the feature map of a batch.
+            labels: (B,) int32; negative for the predicted class.
+            logits: (B, classes) of the same batch.
+
+        Returns:
+            (B, h, w) float32 in [0, 1].
+
+        Raises:
+            NotImplementedError: the method needs more.
+        """
+        raise NotImplementedError(f"{self.name!r} needs more than the feature map of this model.")
 
     @abc.abstractmethod
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
@@ -99,7 +115,7 @@ class CAM(abc.ABC):
                 None for the predicted ones.
 
         Returns:
-            (B, h, w) float32 in [0, 1] at the resolution of the tapped map.
+            (B, h, w) float32 in [0, 1] at the resolution of the feature map.
 
         Raises:
             ValueError: no image, wrong rank or number of channels, or a label that is no class.
@@ -115,7 +131,7 @@ class CAM(abc.ABC):
         """Compute the maps and scale them to the images, (B, H, W): bilinear, half-pixel."""
         images = self.check_images(images)
         maps = self(images, labels)[..., None]
-        return bilinear(maps, ops.shape(images)[1:3])[..., 0]
+        return resize(maps, ops.shape(images)[1:3])[..., 0]
 
     def _normalized(self, images: Any, labels: Any) -> tuple[Any, Any]:
         maps, logits = self.raw_maps(images, labels)
@@ -155,38 +171,3 @@ class CAM(abc.ABC):
         with contextlib.suppress(NotImplementedError, TypeError):  # a tensor of a graph
             labels = class_numbers(labels, batch, self.split.num_classes)
         return ops.cast(ops.convert_to_tensor(labels), "int32")
-
-
-class EvidenceCAM(CAM):
-    """A map that follows from one forward pass: the tapped maps, and the logit's gradient by them.
-
-    Where the head is global average pooling and one dense layer, a model that has computed the
-    tapped map already gets its CAM from `from_features`, without running anything again.
-    """
-
-    @abc.abstractmethod
-    def combine(self, evidence: Evidence) -> Any:
-        """Return the maps before normalisation, (B, h, w)."""
-
-    @property
-    def needs_only_features(self) -> bool:
-        return self.split.kernel is not None
-
-    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        evidence = self.split(images, labels)
-        return self.combine(evidence), evidence.logits
-
-    def from_features(self, features: Any, labels: Any) -> Any:
-        """Compute the maps from the tapped map.
-
-        Args:
-            features: (B, h, w, C), the tapped map of a batch.
-            labels: (B,) int32; negative for the predicted class.
-
-        Returns:
-            (B, h, w) float32 in [0, 1].
-
-        Raises:
-            ValueError: the head is not global average pooling and one dense layer.
-        """
-        return normalize(self.combine(self.split.linear_evidence(features, labels)))

@@ -1,4 +1,4 @@
-"""CAM methods that weigh the maps by gradients of the class logit."""
+"""CAM methods that weigh the feature maps by the class weights, or by gradients of the logit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,57 @@ import keras
 from keras import ops
 
 from fcam_tf import checks
-from fcam_tf.cams.base import CAM, EvidenceCAM, normalize, weighted_sum
+from fcam_tf.cams.base import CAM, normalize, weighted_sum
 from fcam_tf.cams.split import Evidence
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 
 _SPACE = (1, 2)
+
+
+class EvidenceCAM(CAM):
+    """A map that follows from one forward pass: from feature maps and the logit's gradient."""
+
+    @abc.abstractmethod
+    def combine(self, evidence: Evidence) -> Any:
+        """Return the maps before normalisation, (B, h, w)."""
+
+    @property
+    def needs_only_features(self) -> bool:
+        return self.split.kernel is not None
+
+    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        evidence = self.split(images, labels)
+        return self.combine(evidence), evidence.logits
+
+    def from_features(self, features: Any, labels: Any, logits: Any) -> Any:
+        return normalize(self.combine(self.split.linear_evidence(features, labels, logits)))
+
+
+class ClassActivationMap(EvidenceCAM):
+    """CAM (Zhou et al., CVPR 2016), the ``CAM*`` of the F-CAM tables.
+
+    ``M = sum_k w_k A_k``, with w the head's weights of the class. Negative evidence stays: there is
+    no ReLU. The model must end in global average pooling and one dense layer.
+
+    Example:
+        >>> cam = fcam_tf.cams.get("cam", classifier)
+        >>> maps = cam(images, labels)  # (B, h, w)
+    """
+
+    name = "cam"
+
+    def __init__(self, model: keras.Model, layer: Any = None) -> None:
+        super().__init__(model, layer)
+        if self.split.kernel is None:
+            raise ValueError(
+                "`cam` needs a model that ends in global average pooling and one dense layer on "
+                "the feature map. Received another head or an earlier `layer`; 'gradcam' and "
+                "'layercam' explain any."
+            )
+
+    def combine(self, evidence: Evidence) -> Any:
+        # The gradient is w / (h w), which min-max cannot tell from w.
+        return weighted_sum(evidence.gradients[0], evidence.activations[0])
 
 
 class GradientCAM(EvidenceCAM):
@@ -189,6 +235,6 @@ class LayerCAM(GradientCAM):
         for activations, gradients in zip(evidence.activations, evidence.gradients, strict=True):
             maps = normalize(self._weigh(activations, gradients))
             maps = ops.tanh(self.gain * maps)[..., None]
-            maps = bilinear(maps, size)[..., 0]
+            maps = resize(maps, size)[..., 0]
             fused = ops.maximum(fused, maps)
         return fused

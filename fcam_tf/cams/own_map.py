@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from fcam_tf.cams.base import CAM, normalize
+from fcam_tf.cams.split import chosen_classes
 from fcam_tf.graphs import graph
 
 
@@ -20,18 +21,13 @@ class ClassMapHead(keras.layers.Layer, abc.ABC):
     logits (B, classes) float32, then whatever `losses` needs.
     """
 
-    def compute_output_spec(self, maps: Sequence[Any]) -> list[Any]:
-        # By its policy Keras would take the outputs for float16 under mixed precision.
-        shapes = self.compute_output_shape([x.shape for x in maps])
-        return [keras.KerasTensor(shape, "float32") for shape in shapes]
-
     @abc.abstractmethod
     def class_map(self, top: Any, labels: Any) -> Any:
         """Return the map of a class of each image before normalisation, (B, h, w) float32.
 
         Args:
             top: (B, h, w, C).
-            labels: (B,) int32; negative for the predicted class.
+            labels: (B,) int32, classes.
         """
 
     @abc.abstractmethod
@@ -74,12 +70,10 @@ class OwnMap(CAM):
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         top, logits = self._features(images)
-        labels = ops.where(labels < 0, ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
-        return self._head.class_map(top, labels), logits
+        return self._head.class_map(top, chosen_classes(labels, logits)), logits
 
-    def from_features(self, features: Any, labels: Any) -> Any:
-        """Compute the maps from the top map, see `EvidenceCAM.from_features`."""
-        return normalize(self._head.class_map(features, labels))
+    def from_features(self, features: Any, labels: Any, logits: Any) -> Any:
+        return normalize(self._head.class_map(features, chosen_classes(labels, logits)))
 
 
 def of_class(maps: Any, labels: Any) -> Any:
@@ -87,12 +81,10 @@ def of_class(maps: Any, labels: Any) -> Any:
 
     Args:
         maps: (B, h, w, classes).
-        labels: (B,) int32; negative for the class whose map has the largest mean.
+        labels: (B,) int32, classes.
 
     Returns:
         (B, h, w) float32.
     """
-    maps = ops.cast(maps, "float32")
-    predicted = ops.cast(ops.argmax(ops.mean(maps, axis=(1, 2)), axis=-1), "int32")
-    labels = ops.where(labels < 0, predicted, labels)
-    return ops.take_along_axis(maps, labels[:, None, None, None], axis=-1)[..., 0]
+    maps = ops.take_along_axis(maps, labels[:, None, None, None], axis=-1)
+    return ops.cast(maps[..., 0], "float32")

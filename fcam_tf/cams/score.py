@@ -1,7 +1,4 @@
-"""CAM methods that weigh each channel by what the model says of the image seen through it.
-
-They run the model once or more for each channel: thousands of forward passes for one image.
-"""
+"""CAM methods that weigh each channel by what the model says of the image seen through it."""
 
 from __future__ import annotations
 
@@ -15,7 +12,8 @@ from rich.progress import track
 from fcam_tf import checks
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.base import CAM, weighted_sum
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.cams.split import chosen_classes
+from fcam_tf.graphs.resize import resize
 
 
 class ScoreCAM(CAM):
@@ -24,7 +22,8 @@ class ScoreCAM(CAM):
     Each channel is stretched to [0, 1], scaled to the image and multiplied with it (with the image
     as the first layer sees it, so that masked pixels are the mean colour, not black); weight_k is
     the softmax probability of the class for that image (sigmoid where there is one class).
-    ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps; constant channels are left out.
+    ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps; constant channels are left out. The
+    model runs once or more for each channel: thousands of forward passes for one image.
 
     Args:
         model: see `CAM`.
@@ -61,7 +60,7 @@ class ScoreCAM(CAM):
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         scaled, channels, alive, logits = self._prepare(images)
-        labels = ops.where(labels < 0, ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
+        labels = chosen_classes(labels, logits)
         batch, height, width, count = channels.shape
         masks = ops.reshape(ops.transpose(channels, (0, 3, 1, 2)), (-1, height, width, 1))
         filters = [
@@ -95,7 +94,7 @@ class ScoreCAM(CAM):
     def _masked_probability(
         self, scaled: Any, masks: Any, labels: Any, factor: Any, noise: Any
     ) -> Any:
-        masks = bilinear(masks, ops.shape(scaled)[1:3])
+        masks = resize(masks, ops.shape(scaled)[1:3])
         logits = self.split.logits_of_scaled(scaled * (masks * factor + noise))
         if self.split.num_classes == 1:  # softmax would be 1 whatever the image
             return ops.sigmoid(logits)[:, 0]

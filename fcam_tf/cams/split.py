@@ -1,13 +1,9 @@
-"""Cutting a classifier in two: the maps that a CAM weighs, and the head that turns them to logits.
-
-Any functional or sequential Keras classifier is taken; nested models are inlined. Where the head is
-global average pooling and one dense layer, the gradient of a logit by the maps is known without
-running anything: a row of the dense kernel over the number of cells.
-"""
+"""Cutting a classifier in two: the feature maps that a CAM weighs, and the head behind them."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,12 +22,18 @@ _INPUT_SCALING = (L.Rescaling, L.Normalization)
 _flat = keras.tree.flatten  # a model built with a list of one output gives that output alone
 
 
+def chosen_classes(labels: Any, logits: Any) -> Any:
+    """Return the labels (B,) int32 with the predicted class in the place of negative ones."""
+    predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    return ops.where(labels < 0, predicted, labels)
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """What a CAM is made of.
 
     Attributes:
-        activations: the tapped maps, each (B, h, w, C) float32.
+        activations: the feature maps, each (B, h, w, C) float32.
         gradients: of the chosen logit by each of them; (B, 1, 1, C) where they are the same
             everywhere, else (B, h, w, C), float32.
         logits: (B, classes) float32, before any softmax.
@@ -45,7 +47,7 @@ class Evidence:
 
 
 class SplitClassifier:
-    """A classifier cut at one or more taps.
+    """A classifier cut at one or more of its feature maps, here called taps.
 
     Args:
         model: a functional or sequential classifier that gives one tensor (B, classes), logits or
@@ -92,11 +94,9 @@ class SplitClassifier:
         self.head = self._dense or self._maker[id(before_logits)].operation
         self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
 
+        self._before_logits = before_logits
         images = flat.inputs[0]
         first, *later = self.taps
-        self.scaled = self._scaled_images()
-        self._to_scaled = keras.Model(images, self.scaled) if self.scaled is not images else None
-        self._from_scaled = keras.Model(self.scaled, before_logits)
         # Only what follows the first tap is differentiated, unless something leads around it.
         self._split_at_first = self._all_pass(first, [*later, before_logits])
         if self._split_at_first:
@@ -106,7 +106,7 @@ class SplitClassifier:
             self._whole = keras.Model(images, [*self.taps, before_logits])
 
     def __call__(self, images: Any, labels: Any) -> Evidence:
-        """Run the model once and differentiate by the taps.
+        """Run the model once and differentiate by the feature maps.
 
         Args:
             images: (B, H, W, channels).
@@ -124,7 +124,7 @@ class SplitClassifier:
             else:
                 *maps, before = _flat(self._whole(images))
             logits = self._logits(before)
-            chosen = self._choose(labels, logits)
+            chosen = chosen_classes(labels, logits)
             # Scaled by the number of cells: a float16 gradient would vanish in the mean.
             scale = ops.cast(ops.prod(ops.shape(maps[-1])[1:3]), "float32")
             picked = ops.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
@@ -138,41 +138,59 @@ class SplitClassifier:
             chosen,
         )
 
-    def linear_evidence(self, activations: Any, labels: Any) -> Evidence:
+    def linear_evidence(self, activations: Any, labels: Any, logits: Any = None) -> Evidence:
         """Return the evidence in closed form, under a head of pooling and one dense layer.
 
         Args:
-            activations: (B, h, w, C), the tapped map.
+            activations: (B, h, w, C), the feature map.
             labels: (B,) int32; negative for the predicted class.
+            logits: (B, classes) where they are known already; None computes them.
 
         Raises:
             ValueError: the model has another head.
         """
         if self.kernel is None:
             raise ValueError(
-                "the tapped map alone gives no evidence: the model does not end in global average "
+                "the feature map alone gives no evidence: the model does not end in global average "
                 "pooling and one dense layer on it."
             )
         activations = ops.cast(activations, "float32")
-        logits = self._logits(_flat(self._head(activations))[-1])
-        labels = self._choose(labels, logits)
+        if logits is None:
+            logits = self._logits(_flat(self._head(activations))[-1])
+        labels = chosen_classes(labels, logits)
         weights = ops.take(ops.cast(self.kernel, "float32"), labels, axis=1)  # (C, B)
         cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
         gradients = ops.transpose(weights)[:, None, None, :] / cells
         return Evidence([activations], [gradients], logits, labels)
 
     def activations(self, images: Any) -> Any:
-        """Return the first tapped map, (B, h, w, C) float32."""
+        """Return the first feature map, (B, h, w, C) float32."""
         maps = self._features(images) if self._split_at_first else _flat(self._whole(images))[0]
         return ops.cast(maps, "float32")
 
     def scale(self, images: Any) -> Any:
         """Return the images as the first layer with weights sees them."""
-        return ops.cast(images if self._to_scaled is None else self._to_scaled(images), "float32")
+        to_scaled, _ = self._scaling
+        return ops.cast(images if to_scaled is None else to_scaled(images), "float32")
 
     def logits_of_scaled(self, scaled: Any) -> Any:
         """Return the logits (B, classes) of images that went through `scale`, changed or not."""
-        return self._logits(self._from_scaled(scaled))
+        _, from_scaled = self._scaling
+        return self._logits(from_scaled(scaled))
+
+    @functools.cached_property
+    def _scaling(self) -> tuple[keras.Model | None, keras.Model]:
+        """The scaling of images in the graph, None where there is none, and what follows it."""
+        x = images = self.inputs[0]
+        while True:
+            users = [step for step in self._steps if any(i is x for i in step.inputs)]
+            operation = users[0].operation
+            scaling = isinstance(operation, _INPUT_SCALING) or type(operation).__name__ == "Flip"
+            if len(users) != 1 or len(users[0].inputs) != 1 or not scaling:
+                break
+            x = users[0].outputs[0]
+        to_scaled = None if x is images else keras.Model(images, x)
+        return to_scaled, keras.Model(x, self._before_logits)
 
     def _logits(self, before: Any) -> Any:
         before = ops.cast(before, "float32")
@@ -181,10 +199,6 @@ class SplitClassifier:
         logits = ops.matmul(before, ops.cast(self._dense.kernel, "float32"))
         bias = self._dense.bias
         return logits if bias is None else logits + ops.cast(bias, "float32")
-
-    @staticmethod
-    def _choose(labels: Any, logits: Any) -> Any:
-        return ops.where(labels < 0, ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
 
     def _all_pass(self, tap: Any, tensors: list[Any]) -> bool:
         """Tell whether every path from the images to ``tensors`` leads through ``tap``."""
@@ -253,17 +267,6 @@ class SplitClassifier:
             pooled = pooled or pooling
             x = step.inputs[0]
         return pooled
-
-    def _scaled_images(self) -> Any:
-        x = self.inputs[0]
-        while True:
-            users = [step for step in self._steps if any(i is x for i in step.inputs)]
-            if len(users) != 1 or len(users[0].inputs) != 1:
-                return x
-            operation = users[0].operation
-            if not isinstance(operation, _INPUT_SCALING) and type(operation).__name__ != "Flip":
-                return x
-            x = users[0].outputs[0]
 
 
 def before_probabilities(maker: Mapping[int, graph.Step], output: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Parts, Scored
 from fcam_tf.evaluation.scores import read_truth, score_map
 from fcam_tf.evaluation.sources import FRAME, MapSource
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 from fcam_tf.metrics.localization import class_rank
 from fcam_tf.streams import lookahead
 
@@ -147,10 +147,10 @@ def _batches(
 
 
 def _scaled(maps: Any, frame: int) -> Any:
-    """Maps in the frame, bilinear with half-pixel centres; those of files are there already."""
+    """Maps in the frame, resize with half-pixel centres; those of files are there already."""
     if isinstance(maps, list) or tuple(maps.shape[1:]) == (frame, frame):
         return maps if isinstance(maps, list) else np.asarray(maps)
-    scaled = bilinear(maps[..., None], (frame, frame))[..., 0]
+    scaled = resize(maps[..., None], (frame, frame))[..., 0]
     return np.clip(np.asarray(scaled), 0, 1)  # rounding may leave [0, 1] by a unit
 
 

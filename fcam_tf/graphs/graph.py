@@ -1,19 +1,25 @@
-"""Replaying a functional graph on new inputs: how models are composed flat and taken apart.
-
-Keras draws a model that is called as a layer as one opaque node, and then nothing inside it can be
-tapped. Replaying its operations one by one on new tensors gives one flat graph instead.
-"""
+"""Replaying a functional graph on new inputs: how models are composed flat and taken apart."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
 from fcam_tf.graphs.layers import FreezableDropout, SqueezeExcite
+
+
+class Untracked(types.SimpleNamespace):
+    """Models, layers and compiled functions that a model keeps and that are no parts of it.
+
+    Keras and TensorFlow take what is set as an attribute of a model, or is in a list or dictionary
+    there, for one more part of it: its weights would be counted, trained and saved twice. They do
+    not look into a plain object.
+    """
 
 
 def as_functional(model: keras.Model) -> Any:
@@ -98,11 +104,7 @@ def flatten(model: keras.Model) -> keras.Model:
 
 
 def _unique_names() -> Callable[[Any], Any]:
-    """Return a ``replace`` function for `replay` that tells layers of the same name apart.
-
-    Keras wants each name once in a graph, and models that were nested bring any. The second layer
-    of a name is replaced by a view with another name, which shares all else.
-    """
+    """Return a ``replace`` function for `replay` that gives the second layer of a name another."""
     owners: dict[str, Any] = {}
     views: dict[int, Any] = {}
 
@@ -115,7 +117,8 @@ def _unique_names() -> Callable[[Any], Any]:
                 for name in (f"{operation.name}_{i}" for i in itertools.count(2))
                 if name not in owners
             )
-            view = object.__new__(type(operation))  # copying would save and load the weights
+            # Shares all but the name: copying would save and load the weights.
+            view = object.__new__(type(operation))
             view.__dict__.update(operation.__dict__)
             view.__dict__.update(name=name, _inbound_nodes=[], _outbound_nodes=[])
             owners[name] = views[id(operation)] = view

@@ -1,7 +1,4 @@
-"""Object regions inside a TensorFlow graph: what `fcam_tf.localization` does, for served models.
-
-Core TensorFlow operations only, so that any server runs them.
-"""
+"""Object regions as `fcam_tf.localization` finds them, in core TensorFlow for any server."""
 
 from __future__ import annotations
 

@@ -27,11 +27,6 @@ def resize(images: Any, size: Any, interpolation: str = "bilinear") -> Any:
     return ops.cast(resized, "float32") if interpolation == "bilinear" else resized
 
 
-def bilinear(images: Any, size: Any) -> Any:
-    """Scale float images or maps (B, h, w, C) by `resize`, bilinear."""
-    return resize(images, size)
-
-
 def bilinear_aligned(images: Any, size: Any) -> Any:
     """Scale images or maps: bilinear, the centres of the corner pixels stay where they are.
 

@@ -159,10 +159,8 @@ def _any_in_square(masks: Any, side: int) -> Any:
 
 
 def _lowest(scaled: Any, levels: Any, counts: Any, pool: Any) -> tuple[Any, Any]:
-    """Return what is among the lowest ``pool`` pixels for sure, and what ties for the last places.
-
-    A selection by counting, level by level: no sort, which would cost more than all the rest.
-    """
+    """Return which pixels are among the lowest ``pool`` for sure, and which tie for the last."""
+    # By counting, level by level: to sort would cost more than all the rest.
     below, left = levels < 0, pool
     ties = levels >= 0
     for size in (_LEVELS, _SUBLEVELS):

@@ -1,8 +1,4 @@
-"""The backbones: one table of specifications, and how one is built and loaded.
-
-Only this module imports keras_cv. Its aliases (``ResNet50Backbone``) need the network even to be
-built, so the configurations stand here and the base classes are used.
-"""
+"""The backbones: one table of specifications, and how one is built and loaded."""
 
 from __future__ import annotations
 
@@ -30,9 +26,9 @@ class BackboneSpec:
 
     Attributes:
         name: the name users type.
-        build: maps preprocessed images and an output stride to the taps ``{"P1": ..., "P5": ...}``,
-            P1 at half the resolution, P5 the top. ``attend(name, x)`` may replace the outputs of
-            the layers in ``attention`` and ``sides``.
+        build: from preprocessed images and an output stride makes the feature maps ``{"P1": ...,
+            "P5": ...}``, P1 at half the resolution, P5 the top. ``attend(name, x)`` may replace
+            the outputs of the layers in ``attention`` and ``sides``.
         preprocessing: what the pretrained weights expect.
         source: where ``weights="imagenet"`` come from.
         output_stride: the default; 8 for the paper's backbones.
@@ -75,15 +71,11 @@ def _limit_strides(strides: list[int], stem: int, output_stride: int) -> list[in
 
 
 def _ours(copy: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Copy keras-cv's layers with our batch momentum, and padded by ``padding="same"``.
-
-    That stands for its explicit padding before strided convolutions. The two agree on even sizes.
-    On odd ones keras-cv, which does not know the size when it builds for any, pads one side only
-    and shifts the features.
-    """
+    """Copy keras-cv's layers with our batch momentum, and padded by ``padding="same"``."""
 
     def replace(operation: Any) -> Any:
         if isinstance(operation, keras.layers.ZeroPadding2D):
+            # Of odd sizes it pads one side only, and shifts the features.
             return lambda x: x
         layer = copy(operation)
         if isinstance(layer, _CONVOLUTIONS) and max(layer.strides) > 1:
@@ -96,22 +88,14 @@ def _ours(copy: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _keras_cv(
-    class_name: str,
+    class_name: str,  # of the base class: the aliases (``ResNet50Backbone``) need the network
     config: Mapping[str, Any],
-    taps: tuple[str, ...],
+    taps: tuple[str, ...],  # layers whose outputs are P1 to P4
     *,
-    stem: int = 2,
+    stem: int = 2,  # stride before the first stage
     pools: Mapping[int, tuple[str, ...]] | None = None,
 ) -> Callable[..., dict[str, Any]]:
-    """Return the build function of a keras-cv family.
-
-    Args:
-        class_name: base class in ``keras_cv.models``.
-        config: its arguments.
-        taps: layers whose outputs are P1 to P4.
-        stem: stride before the first stage.
-        pools: pooling layers to drop for an output stride, for families that take no strides.
-    """
+    """Return the build function of a keras-cv family; ``pools`` go where it takes no strides."""
 
     def build(
         images: Any, output_stride: int, attend: Callable[[str, Any], Any] = lambda _, x: x

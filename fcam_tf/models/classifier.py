@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from fcam_tf import baselines
+from fcam_tf import baselines, checks
+from fcam_tf.graphs import graph
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.models import backbones
@@ -60,11 +61,9 @@ class Classifier(keras.Model):
             one.
         name: name of the model.
 
-    Attributes:
-        taps: symbolic maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
-        class_names: tuple of str, or None.
+    Attributes, beside most of the arguments:
+        taps: symbolic feature maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
         baseline: a `fcam_tf.baselines.Baseline`, which by default changes nothing.
-        input_size: see above.
 
     Raises:
         ValueError: unknown backbone, baseline or option, a baseline that is not set up for the
@@ -97,17 +96,12 @@ class Classifier(keras.Model):
         name: str | None = None,
     ) -> None:
         spec = backbones.get(backbone)
+        method = baselines.get(baseline, **(options or {})) if baseline else baselines.Baseline()
         output_stride = spec.output_stride if output_stride is None else output_stride
         if output_stride not in backbones.OUTPUT_STRIDES:
             raise ValueError(f"`output_stride` must be 8, 16 or 32. Received: {output_stride!r}.")
-        method = baselines.get(baseline, **(options or {})) if baseline else baselines.Baseline()
-        pretrained_head = (
-            weights is not None
-            and spec.source.has_head
-            and not method.own_head
-            and num_classes in (None, 1000)
-        )
-        if pretrained_head:
+        has_head = weights is not None and spec.source.has_head and not method.own_head
+        if has_head and num_classes in (None, 1000):
             num_classes = 1000
             class_names = self.imagenet_class_names() if class_names is None else class_names
         if not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
@@ -115,37 +109,24 @@ class Classifier(keras.Model):
                 f"`num_classes` must be a positive integer. Received: {num_classes!r}. None stands "
                 f"for a pretrained head, and {backbone!r} with weights={weights!r} has none."
             )
-        if class_names is not None and len(class_names) != num_classes:
-            raise ValueError(
-                f"`class_names` must hold one name for each of the {num_classes} classes. "
-                f"Received: {len(class_names)} names."
-            )
+        class_names = checks.class_names(class_names, num_classes)
 
         with layers_of(dtype):
             images = keras.Input((None, None, 3), name="images")
             taps, maps = _taps(spec, spec.preprocessing(images), output_stride, method)
-            head = (
-                method.head(int(num_classes), spec.branch_filters, HEAD)
-                if method.own_head
-                else None
-            )
-            if head is None:
-                x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(maps[-1])
-                outputs = [keras.layers.Dense(int(num_classes), dtype="float32", name=HEAD)(x)]
-            else:
-                outputs = head(maps)
+            outputs, head = _head(spec, method, maps, int(num_classes))
             super().__init__(images, outputs[0], name=name or f"{backbone}_classifier")
-        # What only the loss of a baseline's head needs. In functions, since Keras would take
-        # models and layers that are attributes for further parts of this one.
-        extended = head and keras.Model(images, {"maps": maps, "outputs": outputs})
-        self._call_extended = head and (lambda x: extended(x, training=True))
-        self._losses_of = head and head.losses_of
+        # What only the loss of a baseline's head needs.
+        self._hidden = graph.Untracked(
+            head=head,
+            training=head and keras.Model(images, {"maps": maps, "outputs": outputs}),
+        )
         self.baseline = method
         self.backbone = backbone
         self.num_classes = int(num_classes)
         self.input_size = int(input_size)
         self.output_stride = int(output_stride)
-        self.class_names = None if class_names is None else tuple(class_names)
+        self.class_names = class_names
         self.taps = taps
         if weights is not None:
             spec.source.load(self, None if weights == "imagenet" else str(weights), backbone)
@@ -158,8 +139,8 @@ class Classifier(keras.Model):
         )
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if training and self._call_extended:
-            return self._call_extended(inputs)
+        if training and self._hidden.training:
+            return self._hidden.training(inputs, training=True)
         return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(
@@ -188,7 +169,7 @@ class Classifier(keras.Model):
         total = super().compute_loss(x, y, logits, sample_weight, training)
         if isinstance(y_pred, Mapping):
             labels = ops.cast(ops.reshape(y, (-1,)), "int32")
-            values = self._losses_of(y_pred["maps"], y_pred["outputs"][1:], labels)
+            values = self._hidden.head.losses_of(y_pred["maps"], y_pred["outputs"][1:], labels)
             if sample_weight is not None:
                 values = values * sample_weight
             # Divided, since gradients of replicas are added up.
@@ -275,6 +256,17 @@ def _taps(
     taps = spec.build(images, output_stride, attend)
     taps["P5"] = method.top(taps["P5"], attentions)
     return taps, [*(sides[name] for name in spec.sides), taps["P5"]]
+
+
+def _head(
+    spec: backbones.BackboneSpec, method: baselines.Baseline, maps: list[Any], classes: int
+) -> tuple[list[Any], Any]:
+    """Build the head; return its outputs, the logits first, and the layer if it is a baseline's."""
+    if method.own_head:
+        head = method.head(classes, spec.branch_filters, HEAD)
+        return head(maps), head
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(maps[-1])
+    return [keras.layers.Dense(classes, dtype="float32", name=HEAD)(x)], None
 
 
 def _logits(outputs: Any) -> Any:

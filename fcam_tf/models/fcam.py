@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,23 +11,21 @@ import keras
 import numpy as np
 from keras import ops
 
-from fcam_tf import cams
+from fcam_tf import cams, checks
 from fcam_tf.cams import autodiff
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
 from fcam_tf.models import backbones
 from fcam_tf.models.classifier import Classifier, layers_of
 from fcam_tf.models.decoder import PREFIX, MatchSize, check_names, decoder
-from fcam_tf.models.epoch import Epoch
 from fcam_tf.models.levels import skips_of
-from fcam_tf.models.targets import checked, labels_of, planes
+from fcam_tf.models.targets import Epoch, checked, labels_of, planes
 
 L = keras.layers
-_OUTPUTS = ("logits", "fcam")
 _ADDED = "regularization"  # what layers add to the loss, in the logs
 
 
@@ -51,27 +49,31 @@ class FCAM(keras.Model):
     Use `from_classifier`; the constructor takes over the layers of the classifier that it is given.
 
     Args:
-        classifier: see `from_classifier`.
-        method: see `from_classifier`.
-        layer: see `from_classifier`.
-        decoder_filters: see `from_classifier`.
-        class_names: see `from_classifier`.
-        threshold: see `from_classifier`.
+        classifier: a `Classifier`, or any functional or sequential Keras model from images
+            (B, H, W, 3) in [0, 255] to logits (B, classes).
+        method: CAM method that teaches the decoder, a name in `fcam_tf.cams.METHODS`, or of the
+            baseline that the classifier was trained with.
+        layer: feature map to start from; None takes the last one before the head.
+        decoder_filters: channels of the decoder's blocks, the coarsest first; None takes the
+            backbone's own, ``()`` puts one 1x1 convolution on the top map instead.
+        class_names: names in the order of the labels; None takes the classifier's.
+        threshold: what counts as object in `localize`: "otsu", or a number in [0, 1] relative to
+            each map's maximum.
         frozen: names of the layers that do not train; None freezes the whole classifier.
         input_size: side of the square that evaluated images are resized to, in pixels; None takes
             the classifier's. Training sets it to the size that it crops to.
-        seed: of the seeds that are drawn in training.
+        seed: of the decoder's draws of seeds in training.
         name: name of the model.
 
-    Attributes:
+    Attributes, beside most of the arguments:
         num_classes: number of classes.
-        class_names: tuple of str, or None.
-        input_size: see above.
-        method: name of the CAM method that teaches.
-        layer: map that it starts from, None for the last one before the head.
         teacher: the CAM method itself, ready to explain the classifier.
-        threshold: what counts as object, "otsu" or a number.
-        taps: symbolic maps of the classifier by level, ``"P1"`` the finest.
+        taps: symbolic feature maps of the classifier by level, ``"P1"`` the finest.
+
+    Raises:
+        TypeError: the classifier has no functional graph.
+        ValueError: the method cannot explain this model, no such layer, or a wrong number of
+            filters or names.
     """
 
     def __init__(
@@ -88,58 +90,41 @@ class FCAM(keras.Model):
         seed: int = 0,
         name: str | None = None,
     ) -> None:
-        cam = cams.get(method, classifier, layer)
-        spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
-        check_names(classifier)
+        teacher = cams.get(method, classifier, layer)
+        top = teacher.split.taps[0]
         images, logits = classifier.inputs[0], classifier.outputs[0]
-        taps, skips = skips_of(classifier, cam.split.taps[0], spec)
-        if decoder_filters is None:
-            decoder_filters = (spec or backbones.BackboneSpec).decoder_filters[: len(skips) + 1]
-        blocks = len(skips) + 1
-        if decoder_filters and (len(decoder_filters) != blocks or min(decoder_filters) < 1):
-            raise ValueError(
-                f"`decoder_filters` must give the channels of the decoder's {blocks} blocks, or "
-                f"none for a linear one. Received: {decoder_filters!r}."
-            )
-        with layers_of(classifier.dtype_policy if spec else None):
-            x = cam.split.taps[0]
-            if decoder_filters:
-                center = spec is not None and spec.decoder_center
-                x = decoder(x, skips, decoder_filters, center=center)
-            kernel = 3 if decoder_filters else 1
-            maps = L.Conv2D(2, kernel, padding="same", dtype="float32", name=f"{PREFIX}_head")(x)
-            maps = MatchSize(dtype="float32", name="fcam")([maps, images])
-        outputs = {"logits": _float32(logits), "fcam": maps}
+        taps, maps, filters = _decode(classifier, top, decoder_filters)
+        outputs = {
+            "logits": _float32(logits),
+            "fcam": MatchSize(dtype="float32", name="fcam")([maps, images]),
+        }
         super().__init__(images, outputs, name=name or f"{classifier.name}_fcam")
-        # A layer that only training needs is no output for users. Models are kept in functions, as
-        # Keras would take one that is an attribute for a layer of this one.
-        extended = keras.Model(images, {**outputs, "features": cam.split.taps[0]})
-        self._call_extended = lambda x: extended(x, training=True)
-        forward = autodiff.compiled(lambda x: self(x, training=False))
-        self._forward = lambda x: forward(x)  # noqa: PLW0108 - TensorFlow would track a function
-        self._classifier = lambda: classifier
-        self._classifier_config = json.dumps(keras.saving.serialize_keras_object(classifier))
-        self._cam = cam
-        self.layer = layer
+
+        # A layer that only training needs is no output for users.
+        training = keras.Model(images, {**outputs, "features": top})
+        self._hidden = graph.Untracked(
+            classifier=classifier,
+            config=keras.saving.serialize_keras_object(classifier),
+            teacher=teacher,
+            training=training,
+            forward=autodiff.compiled(lambda x: self(x, training=False)),
+        )
         self.taps = taps
         self.method = method
+        self.layer = layer
         self.threshold = check_threshold(threshold)
-        self.decoder_filters = tuple(decoder_filters)
+        self.decoder_filters = filters
         self.num_classes = int(logits.shape[-1])
         names = getattr(classifier, "class_names", None) if class_names is None else class_names
-        if names is not None and len(names) != self.num_classes:
-            raise ValueError(
-                f"`class_names` must hold one name for each of the {self.num_classes} classes. "
-                f"Received: {len(names)} names."
-            )
-        self.class_names = None if names is None else tuple(names)
+        self.class_names = checks.class_names(names, self.num_classes)
         own_size = getattr(classifier, "input_size", 224)
         self.input_size = int(images.shape[1] or input_size or own_size)
+
         # TensorFlow's CRF operation does not run under XLA; Keras asks before it chooses.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.draws = keras.random.SeedGenerator(seed)
         # Of a method that adds noise, so that a compiled step draws it anew under every backend.
-        self.noise = getattr(cam, "draws", None)
+        self.noise = getattr(teacher, "draws", None)
         self.epoch = Epoch(name="epoch_now")
         self._terms = {
             name: keras.metrics.Mean(name=f"{name}_loss", dtype="float32")
@@ -155,65 +140,33 @@ class FCAM(keras.Model):
         )
 
     @classmethod
-    def from_classifier(
-        cls,
-        classifier: keras.Model,
-        *,
-        method: str = "cam",
-        layer: str | None = None,
-        decoder_filters: Sequence[int] | None = None,
-        class_names: Sequence[str] | None = None,
-        threshold: str | float = OTSU,
-        seed: int = 0,
-        name: str | None = None,
-    ) -> FCAM:
+    def from_classifier(cls, classifier: keras.Model, **options: Any) -> FCAM:
         """Put a decoder behind a copy of a classifier, and freeze the copy.
 
         Args:
-            classifier: a `Classifier`, or any functional or sequential Keras model from images
-                (B, H, W, 3) in [0, 255] to logits or probabilities (B, classes). It is not
-                changed.
-            method: CAM method that teaches the decoder, a name in `fcam_tf.cams.METHODS`, or of
-                the baseline that the classifier was trained with.
-            layer: map to start from; None takes the last one before the head.
-            decoder_filters: channels of the decoder's blocks, the coarsest first; None takes the
-                backbone's own, ``()`` puts one 1x1 convolution on the top map instead.
-            class_names: names in the order of the labels; None takes the classifier's.
-            threshold: what counts as object in `localize`: "otsu", or a number in [0, 1] relative
-                to each map's maximum.
-            seed: of the decoder's draws of seeds in training.
-            name: name of the model.
+            classifier: see `FCAM`; it may give probabilities, too. It is not changed.
+            **options: those of `FCAM`, from ``method`` to ``name``.
 
         Raises:
-            TypeError: the classifier has no functional graph.
-            ValueError: the method cannot explain this model, no such layer, or a wrong number of
-                filters or names.
+            TypeError: see `FCAM`.
+            ValueError: see `FCAM`.
         """
-        return cls(
-            _copy(classifier),
-            method=method,
-            layer=layer,
-            decoder_filters=decoder_filters,
-            class_names=getattr(classifier, "class_names", None)
-            if class_names is None
-            else class_names,
-            threshold=threshold,
-            seed=seed,
-            name=name,
-        )
+        if options.get("class_names") is None:
+            options["class_names"] = getattr(classifier, "class_names", None)
+        return cls(_copy(classifier), **options)
 
     @property
     def classifier(self) -> keras.Model:
         """The classifier alone, which shares its layers with this model."""
-        return self._classifier()
+        return self._hidden.classifier
 
     @property
     def teacher(self) -> cams.CAM:
-        return self._cam
+        return self._hidden.teacher
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, Any]:
         if training:
-            return self._call_extended(inputs)
+            return self._hidden.training(inputs, training=True)
         return super().call(inputs, training=training, mask=mask)
 
     _layers_add = False  # whether their own losses are in the logs
@@ -329,12 +282,12 @@ class FCAM(keras.Model):
         The signature is that of a CAM method; labels do not matter, as one map shows any object.
         """
         expect_raw_pixels(images)
-        images = self._cam.check_images(images)
-        self._cam.check_labels(labels, images)
+        images = self.teacher.check_images(images)
+        self.teacher.check_labels(labels, images)
         strategy = getattr(self, "distribute_strategy", None)  # under TensorFlow alone
         if strategy and strategy.num_replicas_in_sync > 1:
             # There `predict_on_batch` gives the whole batch once per replica.
-            outputs = self._forward(images)
+            outputs = self._hidden.forward(images)
         else:
             outputs = self.predict_on_batch(images)
         maps = ops.convert_to_numpy(ops.softmax(outputs["fcam"]))[..., 1]
@@ -355,12 +308,12 @@ class FCAM(keras.Model):
         Raises:
             ValueError: ``head_only`` of a classifier whose scores come from no layer with weights.
         """
-        head = self._cam.split.head
+        head = self.teacher.split.head
         if head_only and not getattr(head, "weights", None):
             raise ValueError(
-                "`head_only` needs a classifier that ends in a layer with weights, as a dense one "
-                f"is. Received one that ends in {head.name!r}. Unfreeze all of it, or set "
-                ".trainable of the layers that shall train."
+                "`head_only` needs a classifier that ends in a layer with weights, such as a dense "
+                f"one. Received one that ends in {head.name!r}. Unfreeze all of it, or set "
+                ".trainable of the layers that are to train."
             )
         for layer in self._classifier_layers():
             layer.trainable = layer is head or not head_only
@@ -380,7 +333,7 @@ class FCAM(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "classifier": json.loads(self._classifier_config),
+            "classifier": copy.deepcopy(self._hidden.config),
             "method": self.method,
             "layer": self.layer,
             "decoder_filters": self.decoder_filters,
@@ -411,13 +364,37 @@ class FCAM(keras.Model):
         """Return what teaches the decoder, (B, H, W) in [0, 1], without a gradient."""
         if stored is not None:
             maps = ops.cast(planes("cam", stored), "float32")
-        elif "features" in y_pred and self._cam.needs_only_features:
-            maps = self._cam.from_features(y_pred["features"], labels)
+        elif "features" in y_pred and self.teacher.needs_only_features:
+            maps = self.teacher.from_features(y_pred["features"], labels, y_pred["logits"])
         else:
             images = ops.cast(images, "float32")
-            maps = cams.normalize(self._cam.raw_maps(images, labels)[0])
+            maps = cams.normalize(self.teacher.raw_maps(images, labels)[0])
         size = ops.shape(images)[1:3]
-        return ops.stop_gradient(bilinear(maps[..., None], size)[..., 0])
+        return ops.stop_gradient(resize(maps[..., None], size)[..., 0])
+
+
+def _decode(
+    classifier: keras.Model, top: Any, filters: Sequence[int] | None
+) -> tuple[dict[str, Any], Any, tuple[int, ...]]:
+    """Build the decoder; return the classifier's maps by level, its two maps, and its channels."""
+    check_names(classifier)
+    spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
+    taps, skips = skips_of(classifier, top, spec)
+    blocks = len(skips) + 1
+    if filters is None:
+        filters = (spec or backbones.BackboneSpec).decoder_filters[:blocks]
+    if filters and (len(filters) != blocks or min(filters) < 1):
+        raise ValueError(
+            f"`decoder_filters` must give the channels of the decoder's {blocks} blocks, or "
+            f"none for a linear one. Received: {filters!r}."
+        )
+    with layers_of(classifier.dtype_policy if spec else None):
+        x = top
+        if filters:
+            x = decoder(x, skips, filters, center=spec is not None and spec.decoder_center)
+        kernel = 3 if filters else 1
+        head = L.Conv2D(2, kernel, padding="same", dtype="float32", name=f"{PREFIX}_head")
+        return taps, head(x), tuple(filters)
 
 
 def _float32(x: Any) -> Any:
@@ -429,6 +406,6 @@ def _copy(classifier: keras.Model) -> keras.Model:
     if isinstance(classifier, Classifier):
         return classifier.copy()
     flat = graph.flatten(classifier)
-    copy = keras.models.clone_model(flat)
-    copy.set_weights(flat.get_weights())
-    return keras.Model(copy.inputs, cams.logits_output(copy), name=classifier.name)
+    clone = keras.models.clone_model(flat)
+    clone.set_weights(flat.get_weights())
+    return keras.Model(clone.inputs, cams.logits_output(clone), name=classifier.name)

@@ -90,11 +90,10 @@ def inceptionv3(
         images: preprocessed images, symbolic (B, H, W, 3).
         output_stride: 8 (the paper's), 16 (Mixed_6a strided as in Inception) or 32 (and a pool
             before the SPG blocks).
-        attend: given name and output of a layer after which attention may be put, returns what goes
-            on.
+        attend: see ``BackboneSpec.build``.
 
     Returns:
-        Taps. At stride 8 and H = W = 224: P1 (B, 112, 112, 64), P2 (B, 57, 57, 80),
+        Maps by level. At stride 8 and H = W = 224: P1 (B, 112, 112, 64), P2 (B, 57, 57, 80),
         P3 (B, 29, 29, 288), P4 (B, 29, 29, 768), P5 (B, 29, 29, 1024). The odd sizes are those of
         the published code, which pads every 3x3 layer.
     """

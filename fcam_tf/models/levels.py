@@ -53,18 +53,22 @@ def levels(model: keras.Model, top: Any) -> dict[int, Any]:
     Raises:
         ValueError: the top is as large as the image.
     """
-    shapes = _shapes(model)
-    side = max(shapes[model.inputs[0].name])
-    ancestors = _ancestors(model, top)
-    found: dict[int, Any] = {}
-    for step in graph.steps(model):
-        for output in step.outputs:
-            if id(output) not in ancestors or len(output.shape) != 4:
-                continue
-            here = max(shapes[step.operation.name])
-            level = round(math.log2(side / here))
-            if level > 0:
-                found[level] = output
+    leading = graph.makers(graph.steps(keras.Model(model.inputs, top)))  # to the top, none beside
+    maps = [
+        x
+        for step in graph.steps(model)
+        for x in step.outputs
+        if id(x) in leading and len(x.shape) == 4
+    ]
+    (images,) = model.inputs
+    height, width = (side or _SIDE for side in images.shape[1:3])
+    example = keras.KerasTensor((None, height, width, images.shape[3]), images.dtype)
+    specs = keras.tree.flatten(keras.Model(images, maps).compute_output_spec(example))
+    found = {}
+    for x, spec in zip(maps, specs, strict=True):
+        level = round(math.log2(max(height, width) / max(spec.shape[1:3])))
+        if level > 0:
+            found[level] = x
     top_level = next((level for level, x in found.items() if x is top), None)
     if top_level is None:
         raise ValueError(
@@ -72,35 +76,3 @@ def levels(model: keras.Model, top: Any) -> dict[int, Any]:
             "Choose a coarser map."
         )
     return {level: found[level] for level in sorted(found) if level <= top_level}
-
-
-def _ancestors(model: keras.Model, top: Any) -> set[int]:
-    makers = graph.makers(graph.steps(model))
-    waiting, seen = [top], set()
-    while waiting:
-        x = waiting.pop()
-        if id(x) not in seen and id(x) in makers:
-            waiting.extend(makers[id(x)].inputs)
-        seen.add(id(x))
-    return seen
-
-
-def _shapes(model: keras.Model) -> dict[str, tuple[int, int]]:
-    """Return height and width of what each operation gives, for a model of any input size."""
-    (images,) = model.inputs
-    height, width = (side or _SIDE for side in images.shape[1:3])
-    shapes = {images.name: (height, width)}
-
-    def replace(operation: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            spec = operation.compute_output_spec(*args, **kwargs)
-            for x in keras.tree.flatten(spec)[:1]:
-                if len(x.shape) == 4:
-                    shapes[operation.name] = tuple(x.shape[1:3])
-            return spec
-
-        return call
-
-    keras_tensor = keras.KerasTensor((None, height, width, images.shape[3]), images.dtype)
-    graph.replay(model, keras_tensor, replace)
-    return shapes

@@ -17,7 +17,7 @@ _KINDS = {
     b"\x89HDF": "is an HDF5 file, whose name must end in .h5",
     b"vers": "is the pointer to a file in Git LFS; fetch that by `git lfs pull`",
 }
-_DAMAGED = "is no zip archive, as those files are; it may be cut off"
+_DAMAGED = "is not a zip archive, as those files are; it may be cut off"
 
 
 def load(
@@ -35,19 +35,19 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such file, or the run has not chosen a model yet.
-        ValueError: the file is no saved model, or holds what is not known or not safe.
+        ValueError: the file is not a saved model, or holds what is not known or not safe.
     """
     file = saved_file(path)
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
         what = "is empty" if not file.stat().st_size else _KINDS.get(_head(file), _DAMAGED)
-        raise ValueError(f"{file} is no Keras model: it {what}.")
+        raise ValueError(f"{file} is not a Keras model: it {what}.")
     with warnings.catch_warnings():
         # Said of every model that was saved before any fit: its optimizer has no state yet.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         try:
             return keras.saving.load_model(file, custom_objects, safe_mode=safe_mode)
         except (KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file} is no Keras model, or damaged: {error}.") from error
+            raise ValueError(f"{file} is not a Keras model, or it is damaged: {error}.") from error
         except TypeError as error:
             found = re.search(r"Could not (?:locate|deserialize) \w+ '(\w+)'", str(error))
             if not found:

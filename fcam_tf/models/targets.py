@@ -1,4 +1,4 @@
-"""What ``fit`` hands to F-CAM beside the images: labels, and maps of a number a pixel."""
+"""What a step of F-CAM is given beside the images: labels, masks and stored maps, the epoch."""
 
 from __future__ import annotations
 
@@ -50,3 +50,24 @@ def planes(name: str, values: Any) -> Any:
             f"shape {shape}."
         )
     return values
+
+
+class Epoch(keras.metrics.Metric):
+    """The number of the epoch in training: what `fit` sets and the loss reads.
+
+    A metric, because its variable is no weight of the model and yet part of a compiled step.
+    """
+
+    def __init__(self, name: str = "epoch") -> None:
+        super().__init__(name=name, dtype="float32")
+        # A metric's variables are sums over replicas by default: each would see its share of it.
+        self.value = self.add_variable((), "ones", aggregation="mean", name="value")
+
+    def update_state(self, epoch: Any) -> None:
+        self.value.assign(epoch)
+
+    def result(self) -> Any:
+        return ops.convert_to_tensor(self.value)
+
+    def reset_state(self) -> None:
+        """Keep the number: it holds for an epoch, and evaluation in between does not change it."""

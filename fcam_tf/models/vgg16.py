@@ -19,12 +19,11 @@ def vgg16(
     Args:
         images: preprocessed images, symbolic (B, H, W, 3).
         output_stride: 8 (the paper's: without pool4 and pool5), 16 (with pool4) or 32 (with both).
-        attend: given name and output of a layer after which attention may be put, returns what goes
-            on.
+        attend: see ``BackboneSpec.build``.
 
     Returns:
-        Taps: P1 (B, H/2, W/2, 128), P2 (B, H/4, W/4, 256), then P3 and P4 with 512 channels and
-        P5 with 1024 at the output stride or finer.
+        Maps by level: P1 (B, H/2, W/2, 128), P2 (B, H/4, W/4, 256), then P3 and P4 with 512
+        channels and P5 with 1024 at the output stride or finer.
     """
     x = images
     stride = 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcam_tf.explain import OWN, Explainer
 from fcam_tf.graphs.ranges import expect_raw_pixels
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import OTSU, Localization, check_threshold
 
 
@@ -69,7 +69,7 @@ class Localizer(Explainer):
         expect_raw_pixels(images)
         maps, logits = self.maps_and_logits(images, labels)
         maps = keras.ops.convert_to_tensor(maps)
-        heatmaps = bilinear(maps[..., None], images.shape[1:3])[..., 0]
+        heatmaps = resize(maps[..., None], images.shape[1:3])[..., 0]
         probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
         if not np.isfinite(probabilities).all():
             raise ValueError("The classifier's logits are not finite: its weights are damaged.")

@@ -4,7 +4,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcam_tf.baselines.cutmix import CutMix, _stretch
+from fcam_tf.baselines.base import draw_key
+from fcam_tf.baselines.cutmix import CutMix, _draw_beta, _stretch
 
 
 @settings(deadline=None, max_examples=25)
@@ -45,16 +46,23 @@ def test_box_along_one_axis(size, cut, position, first, count):
     assert not count or np.argmax(inside) == first
 
 
+def test_beta_has_its_mean_and_variance():
+    draw = tf.function(lambda number, a: _draw_beta(a, draw_key((0, number), 0)))
+    for concentration in (0.5, 1.0, 4.0):
+        drawn = np.array([draw(tf.constant(i), tf.constant(concentration)) for i in range(400)])
+        # four standard errors; the variance of Beta(a, a) is 1 / (4 (2 a + 1))
+        variance = 1 / (4 * (2 * concentration + 1))
+        assert abs(drawn.mean() - 0.5) < 4 * np.sqrt(variance / 400)
+        assert abs(drawn.var() / variance - 1) < 0.3
+        assert ((drawn >= 0) & (drawn <= 1)).all()
+
+
 def test_share_is_uniform_for_beta_1_in_the_middle():
     # The area is 1 - lam of a uniform lam before boxes are cut off at the edges, which only
     # makes the share that is left larger: below the uniform's distribution everywhere.
     images = np.zeros((2, 64, 64, 3), np.float32)
-    shares = np.sort(
-        [
-            float(CutMix().augment(images, np.zeros(2, int), (0, i))[1]["share"][0])
-            for i in range(200)
-        ]
-    )
+    draw = tf.function(lambda i: CutMix().augment(images, np.zeros(2, int), (0, i))[1]["share"][0])
+    shares = np.sort([draw(tf.constant(i)) for i in range(200)])
     expected = (np.arange(200) + 0.5) / 200
     assert np.all(shares > expected - 0.12)
     assert shares.min() < 0.3

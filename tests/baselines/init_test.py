@@ -4,13 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf import baselines, cams, data, models, training
+from fcam_tf import baselines, cams, data, models, names, training
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
 
 
 def test_every_baseline_has_a_map():
-    assert set(baselines.METHODS) == set(cams.BASELINES)
+    assert set(baselines.METHODS) == set(names.BASELINES)
+    assert all(issubclass(method.cam, cams.CAM) for method in baselines.METHODS.values())
 
 
 @pytest.mark.parametrize("name", baselines.METHODS)
@@ -28,29 +29,38 @@ def test_unknown_names_are_told():
         models.Classifier("densenet121", 2, weights=None, baseline="adl")
 
 
-def test_own_map_needs_a_model_that_has_one():
-    plain = models.Classifier("efficientnetlite_b0", 2, weights=None)
+@pytest.fixture(scope="module")
+def plain(tiny_backbone):
+    return models.Classifier(tiny_backbone, 2, weights=None)
+
+
+@pytest.fixture(scope="module")
+def adl(tiny_backbone):
+    return models.Classifier(tiny_backbone, 2, weights=None, baseline="adl")
+
+
+def test_own_map_needs_a_model_that_has_one(plain):
     with pytest.raises(ValueError, match="baseline='acol'"):
         cams.get("acol", plain)
 
 
-@pytest.mark.parametrize("name", cams.BASELINES)
-def test_maps_are_not_called_what_they_are_not(name):
-    plain = models.Classifier("efficientnetlite_b0", 2, weights=None)
+@pytest.mark.parametrize("name", baselines.METHODS)
+def test_maps_are_not_called_what_they_are_not(plain, adl, name):
     with pytest.raises(ValueError, match=f"baseline='{name}'.*no baseline"):
         cams.get(name, plain)
-    other = models.Classifier("efficientnetlite_b0", 2, weights=None, baseline="adl")
+    foreign = keras.models.clone_model(plain)  # which does not say how it was trained
+    with pytest.raises(ValueError, match=f"baseline='{name}'.*no baseline"):
+        cams.get(name, foreign)
     if name != "adl":
         with pytest.raises(ValueError, match="baseline='adl'"):
-            cams.get(name, other)
+            cams.get(name, adl)
 
 
 @pytest.mark.parametrize("name", ["adl", "acol", "spg", "icl"])
-def test_trains_in_mixed_precision(name):
+def test_trains_in_mixed_precision(tiny_backbone, name):
     keras.utils.set_random_seed(0)
-    classifier = models.Classifier(
-        "efficientnetlite_b0", 2, output_stride=16, baseline=name, dtype="mixed_float16"
-    )
+    options = {"weights": None, "baseline": name, "dtype": "mixed_float16"}
+    classifier = models.Classifier(tiny_backbone, 2, output_stride=16, **options)
     assert classifier.outputs[0].dtype == "float32"
     classifier.run_eagerly = True  # a few steps do not repay tracing
     losses = [classifier.train_on_batch(IMAGES, np.array([0, 1]))[0] for _ in range(2)]
@@ -61,9 +71,10 @@ def test_trains_in_mixed_precision(name):
 
 
 @pytest.mark.parametrize("name", ["adl", "acol", "spg", "icl"])  # the others are plain CAM
-def test_saves_localises_and_teaches(name, tmp_path):
+def test_saves_localises_and_teaches(tiny_backbone, name, tmp_path):
     keras.utils.set_random_seed(0)
-    classifier = models.Classifier("efficientnetlite_b0", 2, output_stride=16, baseline=name)
+    options = {"weights": None, "baseline": name}
+    classifier = models.Classifier(tiny_backbone, 2, output_stride=16, **options)
     classifier.run_eagerly = True  # a few steps do not repay tracing
     classifier.train_on_batch(IMAGES, np.array([0, 1]))
     cam = cams.get(name, classifier)
@@ -73,7 +84,7 @@ def test_saves_localises_and_teaches(name, tmp_path):
     assert cam.needs_only_features
     features = keras.Model(classifier.inputs[0], cam.split.taps[0])(IMAGES)
     np.testing.assert_allclose(
-        cam.from_features(features, np.array([1, 0], np.int32)), maps, atol=1e-4
+        cam.from_features(features, np.array([1, 0], np.int32), logits), maps, atol=1e-4
     )
 
     fcam = models.FCAM.from_classifier(classifier, method=name)
@@ -91,6 +102,30 @@ def test_saves_localises_and_teaches(name, tmp_path):
     np.testing.assert_allclose(cams.get(name, loaded.classifier)(IMAGES, [1, 0]), maps, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["adl", "acol", "spg", "icl"])
+def test_trains_and_explains_under_every_floatx(tiny_backbone, floatx, name, dtype):
+    keras.utils.set_random_seed(0)
+    classifier = models.Classifier(tiny_backbone, 2, weights=None, baseline=name)
+    weights = [np.asarray(w) for w in classifier.weights]
+    expected, logits = cams.get(name, classifier).maps_and_logits(IMAGES, [0, 1])
+    floatx(dtype)
+    other = models.Classifier(tiny_backbone, 2, weights=None, baseline=name)
+    other.set_weights(weights)
+    maps, found = cams.get(name, other).maps_and_logits(IMAGES, [0, 1])
+    assert (maps.dtype, found.dtype) == ("float32", "float32")
+    np.testing.assert_allclose(found, logits, atol=0.05)
+    assert np.abs(maps - expected).mean() < (1e-5 if dtype == "float64" else 0.05)
+    other.run_eagerly = True
+    other.get_layer("logits").kernel_regularizer = keras.regularizers.L2(1e-3)
+    assert np.isfinite(other.train_on_batch(IMAGES, np.array([0, 1]))[0])
+    fcam = models.FCAM.from_classifier(other, method=name)
+    fcam.run_eagerly = True
+    assert np.isfinite(fcam.train_on_batch(IMAGES, np.array([0, 1])))
+    assert fcam.localize(IMAGES).heatmaps.dtype == "float32"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", baselines.METHODS)
 def test_learns_shapes(name, tmp_path):
     keras.utils.set_random_seed(0)
@@ -109,7 +144,7 @@ def test_learns_shapes(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["has", "adl"])
-def test_batches_that_train_are_augmented(name, tmp_path, monkeypatch):
+def test_batches_that_train_are_augmented(tiny_backbone, name, tmp_path, monkeypatch):
     used = []
 
     def watch(split, *, augment, **arguments):
@@ -121,19 +156,19 @@ def test_batches_that_train_are_augmented(name, tmp_path, monkeypatch):
     recipe = training.get("classifier", "small").changed(
         ["epochs=1", "resize=32", "crop=32", "batch_size=4"]
     )
-    classifier = models.Classifier("efficientnetlite_b0", 5, weights=None, baseline=name)
+    classifier = models.Classifier(tiny_backbone, 5, weights=None, baseline=name)
     training.fit_classifier(classifier, train, None, recipe, tmp_path, method=name, verbose=0)
     assert used == [classifier.baseline.augment if name == "has" else None]
 
 
-def test_a_run_remembers_its_baseline(tmp_path):
+def test_a_run_remembers_its_baseline(tiny_backbone, tmp_path):
     train = data.load("shapes", "train").subset(np.arange(8))
     recipe = training.get("classifier", "small").changed(
         ["epochs=1", "resize=32", "crop=32", "batch_size=8"]
     )
     for rate in (0.5, 0.4):
         classifier = models.Classifier(
-            "efficientnetlite_b0", 5, weights=None, baseline="has", options={"drop_rate": rate}
+            tiny_backbone, 5, weights=None, baseline="has", options={"drop_rate": rate}
         )
         arguments = (classifier, train, None, recipe, tmp_path)
         if rate == 0.5:

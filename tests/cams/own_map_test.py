@@ -40,7 +40,7 @@ def test_predicted_class_and_features():
     cam = OwnMap(model())
     expected = [[[1, 0], [0, 1 / 3]]]  # class 1: 8, 2, 2, 4
     np.testing.assert_allclose(cam(MAPS), expected, rtol=1e-6)
-    features = cam.from_features(2 * MAPS, np.array([-1], np.int32))
+    features = cam.from_features(2 * MAPS, np.array([-1], np.int32), np.float32([[2, 8]]))
     np.testing.assert_allclose(features, expected, rtol=1e-6)
     assert cam.needs_only_features
     assert OwnMap(model()).split.kernel is None

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import cams
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 
 L = keras.layers
 
@@ -43,7 +43,7 @@ def brute_force(model, x, label, filters):
             if span == 0:
                 continue
             channel = (a[..., k] - a[..., k].min()) / span
-            mask = bilinear(channel[None, :, :, None], image.shape[:2]).numpy()[0]
+            mask = resize(channel[None, :, :, None], image.shape[:2]).numpy()[0]
             score = 0.0
             for factor, noise in filters:
                 score += softmax(tail((image * (factor * mask + noise))[None]).numpy())[0, label]

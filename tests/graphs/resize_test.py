@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcam_tf.graphs.resize import bilinear, bilinear_aligned
+from fcam_tf.graphs.resize import bilinear_aligned, resize
 
 
 def numpy_bilinear(image, size):
@@ -20,27 +20,25 @@ def numpy_bilinear(image, size):
 
 def test_by_hand():
     maps = np.array([0.0, 1.0])[None, None, :, None]
-    np.testing.assert_allclose(bilinear(maps, (1, 4))[0, 0, :, 0], [0, 0.25, 0.75, 1])
+    np.testing.assert_allclose(resize(maps, (1, 4))[0, 0, :, 0], [0, 0.25, 0.75, 1])
 
 
 @pytest.mark.parametrize("size", [(7, 7), (21, 10), (8, 64), (224, 7)])
 def test_equals_numpy_when_enlarging(size):
     image = np.random.default_rng(0).uniform(size=(7, 7, 3)).astype("float32")
-    np.testing.assert_allclose(
-        bilinear(image[None], size)[0], numpy_bilinear(image, size), atol=1e-5
-    )
+    np.testing.assert_allclose(resize(image[None], size)[0], numpy_bilinear(image, size), atol=1e-5)
 
 
 def test_float32_from_float16():
     maps = tf.ones((1, 2, 2, 1), "float16")
-    assert bilinear(maps, (4, 4)).dtype == "float32"
+    assert resize(maps, (4, 4)).dtype == "float32"
 
 
 def test_size_known_only_when_running():
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 1))])
     def doubled(maps):
         shape = tf.shape(maps)
-        return bilinear(maps, (2 * shape[1], 2 * shape[2]))
+        return resize(maps, (2 * shape[1], 2 * shape[2]))
 
     assert doubled(np.ones((1, 3, 5, 1), "float32")).shape == (1, 6, 10, 1)
 

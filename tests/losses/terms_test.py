@@ -129,3 +129,9 @@ def test_cross_entropy_of_classes_that_are_known():
     logits = np.log(np.float32([[1, 3], [9, 1], [1, 1]]))
     found = cross_entropy(np.array([1, 0, -1]), logits)
     np.testing.assert_allclose(found, [-np.log(0.75), -np.log(0.9), 0], rtol=1e-5)
+
+
+def test_unknown_classes_cost_nothing():
+    logits = np.log([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
+    found = cross_entropy(np.array([2, 0, -1]), logits)
+    np.testing.assert_allclose(found, [-np.log(0.25), -np.log(0.1), 0], rtol=1e-6)

@@ -269,8 +269,9 @@ def cross_entropy(logits, labels):
     return np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(labels)), labels]
 
 
-def test_mixed_labels_share_the_loss():
-    model = build(baseline="cutmix")
+def test_mixed_labels_share_the_loss(tiny_backbone):
+    model = Classifier(tiny_backbone, 3, weights=None, baseline="cutmix")
+    model.run_eagerly = True  # one step does not repay tracing
     model.freeze(head=False)  # as at inference: no statistics of the batch
     logits = model.predict(IMAGES, verbose=0)
     other, share = np.array([2, 1, 0, 0]), np.array([0.75] * 4, np.float32)
@@ -285,8 +286,22 @@ def test_mixed_labels_share_the_loss():
         np.testing.assert_allclose(found, (weights * expected).mean(), rtol=1e-4)
 
 
-def test_a_head_adds_its_loss_in_training_only():
-    model = Classifier("efficientnetlite_b0", 3, weights=None, baseline="acol")
+def test_mixed_labels_count_what_layers_add_once(tiny_backbone):
+    model = Classifier(tiny_backbone, 3, weights=None, baseline="cutmix")
+    model.get_layer("logits").kernel_regularizer = keras.regularizers.L2(0.5)
+    added = 0.5 * np.sum(np.square(model.get_layer("logits").kernel))
+    logits, other = model.predict(IMAGES, verbose=0), np.array([2, 1, 0, 0])
+    share = np.array([0.75] * 4, np.float32)
+    mixed = {"label": LABELS, "other": other, "share": share}
+    expected = 0.75 * cross_entropy(logits, LABELS) + 0.25 * cross_entropy(logits, other)
+    found = model.compute_loss(IMAGES, mixed, logits)
+    np.testing.assert_allclose(found, expected.mean() + added, rtol=1e-5)
+    plain = model.compute_loss(IMAGES, LABELS, logits)
+    np.testing.assert_allclose(plain, cross_entropy(logits, LABELS).mean() + added, rtol=1e-5)
+
+
+def test_a_head_adds_its_loss_in_training_only(tiny_backbone):
+    model = Classifier(tiny_backbone, 3, weights=None, baseline="acol")
     outputs = model(IMAGES, training=True)
     logits, maps = outputs["outputs"][0], outputs["maps"]
     extra = model.get_layer("logits").losses_of(maps, outputs["outputs"][1:], LABELS)
@@ -322,6 +337,7 @@ print(json.dumps({"backend": keras.backend.backend(), "losses": losses}))
 """
 
 
+@pytest.mark.slow
 def test_baselines_train_under_jax():
     run = subprocess.run(
         [sys.executable, "-c", BASELINES],

@@ -85,8 +85,8 @@ def test_uint8_and_float_are_equal(model):
     np.testing.assert_array_equal(model(IMAGES)["fcam"], model(IMAGES.astype("float32"))["fcam"])
 
 
-def test_our_own_classifiers_keep_their_stride_and_names():
-    classifier = Classifier("mobilenet_v3_large", 2, weights=None, class_names=("cat", "dog"))
+def test_our_own_classifiers_keep_their_stride_and_names(tiny_backbone):
+    classifier = Classifier(tiny_backbone, 2, weights=None, class_names=("cat", "dog"))
     model = FCAM.from_classifier(classifier, decoder_filters=(8, 8, 8, 4, 4))
     assert model.class_names == ("cat", "dog")
     assert list(model.taps) == ["P1", "P2", "P3", "P4", "P5"]
@@ -201,7 +201,7 @@ def test_heads_that_are_not_linear_train_by_gradients():
 
 
 def test_stored_maps_teach(model):
-    compiled(model, crf=0, size=0)
+    compiled(model, crf=0, size=0, eagerly=False)
     cams_ = np.zeros((4, 8, 8), np.float32)
     cams_[:, :4, :4] = 1
     for _ in range(40):
@@ -358,6 +358,18 @@ def test_regularisers_of_layers_that_train_count():
     assert logs["loss"] == pytest.approx(frozen["entropy_loss"] + weights)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_regularisers_count_under_every_floatx(floatx, dtype):
+    floatx(dtype)
+    model = FCAM.from_classifier(regular(activity=1e-9), decoder_filters=())
+    model.unfreeze()
+    compiled(model, crf=0, size=0)
+    logs = model.train_on_batch(IMAGES, LABELS, return_dict=True)
+    weights = 0.1 * 0.25 * (3 * 3 * 3 * 4 + 3 * 3 * 4 * 4)
+    assert np.isfinite(logs["loss"])
+    assert logs["regularization_loss"] == pytest.approx(weights, rel=0.05)
+
+
 @pytest.mark.parametrize("method", ["cam", "gradcam", "smoothgradcampp"])
 def test_what_layers_add_counts_once_whatever_the_teacher_runs(method):
     model = compiled(FCAM.from_classifier(regular(1e-9), method=method), crf=0, size=0)
@@ -377,6 +389,7 @@ def test_labels_have_one_meaning(model):
     for labels in (5000, [0, 1, 2, 3], [0], [0.5] * 4):
         with pytest.raises(ValueError, match="`labels` must"):
             model.localize(IMAGES, labels)
+    model.run_eagerly = True
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"classes in \[0, 3\)"):
         model.fit(IMAGES, np.arange(4), verbose=0)
 
@@ -494,6 +507,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_trains_under_jax(tmp_path):
     pytest.importorskip("jax")
     run = subprocess.run(
@@ -562,8 +576,8 @@ def test_masks_must_be_given_where_they_count(classifier):
         model.train_on_batch(IMAGES, np.zeros(len(IMAGES)))
 
 
-def test_remembers_the_size_that_it_is_evaluated_at(tmp_path):
-    classifier = Classifier("mobilenet_v3_large", 2, weights=None, input_size=96)
+def test_remembers_the_size_that_it_is_evaluated_at(tiny_backbone, tmp_path):
+    classifier = Classifier(tiny_backbone, 2, weights=None, input_size=96)
     model = FCAM.from_classifier(classifier)
     assert model.input_size == 96
     model.input_size = 128

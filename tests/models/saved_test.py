@@ -53,14 +53,14 @@ def test_what_is_not_there(tmp_path):
 )
 def test_junk_is_told_from_what_is_not_there(tmp_path, content, message):
     (tmp_path / "a.keras").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"a\.keras is no Keras model: it.*{message}"):
+    with pytest.raises(ValueError, match=rf"a\.keras is not a Keras model: it.*{message}"):
         models.load(tmp_path / "a.keras")
 
 
 def test_a_zip_archive_of_something_else(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
         archive.writestr("letter.txt", "hello")
-    with pytest.raises(ValueError, match=r"a\.keras is no Keras model"):
+    with pytest.raises(ValueError, match=r"a\.keras is not a Keras model"):
         models.load(tmp_path / "a.keras")
 
 

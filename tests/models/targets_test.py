@@ -1,8 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from fcam_tf.models.targets import cross_entropy, labels_of, planes
+from fcam_tf.models.targets import Epoch, labels_of, planes
 
 LABELS = np.array([2, 0, -1])
 
@@ -40,7 +41,27 @@ def test_bad_planes(shape):
         planes("cam", np.zeros(shape))
 
 
-def test_unknown_classes_cost_nothing():
-    logits = np.log([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
-    found = cross_entropy(LABELS, logits)
-    np.testing.assert_allclose(found, [-np.log(0.25), -np.log(0.1), 0], rtol=1e-6)
+def test_the_epoch_keeps_its_number_until_it_is_set():
+    epoch = Epoch()
+    assert float(epoch.result()) == 1
+    epoch.update_state(7)
+    epoch.reset_state()  # as fit and evaluate do
+    assert float(epoch.result()) == 7
+
+
+def test_a_compiled_step_sees_the_number_of_now():
+    epoch = Epoch()
+    step = tf.function(lambda: 2 * epoch.value)
+    found = []
+    for number in (1, 3):
+        epoch.update_state(number)
+        found.append(float(step()))
+    assert found == [2, 6]
+    assert step.experimental_get_tracing_count() == 1
+
+
+def test_the_epoch_is_no_weight_of_its_model():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.epoch = Epoch()
+    assert len(model.weights) == 2
+    assert model.epoch in model.metrics

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from fcam_tf import cams
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.predict import Localizer, find_label
 
@@ -103,7 +103,7 @@ def test_a_method_is_the_paper_s_row_and_two_stages_are_fused_where_none_is_name
         assert (localizer.method, localizer.layer) == ("layercam", text)
         if text not in expected:
             maps = cams.get("layercam", classifier, weighed)(images, labels)
-            expected[text] = bilinear(maps[..., None], (32, 48))[..., 0]
+            expected[text] = resize(maps[..., None], (32, 48))[..., 0]
         np.testing.assert_array_equal(localizer(images, labels).heatmaps, expected[text])
 
 

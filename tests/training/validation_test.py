@@ -6,7 +6,7 @@ import pytest
 from fcam_tf import cams, metrics
 from fcam_tf.data import evaluation_dataset
 from fcam_tf.evaluation import Evaluation, ModelMaps, Settings
-from fcam_tf.graphs.resize import bilinear
+from fcam_tf.graphs.resize import resize
 from fcam_tf.training import Validation
 
 
@@ -40,7 +40,7 @@ def test_scores_are_the_metrics_on_scaled_maps(splits, classifier):
     (images, labels), *more = evaluation_dataset(split, size=64)
     assert not more
     maps, logits = cam.maps_and_logits(images, labels)
-    maps = np.clip(bilinear(np.asarray(maps)[..., None], (64, 64))[..., 0], 0, 1)
+    maps = np.clip(resize(np.asarray(maps)[..., None], (64, 64))[..., 0], 0, 1)
     boxes = [metrics.resize_boxes(split.boxes[i], split.size(i), (64, 64)) for i in range(7)]
     masks = [metrics.join_masks(*split.read_masks(i), (64, 64)) for i in range(7)]
     for name, truth in (("MaxBoxAcc", boxes), ("MaxBoxAccV2", boxes), ("PxAP", masks)):
