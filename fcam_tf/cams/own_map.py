@@ -49,6 +49,7 @@ class OwnMap(CAM):
     """
 
     name = "own"
+    needs_only_features = True
 
     def __init__(self, model: keras.Model, layer: Any = None) -> None:
         super().__init__(model, layer)
@@ -63,10 +64,6 @@ class OwnMap(CAM):
         self._head = heads[0].operation
         top = heads[0].inputs[-1]
         self._features = keras.Model(flat.inputs[0], [top, heads[0].outputs[0]])
-
-    @property
-    def needs_only_features(self) -> bool:
-        return True
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         top, logits = self._features(images)

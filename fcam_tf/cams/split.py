@@ -98,12 +98,12 @@ class SplitClassifier:
         images = flat.inputs[0]
         first, *later = self.taps
         # Only what follows the first tap is differentiated, unless something leads around it.
-        self._split_at_first = self._all_pass(first, [*later, before_logits])
-        if self._split_at_first:
+        if self._all_pass(first, [*later, before_logits]):
             self._features = keras.Model(images, first)
-            self._head = keras.Model(first, [*later, before_logits])
+            self._rest = keras.Model(first, [*later, before_logits])
         else:
-            self._whole = keras.Model(images, [*self.taps, before_logits])
+            self._features = None
+            self._rest = keras.Model(images, [*self.taps, before_logits])
 
     def __call__(self, images: Any, labels: Any) -> Evidence:
         """Run the model once and differentiate by the feature maps.
@@ -115,14 +115,11 @@ class SplitClassifier:
         if self.kernel is not None:
             return self.linear_evidence(self.activations(images), labels)
 
-        first = self._features(images) if self._split_at_first else images
+        start = self._features(images) if self._features else images
 
         def score() -> tuple[list[Any], Any, Any]:
-            if self._split_at_first:
-                *later, before = _flat(self._head(first))
-                maps = [first, *later]
-            else:
-                *maps, before = _flat(self._whole(images))
+            *maps, before = _flat(self._rest(start))
+            maps = [start, *maps] if self._features else maps
             logits = self._logits(before)
             chosen = chosen_classes(labels, logits)
             # Scaled by the number of cells: a float16 gradient would vanish in the mean.
@@ -130,7 +127,7 @@ class SplitClassifier:
             picked = ops.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
             return maps, picked * scale, (logits, chosen, scale)
 
-        maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, first)
+        maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, start)
         return Evidence(
             [ops.cast(a, "float32") for a in maps],
             [ops.cast(g, "float32") / scale for g in gradients],
@@ -156,7 +153,7 @@ class SplitClassifier:
             )
         activations = ops.cast(activations, "float32")
         if logits is None:
-            logits = self._logits(_flat(self._head(activations))[-1])
+            logits = self._logits(_flat(self._rest(activations))[-1])
         labels = chosen_classes(labels, logits)
         weights = ops.take(ops.cast(self.kernel, "float32"), labels, axis=1)  # (C, B)
         cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
@@ -165,7 +162,7 @@ class SplitClassifier:
 
     def activations(self, images: Any) -> Any:
         """Return the first feature map, (B, h, w, C) float32."""
-        maps = self._features(images) if self._split_at_first else _flat(self._whole(images))[0]
+        maps = self._features(images) if self._features else _flat(self._rest(images))[0]
         return ops.cast(maps, "float32")
 
     def scale(self, images: Any) -> Any:

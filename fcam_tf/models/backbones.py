@@ -12,7 +12,7 @@ from fcam_tf.graphs import graph
 from fcam_tf.graphs.layers import BATCH_MOMENTUM
 from fcam_tf.models import weights
 from fcam_tf.models.inceptionv3 import inceptionv3
-from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT, Preprocessing
+from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT
 from fcam_tf.models.vgg16 import vgg16
 from fcam_tf.names import lookup
 
@@ -46,7 +46,7 @@ class BackboneSpec:
 
     name: str
     build: Callable[..., dict[str, Any]]
-    preprocessing: Preprocessing
+    preprocessing: Callable[[Any], Any]
     source: weights.Source
     output_stride: int = 8
     licence: str = "Apache-2.0"

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 
-@dataclasses.dataclass(frozen=True)
-class Preprocessing:
-    """An affine map from raw RGB to what the weights were trained on.
+def affine(
+    scale: float, offset: float | list[float] = 0.0, *, bgr: bool = False
+) -> Callable[[Any], Any]:
+    """Return what makes of raw RGB (B, H, W, 3) in [0, 255] what weights were trained on.
 
-    Attributes:
-        scale: factor of each channel, after the channels were put in order.
-        offset: added after scaling; one number, or one for each channel.
+    Args:
+        scale: factor of all channels.
+        offset: added after scaling; one number, or one for each channel in the weights' order.
         bgr: whether the weights want blue first.
+
+    Returns:
+        A function of symbolic images, whose result is float32 even under mixed precision.
     """
 
-    scale: float
-    offset: float | tuple[float, float, float] = 0.0
-    bgr: bool = False
+    def apply(images: Any) -> Any:
+        images = ops.flip(images, axis=-1) if bgr else images
+        return keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocessing")(images)
 
-    def __call__(self, images: Any) -> Any:
-        """Apply to ``images`` (B, H, W, 3), RGB in [0, 255]; float32 even under mixed precision."""
-        if self.bgr:
-            images = ops.flip(images, axis=-1)
-        offset = list(self.offset) if isinstance(self.offset, tuple) else self.offset
-        rescale = keras.layers.Rescaling(self.scale, offset, dtype="float32", name="preprocessing")
-        return rescale(images)
+    return apply
 
 
-UNIT = Preprocessing(scale=1 / 255)  # keras-cv presets: [0, 1]
-SYMMETRIC = Preprocessing(scale=1 / 127.5, offset=-1.0)  # keras.applications' "tf": [-1, 1]
-CAFFE = Preprocessing(scale=1.0, offset=(-103.939, -116.779, -123.68), bgr=True)
-LITE = Preprocessing(scale=1 / 128, offset=-127 / 128)
+UNIT = affine(1 / 255)  # keras-cv presets: [0, 1]
+SYMMETRIC = affine(1 / 127.5, -1.0)  # keras.applications' "tf": [-1, 1]
+CAFFE = affine(1.0, [-103.939, -116.779, -123.68], bgr=True)
+LITE = affine(1 / 128, -127 / 128)
