@@ -22,12 +22,6 @@ class AdversarialHead(ClassMapHead):
 
     The logits are those of the first branch: the means of its maps. Its map of the true class
     erases features, from ``threshold`` on after min-max, before the second branch sees them.
-
-    Args:
-        num_classes: number of classes.
-        filters: channels in between.
-        threshold: see above.
-        **kwargs: those of ``keras.layers.Layer``.
     """
 
     def __init__(self, num_classes: int, filters: int, threshold: float, **kwargs: Any) -> None:

@@ -17,15 +17,10 @@ from fcam_tf.graphs.layers import KeepsDraws
 class AttentionDropout(KeepsDraws, keras.layers.Layer):
     """Multiply features by a map of their own attention (Choe and Shim, CVPR 2019).
 
-    The attention a is the mean of the channels. For the whole batch one of two maps is drawn: the
-    drop mask, 0 where a >= ``threshold`` times its maximum, or the importance sigmoid(a). Nothing
-    changes at inference, or while ``trainable`` is False.
-
-    Args:
-        drop_rate: probability of the drop mask.
-        threshold: see above.
-        seed: of the choice.
-        **kwargs: those of ``keras.layers.Layer``.
+    The attention a is the mean of the channels. For the whole batch one of two maps is drawn, by a
+    generator of ``seed``: the drop mask, 0 where a >= ``threshold`` times its maximum, or the
+    importance sigmoid(a). Nothing changes at inference, or while ``trainable`` is False. For
+    ``drop_rate`` and ``threshold`` see `ADL`.
 
     Input and output: (B, h, w, C).
     """

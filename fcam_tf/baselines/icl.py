@@ -31,17 +31,9 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
     The block (embedded Gaussian, Wang et al., CVPR 2018) adds to each cell what similar cells hold.
     Attention A: the sigmoid of the mean of the channels. In training the features go on multiplied
     by A or, as drawn for the batch, without the most telling part and the background; and a
-    triplet loss wants the object without that part closer to the object than to the background.
-
-    Args:
-        drop_rate: probability of erasing.
-        high: part of A in [0, 1] from which on a cell is most telling.
-        foreground: from here on a cell is object.
-        low: below it is background.
-        weight: of the triplet loss.
-        embedding: length of a region's vector.
-        seed: of the choice.
-        **kwargs: those of ``keras.layers.Layer``.
+    triplet loss of that ``weight`` wants the object without that part closer to the object than to
+    the background; ``embedding`` is the length of a region's vector. For the rates and thresholds
+    see `ICL`.
 
     Input (B, h, w, C); output the features (B, h, w, C) and A (B, h, w).
     """
@@ -92,7 +84,8 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
             return [features, attention]
         share = normalize(attention)
         telling, background = share > self.high, share < self.low
-        self.add_loss(self.weight * self._triplet(features, share, telling, background))
+        loss = self.weight * self._triplet(features, share, telling, background)
+        self.add_loss(ops.cast(loss, keras.config.floatx()))  # Keras stacks it with its own
         erased = ops.cast(~(telling | background), "float32")
         drop = keras.random.uniform((), dtype="float32", seed=self.seed_generator) < self.drop_rate
         chosen = ops.where(drop, erased, attention)
@@ -158,7 +151,8 @@ class ConsistentAttention(keras.layers.Layer):
             reference = ops.stop_gradient(last)[..., None]
             for attention in early:
                 wanted = resize(reference, ops.shape(attention)[1:3])[..., 0]
-                self.add_loss(self.weight * ops.mean(ops.square(attention - wanted)))
+                loss = self.weight * ops.mean(ops.square(attention - wanted))
+                self.add_loss(ops.cast(loss, keras.config.floatx()))
         return top
 
 
@@ -171,7 +165,7 @@ class ICL(Baseline):
 
     Attributes:
         drop_rate: probability with which features are erased instead of weighed.
-        high: share of the attention from which on a cell is most telling.
+        high: attention in [0, 1], after min-max, from which on a cell is most telling.
         foreground: from here on it is object,
         low: and below here background.
         contrast: weight of the triplet losses.

@@ -46,16 +46,8 @@ class SelfProducedGuidance(ClassMapHead):
     """One convolution to class maps, and three branches that are only used in training.
 
     Called on the maps of the branches B1 and B2, then the top map. The class map guides B2, B2
-    guides B1, and their mean guides C, which sits on the top map.
-
-    Args:
-        num_classes: number of classes.
-        side_filters: channels of the branches B1 and B2, which share their last convolutions.
-        top_filters: channels of C.
-        class_share: (high, low) of the class map for B2.
-        side_share: (high, low) of B2 for B1.
-        fused_share: (high, low) of the mean of B1 and B2 for C.
-        **kwargs: those of ``keras.layers.Layer``.
+    guides B1, and their mean guides C, which sits on the top map. B1 and B2 share their last
+    convolutions. Each ``.._share`` is a pair (high, low), see `SPG`.
     """
 
     size: ClassVar[int] = 224  # all are compared at this many pixels a side

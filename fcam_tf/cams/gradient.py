@@ -96,9 +96,7 @@ class GradCAM(GradientCAM):
 class GradCAMPlusPlus(GradientCAM):
     """Grad-CAM++ (Chattopadhyay et al., WACV 2018).
 
-    Args:
-        model: see `CAM`.
-        layer: see `CAM`.
+    Args, beside those of `CAM`:
         formula: "tables" (the default) is what the F-CAM tables were measured with: their code
             loses the division by 2 g^2 + g^3 sum(A), which leaves weight_k = mean of g^2 ReLU(g).
             It localises better and is needed to compare with the published numbers. "published"
@@ -139,9 +137,7 @@ class SmoothGradCAMPlusPlus(CAM):
     Gradients are averaged over noisy copies of the image in g^2 and g^3; sum(A) is that of the
     clean image, the last copy gives A and ReLU(g). The noise is drawn anew at each call.
 
-    Args:
-        model: see `CAM`.
-        layer: see `CAM`.
+    Args, beside those of `CAM`:
         samples: number of noisy copies.
         noise_level: standard deviation of the noise, as a share of the image's own range. The
             default is the tables' 0.3 after ImageNet normalisation (0.3 * 0.226) and holds for

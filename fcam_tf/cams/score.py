@@ -25,9 +25,7 @@ class ScoreCAM(CAM):
     ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps; constant channels are left out. The
     model runs once or more for each channel: thousands of forward passes for one image.
 
-    Args:
-        model: see `CAM`.
-        layer: see `CAM`.
+    Args, beside those of `CAM`:
         batch_size: masked images that go through the model at once.
         progress: show a progress bar.
 
@@ -104,9 +102,7 @@ class ScoreCAM(CAM):
 class SmoothedScoreCAM(ScoreCAM):
     """SS-CAM (Wang et al., 2020): the mean score over masks with Gaussian noise.
 
-    Args:
-        model: see `CAM`.
-        layer: see `CAM`.
+    Args, beside those of `CAM`:
         samples: number of noises; each is shared by all channels and images.
         std: standard deviation of the noise, in units of the mask.
         seed: seed of the noise.
@@ -146,9 +142,7 @@ class IntegratedScoreCAM(ScoreCAM):
     The n-th of N images is the sum of (i / N) times the masked image for i up to n, as the F-CAM
     tables were measured.
 
-    Args:
-        model: see `CAM`.
-        layer: see `CAM`.
+    Args, beside those of `CAM`:
         intervals: N.
         **options: those of `ScoreCAM`.
     """

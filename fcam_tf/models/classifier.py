@@ -173,7 +173,7 @@ class Classifier(keras.Model):
             if sample_weight is not None:
                 values = values * sample_weight
             # Divided, since gradients of replicas are added up.
-            total += mean_over_replicas(values) / replicas()
+            total += ops.cast(mean_over_replicas(values) / replicas(), total.dtype)
         return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:

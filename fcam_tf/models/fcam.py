@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,7 +104,7 @@ class FCAM(keras.Model):
         training = keras.Model(images, {**outputs, "features": top})
         self._hidden = graph.Untracked(
             classifier=classifier,
-            config=keras.saving.serialize_keras_object(classifier),
+            config=json.dumps(keras.saving.serialize_keras_object(classifier)),
             teacher=teacher,
             training=training,
             forward=autodiff.compiled(lambda x: self(x, training=False)),
@@ -333,7 +333,7 @@ class FCAM(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "classifier": copy.deepcopy(self._hidden.config),
+            "classifier": json.loads(self._hidden.config),
             "method": self.method,
             "layer": self.layer,
             "decoder_filters": self.decoder_filters,

@@ -102,7 +102,7 @@ def test_saves_localises_and_teaches(tiny_backbone, name, tmp_path):
     np.testing.assert_allclose(cams.get(name, loaded.classifier)(IMAGES, [1, 0]), maps, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
 @pytest.mark.parametrize("name", ["adl", "acol", "spg", "icl"])
 def test_trains_and_explains_under_every_floatx(tiny_backbone, floatx, name, dtype):
     keras.utils.set_random_seed(0)
@@ -121,7 +121,7 @@ def test_trains_and_explains_under_every_floatx(tiny_backbone, floatx, name, dty
     assert np.isfinite(other.train_on_batch(IMAGES, np.array([0, 1]))[0])
     fcam = models.FCAM.from_classifier(other, method=name)
     fcam.run_eagerly = True
-    assert np.isfinite(fcam.train_on_batch(IMAGES, np.array([0, 1])))
+    assert np.isfinite(fcam.train_on_batch(IMAGES, np.array([0, 1]))).all()
     assert fcam.localize(IMAGES).heatmaps.dtype == "float32"
 
 
