@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fcam_tf.models.torch_file import load_tensors
@@ -201,6 +201,7 @@ def test_missing_file(tmp_path):
 WHOLE = dump(GOOD, [FLOATS, LONGS])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(1, 255)), max_size=4))
 def test_flipped_bytes_give_a_dictionary_or_value_error(tmp_path_factory, flips):
     data = bytearray(WHOLE)
