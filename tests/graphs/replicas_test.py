@@ -66,6 +66,7 @@ print(json.dumps(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "batch"), [(8, 8), (7, 4)])
 def test_two_replicas_train_as_one_device(images, batch):
     found = []
