@@ -355,3 +355,15 @@ def test_cam_needs_a_linear_head(tiny):
         match=r"`cam` needs a model that ends in global average pooling and one dense layer",
     ):
         cams.get("cam", tiny.build(hidden=True), "maps")
+
+
+@pytest.mark.parametrize("name", ["cam", "gradcam", "layercam"])
+def test_features_and_logits_that_are_there_are_enough(tiny, name):
+    model = tiny.build()
+    x, cam = tiny.images(), cams.get(name, tiny.build())
+    features, labels = tiny.activations(model, x), np.array([-1, 0], "int32")
+    assert cam.needs_only_features
+    found = cam.from_features(features, labels, np.float32([[0, 0, 1], [9, 0, 0]]))
+    np.testing.assert_allclose(found, cam(x, [2, 0]), atol=1e-5)
+    with pytest.raises(NotImplementedError, match="'scorecam' needs more"):
+        cams.get("scorecam", model).from_features(features, labels, None)

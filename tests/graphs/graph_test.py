@@ -216,3 +216,13 @@ def test_makers_find_what_gave_a_tensor():
     assert found[id(y)].operation.name == "conv"
     assert found[id(model.outputs[0])].operation.name == "relu"
     assert id(x) not in found
+
+
+def test_what_is_untracked_is_no_part_of_the_model():
+    part = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
+    model.hidden = graph.Untracked(part=part, parts=[part])
+    assert [w.shape for w in model.weights] == [(3, 5), (5,)]
+    assert len(model.variables) == len(model.trainable_variables) == 2
+    part.trainable = False
+    assert len(model.trainable_variables) == 2
