@@ -84,8 +84,7 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
             return [features, attention]
         share = normalize(attention)
         telling, background = share > self.high, share < self.low
-        loss = self.weight * self._triplet(features, share, telling, background)
-        self.add_loss(ops.cast(loss, keras.config.floatx()))  # Keras stacks it with its own
+        self.add_loss(self.weight * self._triplet(features, share, telling, background))
         erased = ops.cast(~(telling | background), "float32")
         drop = keras.random.uniform((), dtype="float32", seed=self.seed_generator) < self.drop_rate
         chosen = ops.where(drop, erased, attention)
@@ -151,8 +150,7 @@ class ConsistentAttention(keras.layers.Layer):
             reference = ops.stop_gradient(last)[..., None]
             for attention in early:
                 wanted = resize(reference, ops.shape(attention)[1:3])[..., 0]
-                loss = self.weight * ops.mean(ops.square(attention - wanted))
-                self.add_loss(ops.cast(loss, keras.config.floatx()))
+                self.add_loss(self.weight * ops.mean(ops.square(attention - wanted)))
         return top
 
 

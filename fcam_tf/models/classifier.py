@@ -143,6 +143,11 @@ class Classifier(keras.Model):
             return self._hidden.training(inputs, training=True)
         return super().call(inputs, training=training, mask=mask)
 
+    @property
+    def losses(self) -> list[Any]:
+        """What layers add to the loss, in the precision of the compiled one: Keras stacks them."""
+        return [ops.cast(loss, keras.config.floatx()) for loss in super().losses]
+
     def compute_loss(
         self,
         x: Any = None,

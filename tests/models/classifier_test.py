@@ -288,7 +288,7 @@ def test_mixed_labels_share_the_loss(tiny_backbone):
 
 def test_mixed_labels_count_what_layers_add_once(tiny_backbone):
     model = Classifier(tiny_backbone, 3, weights=None, baseline="cutmix")
-    model.get_layer("logits").kernel_regularizer = keras.regularizers.L2(0.5)
+    model.get_layer("logits").kernel.regularizer = keras.regularizers.L2(0.5)
     added = 0.5 * np.sum(np.square(model.get_layer("logits").kernel))
     logits, other = model.predict(IMAGES, verbose=0), np.array([2, 1, 0, 0])
     share = np.array([0.75] * 4, np.float32)
