@@ -59,6 +59,25 @@ def test_thresholds_of_another_split(split, scored):
     assert pixels.iou_at(pixels.details()["peak_threshold"]) == details["PxAP"]["peak_iou"]
 
 
+def test_a_new_metric_is_a_line_and_a_class(split, scored, monkeypatch):
+    maps, _ = scored
+
+    class Newest(metrics.MaxBoxAcc):
+        def result(self):
+            return super().result() / 2
+
+    measure = metrics.MEASURES["MaxBoxAcc"]._replace(meaning="half of it")
+    monkeypatch.setitem(metrics.MEASURES, "Newest", measure)
+    monkeypatch.setattr(metrics, "Newest", Newest, raising=False)
+    items = [
+        Scored(i, score_map(m, read_truth(split, i, 224), "x"), -1, -1, np.nan)
+        for i, m in enumerate(maps)
+    ]
+    got = Summary(items, split).metrics()
+    assert got["Newest"] == got["MaxBoxAcc"] / 2 > 0
+    assert got["details"]["Newest"]["accuracy"] == got["details"]["MaxBoxAcc"]["accuracy"]
+
+
 def test_what_cannot_be_said_is_none(split, scored):
     _, items = scored
     unranked = [item._replace(rank=-1) for item in items]
