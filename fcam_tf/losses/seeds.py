@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from fcam_tf import checks
+from fcam_tf.levels import LEVELS
+from fcam_tf.masks import IGNORED as IGNORE  # pixels that were not drawn
 
-IGNORE = 255
-_LEVELS = 256
 _SUBLEVELS = 4096
 
 
@@ -83,7 +83,7 @@ class SeedSampling:
                 )
         scaled = ops.reshape(255.0 * cams, (batch, pixels))
         levels = ops.floor(scaled)
-        counts = _histogram(ops.cast(levels, "int32"), _LEVELS)
+        counts = _histogram(ops.cast(levels, "int32"), LEVELS)
         noise = keras.random.uniform((3, batch, pixels), dtype="float32", seed=seed)
 
         regions = levels > ops.cast(_otsu(counts), "float32")
@@ -129,7 +129,7 @@ def sample_seeds(cams: Any, seed: int | keras.random.SeedGenerator, **options: A
 
 def _otsu(counts: Any) -> Any:
     """Return (B, 1) thresholds from (B, 256) counts: classes are <= and >, in [1, 254]."""
-    moments = counts * ops.arange(_LEVELS, dtype="int32")
+    moments = counts * ops.arange(LEVELS, dtype="int32")
     below, moment = ops.cumsum(counts, axis=1)[:, :-1], ops.cumsum(moments, axis=1)[:, :-1]
     total, moment_total = _count(counts), _count(moments)
     # Integers until here, so that equal splits are exactly equal and the first of them wins.
@@ -138,7 +138,7 @@ def _otsu(counts: Any) -> Any:
     )
     distance = moment / ops.maximum(below, 1.0) - rest / ops.maximum(above, 1.0)
     variance = (below / (below + above)) * above * distance**2
-    return ops.clip(ops.argmax(variance, axis=1, keepdims=True), 1, _LEVELS - 2)
+    return ops.clip(ops.argmax(variance, axis=1, keepdims=True), 1, LEVELS - 2)
 
 
 def _erode(regions: Any, side: int, iterations: int) -> Any:
@@ -163,7 +163,7 @@ def _lowest(scaled: Any, levels: Any, counts: Any, pool: Any) -> tuple[Any, Any]
     # By counting, level by level: to sort would cost more than all the rest.
     below, left = levels < 0, pool
     ties = levels >= 0
-    for size in (_LEVELS, _SUBLEVELS):
+    for size in (LEVELS, _SUBLEVELS):
         reached = ops.cumsum(counts, axis=1)
         limit = ops.sum(ops.cast(reached < left, "int32"), axis=1, keepdims=True)
         under = ops.where(ops.arange(size, dtype="int32")[None] < limit, counts, 0)
@@ -171,7 +171,7 @@ def _lowest(scaled: Any, levels: Any, counts: Any, pool: Any) -> tuple[Any, Any]
         limit = ops.cast(limit, "float32")
         below = ops.logical_or(below, ops.logical_and(ties, levels < limit))
         ties = ops.logical_and(ties, levels == limit)
-        if size == _LEVELS:
+        if size == LEVELS:
             levels = ops.clip(ops.floor((scaled - levels) * _SUBLEVELS), 0, _SUBLEVELS - 1)
             counts = _histogram(ops.cast(ops.where(ties, levels, _SUBLEVELS), "int32"), _SUBLEVELS)
     return below, ties
