@@ -45,16 +45,7 @@ class Parser(argparse.ArgumentParser):
         examples: str = "",
         run: Callable[[argparse.Namespace], int] | None = None,
     ) -> Parser:
-        """Add a sub-command.
-
-        Args:
-            name: what it is called.
-            usage: what follows its name.
-            summary: one line for the help of this parser.
-            details: paragraphs for its own help.
-            examples: more of them, behind the arguments.
-            run: does the work and returns the exit status.
-        """
+        """Add a sub-command: its usage follows its name, its examples follow its arguments."""
         if not self.commands:
             action = self.add_subparsers(title="commands", metavar="COMMAND", prog=self.prog)
             self.commands = action.choices

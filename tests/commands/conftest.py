@@ -1,4 +1,14 @@
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
+
+from fcam_tf import training
+from fcam_tf.atomic import write_json
+from fcam_tf.training.run import State
+
+TRAINED = pytest.param("trained", marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -11,3 +21,32 @@ def plain_report(monkeypatch):
         return file
 
     monkeypatch.setattr("fcam_tf.report.write_report", write_report)
+
+
+class Trainings(list):
+    """What each training was asked for, and the history that the next ones leave behind."""
+
+    history = ({"epoch": 0.0, "val_MaxBoxAcc": 30.0}, {"epoch": 1.0, "val_MaxBoxAcc": 40.0})
+
+
+@pytest.fixture
+def trainings(request, monkeypatch):
+    """Write what a training leaves behind instead of training; with "trained", do train."""
+    found, real = Trainings(), training.train
+
+    def train(stage, start, recipe, splits, out, *, asked=None):
+        images = [split and len(split) for split in splits]
+        found.append(SimpleNamespace(stage=stage, start=start, recipe=recipe, images=images))
+        found[-1].out = Path(out).name
+        if getattr(request, "param", "told") == "trained":
+            return real(stage, start, recipe, splits, out, asked=asked)
+        with training.open_run(out, {"recipe": dataclasses.asdict(recipe)}, 1, asked) as run:
+            best = max(range(2), key=lambda row: found.history[row]["val_MaxBoxAcc"])
+            run.state = State(1, found.history, best, "w")
+            write_json(run.folder / "state.json", dataclasses.asdict(run.state))
+            for file in (run.best, run.folder / "convergence.png"):
+                file.touch()
+        return run
+
+    monkeypatch.setattr("fcam_tf.training.train", train)
+    return found

@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import shutil
 import subprocess
 import sys
@@ -7,9 +6,8 @@ import sys
 import pytest
 
 from fcam_tf import cli, training
-from fcam_tf.atomic import write_json
 from fcam_tf.data import write_shapes
-from fcam_tf.training.run import State
+from tests.commands.conftest import TRAINED
 from tests.models.tiny import tiny_classifier
 
 FAST = ("--set", "epochs=1", "--set", "batch_size=5", "--set", "resize=36", "--set", "crop=32")
@@ -33,27 +31,7 @@ def tiny(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["told", pytest.param("trained", marks=pytest.mark.slow)])
-def trainings(request, monkeypatch):
-    """Train, or write what a training leaves behind; return a list of the folders."""
-    trained, real = [], training.train
-
-    def train(stage, start, recipe, splits, folder, *, asked):
-        trained.append(folder.name)
-        if request.param == "trained":
-            return real(stage, start, recipe, splits, folder, asked=asked)
-        about = {"recipe": dataclasses.asdict(recipe)}
-        with training.open_run(folder, about, recipe.epochs, asked) as run:
-            run.state = State(1, [{"epoch": 0.0}, {"epoch": 1.0, "val_MaxBoxAcc": 40.0}], 1, "w")
-            write_json(folder / "state.json", dataclasses.asdict(run.state))
-            for file in (run.best, folder / "convergence.png"):
-                file.touch()
-        return run
-
-    monkeypatch.setattr("fcam_tf.training.train", train)
-    return trained
-
-
+@pytest.mark.parametrize("trainings", ["told", TRAINED], indirect=True)
 def test_searches_and_goes_on(data, tiny, tmp_path, trainings, capfd):
     out = tmp_path / "out"
     command = (
@@ -64,7 +42,7 @@ def test_searches_and_goes_on(data, tiny, tmp_path, trainings, capfd):
     stamp = (out / "trial-0" / "state.json").stat().st_mtime_ns
     assert status(*command, "--draws", "2") == 0
     assert (out / "trial-0" / "state.json").stat().st_mtime_ns == stamp
-    assert trainings == ["trial-0", "trial-1"]
+    assert [asked.out for asked in trainings] == ["trial-0", "trial-1"]
     table = capfd.readouterr().out
     assert "learning_rate" in table
     assert "2 draws" in table
@@ -87,7 +65,7 @@ def test_searches_and_goes_on(data, tiny, tmp_path, trainings, capfd):
     # A trial that was removed is trained again.
     shutil.rmtree(out / "trial-1")
     assert status(*command, "--draws", "2") == 0
-    assert trainings == ["trial-0", "trial-1", "trial-1"]
+    assert [asked.out for asked in trainings] == ["trial-0", "trial-1", "trial-1"]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import sys
 import keras
 import pytest
 
-from fcam_tf import baselines, cli, models
+from fcam_tf import baselines, cli, models, training
 from fcam_tf.data import write_shapes
 from fcam_tf.identity import file_sha256
+from tests.commands.conftest import TRAINED
 from tests.models.tiny import tiny_classifier
 
 FAST = ("--set", "epochs=1", "--set", "batch_size=5", "--set", "resize=36", "--set", "crop=32")
@@ -37,6 +38,73 @@ def tiny(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def no_report(monkeypatch):
+    monkeypatch.setattr("fcam_tf.training.report", lambda *_: None)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_what_is_asked_reaches_the_training(data, tiny, tmp_path, trainings, capfd):
+    """`test_both_stages` trains; tests/training/stages_test.py goes on from here."""
+    first, second = tmp_path / "a", tmp_path / "b"
+    flags = ("--weights=none", "--output-stride=16", "--method=adl", "--strategy=mirrored")
+    assert status("classifier", "--data", data, "--out", first, *flags, *FAST) == 0
+    out, err = capfd.readouterr()
+    assert "MaxBoxAcc" in out
+    expected = f"fcam train fcam --data {data} --model {first} --recipe cub --out {first}-fcam"
+    assert expected in err
+    cams = ("--cams", tmp_path, "--recipe=small", "--set", "loss.erosion=3")
+    command = ("fcam", "--data", data, "--model", tiny, "--out", second, *FAST, *cams)
+    assert status(*command) == 0
+    assert status("fsl", "--data", data, "--model=resnet50", "--out", tmp_path / "c") == 2  # 1 each
+    classifier, fcam = trainings
+    assert (classifier.stage, classifier.images, classifier.out) == ("classifier", [10, 5], "a")
+    start = training.Start("efficientnetlite_b0", "adl", 16, "none", None, mirrored=True)
+    assert classifier.start == start
+    assert (classifier.recipe.epochs, classifier.recipe.crop) == (1, 32)
+    assert (fcam.stage, fcam.start.cams, fcam.recipe.loss["erosion"]) == ("fcam", str(tmp_path), 3)
+    assert fcam.start.model_sha256 == file_sha256(tiny)
+    assert fcam.start.model().output_shape == (None, 5)
+    # The same again is known, and nothing is trained; with more GPUs it is trained.
+    assert status(*command) == 0
+    assert len(trainings) == 2
+    assert status(*command, "--strategy=mirrored") == 0
+    assert len(trainings) == 3
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("stage", ["classifier", "fcam"])
+def test_says_what_was_not_gained(data, tiny, tmp_path, trainings, capfd, stage):
+    seeds = {"seeds_loss": 0.69} if stage == "fcam" else {}
+    start = {"epoch": 0.0, "val_MaxBoxAcc": 30.0}
+    trainings.history = [start, {"epoch": 1.0, "val_MaxBoxAcc": 20.0, **seeds}]
+    assert status(stage, "--data", data, "--model", tiny, "--out", tmp_path / "a", *FAST) == 0
+    message = capfd.readouterr().err
+    assert "MaxBoxAcc never rose above what it was before training" in message
+    assert ("select=accuracy" in message) == (stage == "classifier")
+    assert ("the seed loss ended at 0.69" in message) == (stage == "fcam")
+
+
+def test_a_training_that_diverges(data, tiny, tmp_path, capfd, monkeypatch):
+    def train(*_, **__):
+        raise training.TrainingDivergedError("the loss is NaN; the run keeps epoch 0")
+
+    monkeypatch.setattr("fcam_tf.training.train", train)
+    assert status("fcam", "--data", data, "--model", tiny, "--out", tmp_path / "a", *FAST) == 1
+    err = capfd.readouterr().err
+    assert "fcam: the loss is NaN; the run keeps epoch 0\n" in err
+    assert "goes on" in err
+
+
+def test_an_fcam_is_no_classifier(data, tmp_path, capfd):
+    model = models.FCAM.from_classifier(tiny_classifier(classes=5), decoder_filters=(4, 4, 4))
+    model.save(tmp_path / "a.keras")
+    command = ("classifier", "--data", data, "--model", tmp_path / "a.keras", "--out")
+    assert status(*command, tmp_path / "b", *FAST) == 2
+    assert "must be a classifier. Received an F-CAM" in capfd.readouterr().err
+
+
+@pytest.mark.slow
 def test_both_stages(data, tiny, tmp_path, capfd):
     first, second = tmp_path / "a", tmp_path / "b"
     assert status("classifier", "--data", data, "--model", tiny, "--out", first, *FAST) == 0
@@ -95,6 +163,7 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     assert "classifier was '" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_map_that_is_reported_is_the_one_that_selected(tmp_path):
     """On 15 shapes, which choose the epoch and are then the test split as well."""
     data = write_shapes(tmp_path / "shapes", {"train": 15, "val": 15, "test": 15}, 224)
@@ -123,6 +192,7 @@ def test_the_map_that_is_reported_is_the_one_that_selected(tmp_path):
     assert model.teacher.layers == ("P5",)
 
 
+@pytest.mark.slow
 def test_says_that_nothing_was_gained(data, tiny, tmp_path, capfd):
     still = ("--set", "learning_rate=0", "--set", "weight_decay=0")
     for stage in ("classifier", "fcam"):
@@ -133,6 +203,7 @@ def test_says_that_nothing_was_gained(data, tiny, tmp_path, capfd):
         assert ("the seed loss ended at 0." in message) == (stage == "fcam")
 
 
+@pytest.mark.slow
 def test_backbones_by_name(data, tmp_path):
     arguments = ("--model", "mobilenet_v3_large", "--weights", "none", "--output-stride", "16")
     assert status("classifier", "--data", data, "--out", tmp_path / "a", *arguments, *FAST) == 0
@@ -162,6 +233,7 @@ def test_a_baseline_by_name_teaches_by_its_own_map(data, tmp_path, capfd):
     assert "Did you mean 'threshold'" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["unet", "linear"])
 def test_full_supervision_by_a_few_images(data, tiny, tmp_path, decoder):
     arguments = ("--model", tiny, "--recipe", "small", "--set", f"decoder={decoder}")
@@ -178,7 +250,8 @@ def test_full_supervision_by_a_few_images(data, tiny, tmp_path, decoder):
     assert (tmp_path / "a" / "test" / "report.html").exists()
 
 
-def test_data_without_boxes(data, tiny, tmp_path, capfd):
+@pytest.mark.parametrize("trainings", ["told", TRAINED], indirect=True)
+def test_data_without_boxes(data, tiny, tmp_path, trainings, capfd):
     plain = tmp_path / "plain"
     for name in ("train", "val"):
         for split_line in (data / "metadata" / name / "class_labels.txt").read_text().split():
@@ -189,6 +262,7 @@ def test_data_without_boxes(data, tiny, tmp_path, capfd):
     run = ("classifier", "--data", plain, "--model", tiny, "--out", tmp_path / "a", *FAST)
     assert status(*run) == 0
     assert "the epoch of the best accuracy will be kept" in capfd.readouterr().err
+    assert [asked.recipe.select for asked in trainings] == ["accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +288,7 @@ def test_wrong_usage(data, tiny, tmp_path, arguments, message, capfd):
     assert message in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_divergence(data, tiny, tmp_path, capfd):
     out = tmp_path / "out"
     arguments = ("--data", data, "--model", tiny, "--out", out, "--set", "learning_rate=1e30")
