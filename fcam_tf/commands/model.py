@@ -26,15 +26,15 @@ CLASSIFIERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model that is there, not yet loaded.
+    """A model that is there, not yet loaded; or a backbone to train.
 
     Attributes:
-        sha256: of its file, or of what its card says of it.
-        load: loads it; raises OSError or ValueError where it cannot be had.
+        sha256: of its file, or of what its card says of it; None for a backbone.
+        load: loads it; raises OSError or ValueError where it cannot be had. The name of a backbone.
     """
 
-    sha256: str
-    load: Callable[[], keras.Model]
+    sha256: str | None
+    load: Callable[[], keras.Model] | str
 
 
 def find_model(name: str) -> Model:

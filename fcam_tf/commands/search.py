@@ -68,7 +68,7 @@ def _run(values: argparse.Namespace) -> int:
 
 def _search(
     values: argparse.Namespace,
-    model: str | Model,
+    model: Model,
     run_asked: Mapping[str, Any],
     asked: Mapping[str, Any],
 ) -> list[fcam_tf.training.Trial]:

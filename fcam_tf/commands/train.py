@@ -104,7 +104,7 @@ def _run(values: argparse.Namespace) -> int:
 
 
 def _train(
-    values: argparse.Namespace, model: str | Model, asked: Mapping[str, Any]
+    values: argparse.Namespace, model: Model, asked: Mapping[str, Any]
 ) -> fcam_tf.training.RunFolder:
     load_tensorflow()
     recipe, splits = recipe_and_splits(values, values.stage, values.set)
@@ -112,8 +112,8 @@ def _train(
     return fcam_tf.training.train(values.stage, start, recipe, splits, values.out, asked=asked)
 
 
-def model_of(values: argparse.Namespace) -> str | Model:
-    """Return what the stage starts from: a backbone by its name, or a model.
+def model_of(values: argparse.Namespace) -> Model:
+    """Return what the stage starts from: a model, or a backbone.
 
     Raises:
         absl.app.UsageError: there is no such thing.
@@ -123,14 +123,14 @@ def model_of(values: argparse.Namespace) -> str | Model:
         if not values.model:
             raise app.UsageError("--model is missing")
     elif name in BACKBONES:
-        return name
+        return Model(None, name)
     elif values.stage == "classifier" and not (name.endswith(".keras") or Path(name).is_dir()):
         with usage_errors(ValueError):
             lookup(dict.fromkeys(BACKBONES), name, "model")
     return find_model(name)
 
 
-def asked_of(values: argparse.Namespace, model: str | Model) -> dict[str, Any]:
+def asked_of(values: argparse.Namespace, model: Model) -> dict[str, Any]:
     """Return all that decides a run, as far as it is known without TensorFlow."""
     from fcam_tf.identity import file_sha256, split_sha256  # noqa: PLC0415
 
@@ -139,7 +139,6 @@ def asked_of(values: argparse.Namespace, model: str | Model) -> dict[str, Any]:
         with contextlib.suppress(FileNotFoundError):
             splits.append(fcam_tf.data.load(values.data, name))
     preset, weights = Path(values.recipe), values.weights
-    named = isinstance(model, str)
     return {
         "stage": values.stage,
         "data": split_sha256(*splits, sizes=True),
@@ -151,8 +150,8 @@ def asked_of(values: argparse.Namespace, model: str | Model) -> dict[str, Any]:
         "version": fcam_tf.__version__,
         "output_stride": values.output_stride,
         "weights": file_sha256(weights) if Path(weights).is_file() else weights,
-        "backbone": model if named else None,
-        "model_sha256": None if named else model.sha256,
+        "backbone": None if model.sha256 else model.load,
+        "model_sha256": model.sha256,
     }
 
 
@@ -168,17 +167,17 @@ def recipe_and_splits(
 
 
 def start_of(
-    values: argparse.Namespace, model: str | Model, method: str | None
+    values: argparse.Namespace, model: Model, method: str | None
 ) -> fcam_tf.training.Start:
     """Return what the flags of `add_training` say to start from."""
     return fcam_tf.training.Start(
-        model if isinstance(model, str) else model.load,
+        model.load,
         method,
         values.output_stride and int(values.output_stride),
         values.weights,
         values.cams,
         values.strategy == "mirrored",
-        None if isinstance(model, str) else model.sha256,
+        model.sha256,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import fcam_tf
 from fcam_tf.commands.arguments import Parser, add_import, add_training
-from fcam_tf.commands.model import complete_model
+from fcam_tf.commands.model import Model, complete_model
 from fcam_tf.commands.quiet import load_tensorflow, quiet_tensorflow
 from fcam_tf.commands.telling import answer, answer_table, failed, note, usage_errors, warn
 from fcam_tf.commands.train import recipe_and_splits, report, start_of
@@ -122,31 +122,23 @@ def _list(values: argparse.Namespace) -> int:
 def _show(values: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
-    with (
-        usage_errors(ValueError, OSError, are_flags=False),
-        quiet_tensorflow(),
-    ):  # of an untrained one
-        cards = [fcam_tf.zoo.card(name) for name in values.names]
+    # Quiet, as the card of an untrained one needs TensorFlow.
+    with usage_errors(ValueError, OSError, are_flags=False), quiet_tensorflow():
+        cards = [dict(fcam_tf.zoo.card(name)) for name in values.names]
     for card in cards:
-        Console().print_json(json.dumps(_short(card)))
+        card.pop("check", None)  # nobody reads it, and few read all names of many classes
+        names = card["architecture"]["class_names"]
+        if isinstance(names, list) and len(names) > 20:
+            names = [*names[:3], f"... {len(names)} in all"]
+            card["architecture"] = {**card["architecture"], "class_names": names}
+        Console().print_json(json.dumps(card))
     return 0
-
-
-def _short(card: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of a card what nobody reads."""
-    names = card["architecture"]["class_names"]
-    if isinstance(names, list) and len(names) > 20:
-        names = [*names[:3], f"... {len(names)} in all"]
-    return {
-        **{key: value for key, value in card.items() if key != "check"},
-        "architecture": {**card["architecture"], "class_names": names},
-    }
 
 
 def _verify(values: argparse.Namespace) -> int:
     with usage_errors(ValueError, are_flags=False):
         for name in values.names:
-            fcam_tf.zoo.entries.folder_of(name)
+            fcam_tf.zoo.folder_of(name)
     load_tensorflow()
     zoo, failures = fcam_tf.zoo, []
     for name in values.names or zoo.list_models():
@@ -156,7 +148,7 @@ def _verify(values: argparse.Namespace) -> int:
             scores = zoo.verify_scores(card, model, values.data) if values.data else []
             answer(f"{name}: as its card says")
             if values.data and not scores:
-                answer(f"  no score on {zoo.cards.data_name(values.data)}")
+                answer(f"  no score on {zoo.data_name(values.data)}")
             for score in scores:
                 where = f"{score['data']} {score['split']} {score['metric']}"
                 answer(f"  {where}: {score['found']:.2f}, the card says {score['value']:.2f}")
@@ -170,7 +162,7 @@ def _make(values: argparse.Namespace) -> int:
     load_tensorflow()
     from fcam_tf.zoo.pack import pack  # noqa: PLC0415
 
-    data_name = fcam_tf.zoo.cards.data_name
+    data_name = fcam_tf.zoo.data_name
     try:
         with usage_errors(ValueError, FileExistsError, FileNotFoundError, are_flags=False):
             # Before hours of training.
@@ -208,7 +200,7 @@ def _trained(
     if method != FSL or loaded[last][0].train != "all":  # else it trains along
         first = recipe_and_splits(values, "classifier", values.classifier_set)
         loaded = {"classifier": first, **loaded}
-    start = start_of(values, backbone, None if method == FSL else method)
+    start = start_of(values, Model(None, backbone), None if method == FSL else method)
     for stage, (recipe, splits) in loaded.items():
         out = Path(values.runs, values.name if stage == last else f"{values.name}-classifier")
         run = fcam_tf.training.train(stage, start, recipe, splits, out)
@@ -248,5 +240,5 @@ def _command(values: argparse.Namespace) -> str:
         given = getattr(values, name)
         for value in given if isinstance(given, list) else [given]:
             flag = f"--{name.replace('_', '-')}"
-            words += [flag, fcam_tf.zoo.cards.data_name(value) if name in _FILES else str(value)]
+            words += [flag, fcam_tf.zoo.data_name(value) if name in _FILES else str(value)]
     return shlex.join(words + ["--int8"] * values.int8)
