@@ -93,9 +93,7 @@ def describe(root: Path, val_share: float = VAL_SHARE) -> list[str]:
     for folder in found.values() or [root]:
         _, empty, others = read_classes(folder)
         if empty:
-            notes.append(
-                f"{len(empty)} class folders without a photo are left out: {listed(empty)}"
-            )
+            notes.append(f"class folders without a photo are left out: {listed(empty)}")
         if others:
             notes.append(passed_over(others, NOT_PHOTOS))
     others = [path.name for path in _visible(root) if found and path not in found.values()]

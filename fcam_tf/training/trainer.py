@@ -21,6 +21,7 @@ from fcam_tf.graphs.replicas import replicas
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
+from fcam_tf.names import listed
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD
 from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError
 from fcam_tf.training.cam_store import stored_cams
@@ -303,7 +304,14 @@ def _validate(
         probe, _ = next(iter(evaluation_dataset(train.subset([0]), size=recipe.crop)))
         return lambda: checked(probe) and {}
     scorer = Validation(validation, recipe.crop)
-    if recipe.select not in scorer.scores or (recipe.select == "accuracy" and not known):
+    if recipe.select == "accuracy" and not known:
+        classes = getattr(model, "num_classes", None) or model.output_shape[-1]
+        raise ValueError(
+            f"`select` is 'accuracy', and the {classes} classes of the model are not the "
+            f"{len(validation.class_names)} of the data: {listed(validation.class_names, 3)}. "
+            "Train a model of these classes, or give no validation split to keep the last epoch."
+        )
+    if recipe.select not in scorer.scores:
         raise ValueError(
             f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no ground "
             f"truth; it allows {', '.join(scorer.scores)}. Choose one of them, or give no "

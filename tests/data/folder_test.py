@@ -129,7 +129,7 @@ def test_what_is_left_out_is_told(tmp_path):
         "a/notes.txt",
     ]
     notes = folder_notes(root)
-    assert notes[0] == f"1 class folders without a photo are left out: {root / 'empty'}"
+    assert notes[0] == f"class folders without a photo are left out: {root / 'empty'}"
     assert notes[1].startswith("3 passed over, not photos by their names: ")
 
 

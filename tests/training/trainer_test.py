@@ -176,6 +176,12 @@ def test_a_score_without_truth_is_refused(fcam, splits, tmp_path):
         fit_fcam(fcam, (splits[0], blind), tmp_path)
 
 
+def test_accuracy_needs_the_data_s_classes(splits, tmp_path):
+    recipe = dataclasses.replace(CLASSIFIER, select="accuracy")
+    with pytest.raises(ValueError, match="the 7 classes of the model are not the 5 of the data"):
+        training.fit_classifier(tiny_classifier(classes=7), *splits, recipe, tmp_path, verbose=0)
+
+
 def test_labels_out_of_range(splits, tmp_path):
     with pytest.raises(ValueError, match=r"\[0, 3\)"):
         training.fit_classifier(tiny_classifier(), *splits, CLASSIFIER, tmp_path, verbose=0)
