@@ -16,7 +16,7 @@ __getattr__, _, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "registry": ["as_stored", "load", "save", "verify"],
-        "pack": ["pack", "verify_scores"],
+        "pack": ["verify_scores"],
         "fetch": ["WeightsDamagedError"],
     },
 )

@@ -103,6 +103,7 @@ FAST = [
 ]
 
 
+@pytest.mark.slow
 def test_make_and_measure_again(shapes, tmp_path, monkeypatch, capfd):
     name = "mobilenet_v3_large_layercam.shapes"
     command = ("make", name, "--data", shapes, "--weights=none", "--licence=Apache-2.0", "--int8")
@@ -144,7 +145,7 @@ def test_make_and_measure_again(shapes, tmp_path, monkeypatch, capfd):
 
 @pytest.fixture
 def trained(model, tmp_path, monkeypatch):  # noqa: F811
-    """Train nothing: note what is asked for, and take the zoo's model for what comes of it."""
+    """Train and measure nothing: note what is asked for, and take the zoo's model for it."""
     model.save(tmp_path / "best.keras")
     asked = []
 
@@ -154,6 +155,8 @@ def trained(model, tmp_path, monkeypatch):  # noqa: F811
 
     monkeypatch.setattr("fcam_tf.training.train", train)
     monkeypatch.setattr("fcam_tf.training.report", lambda *_: None)
+    monkeypatch.setattr("fcam_tf.zoo.pack.best_threshold", lambda *_: 0.5)
+    monkeypatch.setattr("fcam_tf.zoo.pack._measure", lambda *_: {})
     return asked
 
 
@@ -293,13 +296,17 @@ def test_wrong_usage(arguments, message, capfd):
     assert message in capfd.readouterr().err
 
 
-def test_other_commands_take_names(tmp_path, capfd):
+def test_other_commands_take_names(own, tmp_path, capfd):  # noqa: F811
     from skimage import data, io  # noqa: PLC0415
 
     io.imsave(tmp_path / "cat.png", data.chelsea(), check_contrast=False)
     command = ("localize", tmp_path / "cat.png", "--model", NAME, "--out", tmp_path / "out")
     assert cli.run(["fcam", *map(str, command)]) == 0
     assert (tmp_path / "out" / "cat_overlay.png").exists()
+    path = own / NAME / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "threshold": 0.75}))
     capfd.readouterr()
+    assert cli.run(["fcam", *map(str, command)]) == 2  # the same weights give other boxes
+    assert "holds results of other settings: model_sha256 was" in capfd.readouterr().err
     assert cli.run(["fcam", "localize", str(tmp_path / "cat.png"), f"--model={NAME[:-1]}"]) == 2
     assert f"Did you mean '{NAME}'" in capfd.readouterr().err
