@@ -25,7 +25,13 @@ def run(command, backend):
     paths = os.pathsep.join([str(TOOLS), str(TOOLS.parent)])
     found = subprocess.run(
         [sys.executable, *map(str, command)],
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": paths,
+            # Compiling takes most of the time, and little is computed.
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        },
         capture_output=True,
         text=True,
         check=False,
