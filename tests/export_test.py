@@ -157,7 +157,7 @@ def test_files_are_read_as_localize_reads_them(files, tmp_path):
     decode = tf.function(lambda content: _decode(content, 64))
     for name, content in files.items():
         (tmp_path / "photo").write_bytes(content)
-        expected = read_photo(tmp_path / "photo", 64)
+        expected = read_photo(tmp_path / "photo", (64, 64))
         pixels, size = decode(tf.constant(content))
         np.testing.assert_allclose(pixels, expected.pixels, atol=1, err_msg=name)
         assert size.numpy().tolist() == [expected.width, expected.height], name
@@ -168,7 +168,7 @@ def test_masks_and_boxes_are_of_the_upright_photo(model, signatures, tmp_path):
     (tmp_path / "photo").write_bytes(file)
     found = signatures["serve_bytes"](image_bytes=tf.constant([file]))
     assert Image.open(io.BytesIO(found["mask_bytes"][0].numpy())).size == (40, 90)
-    expected = model.localize(read_photo(tmp_path / "photo", 64).pixels[None])
+    expected = model.localize(read_photo(tmp_path / "photo", (64, 64)).pixels[None])
     np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-2)
 
 

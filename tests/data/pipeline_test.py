@@ -183,7 +183,7 @@ def test_training_and_evaluation_see_what_localize_sees(tmp_path, name):
     assert wanted.std() > 10
     ((seen, _),) = evaluation_dataset(split, size=wanted.shape[:2])
     np.testing.assert_array_equal(seen[0], wanted)  # what is resized
-    wanted = read_photo(split.paths[0], 32).pixels
+    wanted = read_photo(split.paths[0], (32, 32)).pixels
     ((seen, _),) = evaluation_dataset(split, size=32)
     assert np.abs(seen[0].numpy() - wanted).max() <= 2  # Pillow rounds twice
     ((trained, _),) = training_dataset(split, resize=32, crop=32, flip=False)
