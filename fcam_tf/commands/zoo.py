@@ -200,6 +200,8 @@ def _trained(
     if method != FSL or loaded[last][0].train != "all":  # else it trains along
         first = recipe_and_splits(values, "classifier", values.classifier_set)
         loaded = {"classifier": first, **loaded}
+    elif values.classifier_set:
+        raise ValueError("--classifier-set: this recipe trains all at once, see --set")
     start = start_of(values, Model(None, backbone), None if method == FSL else method)
     for stage, (recipe, splits) in loaded.items():
         out = Path(values.runs, values.name if stage == last else f"{values.name}-classifier")
@@ -213,6 +215,18 @@ def _given(
     values: argparse.Namespace, backbone: str, method: str
 ) -> tuple[fcam_tf.models.FCAM, dict[str, Any] | None, int | None]:
     """Load a finished run or a .keras file; return what `_trained` does, as far as it is known."""
+    trains = (
+        "set",
+        "classifier_set",
+        "output_stride",
+        "weights",
+        "cams",
+        "strategy",
+        "skip_broken",
+    )
+    unused = [_flag(name) for name in trains if _is_given(values, name)]
+    if unused:
+        raise ValueError(f"--run packs what is trained already: leave out {', '.join(unused)}")
     file = fcam_tf.models.saved_file(values.run)
     about = file.with_name("run.json")
     settings = json.loads(about.read_text("utf-8"))["settings"] if about.is_file() else {}
@@ -229,6 +243,10 @@ def _given(
     return model, recipe, settings.get("train", {}).get("images")
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _is_given(values: argparse.Namespace, name: str) -> bool:
     return getattr(values, name) != values.parser.get_default(name)
 
@@ -239,6 +257,5 @@ def _command(values: argparse.Namespace) -> str:
     for name in filter(partial(_is_given, values), (*_FILES, *_WORDS)):
         given = getattr(values, name)
         for value in given if isinstance(given, list) else [given]:
-            flag = f"--{name.replace('_', '-')}"
-            words += [flag, fcam_tf.zoo.data_name(value) if name in _FILES else str(value)]
+            words += [_flag(name), fcam_tf.zoo.data_name(value) if name in _FILES else str(value)]
     return shlex.join(words + ["--int8"] * values.int8)

@@ -232,6 +232,9 @@ def test_a_file_is_packed_with_what_it_does_not_tell(own, shapes, tmp_path, mode
     assert status("make", "mobilenet_v3_large_gradcam", *command[2:], *about) == 2
     assert f"Received: {file}, mobilenet_v3_large_cam" in capfd.readouterr().err
     assert status("make", NAME, "--run", tmp_path / "gone", *command[4:], *about) == 2
+    unused = ("--set", "epochs=1", "--weights", "none")
+    assert status(*command, *about, *unused) == 2
+    assert "leave out --set, --weights" in capfd.readouterr().err
     assert [path.name for path in own.iterdir()] == [NAME]
 
 
