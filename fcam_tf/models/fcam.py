@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -180,6 +181,13 @@ class FCAM(keras.Model):
         at first, or what ``model.epoch.update_state(3)`` sets.
         """
         call = inspect.signature(super().fit).bind(*args, **kwargs)
+        begins = not call.arguments.get("initial_epoch")
+        if begins and getattr(self.loss, "windows", None) and int(self.optimizer.iterations):
+            warnings.warn(
+                "`fit` begins with epoch 1 again, and so do the windows of the loss. Give "
+                "`initial_epoch` to go on where the last call ended.",
+                stacklevel=2,
+            )
         count = keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, _: self.epoch.update_state(epoch + 1)
         )
