@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fcam_tf.data.split import Split
 
 BEST = "best.keras"
+# Hashes of the files that define layers of models in this process; those of models hold them, too.
+imported: list[str] = []
 # Of a layer's configuration what its outputs do not depend on.
 _NO_PART = ("name", "seed", "trainable", "dtype")
 
@@ -49,6 +51,16 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def saved_sha256(path: str | Path) -> str:
+    """Return a hash of a saved model: of its file, and of what was imported for it.
+
+    Args:
+        path: see `saved_file`, which also says what is raised.
+    """
+    found = file_sha256(saved_file(path))
+    return hashlib.sha256(repr([found, *imported]).encode()).hexdigest() if imported else found
+
+
 def model_sha256(model: keras.Model, *more: Any, weights: bool = True) -> str:
     """Return a hash of a model in memory: of its layers and weights.
 
@@ -59,7 +71,7 @@ def model_sha256(model: keras.Model, *more: Any, weights: bool = True) -> str:
         more: what else counts.
         weights: whether they do.
     """
-    digest = hashlib.sha256(repr(more).encode())
+    digest = hashlib.sha256(repr((*more, *imported)).encode())
     for layer in model.layers:
         config = {k: v for k, v in layer.get_config().items() if k not in _NO_PART}
         digest.update(f"{type(layer).__name__} {json.dumps(config, default=str)}".encode())

@@ -12,6 +12,7 @@ from absl import app
 
 import fcam_tf
 from fcam_tf.commands.quiet import quiet_tensorflow
+from fcam_tf.identity import file_sha256, imported, saved_sha256
 from fcam_tf.names import lookup
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ def find_model(name: str) -> Model:
     Raises:
         absl.app.UsageError: there is none, or none that has been trained.
     """
-    from fcam_tf.identity import file_sha256, saved_file  # noqa: PLC0415
 
     def load() -> keras.Model:
         if name in CLASSIFIERS:
@@ -57,7 +57,7 @@ def find_model(name: str) -> Model:
         if name in entries:
             return Model(fcam_tf.zoo.identity(name), load)
         if name.endswith(".keras") or Path(name).is_dir():
-            return Model(file_sha256(saved_file(name)), load)
+            return Model(saved_sha256(name), load)
     except (OSError, ValueError) as error:
         raise app.UsageError(f"--model {error}") from None
     if name in fcam_tf.zoo.list_models(trained=False):
@@ -76,12 +76,16 @@ def complete_model(prefix: str, **_: Any) -> list[str]:
 def import_files(names: Iterable[str]) -> None:
     """Run the files of ``--import``, and make Keras know their public classes and functions.
 
+    Results that were made with other code are not gone on with.
+
     Raises:
         absl.app.UsageError: one cannot be run.
     """
+    imported.clear()
     for name in names:
         if not Path(name).is_file():
             raise app.UsageError(f"--import {name}: there is no such file")
+        imported.append(file_sha256(name))
         with quiet_tensorflow():
             import keras  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fcam_tf import data, evaluation
-from fcam_tf.identity import file_sha256
+from fcam_tf.identity import saved_sha256
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +37,7 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
         data=str(Path(root).resolve()) if Path(root).exists() else root,
         split="test",
         model=str(run.folder.resolve()),
-        model_sha256=file_sha256(run.best),
+        model_sha256=saved_sha256(run.best),
         labels="",
     )
 

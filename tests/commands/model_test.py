@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from fcam_tf import cli, models
-from fcam_tf.commands.model import CLASSIFIERS, complete_model, find_model
+from fcam_tf.commands.model import CLASSIFIERS, complete_model, find_model, import_files
 from fcam_tf.data import write_shapes
-from fcam_tf.identity import file_sha256
+from fcam_tf.identity import file_sha256, imported, model_sha256
 from fcam_tf.models.weights import _LITE0_SHA256
 
 LAYERS = """
@@ -62,8 +62,28 @@ def known_layers():
     known = keras.saving.get_custom_objects()
     before = dict(known)
     yield known
+    imported.clear()
     known.clear()
     known.update(before)
+
+
+@pytest.mark.usefixtures("known_layers")
+def test_a_model_is_known_by_the_code_of_its_layers_too(folder, tmp_path):
+    def hashes():
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "relu", False, "ones")])
+        return find_model(str(folder / "a.keras")).sha256, model_sha256(model)
+
+    code = tmp_path / "code.py"
+    found = [hashes()]
+    for text in ("factor = 2", "factor = 3", "factor = 2"):
+        code.write_text(text)
+        import_files([str(code)])
+        found.append(hashes())
+    assert found[1] == found[3]  # the one that the command names, wherever it was before
+    for each in zip(*found, strict=True):
+        assert len(set(each)) == 3
+    import_files([])
+    assert hashes() == found[0]
 
 
 NAME = "mobilenet_v3_large_cam"
