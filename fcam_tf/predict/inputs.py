@@ -78,7 +78,7 @@ def find_photos(
             root, found = path.parent, [path] if os.path.lexists(path) else []
             reason = "there is no such file"
         if found != [path]:  # a file that is named itself is taken as it is
-            found = [p for p in found if p.is_file()]
+            found = [p for p in found if not p.is_dir()]
             outputs = {p for p in found if _is_output(p)}
             others.setdefault("outputs of an earlier job", []).extend(outputs)
             found = [p for p in found if p not in outputs]

@@ -32,6 +32,13 @@ class TestFindPhotos:
         assert found("a") == (expected, [])
         assert found("a/") == (expected, [])
 
+    def test_what_cannot_be_read_is_not_passed_over(self, tree):
+        (tree / "b/y.jpg").symlink_to("nowhere")
+        (tree / "b/folder.jpg").mkdir()
+        expected = ([("b/x.jpg", "x"), ("b/y.jpg", "y")], [])
+        assert found("b") == expected
+        assert found("b/*.jpg") == expected
+
     def test_a_named_file_may_have_any_name(self):
         assert found("b/odd", "a/.hidden.jpg") == (
             [("b/odd", "odd"), ("a/.hidden.jpg", ".hidden")],
