@@ -26,7 +26,7 @@ METADATA = (
     *("image_ids", "class_labels", "image_sizes"),
     *("localization", "localization_masks"),
 )
-_INTEGER = re.compile(r"[0-9]+(\.0*)?")
+_INTEGER = re.compile(r"[0-9]{1,6}(\.0*)?")
 _NUMBER = re.compile(r"[-+.0-9e]+")
 
 
@@ -198,7 +198,8 @@ def _integers(
         elif image not in place:
             message = f"id {image!r} is not in image_ids.txt"
         elif not all(_INTEGER.fullmatch(value.strip()) for value in values):
-            message = f"need non-negative integers, got {','.join(values)!r}; round them"
+            wrong = ",".join(values)
+            message = f"need non-negative integers of up to 6 digits, got {wrong!r}; round them"
         else:
             found[place[image]].append([int(float(value)) for value in values])
             continue

@@ -72,6 +72,8 @@ def test_train_without_truth(tmp_path):
         ("image_ids", "a/1.jpg\na/1.jpg\nb/two, or 2.jpg", "image_ids.txt:2: duplicate id"),
         ("image_ids", "", "image_ids.txt: names no image"),
         ("localization", "a/1.jpg,1,2,3", "localization.txt:1: need 5 comma-separated fields"),
+        ("class_labels", f"a/1.jpg,{10**12}", "need non-negative integers of up to 6 digits"),
+        ("localization", f"a/1.jpg,1,2,3,{10**20}", "integers of up to 6 digits, got '1,2,3,1000"),
         ("localization", "a/1.jpg,1,2,3,-4", "localization.txt:1: need non-negative integers"),
         ("localization", "\nc.jpg,1,2,3,4", "localization.txt:2: id 'c.jpg' is not in image_ids"),
         ("image_sizes", "a/1.jpg,4,4", "image_ids.txt:2: 'b/two, or 2.jpg' has 0 lines in image_s"),
