@@ -165,6 +165,8 @@ def search(
     """
     if draws < 1 or not space:
         raise ValueError(f"`draws` must be 1 or more, of something. Received: {draws}, {space}.")
+    if fixed := sorted({"select", "val_share"} & {*space}):  # else scores would not compare
+        raise ValueError(f"`draw` must leave {fixed[0]} alone, by which trials are compared.")
     drawings = [drawn(space, seed, number) for number in range(draws)]
     recipes = [
         recipe.changed([f"{key}={json.dumps(value)}" for key, value in drawing.items()])

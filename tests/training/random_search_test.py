@@ -139,6 +139,9 @@ def test_refuses_before_anything_is_trained(tmp_path):
     calls = []
     with pytest.raises(ValueError, match="learning_rat"):
         search(pretend(calls), RECIPE, {"learning_rat": Range(0, 1)}, tmp_path, draws=2)
+    for key in ("select", "val_share"):
+        with pytest.raises(ValueError, match=f"`draw` must leave {key} alone"):
+            search(pretend(calls), RECIPE, {key: Range(0, 1)}, tmp_path, draws=2)
     assert not calls
 
     def check(recipe):
