@@ -83,8 +83,8 @@ def _run(values: argparse.Namespace) -> int:
     recipe = run.settings["recipe"]
     if run.state.best == 0:
         # Boxes in the middle of the photo are hard to beat for a network that is still learning.
-        classifier = values.stage == "classifier"
-        remedy = "--set select=accuracy" if classifier else "another --set learning_rate"
+        by_boxes = values.stage == "classifier" and recipe["select"] != "accuracy"
+        remedy = "--set select=accuracy" if by_boxes else "another --set learning_rate"
         warn(
             f"{recipe['select']} never rose above what it was before training, and that is "
             f"the model which was kept; try more epochs or {remedy}"
@@ -127,6 +127,10 @@ def model_of(values: argparse.Namespace) -> Model:
     elif values.stage == "classifier" and not (name.endswith(".keras") or Path(name).is_dir()):
         with usage_errors(ValueError):
             lookup(dict.fromkeys(BACKBONES), name, "model")
+    for flag in ("--output-stride", "--weights"):
+        name_of = flag[2:].replace("-", "_")
+        if getattr(values, name_of) != values.parser.get_default(name_of):
+            raise app.UsageError(f"{flag} is for a backbone given by name, and --model is {name}")
     return find_model(name)
 
 

@@ -193,9 +193,14 @@ def method_of(method: str | None, classifier: keras.Model) -> str:
 
 def _classifier(start: Start, options: Mapping[str, Any], train: Split) -> keras.Model:
     baseline = start.method if start.method in baselines.METHODS else None
-    if not isinstance(start.model, str):
-        model = start.model()
-        built = getattr(model, "baseline", baselines.Baseline())
+    model = None if isinstance(start.model, str) else start.model()
+    built = getattr(model, "baseline", baselines.Baseline())
+    if options and not (baseline or built.name):
+        raise ValueError(
+            f"`baseline` holds settings of a method that changes how a classifier is trained, and "
+            f"`method` is {start.method or 'cam'}. There is {', '.join(baselines.METHODS)}."
+        )
+    if model is not None:
         if (baseline or options) and built != baselines.get(baseline or built.name, **options):
             raise ValueError(
                 f"`method` {start.method!r} with settings {dict(options)} needs a classifier that "
@@ -203,11 +208,6 @@ def _classifier(start: Start, options: Mapping[str, Any], train: Split) -> keras
                 "`method` and the settings of `baseline` out."
             )
         return model
-    if options and not baseline:
-        raise ValueError(
-            f"`baseline` holds settings of a method that changes how a classifier is trained, and "
-            f"`method` is {start.method or 'cam'}. There is {', '.join(baselines.METHODS)}."
-        )
     return Classifier(
         start.model,
         len(train.class_names),

@@ -72,16 +72,38 @@ def test_what_is_asked_reaches_the_training(data, tiny, tmp_path, trainings, cap
     assert len(trainings) == 3
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--weights=none", "--weights is for a backbone given by name, and --model is "),
+        ("--output-stride=8", "--output-stride is for a backbone given by name"),
+        ("--set=baseline.drop_rate=0.3", "settings of a method that changes how a classifier"),
+    ],
+)
+def test_flags_that_would_do_nothing(data, tiny, tmp_path, capfd, flag, message):
+    command = ("classifier", "--data", data, "--model", tiny, "--out", tmp_path / "a", *FAST)
+    assert status(*command, flag) == 2
+    assert message in capfd.readouterr().err
+
+
 @pytest.mark.usefixtures("no_report")
-@pytest.mark.parametrize("stage", ["classifier", "fcam"])
-def test_says_what_was_not_gained(data, tiny, tmp_path, trainings, capfd, stage):
+@pytest.mark.parametrize(
+    ("stage", "select", "remedy"),
+    [
+        ("classifier", "MaxBoxAcc", "select=accuracy"),
+        ("classifier", "accuracy", "another --set learning_rate"),
+        ("fcam", "MaxBoxAcc", "another --set learning_rate"),
+    ],
+)
+def test_says_what_was_not_gained(data, tiny, tmp_path, trainings, capfd, stage, select, remedy):
     seeds = {"seeds_loss": 0.69} if stage == "fcam" else {}
-    start = {"epoch": 0.0, "val_MaxBoxAcc": 30.0}
-    trainings.history = [start, {"epoch": 1.0, "val_MaxBoxAcc": 20.0, **seeds}]
-    assert status(stage, "--data", data, "--model", tiny, "--out", tmp_path / "a", *FAST) == 0
+    start = {"epoch": 0.0, f"val_{select}": 30.0}
+    trainings.history = [start, {"epoch": 1.0, f"val_{select}": 20.0, **seeds}]
+    command = (stage, "--data", data, "--model", tiny, "--out", tmp_path / "a", *FAST)
+    assert status(*command, "--set", f"select={select}") == 0
     message = capfd.readouterr().err
-    assert "MaxBoxAcc never rose above what it was before training" in message
-    assert ("select=accuracy" in message) == (stage == "classifier")
+    assert f"{select} never rose above what it was before training" in message
+    assert f"try more epochs or {'' if remedy[0] == 'a' else '--set '}{remedy}\n" in message
     assert ("the seed loss ended at 0.69" in message) == (stage == "fcam")
 
 
