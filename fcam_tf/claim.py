@@ -102,9 +102,8 @@ def claim(
         others = file == SETTINGS and before and before.keys() != settings.keys()
         if not goes_on and not overwrite and (others or _held(folder, results)):
             what = ", ".join(changes) if before else f"{file} is missing or damaged"
-            raise SettingsChangedError(
-                f"{folder} holds results of other settings: {what}; {remedy}"
-            )
+            what = "another command" if others else f"other settings: {what}"
+            raise SettingsChangedError(f"{folder} holds results of {what}; {remedy}")
         yield Claim(goes_on, folder / file, settings, notes or {}, results)
 
 

@@ -6,6 +6,7 @@ import argparse
 import logging as standard_logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _INTERRUPTED = 130
 
 def main() -> int:
     """Run the command line of this process and return its exit status."""
+    # Without the line of code that warns, which is none of the user's.
+    warnings.formatwarning = lambda message, *_, **__: f"fcam: {message}\n"
     return run(sys.argv)
 
 

@@ -75,7 +75,10 @@ def export(
         OSError: it cannot be written.
     """
     if not isinstance(model, FCAM):
-        raise TypeError(f"`model` must be an fcam_tf.models.FCAM. Received: {type(model)}.")
+        raise TypeError(
+            "`model` must be an F-CAM, which `fcam train fcam` and fcam_tf.models.FCAM."
+            f"from_classifier make of a classifier. Received: {type(model).__name__}."
+        )
     threshold = check_threshold(model.threshold if threshold is None else threshold)
     path = Path(path)
     archive = _archive(model, threshold)

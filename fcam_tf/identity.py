@@ -40,7 +40,7 @@ def saved_file(path: str | Path) -> Path:
     path = Path(path)
     file = path / BEST if path.is_dir() else path
     if not file.is_file():
-        what = "no finished epoch yet" if path.is_dir() else "no such file"
+        what = f"no {BEST} in this folder" if path.is_dir() else "no such file"
         raise FileNotFoundError(f"{path}: there is {what}.")
     return file
 

@@ -92,6 +92,8 @@ class TestStatus:
             (["try", "--zzz"], "fcam try: unknown flag --zzz\n"),
             (["try", "a", "--batch-size=0"], "must be a whole number, 1 or more. Received: 0\n"),
             (["try", "a", "-b", "many"], "-b/--batch-size: must be a whole number, 1 or more."),
+            (["try", "a", "--some="], "--some is empty; give a value, or leave it out\n"),
+            (["try", "a", "--some", ""], "--some is empty; give a value, or leave it out\n"),
             (["try", "a", "--kind=jpg"], "--kind: value is unknown: 'jpg'."),
             (["try", "a", "--kind=pmg"], "Did you mean 'png'?"),
             (["try", "a", "--kind=npx"], "Did you mean 'npy'?"),
@@ -225,8 +227,11 @@ def test_no_tensorflow_for_help_and_wrong_usage(tmp_path, arguments):
     )
 
 
-def test_is_a_module_to_run():
+def test_is_a_module_to_run(tmp_path):
+    (tmp_path / "layers.py").write_text("import warnings\nwarnings.warn('old')\n")
+    command = [sys.executable, "-m", "fcam_tf", "localize", "", "-m", "x.keras", "--import"]
     found = subprocess.run(
-        [sys.executable, "-m", "fcam_tf", "--version"], capture_output=True, text=True, check=True
+        [*command, tmp_path / "layers.py"], capture_output=True, text=True, check=False
     )
-    assert found.stdout.startswith("fcam ")
+    assert found.returncode == 2
+    assert found.stderr.startswith("fcam: old\nfcam localize: --model x.keras: there is no such")

@@ -25,7 +25,7 @@ def test_a_file_is_its_content(tmp_path):
 
 
 def test_the_file_of_a_run_is_its_best_model(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no finished epoch"):
+    with pytest.raises(FileNotFoundError, match=r"there is no best\.keras in this folder"):
         saved_file(tmp_path)
     (tmp_path / "best.keras").touch()
     assert saved_file(tmp_path) == tmp_path / "best.keras"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, and where help is in another; exit with status 2."""
-        text = re.sub("`([a-z_.]+)`", r"\1", message.removeprefix("argument "))
+        text = re.sub("`([-a-z_.]+)`", r"\1", message.removeprefix("argument "))
         self.exit(2, f"{self.prog}: {text}\nSee {self.prog} --help\n")
 
     def arrange(self, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -102,8 +102,7 @@ class Parser(argparse.ArgumentParser):
             elif not argument.startswith("-"):
                 others.append(argument)
             elif name in known:
-                ours += [name + equals + value]
-                ours += islice(remaining, not equals and known[name].nargs != 0)
+                ours += self._with_value(name, [value] * bool(equals), remaining)
             elif argument[:2] in known:  # -b4
                 ours.append(argument)
             elif absl_name in flags.FLAGS:
@@ -122,6 +121,13 @@ class Parser(argparse.ArgumentParser):
             self.error(f"say what to do: {', '.join(self.commands)}")
         dashed = any(argument.startswith("-") for argument in others)
         return [*ours, "--", *others] if dashed else [*others, *ours], absls
+
+    def _with_value(self, name: str, given: list[str], remaining: Iterator[str]) -> list[str]:
+        takes_next = not given and self._option_string_actions[name].nargs != 0
+        value = given or [*islice(remaining, takes_next)]
+        if "" in value:  # such as of a shell's variable that is not set
+            self.error(f"{name} is empty; give a value, or leave it out")
+        return [f"{name}={given[0]}"] if given else [name, *value]
 
 
 def _one_of(names: Iterable[str]) -> Callable[[str], str]:

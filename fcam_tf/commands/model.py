@@ -12,7 +12,6 @@ from absl import app
 
 import fcam_tf
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.identity import file_sha256, imported, saved_sha256
 from fcam_tf.names import lookup
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ def find_model(name: str) -> Model:
     Raises:
         absl.app.UsageError: there is none, or none that has been trained.
     """
+    from fcam_tf.identity import saved_sha256  # noqa: PLC0415
 
     def load() -> keras.Model:
         if name in CLASSIFIERS:
@@ -81,6 +81,8 @@ def import_files(names: Iterable[str]) -> None:
     Raises:
         absl.app.UsageError: one cannot be run.
     """
+    from fcam_tf.identity import file_sha256, imported  # noqa: PLC0415 - help does without
+
     imported.clear()
     for name in names:
         if not Path(name).is_file():

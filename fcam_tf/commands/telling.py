@@ -58,7 +58,7 @@ def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[No
     try:
         yield
     except kinds as error:
-        text = str(error)
+        text = _reason(error)
         if are_flags:
             text = re.sub("`([a-z_]+)`", lambda m: "--" + m[1].replace("_", "-"), text)
         raise app.UsageError(text) from None
@@ -66,13 +66,16 @@ def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[No
 
 def failed(error: Exception, *, goes_on: bool = True) -> int:
     """Tell that a job ended early, and that it can go on if it can; return the exit status."""
-    reason = str(error)
-    if isinstance(error, OSError) and error.errno:
-        reason = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
-    warn(reason)
+    warn(_reason(error))
     if goes_on:
         warn("what is finished is kept; the same command goes on from there")
     return 1
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    return str(error)
 
 
 def absolute(name: str) -> str:

@@ -206,8 +206,8 @@ def check_split(split: Split) -> None:
     """
     if split.boxes is None and split.masks is None:
         raise ValueError(
-            f"split {split.name!r} has neither boxes nor masks to score against: its "
-            "localization.txt is missing or empty"
+            f"split {split.name!r} has neither boxes nor masks to score against: class "
+            "folders have none; in the benchmark's layout they are named in localization.txt"
         )
     for kind, truths in (("box", split.boxes), ("mask", split.masks)):
         if truths is None:

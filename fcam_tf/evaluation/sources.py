@@ -193,4 +193,5 @@ class StoredMaps:
 
 def _file_names(name: str) -> list[str]:
     stem = str(Path(name).with_suffix(""))
-    return [f"{x}.npy" for x in (name, stem, name.replace("/", "_"), stem.replace("/", "_"))]
+    names = (name, stem, name.replace("/", "_"), stem.replace("/", "_"))
+    return [f"{each}.npy" for each in dict.fromkeys(names)]

@@ -30,6 +30,8 @@ def test_a_failure_says_that_nothing_is_lost(capsys):
 def test_errors_of_the_system_name_the_file(capsys):
     failed(OSError(28, "No space left on device", "a.png"), goes_on=False)
     failed(OSError(28, "No space left on device"), goes_on=False)
+    with pytest.raises(app.UsageError, match=r"^b: Is a directory$"), usage_errors(OSError):
+        raise IsADirectoryError(21, "Is a directory", "b")
     shown = capsys.readouterr().err
     assert shown == "fcam: a.png: No space left on device\nfcam: No space left on device\n"
 
