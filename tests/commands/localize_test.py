@@ -144,7 +144,7 @@ def test_a_training_run(photos, tmp_path, capfd):
     assert status(photos, *command) == 0
     (run / "best.keras").unlink()
     assert status(photos, "--model", run, "--out", tmp_path / "c") == 2
-    assert "no finished epoch" in capfd.readouterr().err
+    assert "no best.keras" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("photos")
