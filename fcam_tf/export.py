@@ -75,10 +75,7 @@ def export(
         OSError: it cannot be written.
     """
     if not isinstance(model, FCAM):
-        raise TypeError(
-            "`model` must be an F-CAM, which `fcam train fcam` and fcam_tf.models.FCAM."
-            f"from_classifier make of a classifier. Received: {type(model).__name__}."
-        )
+        raise TypeError(f"`model` must be an F-CAM, see `fcam train`. Received: {type(model)}.")
     threshold = check_threshold(model.threshold if threshold is None else threshold)
     path = Path(path)
     archive = _archive(model, threshold)

@@ -37,10 +37,7 @@ def export_file(model: FCAM, path: str | Path) -> Path:
         OSError: it cannot be written.
     """
     if not isinstance(model, FCAM):
-        raise TypeError(
-            "`model` must be an F-CAM, which `fcam train fcam` and fcam_tf.models.FCAM."
-            f"from_classifier make of a classifier. Received: {type(model).__name__}."
-        )
+        raise TypeError(f"`model` must be an F-CAM, see `fcam train`. Received: {type(model)}.")
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(f"`path` must end with {' or '.join(FORMATS)}. Received: {path}.")

@@ -123,8 +123,7 @@ class Parser(argparse.ArgumentParser):
         return [*ours, "--", *others] if dashed else [*others, *ours], absls
 
     def _with_value(self, name: str, given: list[str], remaining: Iterator[str]) -> list[str]:
-        takes_next = not given and self._option_string_actions[name].nargs != 0
-        value = given or [*islice(remaining, takes_next)]
+        value = given or [*islice(remaining, self._option_string_actions[name].nargs != 0)]
         if "" in value:  # such as of a shell's variable that is not set
             self.error(f"{name} is empty; give a value, or leave it out")
         return [f"{name}={given[0]}"] if given else [name, *value]
