@@ -318,6 +318,7 @@ def test_nothing_half_is_left_behind(model, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["latest", "v1", "1.5", "²"])
 def test_a_folder_that_tf_serving_will_not_find_is_warned_of(model, tmp_path, name):
     with pytest.warns(UserWarning, match="must be a number") as told:
@@ -329,7 +330,7 @@ def test_a_folder_that_tf_serving_will_not_find_is_warned_of(model, tmp_path, na
 def test_bad_arguments(model, served):
     with pytest.raises(FileExistsError):
         export(model, served)
-    with pytest.raises(TypeError, match="FCAM"):
+    with pytest.raises(TypeError, match="must be an F-CAM"):
         export(tiny_classifier(), served)
     with pytest.raises(ValueError, match="threshold"):
         export(model, served, threshold=2)

@@ -102,6 +102,7 @@ def test_saves_localises_and_teaches(tiny_backbone, name, tmp_path):
     np.testing.assert_allclose(cams.get(name, loaded.classifier)(IMAGES, [1, 0]), maps, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float16"])
 @pytest.mark.parametrize("name", ["adl", "acol", "spg", "icl"])
 def test_trains_and_explains_under_every_floatx(tiny_backbone, floatx, name, dtype):

@@ -230,6 +230,7 @@ def test_saved_weights_round_trip(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_saved_weights_of_another_model(tmp_path):
     path = tmp_path / "mine.weights.h5"
     Classifier("mobilenet_v3_large", 5, weights=None).save_weights(path)

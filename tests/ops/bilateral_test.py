@@ -175,6 +175,7 @@ def test_batches_and_threads_change_nothing():
         np.testing.assert_array_equal(gradient, gradients)
 
 
+@pytest.mark.slow
 def test_number_of_threads_changes_nothing():
     program = (
         "import numpy as np, tensorflow as tf\n"

@@ -34,6 +34,7 @@ def test_refuses_what_it_cannot_divide(shapes):
         training.divide(val.subset(np.flatnonzero(val.labels == 0)[:1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["unet", "linear"])
 @pytest.mark.parametrize("boxes", [False, True])
 def test_learns_where_the_object_is(shapes, tmp_path, decoder, boxes):

@@ -24,6 +24,7 @@ def tiny():
     return tiny_classifier(classes=5)
 
 
+@pytest.mark.slow
 def test_precision_is_of_the_recipe_and_the_user_s_policy_stays(root, tmp_path):
     recipe = recipe_of("classifier", "cub", [*FAST, "epochs=0", "mixed_precision=true"])
     start = Start("mobilenet_v3_large", weights="none", output_stride=32)
