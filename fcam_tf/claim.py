@@ -102,7 +102,7 @@ def claim(
         others = file == SETTINGS and before and before.keys() != settings.keys()
         if not goes_on and not overwrite and (others or _held(folder, results)):
             what = ", ".join(changes) if before else f"{file} is missing or damaged"
-            what = "another command" if others else f"other settings: {what}"
+            what = "another command or version" if others else f"other settings: {what}"
             raise SettingsChangedError(f"{folder} holds results of {what}; {remedy}")
         yield Claim(goes_on, folder / file, settings, notes or {}, results)
 

@@ -101,7 +101,9 @@ def test_results_of_unknown_settings_are_refused(tmp_path, settings):
 def test_a_folder_of_another_command_is_refused(tmp_path):
     (tmp_path / "settings.json").write_text('{"split": "test"}')
     (tmp_path / "results.csv").write_text("rows")  # none of ours
-    with pytest.raises(SettingsChangedError, match="holds results of another command; give"):
+    with pytest.raises(
+        SettingsChangedError, match="holds results of another command or version; give"
+    ):
         make(tmp_path)
 
 

@@ -160,8 +160,8 @@ def trained(model, tmp_path, monkeypatch):  # noqa: F811
     return asked
 
 
-def make(name, shapes, *flags):
-    return status("make", name, "--data", shapes, "--licence=x", *FAST, *flags)
+def make(name, shapes, *flags, fast=FAST):
+    return status("make", name, "--data", shapes, "--licence=x", *fast, *flags)
 
 
 def test_make_trains_as_train_does(shapes, trained, tmp_path):
@@ -183,7 +183,7 @@ def test_make_trains_as_train_does(shapes, trained, tmp_path):
     assert (recipe2.cams, recipe2.mixed_precision) == ("stored", False)
 
 
-def test_make_full_supervision(shapes, trained):
+def test_make_full_supervision(shapes, trained, capfd):
     """Recipe small freezes the classifier, which is trained first; cub trains all at once."""
     assert make("mobilenet_v3_large_fsl", shapes, "--recipe=small", "--set=decoder=linear") == 0
     assert [(stage, start.method, images) for stage, start, _, images, _ in trained] == [
@@ -193,7 +193,9 @@ def test_make_full_supervision(shapes, trained):
     card = zoo.card("mobilenet_v3_large_fsl")
     assert (card["recipe"]["loss"]["masks"], card["trained_on"]) == (1, "shapes, 10 images")
     trained.clear()
-    assert make("mobilenet_v3_large_fsl.cub", shapes) == 0
+    assert make("mobilenet_v3_large_fsl.cub", shapes) == 2
+    assert "--classifier-set: this recipe trains all at once" in capfd.readouterr().err
+    assert make("mobilenet_v3_large_fsl.cub", shapes, fast=FAST[::2]) == 0
     assert [(stage, start.model) for stage, start, *_ in trained] == [("fsl", "mobilenet_v3_large")]
 
 
