@@ -193,8 +193,11 @@ def fit_fcam(
 
 def knows_classes(model: keras.Model, split: Split) -> bool:
     """Tell whether the classes of a model are those of a split, see `Split.has_classes`."""
-    classes = getattr(model, "num_classes", None) or model.output_shape[-1]
-    return split.has_classes(classes, getattr(model, "class_names", None))
+    return split.has_classes(_num_classes(model), getattr(model, "class_names", None))
+
+
+def _num_classes(model: keras.Model) -> int:
+    return getattr(model, "num_classes", None) or model.output_shape[-1]
 
 
 def _optimizer(recipe: Recipe, multipliers: dict[str, float]) -> keras.optimizers.Optimizer:
@@ -248,7 +251,10 @@ def _fit(
     validate = _validate(model, maps_and_logits, splits, recipe, known)
     check_batches(len(train), recipe.batch_size)
     run.restore(model)
-    if not run.finished:
+    plot = run.folder / PLOT
+    if run.finished and plot.exists():
+        return run
+    if not run.finished:  # else killed between the last epoch and its plot
         dataset = training_dataset(
             train,
             batch_size=recipe.batch_size,
@@ -281,7 +287,7 @@ def _fit(
                 shuffle=False,  # the data set does
                 verbose=verbose,
             )
-    draw_convergence(run.state.history, run.state.best, run.folder / PLOT)
+    draw_convergence(run.state.history, run.state.best, plot)
     return run
 
 
@@ -305,10 +311,9 @@ def _validate(
         return lambda: checked(probe) and {}
     scorer = Validation(validation, recipe.crop)
     if recipe.select == "accuracy" and not known:
-        classes = getattr(model, "num_classes", None) or model.output_shape[-1]
         raise ValueError(
-            f"`select` is 'accuracy', and the {classes} classes of the model are not the "
-            f"{len(validation.class_names)} of the data: {listed(validation.class_names, 3)}. "
+            f"`select` is 'accuracy', and the {_num_classes(model)} classes of the model are not "
+            f"the {len(validation.class_names)} of the data: {listed(validation.class_names, 3)}. "
             "Train a model of these classes, or give no validation split to keep the last epoch."
         )
     if recipe.select not in scorer.scores:
