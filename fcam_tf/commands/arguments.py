@@ -129,6 +129,16 @@ class Parser(argparse.ArgumentParser):
         return [f"{name}={given[0]}"] if given else [name, *value]
 
 
+def flag_of(name: str) -> str:
+    """Return the flag that an attribute of the parsed arguments comes from."""
+    return f"--{name.replace('_', '-')}"
+
+
+def given(values: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    """Return those of some attributes whose flags have another value than the default."""
+    return [name for name in names if getattr(values, name) != values.parser.get_default(name)]
+
+
 def _one_of(names: Iterable[str]) -> Callable[[str], str]:
     def known(text: str) -> str:
         try:

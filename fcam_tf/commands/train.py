@@ -11,7 +11,7 @@ from typing import Any
 from absl import app
 
 import fcam_tf
-from fcam_tf.commands.arguments import Parser, add_model, add_training
+from fcam_tf.commands.arguments import Parser, add_model, add_training, flag_of, given
 from fcam_tf.commands.model import Model, find_model
 from fcam_tf.commands.quiet import load_tensorflow
 from fcam_tf.commands.telling import answer_table, console, note, usage_errors, warn
@@ -127,10 +127,9 @@ def model_of(values: argparse.Namespace) -> Model:
     elif values.stage == "classifier" and not (name.endswith(".keras") or Path(name).is_dir()):
         with usage_errors(ValueError):
             lookup(dict.fromkeys(BACKBONES), name, "model")
-    for flag in ("--output-stride", "--weights"):
-        name_of = flag[2:].replace("-", "_")
-        if getattr(values, name_of) != values.parser.get_default(name_of):
-            raise app.UsageError(f"{flag} is for a backbone given by name, and --model is {name}")
+    if unused := given(values, ("output_stride", "weights")):
+        flag = flag_of(unused[0])
+        raise app.UsageError(f"{flag} is for a backbone given by name, and --model is {name}")
     return find_model(name)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fcam_tf
-from fcam_tf.commands.arguments import Parser, add_import, add_training
+from fcam_tf.commands.arguments import Parser, add_import, add_training, flag_of, given
 from fcam_tf.commands.model import Model, complete_model
 from fcam_tf.commands.quiet import load_tensorflow, quiet_tensorflow
 from fcam_tf.commands.telling import answer, answer_table, failed, note, usage_errors, warn
@@ -224,14 +224,14 @@ def _given(
         "strategy",
         "skip_broken",
     )
-    unused = [_flag(name) for name in trains if _is_given(values, name)]
-    if unused:
-        raise ValueError(f"--run packs what is trained already: leave out {', '.join(unused)}")
+    if unused := given(values, trains):
+        flags = ", ".join(map(flag_of, unused))
+        raise ValueError(f"--run packs what is trained already: leave out {flags}")
     file = fcam_tf.models.saved_file(values.run)
     about = file.with_name("run.json")
     settings = json.loads(about.read_text("utf-8"))["settings"] if about.is_file() else {}
     recipe = settings.get("recipe")
-    if _is_given(values, "recipe"):
+    if given(values, ["recipe"]):
         recipe = json.loads(Path(values.recipe).read_text("utf-8"))
     if not settings and not values.trained_on:
         raise ValueError(f"--trained-on is missing, and {file} does not tell")
@@ -243,19 +243,11 @@ def _given(
     return model, recipe, settings.get("train", {}).get("images")
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _is_given(values: argparse.Namespace, name: str) -> bool:
-    return getattr(values, name) != values.parser.get_default(name)
-
-
 def _command(values: argparse.Namespace) -> str:
     """Return the line that makes an entry, without the folders of this machine."""
     words = ["fcam", "zoo", "make", values.name]
-    for name in filter(partial(_is_given, values), (*_FILES, *_WORDS)):
-        given = getattr(values, name)
-        for value in given if isinstance(given, list) else [given]:
-            words += [_flag(name), fcam_tf.zoo.data_name(value) if name in _FILES else str(value)]
+    for name in given(values, (*_FILES, *_WORDS)):
+        found = getattr(values, name)
+        for value in found if isinstance(found, list) else [found]:
+            words += [flag_of(name), fcam_tf.zoo.data_name(value) if name in _FILES else str(value)]
     return shlex.join(words + ["--int8"] * values.int8)
