@@ -125,7 +125,6 @@ def _check(values: argparse.Namespace) -> Model | None:
 
 def _asked(values: argparse.Namespace, model: Model | None) -> fcam_tf.evaluation.Settings:
     """What decides the results, as far as it is known without TensorFlow."""
-    data = fcam_tf.data
     settings = fcam_tf.evaluation.Settings(
         method=_MAPS if values.maps else values.method or "",
         data=absolute(values.data),
@@ -138,12 +137,9 @@ def _asked(values: argparse.Namespace, model: Model | None) -> fcam_tf.evaluatio
         labels=values.labels,
     )
     left_out = []
-    for name, split in settings.splits().items() if values.skip_broken else ():
-        broken = data.broken_photos(split, decode=True)
-        if broken:
-            warn(data.DataError(broken, f"they are left out of {name}"))
-        bad = {problem.file for problem in broken}
-        left_out += [i for i, path in zip(split.ids, split.paths, strict=True) if path in bad]
+    for split in settings.splits().values() if values.skip_broken else ():
+        kept = set(fcam_tf.data.without_broken(split, warn).ids)
+        left_out += [name for name in split.ids if name not in kept]
     return dataclasses.replace(settings, left_out=left_out)
 
 

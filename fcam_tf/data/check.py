@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fcam_tf.data.folder import describe, find_splits, load_folder
-from fcam_tf.data.split import Problem, Split
+from fcam_tf.data.split import DataError, Problem, Split
 from fcam_tf.data.wsol import find_folders, list_splits, read_lines
 from fcam_tf.names import listed
 from fcam_tf.photos import PhotoError, read_header, read_mask, read_pixels
@@ -141,6 +141,20 @@ def broken_photos(split: Split, *, decode: bool = False) -> list[Problem]:
 
     with ThreadPoolExecutor() as executor:
         return [found for found in executor.map(problem, split.paths) if found]
+
+
+def without_broken(split: Split, tell: Callable[[str], object]) -> Split:
+    """Leaves out the photos of a split that cannot be decoded, and tells which.
+
+    Args:
+        split: the photos.
+        tell: takes what is left out and why, where something is.
+    """
+    broken = broken_photos(split, decode=True)
+    if broken:
+        tell(str(DataError(broken, f"they are left out of {split.name}")))
+    bad = {problem.file for problem in broken}
+    return split.subset([i for i, path in enumerate(split.paths) if path not in bad])
 
 
 def _count(split: Split, problems: list[Problem]) -> SplitCounts:

@@ -86,13 +86,11 @@ def load_splits(
 
     def load(name: str) -> Split:
         split = data.load(root, name, recipe.val_share)
-        broken = data.broken_photos(split, decode=skip_broken)
-        if broken and not skip_broken:
+        if skip_broken:
+            return data.without_broken(split, tell)
+        if broken := data.broken_photos(split):
             raise data.DataError(broken, "leave them out with --skip-broken")
-        if broken:
-            tell(str(data.DataError(broken, f"they are left out of {name}")))
-        bad = {problem.file for problem in broken}
-        return split.subset([i for i, path in enumerate(split.paths) if path not in bad])
+        return split
 
     if stage == "fsl":
         return divide(load("val")), recipe

@@ -19,7 +19,7 @@ def test_every_public_name_exists():
         *("BrokenPhotoError", "DataError", "Problem", "Report", "Split", "broken_photos"),
         *("check_dataset", "draw_shapes", "evaluation_dataset", "folder_notes", "load"),
         *("load_folder", "load_wsol", "naming_photos", "training_dataset", "write_shapes"),
-        "write_tfds",
+        *("without_broken", "write_tfds"),
     )
     assert all(getattr(data, name) for name in names)
     with pytest.raises(AttributeError, match="attribute load_everything"):
