@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fcam_tf.data.split import Split
 from fcam_tf.levels import LEVELS
 from fcam_tf.metrics import MEASURES, join_masks, resize_boxes
-from fcam_tf.metrics.measures import THRESHOLDS, HeatMap, score_histogram
+from fcam_tf.metrics.measures import THRESHOLDS, HeatMap, Measure, score_histogram
 
 
 class Truth(NamedTuple):
@@ -43,6 +43,12 @@ class Scores(NamedTuple):
     activation: NDArray[np.float64]
     boxes: NDArray[np.int16] | None
     kept: dict[str, NDArray]
+
+
+def measures_of(split: Split) -> dict[str, Measure]:
+    """Those of ``metrics.MEASURES`` that a split has truth for, by name."""
+    there = {"boxes": split.boxes, "mask": split.masks}
+    return {name: measure for name, measure in MEASURES.items() if there[measure.truth] is not None}
 
 
 def read_truth(split: Split, index: int, frame: int) -> Truth:

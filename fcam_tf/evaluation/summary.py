@@ -13,6 +13,7 @@ from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Scored
 from fcam_tf.evaluation.results import TOP
 from fcam_tf.evaluation.rows import Row, make_row
+from fcam_tf.evaluation.scores import measures_of
 from fcam_tf.metrics.localization import BoxCurve
 from fcam_tf.metrics.measures import MEASURES, THRESHOLDS
 
@@ -35,12 +36,7 @@ class Summary:
 
     def __init__(self, scored: Iterable[Scored], split: Split) -> None:
         self._split = split
-        there = {"boxes": split.boxes, "mask": split.masks}
-        self.counted = {
-            name: getattr(metrics, name)()
-            for name, measure in MEASURES.items()
-            if there[measure.truth] is not None
-        }
+        self.counted = {name: getattr(metrics, name)() for name in measures_of(split)}
         self.images = 0
         self._ranks: list[int] = []
         self._activation = np.zeros(THRESHOLDS.size)

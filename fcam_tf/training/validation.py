@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fcam_tf.data import Split
 from fcam_tf.evaluation import FunctionMaps, Summary, score_images
+from fcam_tf.evaluation.scores import measures_of
 from fcam_tf.explain import MapsAndLogits
-from fcam_tf.metrics import MEASURES
 
 
 class Validation:
@@ -27,16 +27,9 @@ class Validation:
         self.split = split
         self.size = size
         self.batch_size = batch_size
-        there = {"mask": split.masks, "boxes": split.boxes}
-        self.scores = (
-            *(
-                name
-                for truth, found in there.items()
-                for name, measure in MEASURES.items()
-                if measure.truth == truth and measure.meaning and found is not None
-            ),
-            "accuracy",
-        )
+        found = {name: m.truth for name, m in measures_of(split).items() if m.meaning}
+        # Those by masks first, in the order that tables show.
+        self.scores = (*sorted(found, key=lambda name: found[name] != "mask"), "accuracy")
 
     def __call__(
         self, maps_and_logits: MapsAndLogits, known_classes: bool = True
