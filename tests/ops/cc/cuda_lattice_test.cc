@@ -10,16 +10,9 @@
 #include <vector>
 
 #include "cuda_shim.h"
+#include "expect.h"
 
 namespace {
-
-int failures = 0;
-
-void Expect(bool condition, const char* what, double got = 0) {
-  if (condition) return;
-  std::printf("FAILED: %s (%g)\n", what, got);
-  ++failures;
-}
 
 enum class Kind { kNoise, kConstant, kPhoto };
 

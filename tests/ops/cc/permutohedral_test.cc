@@ -8,17 +8,10 @@
 #include <vector>
 
 #include "batch.h"
+#include "expect.h"
 #include "thread_pool.h"
 
 namespace {
-
-int failures = 0;
-
-void Expect(bool condition, const char* what, double got = 0) {
-  if (condition) return;
-  std::printf("FAILED: %s (%g)\n", what, got);
-  ++failures;
-}
 
 struct Case {
   int64_t batch, height, width;
