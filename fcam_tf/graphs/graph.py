@@ -170,7 +170,7 @@ def copy_layers() -> Callable[[Any], Callable[..., Any]]:
         if not isinstance(operation, keras.layers.Layer):
             return operation
         if id(operation) not in copies:
-            cls = _FREEZABLE.get(type(operation).__name__, type(operation))
+            cls: Any = _FREEZABLE.get(type(operation).__name__, type(operation))
             config = operation.get_config()
             stem, _, digits = operation.name.rpartition("_")
             stem = stem if digits.isdigit() else operation.name
