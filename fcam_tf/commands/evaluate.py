@@ -88,7 +88,7 @@ def _run(values: argparse.Namespace) -> int:
     evaluation, report = fcam_tf.evaluation, fcam_tf.report
     try:
         with usage_errors(ValueError, FileNotFoundError), quiet_tensorflow():
-            others = [evaluation.Run(folder) for folder in values.compare]
+            others = [evaluation.StoredEvaluation(folder) for folder in values.compare]
             asked = _asked(values, model)
             source = _source(values, asked, model)
             job = evaluation.Evaluation(
@@ -123,9 +123,11 @@ def _check(values: argparse.Namespace) -> Model | None:
     return find_model(values.model)
 
 
-def _asked(values: argparse.Namespace, model: Model | None) -> fcam_tf.evaluation.Settings:
+def _asked(
+    values: argparse.Namespace, model: Model | None
+) -> fcam_tf.evaluation.EvaluationSettings:
     """What decides the results, as far as it is known without TensorFlow."""
-    settings = fcam_tf.evaluation.Settings(
+    settings = fcam_tf.evaluation.EvaluationSettings(
         method=_MAPS if values.maps else values.method or "",
         data=absolute(values.data),
         split=values.split,
@@ -144,7 +146,7 @@ def _asked(values: argparse.Namespace, model: Model | None) -> fcam_tf.evaluatio
 
 
 def _source(
-    values: argparse.Namespace, asked: fcam_tf.evaluation.Settings, model: Model | None
+    values: argparse.Namespace, asked: fcam_tf.evaluation.EvaluationSettings, model: Model | None
 ) -> fcam_tf.evaluation.MapSource | Callable[[], Any]:
     """Return where maps come from, or what loads the model."""
     if values.maps:
@@ -158,7 +160,9 @@ def _source(
     return load if model else fcam_tf.evaluation.Center()
 
 
-def _tell(run: fcam_tf.evaluation.Run, others: Sequence[fcam_tf.evaluation.Run]) -> None:
+def _tell(
+    run: fcam_tf.evaluation.StoredEvaluation, others: Sequence[fcam_tf.evaluation.StoredEvaluation]
+) -> None:
     """The headline figures; differences are to the first of the others."""
     runs, rows = [*others, run], []
     for name in fcam_tf.evaluation.HEADLINES:

@@ -72,7 +72,7 @@ def _run(values: argparse.Namespace) -> int:
         raise app.UsageError(f"--out {values.out} is not a folder")
     predict = fcam_tf.predict
     with usage_errors(ValueError):
-        settings = predict.Settings(
+        settings = predict.LocalizeSettings(
             values.model,
             model.sha256,
             values.method,

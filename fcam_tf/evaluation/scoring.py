@@ -16,7 +16,7 @@ from fcam_tf.evaluation.parts import Parts, Scored
 from fcam_tf.evaluation.scores import read_truth, score_map
 from fcam_tf.evaluation.sources import FRAME, MapSource
 from fcam_tf.graphs.resize import resize
-from fcam_tf.metrics.localization import class_rank
+from fcam_tf.metrics.max_box_acc import class_rank
 from fcam_tf.streams import lookahead
 
 PART = 32  # images

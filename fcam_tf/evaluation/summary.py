@@ -11,10 +11,10 @@ import numpy as np
 from fcam_tf import metrics
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Scored
-from fcam_tf.evaluation.results import TOP
 from fcam_tf.evaluation.rows import Row, make_row
 from fcam_tf.evaluation.scores import measures_of
-from fcam_tf.metrics.localization import BoxCurve
+from fcam_tf.evaluation.stored import TOP
+from fcam_tf.metrics.max_box_acc import BoxCurve
 from fcam_tf.metrics.measures import MEASURES, THRESHOLDS
 
 BATCH = 64

@@ -19,5 +19,5 @@ from fcam_tf.metrics.scoremap import normalize_cam as normalize_cam
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__,
-    submod_attrs={"localization": ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"], "pixels": ["PxAP"]},
+    submod_attrs={"max_box_acc": ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"], "pixels": ["PxAP"]},
 )

@@ -12,7 +12,7 @@ from fcam_tf.predict.inputs import Failure as Failure
 from fcam_tf.predict.inputs import displayed as displayed
 from fcam_tf.predict.job import Job as Job
 from fcam_tf.predict.job import localize_files as localize_files
-from fcam_tf.predict.outputs import Settings as Settings
+from fcam_tf.predict.outputs import LocalizeSettings as LocalizeSettings
 from fcam_tf.predict.outputs import read_results as read_results
 
 __getattr__, _, _ = lazy_loader.attach(

@@ -17,7 +17,7 @@ from fcam_tf import checks
 from fcam_tf.identity import model_sha256
 from fcam_tf.photos import Photo, PhotoError, read_photo
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
-from fcam_tf.predict.outputs import ResultsFile, Settings
+from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile
 from fcam_tf.streams import lookahead, progress
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def localize_files(
         FolderBusyError: another process is writing to ``out``.
         OSError: an output cannot be written.
     """
-    settings = Settings(
+    settings = LocalizeSettings(
         localizer.classifier.name,
         model_sha256(localizer.classifier, localizer.image_size, localizer.class_names),
         localizer.method,
@@ -109,7 +109,7 @@ class Job:
         self,
         photos: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
         out: str | os.PathLike[str],
-        settings: Settings,
+        settings: LocalizeSettings,
         *,
         overwrite: bool = False,
         console: rich.console.Console | None = None,

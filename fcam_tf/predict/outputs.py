@@ -37,7 +37,7 @@ _COMPRESSION = 1  # of zlib: four times as fast as its default, and a sixth larg
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class LocalizeSettings:
     """What decides the results of a photo; kept in OUT/settings.json.
 
     Attributes:
@@ -107,7 +107,9 @@ class ResultsFile(contextlib.ExitStack):
         OSError: the folder cannot be made or read.
     """
 
-    def __init__(self, folder: Path, settings: Settings, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, folder: Path, settings: LocalizeSettings, *, overwrite: bool = False
+    ) -> None:
         super().__init__()
         self.folder = folder
         self._file: Any = None

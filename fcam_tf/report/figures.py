@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fcam_tf.evaluation import Run
+from fcam_tf.evaluation import StoredEvaluation
 
 COLOURS = ("#1b7f3b", "#e07b00", "#3566c4", "#9b3fa8", "#7a7a7a")  # this run, then the others
 V1, V2 = "MaxBoxAcc", "MaxBoxAccV2"
@@ -48,7 +48,7 @@ class Panel(NamedTuple):
     alt: str
 
 
-def threshold_panels(runs: Sequence[Run]) -> list[Panel]:
+def threshold_panels(runs: Sequence[StoredEvaluation]) -> list[Panel]:
     """Box accuracy against the threshold, a panel for each IoU; empty without boxes."""
     if any(V2 not in run.metrics["details"] for run in runs):
         return []
@@ -56,8 +56,8 @@ def threshold_panels(runs: Sequence[Run]) -> list[Panel]:
     return [_threshold_panel(runs, k, delta) for k, delta in enumerate(deltas)]
 
 
-def _threshold_panel(runs: Sequence[Run], k: int, delta: float) -> Panel:
-    def draw(axes: Axes, run: Run, **style: Any) -> str:
+def _threshold_panel(runs: Sequence[StoredEvaluation], k: int, delta: float) -> Panel:
+    def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
         details, colour = run.metrics["details"], style["color"]
         metric, largest = details[V2], details[V1]
         best, tau = metric["accuracy"][k], metric["best_thresholds"][k]
@@ -75,12 +75,12 @@ def _threshold_panel(runs: Sequence[Run], k: int, delta: float) -> Panel:
     return _panel(runs, draw, f"Images boxed against the threshold, IoU {delta:g}")
 
 
-def precision_panel(runs: Sequence[Run]) -> list[Panel]:
+def precision_panel(runs: Sequence[StoredEvaluation]) -> list[Panel]:
     """Precision against recall of pixels, empty without masks."""
     if any("PxAP" not in run.metrics["details"] for run in runs):
         return []
 
-    def draw(axes: Axes, run: Run, **style: Any) -> str:
+    def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
         pixels = run.metrics["details"]["PxAP"]
         recall, precision = (100 * np.array(pixels[name]) for name in ("recall", "precision"))
         axes.step(recall, precision, where="pre", **style)
@@ -91,11 +91,11 @@ def precision_panel(runs: Sequence[Run]) -> list[Panel]:
     return [_panel(runs, draw, "Precision against recall of pixels")]
 
 
-def activation_panel(runs: Sequence[Run]) -> Panel:
+def activation_panel(runs: Sequence[StoredEvaluation]) -> Panel:
     """How a map's pixels spread over [0, 1], mean over the images."""
     highest = [0.0]
 
-    def draw(axes: Axes, run: Run, **style: Any) -> str:
+    def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
         activation = run.metrics["details"]["activation"]
         windows = np.lib.stride_tricks.sliding_window_view(
             np.pad(activation, _MEDIAN // 2), _MEDIAN
@@ -111,12 +111,12 @@ def activation_panel(runs: Sequence[Run]) -> Panel:
     return _panel(runs, draw, "Distribution of activations")
 
 
-def quality_panel(runs: Sequence[Run]) -> Panel:
+def quality_panel(runs: Sequence[StoredEvaluation]) -> Panel:
     """How many images have which IoU."""
     what, plural = ("box", "boxes") if runs[0].rows[0].iou is not None else ("mask", "masks")
     kind, alpha = ("step", 1.0) if len(runs) > 1 else ("stepfilled", 0.75)
 
-    def draw(axes: Axes, run: Run, **style: Any) -> str:
+    def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
         values = np.array([row.quality for row in run.rows])
         axes.hist(values, np.linspace(0, 1, 21), histtype=kind, alpha=alpha, lw=1.6, **style)
         axes.axvline(0.5, color=_MARK, ls="--", lw=1)
@@ -127,7 +127,7 @@ def quality_panel(runs: Sequence[Run]) -> Panel:
     return _panel(runs, draw, "Histogram of IoU")
 
 
-def _panel(runs: Sequence[Run], draw: Callable[..., str], what: str) -> Panel:
+def _panel(runs: Sequence[StoredEvaluation], draw: Callable[..., str], what: str) -> Panel:
     """Draw each run in its colour; ``draw`` says what is to be seen of it."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcam_tf.evaluation import Row, Run
+from fcam_tf.evaluation import Row, StoredEvaluation
 from fcam_tf.evaluation.failures import FOUND, KINDS
 from fcam_tf.evaluation.parts import Scored
 from fcam_tf.report.pictures import Thresholds, data_uri, draw_map, draw_parts
@@ -45,7 +45,7 @@ class Gallery(NamedTuple):
     cards: list[Card]
 
 
-def galleries(run: Run) -> list[Gallery]:
+def galleries(run: StoredEvaluation) -> list[Gallery]:
     """A random sample, the best and the worst images of a run."""
     order = _by_quality(run)
     count = min(SAMPLE, len(run.rows))
@@ -59,7 +59,7 @@ def galleries(run: Run) -> list[Gallery]:
     ]
 
 
-def failures(run: Run) -> list[Gallery]:
+def failures(run: StoredEvaluation) -> list[Gallery]:
     """What goes wrong, by kind; examples spread evenly over those of the kind, by IoU."""
     found, draw = [], _drawing([run])
     for kind, note in KINDS.items():
@@ -71,7 +71,7 @@ def failures(run: Run) -> list[Gallery]:
     return found
 
 
-def changes(run: Run, baseline: Run) -> list[Gallery]:
+def changes(run: StoredEvaluation, baseline: StoredEvaluation) -> list[Gallery]:
     """The images that gain and lose most against another run."""
     gain = gains(run, baseline)
     order = np.argsort(gain, kind="stable").tolist()
@@ -84,7 +84,7 @@ def changes(run: Run, baseline: Run) -> list[Gallery]:
     ]
 
 
-def thresholds(run: Run) -> Thresholds:
+def thresholds(run: StoredEvaluation) -> Thresholds:
     """What a run's pictures are thresholded at: its own best thresholds."""
     details = run.metrics["details"]
     return Thresholds(
@@ -93,11 +93,11 @@ def thresholds(run: Run) -> Thresholds:
     )
 
 
-def _by_quality(run: Run) -> list[int]:
+def _by_quality(run: StoredEvaluation) -> list[int]:
     return np.argsort([row.quality for row in run.rows], kind="stable").tolist()
 
 
-def _drawing(runs: Sequence[Run]) -> Callable[..., Gallery]:
+def _drawing(runs: Sequence[StoredEvaluation]) -> Callable[..., Gallery]:
     """What draws galleries as some runs see them; an image of several galleries is drawn once."""
     cards: dict[int, Card] = {}
 
@@ -117,7 +117,7 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _view(run: Run, scored: Scored) -> View:
+def _view(run: StoredEvaluation, scored: Scored) -> View:
     row, split, cuts = run.rows[scored.index], run.split, thresholds(run)
     pictures = (
         data_uri(draw_map(split, scored.index, scored.scores, cuts.box)),
@@ -131,7 +131,7 @@ def _view(run: Run, scored: Scored) -> View:
     return View(run.settings.title, pictures, alt, verdict, row.kind == FOUND)
 
 
-def _verdict(run: Run, row: Row) -> str:
+def _verdict(run: StoredEvaluation, row: Row) -> str:
     parts = []
     if row.iou is not None:
         parts.append(f"box IoU {_cut(row.iou)}")
@@ -147,5 +147,5 @@ def _cut(iou: float) -> str:
     return f"{np.floor(100 * iou) / 100:.2f}"
 
 
-def _class_name(run: Run, label: int) -> str:
+def _class_name(run: StoredEvaluation, label: int) -> str:
     return run.split.class_names[label].replace("_", " ")

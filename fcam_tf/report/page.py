@@ -9,7 +9,7 @@ import jinja2
 
 from fcam_tf.atomic import write_atomically
 from fcam_tf.data.split import Split
-from fcam_tf.evaluation import Run
+from fcam_tf.evaluation import StoredEvaluation
 from fcam_tf.report import figures, galleries, tables
 
 REPORT = "report.html"
@@ -30,7 +30,7 @@ _PEERS = tables.Table(
 )
 
 
-def write_report(run: Run, *others: Run) -> Path:
+def write_report(run: StoredEvaluation, *others: StoredEvaluation) -> Path:
     """Writes OUT/report.html.
 
     Args:
@@ -79,7 +79,7 @@ def write_report(run: Run, *others: Run) -> Path:
     return file
 
 
-def check_comparable(split: Split, other: Run) -> None:
+def check_comparable(split: Split, other: StoredEvaluation) -> None:
     """Refuses to compare runs of different images.
 
     Raises:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf.evaluation import HEADLINES, Row, Run
+from fcam_tf.evaluation import HEADLINES, Row, StoredEvaluation
 from fcam_tf.evaluation.failures import CORRECT_IOU, KINDS
-from fcam_tf.evaluation.results import TOP
+from fcam_tf.evaluation.stored import TOP
 from fcam_tf.metrics import MEASURES
 
 BOX_METRICS = [name for name, measure in MEASURES.items() if measure.truth == "boxes"]
@@ -37,7 +37,7 @@ class Table(NamedTuple):
     numbers_from: int = 1
 
 
-def tiles(run: Run, baseline: Run | None) -> list[Tile]:
+def tiles(run: StoredEvaluation, baseline: StoredEvaluation | None) -> list[Tile]:
     """The headline figures that there are, with the change against a baseline."""
     found = []
     for name, meaning in HEADLINES.items():
@@ -50,7 +50,7 @@ def tiles(run: Run, baseline: Run | None) -> list[Tile]:
     return found
 
 
-def comparison(run: Run, others: Sequence[Run]) -> Table:
+def comparison(run: StoredEvaluation, others: Sequence[StoredEvaluation]) -> Table:
     """All runs side by side; differences are to the first of the others."""
     runs = [*others, run]
     columns = [_figures(each.metrics) for each in runs]
@@ -71,7 +71,7 @@ def comparison(run: Run, others: Sequence[Run]) -> Table:
     return Table(caption, heads, rows)
 
 
-def gains(run: Run, baseline: Run) -> NDArray[np.float64]:
+def gains(run: StoredEvaluation, baseline: StoredEvaluation) -> NDArray[np.float64]:
     """(n,) by how much each image's IoU is higher than in another run."""
     pairs = zip(run.rows, baseline.rows, strict=True)
     return np.array([a.quality - b.quality for a, b in pairs])
@@ -87,7 +87,7 @@ def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
     return figures
 
 
-def boxes(run: Run) -> list[Table]:
+def boxes(run: StoredEvaluation) -> list[Table]:
     """Box accuracy by IoU threshold, with and without an oracle; empty without boxes."""
     details = run.metrics["details"]
     if "MaxBoxAcc" not in details:
@@ -119,7 +119,7 @@ def boxes(run: Run) -> list[Table]:
     return [Table(caption, heads, rows, 1)]
 
 
-def pixels(run: Run) -> list[Table]:
+def pixels(run: StoredEvaluation) -> list[Table]:
     """Pixel figures; empty without masks."""
     details = run.metrics["details"].get("PxAP")
     if details is None:
@@ -144,7 +144,7 @@ def pixels(run: Run) -> list[Table]:
     return [Table(caption, ["metric", "threshold", "%"], rows)]
 
 
-def classes(run: Run) -> Table:
+def classes(run: StoredEvaluation) -> Table:
     """How well each class is localised, the worst first."""
     by_class: dict[int, list[Row]] = {}
     for row in run.rows:
@@ -175,7 +175,7 @@ def classes(run: Run) -> Table:
     return Table(caption, heads, rows)
 
 
-def kinds(runs: Sequence[Run]) -> Table:
+def kinds(runs: Sequence[StoredEvaluation]) -> Table:
     """How many images fail in which way."""
     rows = []
     for kind in ("found", *KINDS):

@@ -32,7 +32,7 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
         return None
     if split.boxes is None and split.masks is None:
         return None
-    asked = evaluation.Settings(
+    asked = evaluation.EvaluationSettings(
         method=run.settings["method"] if run.settings["stage"] == "classifier" else "fcam",
         data=str(Path(root).resolve()) if Path(root).exists() else root,
         split="test",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fcam_tf.data import load, write_shapes
-from fcam_tf.evaluation import Center, Evaluation, Settings
+from fcam_tf.evaluation import Center, Evaluation, EvaluationSettings
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def split(shapes):
 
 @pytest.fixture
 def settings(shapes):
-    return Settings(method="center", data=str(shapes), split="test")
+    return EvaluationSettings(method="center", data=str(shapes), split="test")
 
 
 class Blobs:
@@ -55,7 +55,9 @@ def blobs():
 @pytest.fixture(scope="session")
 def finished(shapes, tmp_path_factory):
     """A finished run of the Center baseline."""
-    settings = Settings(method="center", data=str(shapes), split="test", threshold_split="val")
+    settings = EvaluationSettings(
+        method="center", data=str(shapes), split="test", threshold_split="val"
+    )
     return Evaluation(Center(), settings, tmp_path_factory.mktemp("runs") / "center").run()
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from fcam_tf import metrics
 from fcam_tf.evaluation.scores import Truth, read_boxes, read_truth, score_map
-from fcam_tf.metrics.localization import BoxCurve
+from fcam_tf.metrics.max_box_acc import BoxCurve
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.evaluation import Center, Evaluation, ModelMaps, Settings, StoredMaps
+from fcam_tf.evaluation import Center, Evaluation, EvaluationSettings, ModelMaps, StoredMaps
 from fcam_tf.models import FCAM
 from tests.models.tiny import tiny_classifier
 
@@ -77,7 +77,7 @@ class TestCenter:
         root = tmp_path / "CUB"
         root.mkdir()
         (root / "metadata").symlink_to(metadata / "CUB")
-        settings = Settings(method="center", data=str(root), split="test")
+        settings = EvaluationSettings(method="center", data=str(root), split="test")
         run = Evaluation(Center(), settings, tmp_path / "out").run()
         assert run.metrics["MaxBoxAcc"] == pytest.approx(59.7169, abs=1e-4)
         assert run.metrics["MaxBoxAccV2"] == pytest.approx(56.967, abs=1e-3)

@@ -10,9 +10,9 @@ from fcam_tf.claim import FolderBusyError, SettingsChangedError
 from fcam_tf.photos import Photo
 from fcam_tf.predict import Localization
 from fcam_tf.predict import outputs as module
-from fcam_tf.predict.outputs import ResultsFile, Settings, read_results
+from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, read_results
 
-SETTINGS = Settings("net", "abc", "layercam", "otsu")
+SETTINGS = LocalizeSettings("net", "abc", "layercam", "otsu")
 
 
 def record(file, **more):
@@ -79,7 +79,7 @@ def test_forgotten_and_repeated_results_go(tmp_path):
 
 def test_other_settings_are_explained(tmp_path):
     write(tmp_path, record("a"))
-    other = Settings("net", "abc", "gradcam", 0.2)
+    other = LocalizeSettings("net", "abc", "gradcam", 0.2)
     with pytest.raises(
         SettingsChangedError, match="method was 'layercam' and is now 'gradcam', thr"
     ):
@@ -103,7 +103,7 @@ def test_results_of_unknown_settings(tmp_path):
 
 def test_other_settings_of_no_results_do_not_matter(tmp_path):
     write(tmp_path)
-    write(tmp_path, record("a"), settings=Settings("net", "abc", "cam", 0.5))
+    write(tmp_path, record("a"), settings=LocalizeSettings("net", "abc", "cam", 0.5))
 
 
 def test_a_second_writer_is_refused(tmp_path):

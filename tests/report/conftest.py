@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fcam_tf.evaluation import Evaluation, Settings
+from fcam_tf.evaluation import Evaluation, EvaluationSettings
 from tests.evaluation.conftest import finished, shapes  # noqa: F401
 
 
@@ -25,6 +25,6 @@ def perfect(shapes, tmp_path_factory):  # noqa: F811
     """Return a finished run of a source that knows the masks."""
     from fcam_tf.data import load  # noqa: PLC0415
 
-    settings = Settings(method="truth", data=str(shapes), split="test")
+    settings = EvaluationSettings(method="truth", data=str(shapes), split="test")
     out = tmp_path_factory.mktemp("runs") / "truth"
     return Evaluation(Truth(load(shapes, "test")), settings, out).run()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcam_tf.evaluation import Center, Evaluation, Settings
+from fcam_tf.evaluation import Center, Evaluation, EvaluationSettings
 from fcam_tf.report import check_comparable, write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -94,7 +94,7 @@ def test_one_run_alone(finished):
 def test_masks_alone(shapes, tmp_path):
     data = shutil.copytree(shapes, tmp_path / "data")
     (data / "metadata" / "test" / "localization.txt").unlink()
-    settings = Settings(method="center", data=str(data), split="test")
+    settings = EvaluationSettings(method="center", data=str(data), split="test")
     run = Evaluation(Center(), settings, tmp_path / "out").run()
     text = Page(write_report(run).read_text("utf-8")).text
     assert "true positive" in text
@@ -107,7 +107,7 @@ def test_masks_alone(shapes, tmp_path):
 def test_boxes_alone(shapes, tmp_path):
     data = shutil.copytree(shapes, tmp_path / "data")
     (data / "metadata" / "test" / "localization_masks.txt").unlink()
-    settings = Settings(method="center", data=str(data), split="test")
+    settings = EvaluationSettings(method="center", data=str(data), split="test")
     run = Evaluation(Center(), settings, tmp_path / "out").run()
     assert run.metrics["PxAP"] is None
     text = Page(write_report(run).read_text("utf-8")).text

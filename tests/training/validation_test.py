@@ -5,7 +5,7 @@ import pytest
 
 from fcam_tf import cams, metrics
 from fcam_tf.data import evaluation_dataset
-from fcam_tf.evaluation import Evaluation, ModelMaps, Settings
+from fcam_tf.evaluation import Evaluation, EvaluationSettings, ModelMaps
 from fcam_tf.graphs.resize import resize
 from fcam_tf.training import Validation
 
@@ -53,7 +53,7 @@ def test_scores_are_the_metrics_on_scaled_maps(splits, classifier):
 
 def test_an_evaluation_on_disk_gives_the_same_figures(splits, classifier, tmp_path):
     data = splits[1].paths[0].parents[1]
-    settings = Settings(method="cam", data=str(data), split="val")
+    settings = EvaluationSettings(method="cam", data=str(data), split="val")
     run = Evaluation(ModelMaps(classifier, "cam"), settings, tmp_path).run()
     cam = cams.get("cam", classifier)
     scores = Validation(splits[1])(cam.maps_and_logits)

@@ -14,8 +14,8 @@ from fcam_tf.atomic import write_csv, write_json
 from fcam_tf.claim import SETTINGS, Claim, SettingsChangedError, claim
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import FOLDER, Parts
-from fcam_tf.evaluation.results import METRICS, ROWS, Run, Settings
 from fcam_tf.evaluation.sources import MapSource, ModelMaps
+from fcam_tf.evaluation.stored import METRICS, ROWS, EvaluationSettings, StoredEvaluation
 from fcam_tf.identity import split_sha256, stamps
 from fcam_tf.names import listed
 from fcam_tf.streams import progress
@@ -61,7 +61,7 @@ class Evaluation:
     def __init__(
         self,
         source: MapSource | Callable[[], keras.Model],
-        settings: Settings,
+        settings: EvaluationSettings,
         out: str | Path,
         *,
         tell: Callable[[str], object] = lambda _: None,
@@ -99,7 +99,7 @@ class Evaluation:
         with self._claimed():
             pass
 
-    def run(self, batch_size: int = 32, console: Console | None = None) -> Run:
+    def run(self, batch_size: int = 32, console: Console | None = None) -> StoredEvaluation:
         """Scores what is not scored yet, and writes the results.
 
         Args:
@@ -119,13 +119,13 @@ class Evaluation:
                 claimed.begin(afresh=self._overwrite)
                 self._overwrite = False
                 self._score(batch_size, console)
-            self.finished = Run(self.out)
+            self.finished = StoredEvaluation(self.out)
         return self.finished
 
-    def _recalled(self, source: Any) -> Run | None:
+    def _recalled(self, source: Any) -> StoredEvaluation | None:
         """The finished evaluation, if the same was asked for and nothing has changed since."""
         try:
-            run = Run(self.out)
+            run = StoredEvaluation(self.out)
         except (FileNotFoundError, ValueError):
             return None
         same = run.notes.get("asked") == self._asked
@@ -186,7 +186,7 @@ class Evaluation:
         write_json(self.out / METRICS, metrics)
 
 
-def _completed(settings: Settings, source: MapSource) -> Settings:
+def _completed(settings: EvaluationSettings, source: MapSource) -> EvaluationSettings:
     """What a model's maps are made with, in the settings."""
     if not isinstance(source, ModelMaps):
         return settings

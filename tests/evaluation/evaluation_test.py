@@ -9,15 +9,15 @@ import pytest
 
 from fcam_tf import data
 from fcam_tf.claim import FolderBusyError, SettingsChangedError, claim
-from fcam_tf.evaluation import Center, Evaluation, ModelMaps, Run
-from fcam_tf.evaluation.run import check_split
+from fcam_tf.evaluation import Center, Evaluation, ModelMaps, StoredEvaluation
+from fcam_tf.evaluation.evaluation import check_split
 from tests.models.tiny import tiny_classifier
 
 HEADLINES = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP", "Top1Loc", "Top5Loc", "accuracy")
 
 KILLED = """
 import os, sys
-from fcam_tf.evaluation import Center, Evaluation, Settings
+from fcam_tf.evaluation import Center, Evaluation, EvaluationSettings
 
 class Deadly(Center):
     calls = 0
@@ -27,7 +27,7 @@ class Deadly(Center):
             os._exit(9)
         return super().__call__(*batch)
 
-settings = Settings(method="center", data=sys.argv[1], split="test")
+settings = EvaluationSettings(method="center", data=sys.argv[1], split="test")
 Evaluation(Deadly(), settings, sys.argv[2]).run(batch_size=1)
 """
 
@@ -42,7 +42,7 @@ def test_results_by_the_names_people_look_for(finished):
     assert [row.id for row in finished.rows] == list(finished.split.ids)
     share = sum(row.iou >= 0.5 for row in finished.rows) / 12
     assert 100 * share == pytest.approx(metrics["MaxBoxAcc"])
-    assert Run(finished.out).rows == finished.rows
+    assert StoredEvaluation(finished.out).rows == finished.rows
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_a_killed_process_s_work_is_taken_up(shapes, settings, tmp_path, monkeyp
     kept = sorted((tmp_path / "a" / "parts").iterdir())
     assert kept
     with pytest.raises(FileNotFoundError, match=r"no finished evaluation: there is no metrics"):
-        Run(tmp_path / "a")
+        StoredEvaluation(tmp_path / "a")
     stamps = [file.stat().st_mtime_ns for file in kept]
     resumed = Evaluation(Center(), settings, tmp_path / "a").run()
     assert [file.stat().st_mtime_ns for file in kept] == stamps
@@ -92,7 +92,7 @@ def test_changed_truth_is_another_setting(settings, tmp_path, monkeypatch, chang
         split = load(folder, name)
         return dataclasses.replace(split, **change(split))
 
-    monkeypatch.setattr("fcam_tf.evaluation.results.load", moved)
+    monkeypatch.setattr("fcam_tf.evaluation.stored.load", moved)
     with pytest.raises(SettingsChangedError, match="truth_sha256"):
         Evaluation(Center(), settings, tmp_path / "out")
 
@@ -187,7 +187,7 @@ def test_what_was_left_to_the_model_is_recalled_by_what_was_asked(settings, tmp_
 
 def test_another_version_is_asked_anew(settings, tmp_path, monkeypatch):
     Evaluation(Center(), settings, tmp_path).run()
-    monkeypatch.setattr("fcam_tf.evaluation.run.__version__", "99")
+    monkeypatch.setattr("fcam_tf.evaluation.evaluation.__version__", "99")
     assert recall(settings, tmp_path) is None
     Evaluation(Center(), settings, tmp_path).run()
     assert recall(settings, tmp_path)
@@ -257,7 +257,7 @@ def test_metrics_never_stand_beside_other_scores(shapes, settings, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Evaluation(Stopping(), settings, tmp_path / "out").run()
     with pytest.raises(FileNotFoundError, match="no finished evaluation"):
-        Run(tmp_path / "out")
+        StoredEvaluation(tmp_path / "out")
 
 
 def test_a_second_one_is_refused_while_the_first_writes(settings, tmp_path):
@@ -275,7 +275,7 @@ def test_nothing_is_dropped_before_a_run_begins(settings, tmp_path):
     other = dataclasses.replace(settings, labels="predicted")
     with pytest.raises(ValueError, match="batch_size"):
         Evaluation(Center(), other, tmp_path, overwrite=True).run(batch_size=0)
-    assert Run(tmp_path).metrics == run.metrics
+    assert StoredEvaluation(tmp_path).metrics == run.metrics
 
 
 @pytest.mark.parametrize(
@@ -285,11 +285,11 @@ def test_a_folder_of_another_version_is_refused_in_one_line(settings, tmp_path, 
     Evaluation(Center(), settings, tmp_path).run()
     (tmp_path / "settings.json").write_text(text)
     with pytest.raises(ValueError, match="holds an evaluation that cannot be read, perhaps of an"):
-        Run(tmp_path)
+        StoredEvaluation(tmp_path)
     what = (
         "another command or version" if '": ' in text else "other settings: .* missing or damaged"
     )
     with pytest.raises(SettingsChangedError, match=f"holds results of {what}"):
         Evaluation(Center(), settings, tmp_path)
     Evaluation(Center(), settings, tmp_path, overwrite=True).run()
-    assert Run(tmp_path)
+    assert StoredEvaluation(tmp_path)

@@ -30,7 +30,7 @@ HEADLINES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What decides the results; kept in OUT/settings.json.
 
     Attributes:
@@ -84,7 +84,7 @@ class Settings:
         return " ".join(filter(None, [name, f"{self.method}{layer}"]))
 
 
-class Run:
+class StoredEvaluation:
     """A finished evaluation.
 
     Args:
@@ -111,7 +111,7 @@ class Run:
                 )
         try:
             settings, self.notes = read_settings(self.out / SETTINGS)
-            self.settings = Settings(**{"model": self.notes.get("model", ""), **settings})
+            self.settings = EvaluationSettings(**{"model": self.notes.get("model", ""), **settings})
             self.metrics: dict[str, Any] = json.loads((self.out / METRICS).read_text("utf-8"))
             lines = csv.DictReader(io.StringIO((self.out / ROWS).read_text("utf-8")))
             self.rows = [Row.parse(line) for line in lines]

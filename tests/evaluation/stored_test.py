@@ -5,8 +5,8 @@ import json
 import pytest
 
 from fcam_tf.atomic import write_csv
-from fcam_tf.evaluation import Run, Settings
-from fcam_tf.evaluation.results import ROWS
+from fcam_tf.evaluation import EvaluationSettings, StoredEvaluation
+from fcam_tf.evaluation.stored import ROWS
 
 
 def write_rows(out, rows):
@@ -24,11 +24,11 @@ def write_rows(out, rows):
     ],
 )
 def test_titles(given, title):
-    assert Settings(method="cam", data="d", split="test", **given).title == title
+    assert EvaluationSettings(method="cam", data="d", split="test", **given).title == title
 
 
 def test_a_finished_run_is_read_as_it_was_written(finished, tmp_path):
-    again = Run(str(finished.out))
+    again = StoredEvaluation(str(finished.out))
     assert (again.settings, again.metrics, again.rows) == (
         *(finished.settings, finished.metrics),
         finished.rows,
@@ -51,4 +51,4 @@ def test_an_unfinished_run_is_none(tmp_path, gone):
     for name in {"settings.json", "metrics.json", "results.csv"} - {gone}:
         (tmp_path / name).write_text(json.dumps({}))
     with pytest.raises(FileNotFoundError, match=f"no finished evaluation: there is no {gone}"):
-        Run(tmp_path)
+        StoredEvaluation(tmp_path)
