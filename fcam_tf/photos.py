@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from fcam_tf.names import listed
 
@@ -197,7 +197,7 @@ def _starts_plain_jpeg(head: bytes, *, upright: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     try:
         with _open(path) as image:
             yield image
@@ -214,7 +214,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise PhotoError(f"it cannot be read: {reason or type(error).__name__}") from error
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path) -> ImageFile.ImageFile:
     if not path.exists():
         raise PhotoError("there is no such file")
     if not path.is_file():
@@ -247,7 +247,7 @@ def _register_heif(path: Path) -> None:
     pillow_heif.register_heif_opener()
 
 
-def _decoded(image: Image.Image, *, upright: bool) -> tuple[Image.Image, int, int]:
+def _decoded(image: ImageFile.ImageFile, *, upright: bool) -> tuple[Image.Image, int, int]:
     """Return a photo in RGB, a large one made smaller, and its own width and height."""
     stored = image.size
     image.draft(None, (VIEW_SIDE, VIEW_SIDE))
@@ -274,7 +274,7 @@ def _refuse_huge(decoded: tuple[int, int], stored: tuple[int, int] | None = None
         )
 
 
-def _loaded(image: Image.Image) -> Image.Image:
+def _loaded(image: ImageFile.ImageFile) -> Image.Image:
     """Decode a photo; a colour that its file names transparent becomes an alpha channel."""
     samples = image.tile[0][3] if image.format == "PNG" and image.tile else None
     image.load()
@@ -291,12 +291,13 @@ def _loaded(image: Image.Image) -> Image.Image:
     return image.convert("RGBA")
 
 
-def _deep_with_alpha(image: Image.Image, colour: int | tuple[int, ...]) -> Image.Image:
+def _deep_with_alpha(image: ImageFile.ImageFile, colour: int | tuple[int, ...]) -> Image.Image:
     """Return a PNG photo of 16 bits in 8, one colour of it transparent."""
     values = np.asarray(image)
     if image.mode == "RGB":  # Pillow gives one half of the bits at a time
-        with _open(Path(image.filename)) as lower:
-            lower.tile = [(*lower.tile[0][:3], "RGB;16L")]
+        with _open(Path(os.fsdecode(image.filename))) as lower:
+            tile = (*lower.tile[0][:3], "RGB;16L")
+            lower.tile = [tile]  # type: ignore[list-item]  # a plain tuple before Pillow 11
             values = values.astype(np.uint16) << 8 | np.asarray(lower)
     same = np.all(np.atleast_3d(values) == colour, axis=-1)
     reduced = Image.fromarray((values >> 8).astype(np.uint8))
@@ -306,8 +307,8 @@ def _deep_with_alpha(image: Image.Image, colour: int | tuple[int, ...]) -> Image
 
 def _reduced(image: Image.Image) -> Image.Image:
     """Average whole blocks of a huge image, leaving at least twice what is resized from it."""
-    factors = tuple(max(1, side // (2 * VIEW_SIDE)) for side in image.size)
-    return image.reduce(factors) if factors != (1, 1) and image.mode in _REDUCIBLE else image
+    x, y = (max(1, side // (2 * VIEW_SIDE)) for side in image.size)
+    return image.reduce((x, y)) if (x, y) != (1, 1) and image.mode in _REDUCIBLE else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -328,7 +329,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _stretched(values: np.ndarray) -> np.ndarray:
     values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
     low, high = values.min(), values.max()
-    return np.uint8(255 * ((values - low) / max(high - low, np.finfo(np.float32).tiny)))
+    scaled = (values - low) / max(high - low, np.finfo(np.float32).tiny)
+    return (255 * scaled).astype(np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:

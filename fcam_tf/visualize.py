@@ -19,7 +19,7 @@ _MARGIN = (38, 38, 38)
 _OPACITY = (0.5, 0.4)  # of the coldest and the hottest pixel: the photo is seen under both
 _COLOUR = 0.6  # what is left of the photo's saturation
 _LINE, _HALO, _PLATE = (255, 255, 255), (0, 0, 0), (20, 20, 20)
-_INFERNO = np.uint8(255 * mpl.colormaps["inferno"](np.arange(256))[:, :3])
+_INFERNO = (255 * mpl.colormaps["inferno"](np.arange(256))[:, :3]).astype(np.uint8)
 
 
 def overlay(
@@ -51,7 +51,7 @@ def overlay(
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = blend(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC), heatmap)
     width, height = image.size
-    canvas_size = tuple(map(max, image.size, _MIN_CANVAS))
+    canvas_size = max(width, _MIN_CANVAS[0]), max(height, _MIN_CANVAS[1])
     left, top = (canvas_size[0] - width) // 2, (canvas_size[1] - height) // 2
     canvas = Image.new("RGB", canvas_size, _MARGIN)
     canvas.paste(image, (left, top))

@@ -90,13 +90,13 @@ def _run(values: argparse.Namespace) -> int:
         if job.todo:
             note(f"Loading {values.model} ...")
             with usage_errors(ValueError, FileNotFoundError), quiet_tensorflow():
-                localizer = settings.localizer(model.load())
+                localizer, label = settings.localizer(model.load())
             where = f" at {localizer.layer}" if localizer.layer else ""
             note(f"maps of {localizer.method}{where}, threshold {localizer.threshold}")
             with usage_errors(
                 predict.SettingsChangedError
             ):  # what "auto" comes to may have changed
-                job.run(localizer, values.batch_size)
+                job.run(localizer, label, values.batch_size)
     _report(job, Path(values.out))
     return 1 if job.failures else 0
 

@@ -77,7 +77,9 @@ def check_dataset(root: str | Path) -> Report:
     folders = find_folders(root)
     if not folders.metadata.is_dir():
         return _check_folder(Path(root))
-    rows, problems, notes = [], [], []
+    rows: list[SplitCounts] = []
+    problems: list[Problem] = []
+    notes: list[str] = []
     home: dict[str, str] = {}
     for name in list_splits(folders):
         split, found, line_of = read_lines(folders, name)
@@ -109,7 +111,8 @@ def check_dataset(root: str | Path) -> Report:
 
 
 def _check_folder(root: Path) -> Report:
-    rows, problems = [], []
+    rows: list[SplitCounts] = []
+    problems: list[Problem] = []
     for name in find_splits(root) or ("train", "val"):
         try:
             split = load_folder(root, name)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +20,7 @@ from fcam_tf.data.split import BrokenPhotoError, Split
 from fcam_tf.photos import is_plain_jpeg
 
 _BROKEN = "the photo is broken"
-Batch = tf.Tensor | dict[str, tf.Tensor]
+Batch: TypeAlias = tf.Tensor | dict[str, tf.Tensor]
 
 
 def training_dataset(
@@ -100,7 +100,9 @@ def training_dataset(
         if augment is None:
             return batches
         return batches.enumerate().map(
-            lambda step, batch: augment(*batch, tf.stack([seed * len(split) + step, epoch])),
+            lambda step, batch: augment(
+                batch[0], batch[1], tf.stack([seed * len(split) + step, epoch])
+            ),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )

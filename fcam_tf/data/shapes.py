@@ -5,7 +5,7 @@ colours and textures from the same distributions, and distractors (bars and irre
 be as large as objects. Everything follows from the seed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,16 +95,15 @@ def write_shapes(
         (unfinished / "class_names.txt").write_text("\n".join(CLASSES) + "\n")
         for split, count in counts.items():
             salt = int.from_bytes(split.encode(), "little")
-            pictures = (draw_shapes(i % len(CLASSES), (seed, salt, i), size) for i in range(count))
-            write_split(
-                unfinished,
-                split,
-                (
-                    Image(f"{split}_{i:05d}.png", label, image, image.shape[1::-1], boxes, masks)
-                    for i, (image, label, masks, boxes) in enumerate(pictures)
-                ),
-            )
+            write_split(unfinished, split, _pictures(split, count, size, (seed, salt)))
     return root
+
+
+def _pictures(split: str, count: int, size: int, seed: tuple[int, int]) -> Iterator[Image]:
+    for i in range(count):
+        image, label, masks, boxes = draw_shapes(i % len(CLASSES), (*seed, i), size)
+        name, shape = f"{split}_{i:05d}.png", image.shape[1::-1]
+        yield Image(name, label, image, shape, boxes.tolist(), masks)
 
 
 def _frame(
@@ -160,7 +159,8 @@ def _bar(u: Floats, v: Floats, rng: np.random.Generator) -> Mask:
 
 
 def _blob(u: Floats, v: Floats, rng: np.random.Generator) -> Mask:
-    angle, edge = np.arctan2(v, u), 1.0
+    angle = np.arctan2(v, u)
+    edge = np.ones_like(angle)
     for waves in range(1, 5):
         edge = edge + rng.uniform(0.1, 0.28) * np.sin(waves * angle + rng.uniform(0, 6.3))
     return np.hypot(u, v) <= edge

@@ -87,7 +87,7 @@ class Split:
     def subset(self, indices: Sequence[int]) -> "Split":
         """The split with only some of its images, in the order given."""
 
-        def chosen(column: tuple | None) -> tuple | None:
+        def chosen(column: Any) -> Any:
             return column and tuple(column[i] for i in indices)
 
         return replace(

@@ -286,8 +286,9 @@ def write_split(root: Path, split: str, images: Iterable[Image]) -> None:
         lines["image_ids"].append(name)
         lines["class_labels"].append(f"{name},{image.label}")
         lines["image_sizes"].append("{},{},{}".format(name, *image.size))
-        ignore = "" if image.ignore is None else f"{stem}.png"
-        if ignore:
+        ignore = ""
+        if image.ignore is not None:
+            ignore = f"{stem}.png"
             _save(root / "ignore" / ignore, image.ignore)
         for k, (box, mask) in enumerate(zip(image.boxes, image.masks, strict=True)):
             _save(root / "masks" / f"{stem}_{k}.png", mask)

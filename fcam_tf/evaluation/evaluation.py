@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
@@ -73,26 +73,25 @@ class Evaluation:
         self._overwrite = overwrite
         truth = split_sha256(*self._splits.values())
         asked = dataclasses.replace(settings, truth_sha256=truth)
-        to_load = not hasattr(source, "image_size")
-        if not to_load:
+        if isinstance(source, MapSource):
             asked = _completed(asked, source)
         # Another version may answer otherwise.
         self._asked = {**asked.deciding(), "version": __version__}
-        unknown = to_load and not asked.model_sha256  # it may be any model
-        self.finished = None if overwrite or unknown else self._recalled(source)
+        known = isinstance(source, MapSource) or asked.model_sha256  # else it may be any model
+        self.finished = self._recalled(source) if known and not overwrite else None
         if self.finished:
             self.settings = self.finished.settings
             return
         for split in self._splits.values():
             check_split(split)
-        if to_load:
+        if not isinstance(source, MapSource):
             layer = asked.layer.split(",") if asked.layer else None
             source = ModelMaps(source(), asked.method or None, layer)
             tell(f"maps of {source.method}{f' at {source.layer}' if source.layer else ''}")
             asked = _completed(asked, source)
         if not asked.labels:
-            known = self.split.has_classes(source.num_classes, source.class_names)
-            asked = dataclasses.replace(asked, labels="truth" if known else "predicted")
+            same = self.split.has_classes(source.num_classes, source.class_names)
+            asked = dataclasses.replace(asked, labels="truth" if same else "predicted")
         for split in self._splits.values():
             check_classes(source, split, asked.labels)
         self._source, self.settings = source, asked
@@ -209,11 +208,10 @@ def check_split(split: Split) -> None:
             f"split {split.name!r} has neither boxes nor masks to score against: class "
             "folders have none; in the benchmark's layout they are named in localization.txt"
         )
-    for kind, truths in (("box", split.boxes), ("mask", split.masks)):
-        if truths is None:
-            continue
-        without = [name for name, truth in zip(split.ids, truths, strict=True) if not len(truth)]
-        if without:
+    given: dict[str, Sequence[Any] | None] = {"box": split.boxes, "mask": split.masks}
+    for kind, truths in given.items():
+        pairs = [] if truths is None else zip(split.ids, truths, strict=True)
+        if without := [name for name, truth in pairs if not len(truth)]:
             raise ValueError(
                 f"{len(without)} of {len(split)} images of split {split.name!r} have no {kind}: "
                 f"{listed(without)}. Take them out of image_ids.txt, or add their lines"

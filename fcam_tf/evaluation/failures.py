@@ -1,7 +1,7 @@
 """Why an image counts as wrong, measured on its boxes or masks.
 
 The kinds are those of error analyses in the field (part, more, multi-instance; e.g. Gao et al.,
-TS-CAM, ICCV 2021), made exclusive by the order of `_kind`. The region of the true one with the
+TS-CAM, ICCV 2021), made exclusive by the order of `_kind`. The true region with the
 highest IoU is meant, in inclusive pixels.
 """
 
@@ -46,7 +46,7 @@ def kind_of_boxes(box: NDArray, truth: NDArray, *, peak: int, rank: int) -> str:
     shared = np.clip(size, 0, None).prod(axis=1)
     covered = shared / (truth[:, 2:] - truth[:, :2] + 1).prod(axis=1)
     inside = shared[nearest] / (box[2:] - box[:2] + 1).prod()
-    several = np.count_nonzero(covered >= INSTANCE_COVERED) > 1
+    several = bool(np.count_nonzero(covered >= INSTANCE_COVERED) > 1)
     return _kind(iou[nearest], inside, covered[nearest], peak=peak, rank=rank, several=several)
 
 

@@ -6,12 +6,13 @@ there need not be computed again, whatever ended the program that wrote it.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,19 +26,20 @@ _OF_CLASSES = ("rank", "predicted", "confidence")
 _OF_MAPS = ("levels", "otsu", "activation")
 
 
-class Scored(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Scored:
     """One image's results.
 
     Attributes:
         index: of the image in its split.
-        scores: of its map; None while that is not scored yet.
+        scores: of its map.
         rank: how many classes are predicted before the true one, -1 if that is not known.
         predicted: the class with the highest score, -1 if there are no class scores.
         confidence: its softmax probability, NaN without.
     """
 
     index: int
-    scores: Scores | None
+    scores: Scores
     rank: int
     predicted: int
     confidence: float
@@ -79,15 +81,17 @@ class Parts:
         Raises:
             OSError: the disk is full; nothing is written.
         """
-        columns = {name: [getattr(item, name) for item in scored] for name in _OF_CLASSES}
-        columns |= {name: [getattr(item.scores, name) for item in scored] for name in _OF_MAPS}
+        columns: dict[str, Any] = {
+            **{name: [getattr(item, name) for item in scored] for name in _OF_CLASSES},
+            **{name: [getattr(item.scores, name) for item in scored] for name in _OF_MAPS},
+            "measures": list(MEASURES),
+        }
         if scored[0].scores.boxes is not None:
             columns["boxes"] = [item.scores.boxes for item in scored]
         for name in scored[0].scores.kept:
             values = [item.scores.kept[name] for item in scored]
             columns[name] = np.concatenate(values, axis=1)
             columns[f"{name} widths"] = [value.shape[1] for value in values]
-        columns["measures"] = list(MEASURES)
         first, last = scored[0].index, scored[-1].index
         if self._stamps is not None:
             columns["stamp"] = self._stamps[first : last + 1]
@@ -104,11 +108,10 @@ class Parts:
 
     def read(self, indices: Sequence[int]) -> dict[int, Scored]:
         """The results of a few images by index."""
-        found = {}
+        found: dict[int, Scored] = {}
         for start, stop, file in self._files():
-            wanted = [i for i in indices if start <= i < stop]
-            if wanted:
-                found |= {s.index: s for s in _read(file, start) if s.index in wanted}
+            if any(start <= i < stop for i in indices):
+                found |= {s.index: s for s in _read(file, start) if s.index in indices}
         return found
 
     def _holds(self, start: int, stop: int, file: Path) -> bool:
@@ -141,8 +144,8 @@ def _read(file: Path, first: int) -> Iterator[Scored]:
     }
     for place in range(len(columns["levels"])):
         scores = Scores(
-            *(columns[name][place] for name in _OF_MAPS),
-            columns["boxes"][place] if "boxes" in columns else None,
-            {name: values[place] for name, values in kept.items()},
+            **{name: columns[name][place] for name in _OF_MAPS},
+            boxes=columns["boxes"][place] if "boxes" in columns else None,
+            kept={name: values[place] for name, values in kept.items()},
         )
         yield Scored(first + place, scores, *(columns[name][place].item() for name in _OF_CLASSES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Row:
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> Row:
         """The row that a line of results.csv holds."""
-        values = {}
+        values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             text = texts[field.name]
             kind = str if field.type == "str" else int if "int" in field.type else float
@@ -81,25 +82,24 @@ def make_row(
 ) -> Row:
     """Makes an image's row at the given thresholds; None for what the split does not have."""
     scores, peak = item.scores, int(item.scores.levels.max())
-    iou = best_iou = otsu_iou = mask = ap = None
-    box: list[int | None] = [None] * 4
+    iou = best_iou = otsu_iou = x0 = y0 = x1 = y1 = mask = ap = None
     kind = ""
-    histogram = scores.kept.get("PxAP")
-    if mask_threshold is not None and histogram[OBJECT].any():
+    if mask_threshold is not None and (histogram := scores.kept["PxAP"])[OBJECT].any():
         place = int(np.abs(np.append(THRESHOLDS, 1) - mask_threshold).argmin())
         mask = float(mask_iou(histogram)[place])
         ap = average_precision(*precision_recall(histogram))
         false, true = histogram[:, place:].sum(axis=1).tolist()
         missed = int(histogram[OBJECT, :place].sum())
         kind = kind_of_pixels(true, false, missed, peak=peak, rank=item.rank)
-    if box_threshold is not None:
+    truth = read_boxes(split, item.index, FRAME)
+    if box_threshold is not None and scores.boxes is not None and truth is not None:
         grey = int(grey_thresholds(peak, box_threshold))
-        box = scores.boxes[grey].tolist()
+        box = scores.boxes[grey].astype(np.int64)  # areas are beyond 16 bits
+        x0, y0, x1, y1 = box.tolist()
         curve = scores.kept["MaxBoxAcc"][:, 0]
         iou, otsu_iou = float(curve[grey]), float(curve[scores.otsu])
         best_iou = float(curve[: max(peak, 1)].max())
-        truth = read_boxes(split, item.index, FRAME)
-        kind = kind_of_boxes(np.array(box), truth, peak=peak, rank=item.rank)
+        kind = kind_of_boxes(box, truth, peak=peak, rank=item.rank)
     return Row(
         split.ids[item.index],
         int(split.labels[item.index]),
@@ -109,7 +109,10 @@ def make_row(
         iou,
         best_iou,
         otsu_iou,
-        *box,
+        x0,
+        y0,
+        x1,
+        y1,
         mask,
         ap,
         kind,

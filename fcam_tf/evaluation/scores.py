@@ -1,4 +1,4 @@
-"""One map against the truth of its image, at every threshold: all that is kept of the image."""
+"""One map against the ground truth of its image, at every threshold."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Scores(NamedTuple):
 
 
 def measures_of(split: Split) -> dict[str, Measure]:
-    """Those of ``metrics.MEASURES`` that a split has truth for, by name."""
+    """Those of ``metrics.MEASURES`` that a split has ground truth for, by name."""
     there = {"boxes": split.boxes, "mask": split.masks}
     return {name: measure for name, measure in MEASURES.items() if there[measure.truth] is not None}
 
@@ -60,21 +60,21 @@ def read_truth(split: Split, index: int, frame: int) -> Truth:
         frame: side of the frame in pixels.
 
     Raises:
-        ValueError, OSError: if its truth cannot be used, naming the image.
+        ValueError, OSError: its ground truth is malformed, naming the image.
     """
     try:
-        boxes, mask = None, None
-        if split.boxes is not None:
-            boxes = read_boxes(split, index, frame)
+        boxes, mask = read_boxes(split, index, frame), None
         if split.masks is not None:
             mask = join_masks(*split.read_masks(index), size=(frame, frame))
     except ValueError as error:
-        raise ValueError(f"truth of {split.ids[index]}: {error}") from None
+        raise ValueError(f"ground truth of {split.ids[index]}: {error}") from None
     return Truth(boxes, mask)
 
 
-def read_boxes(split: Split, index: int, frame: int) -> NDArray[np.int64]:
+def read_boxes(split: Split, index: int, frame: int) -> NDArray[np.int64] | None:
     """The boxes of ``read_truth`` alone, which needs no file but where sizes are not known."""
+    if split.boxes is None:
+        return None
     return resize_boxes(split.boxes[index], split.size(index), (frame, frame))
 
 

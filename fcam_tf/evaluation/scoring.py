@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fcam_tf.data import evaluation_dataset, naming_photos
 from fcam_tf.data.split import Split
@@ -85,12 +84,12 @@ def score_images(
     todo = range(len(split)) if indices is None else indices
     threads = os.cpu_count() or 1
 
-    def score(answer: tuple[NDArray, Scored]) -> Scored:
-        heatmap, scored = answer
-        truth = read_truth(split, scored.index, frame)
-        return scored._replace(scores=score_map(heatmap, truth, split.ids[scored.index]))
+    def score(answer: tuple[Any, ...]) -> Scored:
+        heatmap, index, *of_classes = answer
+        truth = read_truth(split, index, frame)
+        return Scored(index, score_map(heatmap, truth, split.ids[index]), *of_classes)
 
-    def answers() -> Iterator[tuple[NDArray, Scored]]:
+    def answers() -> Iterator[tuple[Any, ...]]:
         for batch in _batches(source, split, todo, batch_size):
             yield from _answers(source, split, *batch, explain_truth=explain_truth, frame=frame)
 
@@ -106,8 +105,8 @@ def _answers(
     *,
     explain_truth: bool,
     frame: int,
-) -> Iterator[tuple[NDArray, Scored]]:
-    """What the source says of a batch: the map of each image, and its classes."""
+) -> Iterator[tuple[Any, ...]]:
+    """Each image's map and index, the true class's rank, the class predicted and its confidence."""
     ids = [split.ids[i] for i in indices]
     labels = split.labels[indices]
     maps, logits = source(ids, images, labels if explain_truth else None)
@@ -120,13 +119,11 @@ def _answers(
                 f"the class scores of {ids[int(bad.argmax())]} are not finite; "
                 "the model's weights are damaged"
             )
-        predicted, confidence = logits.argmax(axis=1), _softmax(logits).max(axis=1)
+        predicted, highest = logits.argmax(axis=1), logits.max(axis=1, keepdims=True)
+        confidence = 1 / np.exp(logits - highest, dtype=np.float64).sum(axis=1)  # its softmax
         if split.has_classes(source.num_classes, source.class_names):
             rank = class_rank(labels, logits, len(ids))
-    for i, heatmap, *of_classes in zip(
-        indices, _scaled(maps, frame), rank, predicted, confidence, strict=True
-    ):
-        yield heatmap, Scored(i, None, *of_classes)
+    yield from zip(_scaled(maps, frame), indices, rank, predicted, confidence, strict=True)
 
 
 def _batches(
@@ -138,8 +135,7 @@ def _batches(
         yield from ((chunk, None) for chunk in chunks)
         return
     rest = split.subset(todo)
-    dataset = evaluation_dataset(rest, batch_size=batch_size, size=source.image_size)
-    batches = iter(dataset)
+    batches = iter(evaluation_dataset(rest, batch_size=batch_size, size=source.image_size))
     for chunk in chunks:
         with naming_photos():
             images, _ = next(batches)
@@ -148,12 +144,9 @@ def _batches(
 
 def _scaled(maps: Any, frame: int) -> Any:
     """Maps in the frame, resize with half-pixel centres; those of files are there already."""
-    if isinstance(maps, list) or tuple(maps.shape[1:]) == (frame, frame):
-        return maps if isinstance(maps, list) else np.asarray(maps)
+    if isinstance(maps, list):
+        return maps
+    if tuple(maps.shape[1:]) == (frame, frame):
+        return np.asarray(maps)
     scaled = resize(maps[..., None], (frame, frame))[..., 0]
     return np.clip(np.asarray(scaled), 0, 1)  # rounding may leave [0, 1] by a unit
-
-
-def _softmax(logits: NDArray) -> NDArray[np.float64]:
-    exponent = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    return exponent / exponent.sum(axis=1, keepdims=True)

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
 
 
+@runtime_checkable
 class MapSource(Protocol):
     """What makes the heat maps of a batch.
 
@@ -64,7 +65,7 @@ class FunctionMaps:
     """
 
     function: MapsAndLogits
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None
     num_classes: int | None
     class_names: Sequence[str] | None = None
 
@@ -150,7 +151,7 @@ class StoredMaps:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not a folder")
         there = {path.relative_to(folder).as_posix() for path in folder.rglob("*.npy")}
-        missing, owner = [], {}
+        missing, owner = [], dict[str, str]()
         for name in ids:
             file = next((file for file in _file_names(name) if file in there), None)
             if file is None:

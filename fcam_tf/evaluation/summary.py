@@ -61,7 +61,7 @@ class Summary:
                 )
             else:
                 metric.update_histograms(kept)
-        self._activation += sum(each.activation for each in scores)
+        self._activation += np.sum([each.activation for each in scores], axis=0)
         self._ranks += ranks
         self.images += len(batch)
 

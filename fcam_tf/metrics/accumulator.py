@@ -5,7 +5,6 @@ from typing import Any, Self
 
 import keras
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fcam_tf.metrics.measures import threshold_grid
 
@@ -53,19 +52,20 @@ class Accumulator(keras.metrics.Metric):
         """Arguments to rebuild the metric."""
         return {"interval": self.interval, "name": self.name}
 
-    def _add(self, **amounts: ArrayLike) -> None:
-        self._sums = {key: value + amounts[key] for key, value in self._sums.items()}
+    def _add(self, **amounts: Any) -> None:
+        for key, amount in amounts.items():
+            self._sums[key] = self._sums[key] + amount
 
 
 def as_batch(
-    ids: Sequence[str] | None, **columns: Iterable[ArrayLike]
-) -> tuple[list[str], list[list[ArrayLike]]]:
+    ids: Sequence[str] | None, **columns: Iterable[Any]
+) -> tuple[list[str], list[list[Any]]]:
     """Lists the images' names and each column, after checking that the lengths agree."""
     lists = {name: list(column) for name, column in columns.items()}
     count = len(next(iter(lists.values())))
-    lists["ids"] = [f"image {i}" for i in range(count)] if ids is None else list(ids)
-    if len({len(items) for items in lists.values()}) > 1:
-        lengths = ", ".join(f"{len(items)} {name}" for name, items in lists.items())
+    names = [f"image {i}" for i in range(count)] if ids is None else list(ids)
+    found = {name: len(items) for name, items in (lists | {"ids": names}).items()}
+    if len({*found.values()}) > 1:
+        lengths = ", ".join(f"{length} {name}" for name, length in found.items())
         raise ValueError(f"one entry for each image is needed, got {lengths}")
-    names = lists.pop("ids")
     return names, list(lists.values())

@@ -55,7 +55,8 @@ class Components(NamedTuple):
         below: (n,) level at which it is part of the next larger one, -1 for the whole image.
         parent: (n,) index of that larger one; the whole image has itself.
         corners: (4, n) inclusive x0, y0, x1, y1.
-        of_pixel: (height * width,) component of each pixel at the pixel's own level, if asked for.
+        of_pixel: (height * width,) component of each pixel at the pixel's own level; empty if not
+            asked for.
     """
 
     hill: Ints
@@ -63,7 +64,7 @@ class Components(NamedTuple):
     below: Ints
     parent: Ints
     corners: Ints
-    of_pixel: Ints | None
+    of_pixel: Ints
 
 
 def build_forest(image: Bytes, connectivity: int) -> Forest:
@@ -100,14 +101,14 @@ def components(forest: Forest, image: Bytes, *, with_pixels: bool = False) -> Co
     column_run, column, column_peak = _column_peaks(image, forest.run_of)
     hills = forest.parent.size
     joining = np.arange(hills - 1)
-    hill = [forest.hill_of, forest.hill_of[column_run], joining]
-    level = [forest.peak, column_peak, forest.saddle[joining]]
+    entering = [forest.hill_of, forest.hill_of[column_run], joining]
+    levels = [forest.peak, column_peak, forest.saddle[joining]]
     if with_pixels:
-        hill.append(forest.hill_of[forest.run_of])
-        level.append(image.ravel().astype(np.int64))
-    ends = np.cumsum([part.size for part in hill])
-    level = np.concatenate(level)
-    key = _climb(forest, np.concatenate(hill), level) * LEVELS + level
+        entering.append(forest.hill_of[forest.run_of])
+        levels.append(image.ravel().astype(np.int64))
+    ends = np.cumsum([part.size for part in entering])
+    level = np.concatenate(levels)
+    key = _climb(forest, np.concatenate(entering), level) * LEVELS + level
 
     present = np.zeros(hills * LEVELS, bool)
     present[key] = True
@@ -133,7 +134,7 @@ def components(forest: Forest, image: Bytes, *, with_pixels: bool = False) -> Co
         for corner in corners:
             np.maximum.at(corner, ancestor, corner)
     corners[:2] *= -1
-    return Components(hill, level, below, parent, corners, of_pixel if with_pixels else None)
+    return Components(hill, level, below, parent, corners, of_pixel)
 
 
 def ancestors(parent: Ints) -> Iterator[Ints]:
@@ -162,9 +163,8 @@ def _run_starts(image: Bytes) -> NDArray[np.bool_]:
     while (unknown := change == 0).any():  # a plateau takes over what came before it
         change[shift:] |= change[:-shift] * unknown[shift:]
         shift *= 2
-    starts = rising
-    starts[1:] &= change[:-1] == 2
-    starts = starts.reshape(image.shape)
+    rising[1:] &= change[:-1] == 2
+    starts = rising.reshape(image.shape)
     starts[:, 0] = True
     return starts
 
@@ -236,11 +236,11 @@ def _column_peaks(image: Bytes, run_of: Ints) -> tuple[Ints, Ints, Ints]:
     height, width = image.shape
     columns = np.ascontiguousarray(image.T)
     first = np.flatnonzero(_run_starts(columns))
-    small = np.uint16 if height <= 256 else np.uint32
-    bits = small(8 * (small().itemsize - 1))
+    small = np.dtype(np.uint16 if height <= 256 else np.uint32)
+    bits = 8 * (small.itemsize - 1)
     tagged = (columns.astype(small) << bits) | np.arange(height, dtype=small)
     top = np.maximum.reduceat(tagged.ravel(), first).astype(np.int64)
-    level, row = top >> int(bits), top & ((1 << int(bits)) - 1)
+    level, row = top >> bits, top & ((1 << bits) - 1)
     column = first // height
     return run_of[row * width + column], column, level
 

@@ -188,7 +188,7 @@ class MaxBoxAcc(Accumulator):
         ):
             raise ValueError(
                 f"thresholds must be one or {len(self.iou_thresholds)} values in [0, 1), "
-                f"got {thresholds}"
+                f"got {given}"
             )
         distance = np.abs(self.thresholds - given.reshape(-1, 1))
         nearest = np.broadcast_to(distance.argmin(axis=1), len(self.iou_thresholds))

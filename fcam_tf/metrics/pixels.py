@@ -70,11 +70,11 @@ class PxAP(Accumulator):
     def update_histograms(self, histograms: Iterable[NDArray[np.int64]]) -> None:
         """Adds images by their ``score_histogram``, for whoever keeps those."""
         for histogram in histograms:
-            iou, otsu_iou, images = 0.0, 0.0, 0
+            self._add(pixels=histogram)
             if histogram[OBJECT].any():  # IoU means nothing without an object
-                iou, images = mask_iou(histogram), 1
+                iou = mask_iou(histogram)
                 otsu_iou = np.append(iou, 0)[1 + otsu(histogram.sum(axis=0))]
-            self._add(pixels=histogram, iou=iou, otsu_iou=otsu_iou, images=images)
+                self._add(iou=iou, otsu_iou=otsu_iou, images=1)
 
     def result(self) -> float:
         """Percent.

@@ -62,8 +62,8 @@ def find_photos(
     photos: dict[Path, Source] = {}
     failures: list[Failure] = []
     others: dict[str, list[Path]] = {}
-    for argument in map(os.fspath, arguments):
-        path = Path(argument)
+    for given in arguments:
+        argument, path = os.fspath(given), Path(given)
         if not argument:
             root, found, reason = path, [], "an empty name stands for no photo"
         elif path.is_dir():

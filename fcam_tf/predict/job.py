@@ -17,7 +17,7 @@ from fcam_tf import checks
 from fcam_tf.identity import model_sha256
 from fcam_tf.photos import Photo, PhotoError, read_photo
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
-from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile
+from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, file_state
 from fcam_tf.streams import lookahead, progress
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def localize_files(
         FolderBusyError: another process is writing to ``out``.
         OSError: an output cannot be written.
     """
+    from fcam_tf.predict.localizer import find_label  # noqa: PLC0415 - TensorFlow
+
+    number = None
+    if label is not None:
+        number = find_label(label, localizer.class_names, localizer.num_classes)
     settings = LocalizeSettings(
         localizer.classifier.name,
         model_sha256(localizer.classifier, localizer.image_size, localizer.class_names),
@@ -78,7 +83,7 @@ def localize_files(
         localizer.layer,
     )
     with Job(photos, out, settings, overwrite=overwrite) as job:
-        job.run(localizer, batch_size)
+        job.run(localizer, number, batch_size)
     return job
 
 
@@ -116,7 +121,6 @@ class Job:
     ) -> None:
         if isinstance(photos, str | os.PathLike):
             photos = [photos]
-        self._settings = settings
         self._out = Path(out)
         self._console = console or rich.console.Console(stderr=True)
         self.localized = 0
@@ -136,23 +140,19 @@ class Job:
     def __exit__(self, *_: object) -> None:
         self._results.close()
 
-    def run(self, localizer: Localizer, batch_size: int = 8) -> None:
+    def run(self, localizer: Localizer, label: int | None = None, batch_size: int = 8) -> None:
         """Localise what is to do.
 
         Args:
             localizer: made with the job's settings.
+            label: the class that these name; None is the predicted class of each photo.
             batch_size: photos for one call of the model.
 
         Raises:
-            ValueError: impossible ``batch_size`` or unknown label.
+            ValueError: impossible ``batch_size``.
             OSError: an output cannot be written.
         """
         checks.whole("batch_size", batch_size, 1)
-        label = self._settings.label
-        if label is not None:
-            from fcam_tf.predict.localizer import find_label  # noqa: PLC0415 - TensorFlow
-
-            label = find_label(label, localizer.class_names, localizer.num_classes)
         made_with = {name: getattr(localizer, name) for name in ("method", "layer", "threshold")}
         forget = {str(source.path) for source in self.todo}
         self._results.start(forget, {**made_with, "label": label}, localizer.class_names)
@@ -190,10 +190,8 @@ class Job:
 
 class _Item(NamedTuple):
     source: Source
-    bytes: int
-    modified: float
+    state: dict[str, float]  # of the file, as it was before it was read
     photo: Photo
-    result: Localization | None = None
 
 
 def localize_stream(
@@ -224,18 +222,17 @@ def localize_stream(
 
     def read(source: Source) -> _Item | Failure:
         try:
-            now = source.path.stat() if source.path.exists() else None
-            photo = read_photo(source.path, localizer.image_size)
-            return _Item(source, now.st_size, now.st_mtime, photo)
+            state = file_state(source.path)
+            return _Item(source, state, read_photo(source.path, localizer.image_size))
         except PhotoError as error:
             return Failure(str(source.path), str(error))
 
-    def written(item: _Item | Failure) -> dict[str, Any] | Failure:
-        if isinstance(item, Failure):
-            return item
-        record = write(item.source.name, item.photo, item.result)
-        changed = {"bytes": item.bytes, "modified": item.modified}
-        return {"file": str(item.source.path), **record, **changed}
+    def written(found: tuple[_Item, Localization] | Failure) -> dict[str, Any] | Failure:
+        if isinstance(found, Failure):
+            return found
+        item, result = found
+        record = write(item.source.name, item.photo, result)
+        return {"file": str(item.source.path), **record, **item.state}
 
     pool = ThreadPoolExecutor(min(8, 1 + (os.cpu_count() or 1)))
     try:
@@ -248,7 +245,7 @@ def localize_stream(
 
 def _localize(
     reads: Iterator[_Item | Failure], localizer: Localizer, label: int | None, batch_size: int
-) -> Iterator[_Item | Failure]:
+) -> Iterator[tuple[_Item, Localization] | Failure]:
     failures: list[Failure] = []
 
     def readable() -> Iterator[_Item]:
@@ -264,7 +261,7 @@ def _localize(
         images = np.stack([item.photo.pixels for item in batch])
         result = localizer(images, label)
         for index, item in enumerate(batch):
-            yield item._replace(result=result[index])
+            yield item, result[index]
         yield from failures
         failures.clear()
     yield from failures

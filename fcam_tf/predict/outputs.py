@@ -68,8 +68,8 @@ class LocalizeSettings:
         checks.choice("heatmap", self.heatmap, list(HEATMAP_SUFFIXES))
         checks.whole("top", self.top, 1)
 
-    def localizer(self, model: keras.Model) -> Localizer:
-        """Return the localizer that is meant.
+    def localizer(self, model: keras.Model) -> tuple[Localizer, int | None]:
+        """Return the localizer that is meant, and the number of the class to localise, if any.
 
         Raises:
             ValueError: ``method``, ``layer``, ``threshold`` or ``label`` does not fit the model.
@@ -82,9 +82,9 @@ class LocalizeSettings:
             None if self.threshold == AUTO else self.threshold,
             self.layer.split(",") if self.layer else None,
         )
-        if self.label is not None:
-            find_label(self.label, localizer.class_names, localizer.num_classes)
-        return localizer
+        if self.label is None:
+            return localizer, None
+        return localizer, find_label(self.label, localizer.class_names, localizer.num_classes)
 
 
 class ResultsFile(contextlib.ExitStack):
@@ -117,19 +117,24 @@ class ResultsFile(contextlib.ExitStack):
         self._remedy = "give another folder with `out`, or make them anew with `overwrite`"
         deciding = dataclasses.asdict(settings)
         notes = {"model": deciding.pop("model")}
-        options = {"notes": notes, "overwrite": overwrite, "remedy": self._remedy}
-        self._claim = self.enter_context(claim(folder, deciding, [RESULTS], **options))
+        claimed = claim(
+            folder, deciding, [RESULTS], notes=notes, overwrite=overwrite, remedy=self._remedy
+        )
+        self._claim = self.enter_context(claimed)
         there = read_results(folder) if self._claim.goes_on else ()
         self.finished = {record["file"]: record for record in there}
 
     def holds(self, photo: Path) -> bool:
         """Tell whether there is a result of a photo as it is now, with all its files."""
-        record = self.finished.get(str(photo))
-        if record is None or not photo.exists():
-            return False
-        now = photo.stat()
-        return (now.st_size, now.st_mtime) == (record.get("bytes"), record["modified"]) and all(
-            (self.folder / record[kind]).exists() for kind in ("overlay", "heatmap") if record[kind]
+        record, now = self.finished.get(str(photo), {}), file_state(photo)
+        return (
+            bool(now)
+            and now.items() <= record.items()
+            and all(
+                (self.folder / record[kind]).exists()
+                for kind in ("overlay", "heatmap")
+                if record[kind]
+            )
         )
 
     def names(self) -> set[str]:
@@ -192,18 +197,14 @@ class ResultsFile(contextlib.ExitStack):
         names = self._class_names
         caption = names[label].split(", ")[0] if names else f"class {label}"  # the first of several
         overlay = visualize.overlay(photo.view, heatmap, box if found else None, caption, score)
-        written = {"overlay": name + OVERLAY_SUFFIX, "heatmap": None}
-        write_atomically(self.folder / written["overlay"], _png(overlay))
-        if suffix := HEATMAP_SUFFIXES[self._settings.heatmap]:
+        write_atomically(self.folder / (name + OVERLAY_SUFFIX), _png(overlay))
+        suffix = HEATMAP_SUFFIXES[self._settings.heatmap]
+        if suffix:
             height, width = photo.view.shape[:2]
             values = visualize.resize_heatmap(heatmap, width, height)
-            written["heatmap"] = name + suffix
-            data = (
-                _npy(values)
-                if self._settings.heatmap == "npy"
-                else _png(np.uint16(65535 * values + 0.5))
-            )
-            write_atomically(self.folder / written["heatmap"], data)
+            grey = (65535 * values + 0.5).astype(np.uint16)
+            data = _npy(values) if self._settings.heatmap == "npy" else _png(grey)
+            write_atomically(self.folder / (name + suffix), data)
 
         size = photo.width, photo.height
         record = {
@@ -216,7 +217,10 @@ class ResultsFile(contextlib.ExitStack):
         if self._settings.top > 1:
             best = np.argsort(-result.probabilities, kind="stable")[: self._settings.top]
             record["top"] = [self._class(int(k), float(result.probabilities[k])) for k in best]
-        return record | written
+        return record | {
+            "overlay": name + OVERLAY_SUFFIX,
+            "heatmap": name + suffix if suffix else None,
+        }
 
     def _class(self, label: int, score: float) -> dict[str, Any]:
         name = None if self._class_names is None else self._class_names[label]
@@ -259,6 +263,15 @@ def read_results(folder: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(record, dict) and record.keys() >= _OURS:
                 yield record
+
+
+def file_state(photo: Path) -> dict[str, float]:
+    """Size and time of a photo's file, as results.jsonl has them; empty if it does not exist."""
+    try:
+        now = photo.stat()
+    except OSError:
+        return {}
+    return {"bytes": now.st_size, "modified": now.st_mtime}
 
 
 def _line(record: dict[str, Any]) -> bytes:

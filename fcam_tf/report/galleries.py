@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -36,7 +37,8 @@ class Card(NamedTuple):
     views: tuple[View, ...]
 
 
-class Gallery(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Gallery:
     """A group of cards: what they have in common, and how they were chosen."""
 
     title: str
@@ -137,7 +139,7 @@ def _verdict(run: StoredEvaluation, row: Row) -> str:
         parts.append(f"box IoU {_cut(row.iou)}")
     if row.mask_iou is not None:
         parts.append(f"mask IoU {_cut(row.mask_iou)}")
-    if row.rank:
+    if row.rank and row.predicted is not None:
         parts.append(f"taken for {_class_name(run, row.predicted)}")
     return ", ".join(parts)
 

@@ -54,8 +54,8 @@ def draw_map(split: Split, index: int, scores: Scores, threshold: float | None) 
         for box in split.boxes[index]:
             edges = scale_box(box, (width, height), photo.size)
             _rectangle(draw, edges, TRUE_BOX, TRUE_LINE)
-    if threshold is not None:
-        box = scores.boxes[grey_thresholds(levels.max(), threshold)]
+    if threshold is not None and scores.boxes is not None:
+        box = scores.boxes[grey_thresholds(levels.max(), threshold)].tolist()
         edges = scale_box(box, levels.shape[::-1], photo.size)
         _rectangle(draw, edges, PREDICTED_BOX, PREDICTED_LINE)
     return picture
@@ -95,8 +95,8 @@ def _open(split: Split, index: int) -> tuple[Image.Image, tuple[int, int]]:
     photo = Image.fromarray(split.read_pixels(index))
     size = split.size(index)
     scale = SIDE / max(size)
-    small = tuple(max(1, round(side * scale)) for side in size)
-    return photo.resize(small, Image.Resampling.BICUBIC), size
+    width, height = (max(1, round(side * scale)) for side in size)
+    return photo.resize((width, height), Image.Resampling.BICUBIC), size
 
 
 def _rectangle(

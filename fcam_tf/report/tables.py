@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -101,8 +101,9 @@ def boxes(run: StoredEvaluation) -> list[Table]:
     for name in BOX_METRICS:
         metric = details[name]
         deltas = metric["iou_thresholds"]
-        picks = [(f"{delta:g}", itemgetter(k)) for k, delta in enumerate(deltas)]
-        for iou, pick in [*picks, *([("mean", np.mean)] if len(deltas) > 1 else [])]:
+        picks: dict[str, Callable[[Any], float]]
+        picks = {f"{delta:g}": itemgetter(k) for k, delta in enumerate(deltas)}
+        for iou, pick in (picks | ({"mean": np.mean} if len(deltas) > 1 else {})).items():
             cells = [name, iou]
             for figures in [metric, *([metric["transferred"]] if transfer else [])]:
                 thresholds = figures["best_thresholds" if figures is metric else "thresholds"]

@@ -82,5 +82,5 @@ def test_a_box_is_truncated(split):
 
 def test_a_box_that_is_none_names_its_image(split):
     boxes = (np.array([[9, 2, 4, 3]]),)
-    with pytest.raises(ValueError, match=f"truth of {split.ids[0]}"):
+    with pytest.raises(ValueError, match=f"ground truth of {split.ids[0]}"):
         read_truth(dataclasses.replace(split.subset([0]), boxes=boxes), 0, 224)

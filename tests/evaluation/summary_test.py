@@ -44,7 +44,7 @@ def test_thresholds_of_another_split(split, scored):
     _, items = scored
     half, other = split.subset(range(6)), split.subset(range(6, 12))
     one = Summary(items[:6], half)
-    two = Summary([item._replace(index=item.index - 6) for item in items[6:]], other)
+    two = Summary([dataclasses.replace(item, index=item.index - 6) for item in items[6:]], other)
     details = one.metrics(two, "val")["details"]
     pixels = one.counted.pop("PxAP")
     assert list(one.counted) == ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"]
@@ -80,7 +80,7 @@ def test_a_new_metric_is_a_line_and_a_class(split, scored, monkeypatch):
 
 def test_what_cannot_be_said_is_none(split, scored):
     _, items = scored
-    unranked = [item._replace(rank=-1) for item in items]
+    unranked = [dataclasses.replace(item, rank=-1) for item in items]
     got = Summary(unranked, dataclasses.replace(split, masks=None)).metrics()
     assert [got[name] for name in ("PxAP", "Top1Loc", "Top5Loc", "accuracy")] == [None] * 4
     assert got["MaxBoxAcc"] is not None
@@ -93,6 +93,6 @@ def test_no_object_in_the_whole_split(split, scored):
     _, items = scored
     histogram = np.zeros((2, 1001))
     histogram[0, 0] = 1
-    empty = [item._replace(scores=item.scores._replace(kept={"PxAP": histogram})) for item in items]
+    empty = [dataclasses.replace(item, scores=item.scores._replace(kept={"PxAP": histogram})) for item in items]
     with pytest.raises(RuntimeError, match="no object pixel in the whole split"):
         Summary(empty, dataclasses.replace(split, boxes=None))
