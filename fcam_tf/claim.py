@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fcam_tf.atomic import locked, write_json
+from fcam_tf.names import current
 
 SETTINGS = "settings.json"
 REMEDY = "give another folder, or remove this one to start afresh"
@@ -110,7 +111,7 @@ def claim(
 def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings and notes that `claim` wrote; empty where the file cannot be read."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes(), object_hook=current)
     except (FileNotFoundError, ValueError, RecursionError):
         return {}, {}
     found = found if isinstance(found, dict) else {}

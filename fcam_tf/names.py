@@ -21,6 +21,13 @@ METHODS = (
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 FSL = "fsl"  # few-shot full supervision: masks teach it
 
+_RENAMED = {"val_share": "val_fraction", "negative_share": "negative_fraction"}
+
+
+def current(settings: Mapping[str, T]) -> dict[str, T]:
+    """Return settings that an older version may have stored, by the names of today."""
+    return {_RENAMED.get(name, name): value for name, value in settings.items()}
+
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """Return ``table[name]``.

@@ -34,6 +34,11 @@ def test_the_same_settings_go_on(tmp_path):
     assert json.loads((folder / "settings.json").read_text()) == OLD
 
 
+def test_settings_of_an_older_version_go_on(tmp_path):
+    make(tmp_path, {"recipe": {"val_share": 0.2}})
+    assert make(tmp_path, {"recipe": {"val_fraction": 0.2}})
+
+
 def test_what_differs_is_named_with_both_values_and_the_remedy(tmp_path):
     make(tmp_path)
     with pytest.raises(SettingsChangedError) as caught:

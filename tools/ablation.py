@@ -2,7 +2,7 @@
 
     python tools/ablation.py --data ../shared/data/pets3 --out runs/pets3
     python tools/ablation.py --data ../shared/data/pets3 --out runs/pets3 \
-        --vary loss.negative_share=0.1,0.3,0.5,0.9
+        --vary loss.negative_fraction=0.1,0.3,0.5,0.9
 
 Without --vary the rows are those of the paper's Table 1: which losses take part. For each seed one
 classifier is trained, and every variant starts from it; its own map is the row "CAM*". The best

@@ -161,7 +161,7 @@ def _train_decoder(
     coarse = jnp.asarray(apply(teachers[best], train, np.float16)[0])
     print("taught by", best, scores, flush=True)
     model = models.FCAM.from_classifier(classifier, method=method)
-    loss = {"positives": 5, "negatives": 5, "negative_share": 0.3, "crf": _CRF.value}
+    loss = {"positives": 5, "negatives": 5, "negative_fraction": 0.3, "crf": _CRF.value}
     loss |= {"crf_scale": 0.5, "crf_method": "exact", "windows": {"crf": (2, None)}}
     model.compile(CoupledAdam(1e-3, l2=1e-4), FCAMLoss(**loss))
     pixels, labels = jnp.asarray(train.pixels), jnp.asarray(train.labels)

@@ -49,7 +49,7 @@ class ADL(Baseline):
 
     Attributes:
         drop_rate: probability with which the most attended part is hidden instead of stressed.
-        threshold: share of the largest attention from which on a cell is hidden.
+        threshold: fraction of the largest attention from which on a cell is hidden.
 
     Raises:
         ValueError: one of them outside of [0, 1].

@@ -1,4 +1,4 @@
-"""CutMix: a box of each training image comes from another one, and so does a share of its label."""
+"""CutMix: a box of each training image, and a fraction of its label, come from another one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fcam_tf.baselines.base import Baseline, draw_key
 class CutMix(Baseline):
     """CutMix (Yun et al., ICCV 2019), in training only.
 
-    One box for the whole batch, of an area that is drawn from Beta(beta, beta), its centre
-    anywhere, cut at the edges. The loss is ``share * CE(label) + (1 - share) * CE(other)``, with
-    the share of the image's area that the box left. Network and map are those of CAM.
+    One box for the whole batch, its area drawn from Beta(beta, beta), its centre anywhere, cut at
+    the edges. The loss is ``fraction * CE(label) + (1 - fraction) * CE(other)``; the fraction is
+    the part of the image that the box left. Network and map are those of CAM.
 
     Attributes:
         beta: concentration of the distribution.
@@ -35,7 +35,7 @@ class CutMix(Baseline):
         checks.number("probability", self.probability, "[0, 1]")
 
     def augment(self, images: Any, labels: Any, seed: Any = None) -> tuple[Any, Any]:
-        """See `Baseline.augment`; the labels become ``{"label", "other", "share"}``, each (B,)."""
+        """See `Baseline.augment`; labels become ``{"label", "other", "fraction"}``, each (B,)."""
         import tensorflow as tf  # noqa: PLC0415 - other backends run without it
 
         batch, height, width = (tf.shape(images)[axis] for axis in range(3))
@@ -47,11 +47,11 @@ class CutMix(Baseline):
         rows, columns = _stretch(height, cut, centre[0]), _stretch(width, cut, centre[1])
         box = rows[:, None] & columns[None, :]
         order = tf.random.experimental.stateless_shuffle(tf.range(batch), draw_key(seed, 4))
-        share = 1.0 - tf.reduce_mean(tf.cast(box, tf.float32))
+        fraction = 1.0 - tf.reduce_mean(tf.cast(box, tf.float32))
         return tf.where(box[..., None], tf.gather(images, order), images), {
             "label": labels,
             "other": tf.gather(labels, order),
-            "share": tf.fill([batch], share),
+            "fraction": tf.fill([batch], fraction),
         }
 
 

@@ -82,9 +82,9 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         attention = ops.sigmoid(ops.mean(ops.cast(features, "float32"), axis=-1))
         if not (training and self.trainable):
             return [features, attention]
-        share = normalize(attention)
-        telling, background = share > self.high, share < self.low
-        self.add_loss(self.weight * self._triplet(features, share, telling, background))
+        scaled = normalize(attention)
+        telling, background = scaled > self.high, scaled < self.low
+        self.add_loss(self.weight * self._triplet(features, scaled, telling, background))
         erased = ops.cast(~(telling | background), "float32")
         drop = keras.random.uniform((), dtype="float32", seed=self.seed_generator) < self.drop_rate
         chosen = ops.where(drop, erased, attention)
@@ -103,8 +103,8 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         gathered = ops.einsum("bqk,bkc->bqc", weights, value)
         return self.out(ops.reshape(gathered, (batch, height, width, self.value.filters)))
 
-    def _triplet(self, features: Any, share: Any, telling: Any, background: Any) -> Any:
-        foreground = share > self.foreground
+    def _triplet(self, features: Any, scaled: Any, telling: Any, background: Any) -> Any:
+        foreground = scaled > self.foreground
         regions = (foreground, foreground & ~telling, background)
         vectors, present = zip(*(self._embed(features, region) for region in regions), strict=True)
         whole, dropped, other = vectors
@@ -170,7 +170,7 @@ class ICL(Baseline):
         consistency: weight of the consistency loss.
 
     Raises:
-        ValueError: a share outside of [0, 1], a negative weight, or ``low``, ``foreground`` and
+        ValueError: a fraction outside of [0, 1], a negative weight, or ``low``, ``foreground`` and
             ``high`` that do not rise.
     """
 

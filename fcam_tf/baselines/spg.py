@@ -47,7 +47,7 @@ class SelfProducedGuidance(ClassMapHead):
 
     Called on the maps of the branches B1 and B2, then the top map. The class map guides B2, B2
     guides B1, and their mean guides C, which sits on the top map. B1 and B2 share their last
-    convolutions. Each ``.._share`` is a pair (high, low), see `SPG`.
+    convolutions. Each ``.._bounds`` is a pair (high, low), see `SPG`.
     """
 
     size: ClassVar[int] = 224  # all are compared at this many pixels a side
@@ -58,9 +58,9 @@ class SelfProducedGuidance(ClassMapHead):
         num_classes: int,
         side_filters: int,
         top_filters: int,
-        class_share: Sequence[float],
-        side_share: Sequence[float],
-        fused_share: Sequence[float],
+        class_bounds: Sequence[float],
+        side_bounds: Sequence[float],
+        fused_bounds: Sequence[float],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -68,9 +68,9 @@ class SelfProducedGuidance(ClassMapHead):
             "num_classes": num_classes,
             "side_filters": side_filters,
             "top_filters": top_filters,
-            "class_share": tuple(class_share),
-            "side_share": tuple(side_share),
-            "fused_share": tuple(fused_share),
+            "class_bounds": tuple(class_bounds),
+            "side_bounds": tuple(side_bounds),
+            "fused_bounds": tuple(fused_bounds),
         }
         policy = self.dtype_policy
         self.classes = keras.layers.Conv2D(num_classes, 1, dtype=policy, name="classes")
@@ -102,11 +102,11 @@ class SelfProducedGuidance(ClassMapHead):
         attention = normalize(of_class(scores, labels))
         attention, b1, b2, c = (self._full_size(x) for x in (attention, *sides))
         guides = (
-            (b2, attention, self.options["class_share"]),
-            (b1, ops.sigmoid(b2), self.options["side_share"]),
-            (c, (ops.sigmoid(b1) + ops.sigmoid(b2)) / 2, self.options["fused_share"]),
+            (b2, attention, self.options["class_bounds"]),
+            (b1, ops.sigmoid(b2), self.options["side_bounds"]),
+            (c, (ops.sigmoid(b1) + ops.sigmoid(b2)) / 2, self.options["fused_bounds"]),
         )
-        return sum(guided(branch, guide, *shares) for branch, guide, shares in guides)
+        return sum(guided(branch, guide, *bounds) for branch, guide, bounds in guides)
 
     def _full_size(self, maps: Any) -> Any:
         return resize(maps[..., None], (self.size, self.size))[..., 0]
@@ -171,8 +171,8 @@ class SPG(Baseline):
             num_classes=num_classes,
             side_filters=filters["spg_side"],
             top_filters=filters["spg_top"],
-            class_share=(self.class_high, self.class_low),
-            side_share=(self.side_high, self.side_low),
-            fused_share=(self.fused_high, self.fused_low),
+            class_bounds=(self.class_high, self.class_low),
+            side_bounds=(self.side_high, self.side_low),
+            fused_bounds=(self.fused_high, self.fused_low),
             name=name,
         )

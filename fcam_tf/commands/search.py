@@ -30,7 +30,7 @@ training that diverges counts as none."""
 _EXAMPLES = """\
 Examples:
   fcam search fcam --data shapes --model runs/shapes --recipe small --out search \\
-      --draw learning_rate=log:3e-4..3e-3 --draw loss.negative_share=0.1..0.9
+      --draw learning_rate=log:3e-4..3e-3 --draw loss.negative_fraction=0.1..0.9
   fcam train fcam --data shapes --model runs/shapes --recipe search/best.json --out runs/best
   fcam search classifier --data data/CUB --model resnet50 --method adl --out search-adl \\
       --draw baseline.drop_rate=0..1.0 --draw baseline.threshold=0..1.0 --draws 30"""

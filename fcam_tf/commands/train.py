@@ -44,7 +44,7 @@ Examples:
       --out runs/shapes-fcam
   fcam train classifier --data data/CUB --model resnet50 --out runs/cub
   fcam train fcam --data data/CUB --model runs/cub --method layercam --out runs/cub-fcam \\
-      --set loss.negative_share=0.3
+      --set loss.negative_fraction=0.3
   fcam train classifier --data data/CUB --model resnet50 --method adl --out runs/cub-adl \\
       --set baseline.drop_rate=0.6
   fcam train fsl --data data/CUB --model resnet50 --set decoder=linear --out runs/cub-fsl"""
@@ -197,7 +197,7 @@ def report(run: fcam_tf.training.RunFolder, root: str) -> bool:
 
 
 def _tell_scores(run: fcam_tf.training.RunFolder) -> None:
-    prefix, history = fcam_tf.training.run.VALIDATION_PREFIX, run.state.history
+    prefix, history = fcam_tf.training.run_folder.VALIDATION_PREFIX, run.state.history
     before, chosen = history[0], run.chosen
     answer_table(
         ["", "before", f"chosen: epoch {chosen['epoch']:.0f}"],

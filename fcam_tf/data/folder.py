@@ -15,7 +15,7 @@ from fcam_tf.data.split import Split
 from fcam_tf.names import listed, printable
 from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
 
-VAL_SHARE = 0.2  # of the photos of a folder that has no split for validation
+VAL_FRACTION = 0.2  # of the photos of a folder that has no split for validation
 
 # What people call the folders of splits.
 SPLITS = {
@@ -39,21 +39,23 @@ class ClassFolders(NamedTuple):
     passed_over: list[Path]
 
 
-def load_folder(root: str | Path, split: str | None = None, val_share: float = VAL_SHARE) -> Split:
+def load_folder(
+    root: str | Path, split: str | None = None, val_fraction: float = VAL_FRACTION
+) -> Split:
     """Reads ``ROOT/<split>/<class>/**/photo`` or ``ROOT/<class>/**/photo``.
 
     A folder called train, val or test (or training, valid, validation, testing) that holds folders
     and no photo is a split, and then only such folders are read. The classes are those of train,
     numbered in the order of their names, in every split. Where there is no folder for val,
-    ``val_share`` of train is held out: a photo belongs to val or to train by the hash of its path
-    below ROOT, so photos that come later move none. A class whose photos would all be held out
-    keeps one. Hidden files and folders are skipped.
+    ``val_fraction`` of train is held out: the hash of a photo's path below ROOT decides whether it
+    belongs to val or to train, so photos that come later move none. A class whose photos would all
+    be held out keeps one. Hidden files and folders are skipped.
 
     Args:
         root: the data set.
         split: "train", "val", "test" or the name of a folder of class folders in ROOT; None reads
             ROOT as one split.
-        val_share: in [0, 1).
+        val_fraction: in [0, 1).
 
     Returns:
         The split, without sizes, boxes or masks; ids are paths below the class folders' parent.
@@ -68,11 +70,11 @@ def load_folder(root: str | Path, split: str | None = None, val_share: float = V
     found = find_splits(root)
     train = found.get("train", None if found else root)
     if split in ("train", "val") and train and "val" not in found:
-        photos = _side(read_classes(train).photos, root, val_share, val=split == "val")
+        photos = _side(read_classes(train).photos, root, val_fraction, val=split == "val")
         if not any(photos.values()):
             raise FileNotFoundError(
                 f"{root} has no folder for val, and none of its photos are held out for it at a "
-                f"share of {val_share}"
+                f"fraction of {val_fraction}"
             )
         return _split(split, train, photos)
     folder = found.get(split, root / split)
@@ -86,7 +88,7 @@ def load_folder(root: str | Path, split: str | None = None, val_share: float = V
     return _split(split, folder, {name: photos.get(name, []) for name in classes})
 
 
-def describe(root: Path, val_share: float = VAL_SHARE) -> list[str]:
+def describe(root: Path, val_fraction: float = VAL_FRACTION) -> list[str]:
     """Says what was held out for val, what was left out and what was passed over, a line each."""
     found = find_splits(root)
     notes = []
@@ -101,11 +103,11 @@ def describe(root: Path, val_share: float = VAL_SHARE) -> list[str]:
         notes.append(passed_over(others, f"beside the splits of {root}"))
     if "val" not in found and (not found or "train" in found):
         photos = read_classes(found.get("train", root)).photos
-        held = _side(photos, root, val_share, val=True)
+        held = _side(photos, root, val_fraction, val=True)
         counts = [sum(map(len, side.values())) for side in (held, photos)]
         notes.append(
             f"{root} has no folder for val: {counts[0]} of {counts[1]} photos are held out for it, "
-            f"by the hash of their names (val_share={val_share})"
+            f"by the hash of their names (val_fraction={val_fraction})"
         )
     return notes
 
@@ -170,14 +172,14 @@ def _holds_folders(folder: Path) -> bool:
 
 
 def _side(
-    photos: dict[str, list[Path]], root: Path, val_share: float, *, val: bool
+    photos: dict[str, list[Path]], root: Path, val_fraction: float, *, val: bool
 ) -> dict[str, list[Path]]:
     """Keeps of each class what is held out for val, or what is not."""
     sides = {}
     for name, paths in photos.items():
         places = {path: _place(path.relative_to(root)) for path in paths}
         kept = max(paths, key=places.get)  # for training, in any case
-        sides[name] = [p for p in paths if (places[p] < val_share and p != kept) == val]
+        sides[name] = [p for p in paths if (places[p] < val_fraction and p != kept) == val]
     return sides
 
 

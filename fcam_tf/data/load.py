@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from fcam_tf.data.folder import VAL_SHARE, describe, load_folder
+from fcam_tf.data.folder import VAL_FRACTION, describe, load_folder
 from fcam_tf.data.shapes import write_shapes
 from fcam_tf.data.split import Split
 from fcam_tf.data.tfds import write_tfds
@@ -16,7 +16,7 @@ SHAPES = "shapes"
 TFDS = "tfds:"
 
 
-def load(data: str | Path, split: str, val_share: float = VAL_SHARE) -> Split:
+def load(data: str | Path, split: str, val_fraction: float = VAL_FRACTION) -> Split:
     """Reads a split of a data set.
 
     Args:
@@ -24,7 +24,7 @@ def load(data: str | Path, split: str, val_share: float = VAL_SHARE) -> Split:
             "tfds:NAME" for a data set of ``write_tfds``; "shapes" for the generated one. The last
             two are written once, below ``$FCAM_CACHE`` or ``~/.cache/fcam_tf``.
         split: name of the split.
-        val_share: of class folders without one for val, what is held out.
+        val_fraction: of class folders without one for val, what is held out.
 
     Returns:
         The split.
@@ -41,18 +41,18 @@ def load(data: str | Path, split: str, val_share: float = VAL_SHARE) -> Split:
         raise FileNotFoundError(
             f"{root} is not a folder; a data set is one, or {TFDS}NAME, or {SHAPES}"
         )
-    return load_folder(root, split, val_share)
+    return load_folder(root, split, val_fraction)
 
 
-def folder_notes(data: str | Path, val_share: float = VAL_SHARE) -> list[str]:
+def folder_notes(data: str | Path, val_fraction: float = VAL_FRACTION) -> list[str]:
     """What people should know of a data set of class folders, one line each; of others nothing.
 
     Args:
         data: see ``load``.
-        val_share: see ``load``.
+        val_fraction: see ``load``.
     """
     root = find_root(data)
-    return [] if find_folders(root).metadata.is_dir() else describe(root, val_share)
+    return [] if find_folders(root).metadata.is_dir() else describe(root, val_fraction)
 
 
 def find_root(data: str | Path) -> Path:

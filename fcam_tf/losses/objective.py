@@ -14,7 +14,7 @@ from fcam_tf import checks
 from fcam_tf.losses.crf import Method, crf_loss
 from fcam_tf.losses.seeds import SeedSampling
 from fcam_tf.losses.terms import cross_entropy, entropy, partial_cross_entropy, size_constraint
-from fcam_tf.names import lookup
+from fcam_tf.names import current, lookup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ class FCAMLoss(SeedSampling):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> FCAMLoss:
-        return cls(**config)
+        return cls(**current(config))
 
 
 TERMS: Mapping[str, Callable[[FCAMLoss, Batch], Any]] = {

@@ -22,7 +22,7 @@ class SeedSampling:
     Object seeds are drawn uniformly, without replacement, from the pixels above Otsu's threshold
     of the 8-bit map, after an erosion that treats pixels outside the image as object and is left
     out where it would leave nothing. Background seeds are drawn uniformly from the
-    ``negative_share`` of the pixels with the lowest activation; where pixels tie at the limit
+    ``negative_fraction`` of the pixels with the lowest activation; where pixels tie at the limit
     (closer than 1e-6), chance decides which of them belong. Each drawn pixel grows to a square,
     and pixels that both kinds claim are ignored. A constant map gives no seeds at all.
 
@@ -30,7 +30,7 @@ class SeedSampling:
         positives: object pixels drawn from each map (n+).
         negatives: background pixels drawn from each map.
         kernel: odd side of the square that a drawn pixel becomes, in pixels.
-        negative_share: n-, fraction of the pixels that background is drawn from, in (0, 1].
+        negative_fraction: n-, fraction of the pixels that background is drawn from, in (0, 1].
         erosion: odd side of the square that erodes the object region, in pixels; 1 does nothing.
         erosion_iterations: how often it does.
 
@@ -42,7 +42,7 @@ class SeedSampling:
     positives: int = 1
     negatives: int = 1
     kernel: int = 3
-    negative_share: float = 0.1
+    negative_fraction: float = 0.1
     erosion: int = 11
     erosion_iterations: int = 1
 
@@ -50,7 +50,7 @@ class SeedSampling:
         checks.whole("positives", self.positives, 1)
         checks.whole("negatives", self.negatives, 1)
         checks.odd("kernel", self.kernel)
-        checks.number("negative_share", self.negative_share, "(0, 1]")
+        checks.number("negative_fraction", self.negative_fraction, "(0, 1]")
         checks.odd("erosion", self.erosion)
         checks.whole("erosion_iterations", self.erosion_iterations, 0)
 
@@ -103,9 +103,9 @@ class SeedSampling:
         """Return places (B, 2 negatives) among the lowest pixels, and which of them count."""
         pixels = ops.shape(scaled)[1]
         if isinstance(pixels, int):
-            pool = int(self.negative_share * pixels)
+            pool = int(self.negative_fraction * pixels)
         else:
-            pool = ops.cast(self.negative_share * ops.cast(pixels, "float64"), "int32")
+            pool = ops.cast(self.negative_fraction * ops.cast(pixels, "float64"), "int32")
         below, ties = _lowest(scaled, levels, counts, pool)
         # Which of the ties belong to the pool need not be decided: it is enough to know how many
         # of the draws fall on them. Places 0, 1, .. of the pool are those below the limit.

@@ -158,7 +158,7 @@ class Classifier(keras.Model):
     ) -> Any:
         """Compute the compiled loss of the logits, and what the baseline's head adds in training.
 
-        Labels are (B,) int, or CutMix's ``{"label", "other", "share"}``.
+        Labels are (B,) int, or CutMix's ``{"label", "other", "fraction"}``.
         """
         expect_raw_pixels(x)
         logits = _logits(y_pred)
@@ -166,11 +166,11 @@ class Classifier(keras.Model):
             sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
         if isinstance(y, Mapping):
             # One batch of twice the size: what layers add to the loss is then added once.
-            shares = ops.concatenate([y["share"], 1.0 - y["share"]]) * 2.0
+            weights = ops.concatenate([y["fraction"], 1.0 - y["fraction"]]) * 2.0
             if sample_weight is not None:
-                shares = shares * ops.tile(sample_weight, 2)
+                weights = weights * ops.tile(sample_weight, 2)
             labels = ops.concatenate([y["label"], y["other"]])
-            return super().compute_loss(x, labels, ops.tile(logits, (2, 1)), shares, training)
+            return super().compute_loss(x, labels, ops.tile(logits, (2, 1)), weights, training)
         total = super().compute_loss(x, y, logits, sample_weight, training)
         if isinstance(y_pred, Mapping):
             labels = ops.cast(ops.reshape(y, (-1,)), "int32")

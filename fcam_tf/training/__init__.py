@@ -5,9 +5,9 @@ import lazy_loader
 from fcam_tf.claim import FolderBusyError as FolderBusyError
 from fcam_tf.claim import SettingsChangedError as SettingsChangedError
 from fcam_tf.training.fsl import divide as divide
-from fcam_tf.training.run import RunFolder as RunFolder
-from fcam_tf.training.run import open_run as open_run
-from fcam_tf.training.run import recall_run as recall_run
+from fcam_tf.training.run_folder import RunFolder as RunFolder
+from fcam_tf.training.run_folder import open_run as open_run
+from fcam_tf.training.run_folder import recall_run as recall_run
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcam_tf.training.run import VALIDATION_PREFIX, RunFolder
+from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder
 
 
 class TrainingDivergedError(ArithmeticError):

@@ -26,11 +26,11 @@ def check_labels(split: Split, num_classes: int, lowest: int = 0) -> None:
 
 def check_batches(images: int, batch_size: int) -> None:
     """Raise a ValueError where a batch would leave a device of the strategy without an image."""
-    shares, rest = replicas(), images % batch_size
-    if batch_size % shares or 0 < rest < shares:
+    devices, rest = replicas(), images % batch_size
+    if batch_size % devices or 0 < rest < devices:
         raise ValueError(
-            f"`batch_size` must be a multiple of the {shares} devices, and leave an image for each "
-            f"in the last batch. Received: {batch_size}, of {images} images."
+            f"`batch_size` must be a multiple of the {devices} devices, and leave an image for "
+            f"each in the last batch. Received: {batch_size}, of {images} images."
         )
 
 

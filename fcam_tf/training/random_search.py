@@ -19,7 +19,7 @@ import numpy as np
 
 from fcam_tf.atomic import write_atomically, write_csv
 from fcam_tf.claim import claim, read_settings
-from fcam_tf.training.run import VALIDATION_PREFIX, RunFolder
+from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder
 
 if TYPE_CHECKING:
     from fcam_tf.training.recipe import Recipe
@@ -165,7 +165,7 @@ def search(
     """
     if draws < 1 or not space:
         raise ValueError(f"`draws` must be 1 or more, of something. Received: {draws}, {space}.")
-    if fixed := sorted({"select", "val_share"} & {*space}):  # else scores would not compare
+    if fixed := sorted({"select", "val_fraction"} & {*space}):  # else scores would not compare
         raise ValueError(f"`draw` must leave {fixed[0]} alone, by which trials are compared.")
     drawings = [drawn(space, seed, number) for number in range(draws)]
     recipes = [

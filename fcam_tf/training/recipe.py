@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from fcam_tf import checks
-from fcam_tf.data.folder import VAL_SHARE
+from fcam_tf.data.folder import VAL_FRACTION
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.metrics import MEASURES
-from fcam_tf.names import lookup
+from fcam_tf.names import current, lookup
 
 SELECT = (*(name for name, measure in MEASURES.items() if measure.meaning), "accuracy")
 
@@ -36,7 +36,7 @@ class Recipe:
         flip: whether to flip half of the training images.
         mixed_precision: train in float16 with loss scaling.
         select: the score on the validation split by which the best epoch is chosen, of `SELECT`.
-        val_share: what is held out to choose by, of class folders without a split for it.
+        val_fraction: what is held out to choose by, of class folders without a split for it.
         seed: of weights, order, crops, flips and seed pixels.
     """
 
@@ -54,7 +54,7 @@ class Recipe:
     flip: bool = True
     mixed_precision: bool = False
     select: str = "MaxBoxAcc"
-    val_share: float = VAL_SHARE
+    val_fraction: float = VAL_FRACTION
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class Recipe:
                 continue
             smallest = 1 if field.name in ("batch_size", "resize", "crop") else 0
             checks.number(field.name, value, f"[{smallest}, inf)")
-        checks.number("val_share", self.val_share, "[0, 1)")
+        checks.number("val_fraction", self.val_fraction, "[0, 1)")
         if self.crop > self.resize:
             raise ValueError(
                 f"`crop` must not exceed `resize`. Received: {self.crop} and {self.resize}."
@@ -141,7 +141,7 @@ class Recipe:
             OSError: it cannot be read.
         """
         try:
-            values = json.loads(Path(path).read_text("utf-8"))
+            values = json.loads(Path(path).read_text("utf-8"), object_hook=current)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is no recipe: {error}.") from None
         if not isinstance(values, dict):
@@ -234,7 +234,7 @@ FCAM_PRESETS: Mapping[str, FCAMRecipe] = {
         loss={
             "positives": 5,
             "negatives": 5,
-            "negative_share": 0.3,
+            "negative_fraction": 0.3,
             "crf": 2.4e-8,
             # Before there is a map to sharpen, so much of it holds the map where it is.
             "windows": {"crf": [2, None]},

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
     from rich.console import Console
 
-    from fcam_tf.training.run import RunFolder
+    from fcam_tf.training.run_folder import RunFolder
 
 
 def report(run: RunFolder, root: str, console: Console) -> Path | None:

@@ -18,7 +18,7 @@ from fcam_tf.models.classifier import layers_of
 from fcam_tf.training import recipe as recipes
 from fcam_tf.training.fsl import divide
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
-from fcam_tf.training.run import RunFolder
+from fcam_tf.training.run_folder import RunFolder
 from fcam_tf.training.trainer import Splits, fit_classifier, fit_fcam
 
 
@@ -85,7 +85,7 @@ def load_splits(
     """
 
     def load(name: str) -> Split:
-        split = data.load(root, name, recipe.val_share)
+        split = data.load(root, name, recipe.val_fraction)
         if skip_broken:
             return data.without_broken(split, tell)
         if broken := data.broken_photos(split):
@@ -94,7 +94,7 @@ def load_splits(
 
     if stage == "fsl":
         return divide(load("val")), recipe
-    for note in data.folder_notes(root, recipe.val_share):
+    for note in data.folder_notes(root, recipe.val_fraction):
         tell(note)
     images = load("train")
     if stage == "classifier" and len(images.class_names) < 2:

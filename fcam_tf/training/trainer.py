@@ -28,7 +28,7 @@ from fcam_tf.training.cam_store import stored_cams
 from fcam_tf.training.checks import check_batches, check_labels, check_maps, check_precision
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
-from fcam_tf.training.run import PLOT, RunFolder, open_run
+from fcam_tf.training.run_folder import PLOT, RunFolder, open_run
 from fcam_tf.training.tensorboard import tensorboard
 from fcam_tf.training.validation import MapsAndLogits, Validation
 
@@ -64,7 +64,7 @@ def fit_classifier(
         about: what else the run depends on, as JSON values; a run of other ones is refused. So is
             one of other layers; the weights that the classifier comes with are not compared, as
             those of a new head are others at each start.
-        asked: what `run.recall_run` will know the finished run by, as JSON values.
+        asked: what `recall_run` will know the finished run by, as JSON values.
         callbacks: further callbacks of ``fit``.
         verbose: as of ``fit``.
 
@@ -222,7 +222,7 @@ def _opened(
 ) -> contextlib.AbstractContextManager[RunFolder]:
     check_precision(model, recipe.mixed_precision)
     settings |= {"recipe": dataclasses.asdict(recipe), "layers": model_sha256(model, weights=False)}
-    settings["replicas"] = replicas()  # each normalises its share of a batch by itself
+    settings["replicas"] = replicas()  # each normalises its part of a batch by itself
     for name, split in zip(("train", "validation"), splits, strict=True):
         settings[name] = split and {
             "name": split.name,

@@ -11,6 +11,8 @@ from typing import Any
 
 import jsonschema
 
+from fcam_tf.names import current
+
 CARD = "card.json"
 _LARGEST = 4 * 2**20  # bytes; a thousand class names take 40 kB
 
@@ -31,7 +33,7 @@ def read_card(path: str | Path) -> Card:
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{path} is no card: it is larger than {_LARGEST} bytes.")
     try:
-        card = json.loads(path.read_text("utf-8"))
+        card = json.loads(path.read_text("utf-8"), object_hook=current)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no card: {error}.") from None
     check_card(card, str(path))

@@ -25,7 +25,7 @@ def test_pastes_one_box_and_counts_its_area(seed, concentration):
         np.testing.assert_array_equal(box, rows[:, None] & columns[None])  # a full rectangle
         for line in (rows, columns):
             assert np.count_nonzero(np.diff(line.astype(int)) == 1) + line[0] <= 1  # in one piece
-        np.testing.assert_allclose(targets["share"], 1 - box.mean(), rtol=1e-5)
+        np.testing.assert_allclose(targets["fraction"], 1 - box.mean(), rtol=1e-5)
     for number, image in enumerate(mixed):
         assert set(np.unique(image)) <= {number, other[number]}
 
@@ -59,21 +59,23 @@ def test_beta_has_its_mean_and_variance():
 
 def test_share_is_uniform_for_beta_1_in_the_middle():
     # The area is 1 - lam of a uniform lam before boxes are cut off at the edges, which only
-    # makes the share that is left larger: below the uniform's distribution everywhere.
+    # makes the fraction that is left larger: below the uniform's distribution everywhere.
     images = np.zeros((2, 64, 64, 3), np.float32)
-    draw = tf.function(lambda i: CutMix().augment(images, np.zeros(2, int), (0, i))[1]["share"][0])
-    shares = np.sort([draw(tf.constant(i)) for i in range(200)])
+    draw = tf.function(
+        lambda i: CutMix().augment(images, np.zeros(2, int), (0, i))[1]["fraction"][0]
+    )
+    fractions = np.sort([draw(tf.constant(i)) for i in range(200)])
     expected = (np.arange(200) + 0.5) / 200
-    assert np.all(shares > expected - 0.12)
-    assert shares.min() < 0.3
-    assert shares.max() > 0.95
+    assert np.all(fractions > expected - 0.12)
+    assert fractions.min() < 0.3
+    assert fractions.max() > 0.95
 
 
 def test_probability_0_never_mixes():
     images = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
     mixed, targets = CutMix(probability=0.0).augment(images, np.arange(3), (0, 0))
     np.testing.assert_array_equal(mixed, images)
-    np.testing.assert_array_equal(targets["share"], 1.0)
+    np.testing.assert_array_equal(targets["fraction"], 1.0)
 
 
 @pytest.mark.parametrize(

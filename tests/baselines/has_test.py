@@ -37,10 +37,10 @@ def test_hides_whole_squares_and_leaves_the_rest(height, width, grid, seed):
 
 def test_hides_the_expected_share_by_image():
     images = np.zeros((8, 128, 128, 3), np.float32)
-    shares = hidden(np.asarray(HaS(4, 0.3).augment(images, None, (0, 0))[0])).mean(axis=(1, 2))
+    fractions = hidden(np.asarray(HaS(4, 0.3).augment(images, None, (0, 0))[0])).mean(axis=(1, 2))
     # 1024 squares each: four standard deviations are 0.057
-    assert np.all(np.abs(shares - 0.3) < 0.06)
-    assert len(np.unique(shares)) > 1
+    assert np.all(np.abs(fractions - 0.3) < 0.06)
+    assert len(np.unique(fractions)) > 1
 
 
 def test_rate_0_changes_nothing_and_rate_1_hides_all():

@@ -6,7 +6,7 @@ import pytest
 
 from fcam_tf import training
 from fcam_tf.atomic import write_json
-from fcam_tf.training.run import State
+from fcam_tf.training.run_folder import State
 
 TRAINED = pytest.param("trained", marks=pytest.mark.slow)
 

@@ -55,10 +55,12 @@ def test_classes_without_splits_are_divided(tmp_path):
     assert train.class_names == val.class_names == ("cat", "dog")
     assert {id_.split("/")[0] for id_ in val.ids} == {"cat", "dog"}
     assert val.labels.tolist() == [int(id_.startswith("dog")) for id_ in val.ids]
-    assert len(load_folder(root, "val", val_share=0.6)) > len(val)
-    with pytest.raises(FileNotFoundError, match=r"none of its photos are held out .* share of 0.0"):
-        load_folder(root, "val", val_share=0.0)
-    assert load_folder(root, "train", val_share=0.0).ids == load_folder(root).ids
+    assert len(load_folder(root, "val", val_fraction=0.6)) > len(val)
+    with pytest.raises(
+        FileNotFoundError, match=r"none of its photos are held out .* fraction of 0.0"
+    ):
+        load_folder(root, "val", val_fraction=0.0)
+    assert load_folder(root, "train", val_fraction=0.0).ids == load_folder(root).ids
 
 
 def test_a_photo_that_comes_later_moves_none(tmp_path):

@@ -30,7 +30,9 @@ def test_a_row_by_hand(split):
     assert row.pixel_ap == one.result()
     assert row.quality == 1
 
-    without = make_row(dataclasses.replace(item, rank=-1, predicted=-1, confidence=np.nan), split, None, 0.5)
+    without = make_row(
+        dataclasses.replace(item, rank=-1, predicted=-1, confidence=np.nan), split, None, 0.5
+    )
     nothing = (without.iou, without.x0, without.rank, without.predicted, without.confidence)
     assert nothing == (None,) * 5
     assert without.quality == row.mask_iou

@@ -93,6 +93,9 @@ def test_no_object_in_the_whole_split(split, scored):
     _, items = scored
     histogram = np.zeros((2, 1001))
     histogram[0, 0] = 1
-    empty = [dataclasses.replace(item, scores=item.scores._replace(kept={"PxAP": histogram})) for item in items]
+    empty = [
+        dataclasses.replace(item, scores=item.scores._replace(kept={"PxAP": histogram}))
+        for item in items
+    ]
     with pytest.raises(RuntimeError, match="no object pixel in the whole split"):
         Summary(empty, dataclasses.replace(split, boxes=None))

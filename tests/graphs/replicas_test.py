@@ -43,7 +43,8 @@ with scope:
     classifier.get_layer("logits").kernel_regularizer = keras.regularizers.L2(0.1)
     model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4))
     # All of the object region and all of the background's pool are drawn: chance has no say.
-    every = {"positives": 600, "negatives": 600, "kernel": 1, "erosion": 1, "negative_share": 0.5}
+    every = {"positives": 600, "negatives": 600, "negative_fraction": 0.5, "kernel": 1}
+    every["erosion"] = 1
     model.unfreeze(head_only=True)
     model.compile(CoupledSGD(0.05, l2=1e-4), FCAMLoss(crf=1e-6, **every))
     inside = model.maps_and_logits(photos(5))

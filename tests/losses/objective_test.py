@@ -28,8 +28,10 @@ def softmax(x):
 
 
 def test_terms_are_the_weighted_losses():
-    found = terms(FCAMLoss(seeds=2, crf=3e-9, size=0.5, entropy=0.25, negative_share=0.3), epoch=3)
-    seeds = sample_seeds(CAMS, 5, negative_share=0.3)
+    found = terms(
+        FCAMLoss(seeds=2, crf=3e-9, size=0.5, entropy=0.25, negative_fraction=0.3), epoch=3
+    )
+    seeds = sample_seeds(CAMS, 5, negative_fraction=0.3)
     expected = {
         "seeds": 2 * np.asarray(partial_cross_entropy(MAPS, seeds)),
         "crf": 3e-9 * np.asarray(crf_loss(photos(32), softmax(MAPS))),
@@ -107,6 +109,7 @@ def test_round_trip():
     again = FCAMLoss.from_config(loss.get_config())
     assert again.get_config() == loss.get_config()
     assert again.windows == {"crf": (5, None)}
+    assert FCAMLoss.from_config({"negative_share": 0.4}).negative_fraction == 0.4  # older files
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
@@ -130,8 +133,8 @@ def test_unknown_terms():
         ("kernel", 4, ValueError),
         ("erosion", 0, ValueError),
         ("erosion_iterations", -1, ValueError),
-        ("negative_share", 0, ValueError),
-        ("negative_share", 1.5, ValueError),
+        ("negative_fraction", 0, ValueError),
+        ("negative_fraction", 1.5, ValueError),
         ("sigma_rgb", 0.0, ValueError),
         ("sigma_xy", float("nan"), ValueError),
         ("crf_scale", -1, ValueError),

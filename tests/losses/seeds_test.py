@@ -111,7 +111,7 @@ def test_every_pixel_of_a_region_is_equally_likely():
     cam = np.full((1, 12, 12), 0.5, np.float32)
     cam[0, :2] = 0.1
     cam[0, 8:, 8:] = 1.0
-    options = {"kernel": 1, "erosion": 1, "negative_share": 0.1}
+    options = {"kernel": 1, "erosion": 1, "negative_fraction": 0.1}
     draws = np.asarray(sample_seeds(np.repeat(cam, 6000, axis=0), 0, **options))
     positives = (draws == 1).sum(axis=0)
     negatives = (draws == 0).sum(axis=0)
@@ -130,7 +130,7 @@ def test_pixels_at_the_limit_share_the_places_that_are_left():
     cam[0, 1:5] = 0.3  # 40 pixels for the other 10 places
     draws = np.asarray(
         sample_seeds(
-            np.repeat(cam, 4000, axis=0), 1, kernel=1, erosion=1, negatives=6, negative_share=0.2
+            np.repeat(cam, 4000, axis=0), 1, kernel=1, erosion=1, negatives=6, negative_fraction=0.2
         )
     )
     negatives = (draws == 0).sum(axis=(0,))
@@ -147,7 +147,7 @@ def test_many_draws_take_all_there_is():
     cam = np.zeros((1, 10, 10), np.float32)
     cam[0, 4:6, 4:6] = 1
     labels = np.asarray(
-        sample_seeds(cam, 0, positives=50, negatives=50, kernel=1, erosion=1, negative_share=0.2)
+        sample_seeds(cam, 0, positives=50, negatives=50, kernel=1, erosion=1, negative_fraction=0.2)
     )
     assert (labels == 1).sum() == 4
     assert (labels == 0).sum() == 20
@@ -156,7 +156,9 @@ def test_many_draws_take_all_there_is():
 def test_both_kinds_ignore_what_they_share():
     cam = np.zeros((1, 5, 5), np.float32)
     cam[0, 2, 2] = 1
-    labels = np.asarray(sample_seeds(cam, 0, negatives=25, kernel=5, negative_share=1, erosion=1))
+    labels = np.asarray(
+        sample_seeds(cam, 0, negatives=25, kernel=5, negative_fraction=1, erosion=1)
+    )
     assert (labels == IGNORE).all()
 
 
@@ -232,7 +234,7 @@ def test_whatever_the_map_labels_are_labels():
                 positives=number,
                 negatives=number,
                 kernel=kernel,
-                negative_share=share,
+                negative_fraction=share,
                 erosion=3,
             )
         )
@@ -250,8 +252,8 @@ def test_whatever_the_map_labels_are_labels():
         ({"negatives": 0}, "negatives"),
         ({"kernel": 2}, "kernel"),
         ({"erosion": 4}, "erosion"),
-        ({"negative_share": 0}, "negative_share"),
-        ({"negative_share": 1.1}, "negative_share"),
+        ({"negative_fraction": 0}, "negative_fraction"),
+        ({"negative_fraction": 1.1}, "negative_fraction"),
         ({"erosion_iterations": -1}, "erosion_iterations"),
         ({"positives": 65}, "positives"),
         ({"negatives": 65}, "negatives"),

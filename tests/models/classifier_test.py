@@ -274,8 +274,8 @@ def test_mixed_labels_share_the_loss(tiny_backbone):
     model.run_eagerly = True  # one step does not repay tracing
     model.freeze(head=False)  # as at inference: no statistics of the batch
     logits = model.predict(IMAGES, verbose=0)
-    other, share = np.array([2, 1, 0, 0]), np.array([0.75] * 4, np.float32)
-    mixed = {"label": LABELS, "other": other, "share": share}
+    other, fraction = np.array([2, 1, 0, 0]), np.array([0.75] * 4, np.float32)
+    mixed = {"label": LABELS, "other": other, "fraction": fraction}
     expected = 0.75 * cross_entropy(logits, LABELS) + 0.25 * cross_entropy(logits, other)
     found = model.train_on_batch(IMAGES.astype("float32"), mixed, return_dict=True)
     np.testing.assert_allclose(found["loss"], expected.mean(), rtol=1e-4)
@@ -291,8 +291,8 @@ def test_mixed_labels_count_what_layers_add_once(tiny_backbone):
     model.get_layer("logits").kernel.regularizer = keras.regularizers.L2(0.5)
     added = 0.5 * np.sum(np.square(model.get_layer("logits").kernel))
     logits, other = model.predict(IMAGES, verbose=0), np.array([2, 1, 0, 0])
-    share = np.array([0.75] * 4, np.float32)
-    mixed = {"label": LABELS, "other": other, "share": share}
+    fraction = np.array([0.75] * 4, np.float32)
+    mixed = {"label": LABELS, "other": other, "fraction": fraction}
     expected = 0.75 * cross_entropy(logits, LABELS) + 0.25 * cross_entropy(logits, other)
     found = model.compute_loss(IMAGES, mixed, logits)
     np.testing.assert_allclose(found, expected.mean() + added, rtol=1e-5)

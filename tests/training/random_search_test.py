@@ -12,7 +12,7 @@ from fcam_tf.training.random_search import Choice, Range, drawn, parse_space, se
 
 SPACE = {
     "learning_rate": Range(0.01, 0.1, log=True),
-    "loss.negative_share": Range(0.1, 0.9),
+    "loss.negative_fraction": Range(0.1, 0.9),
     "batch_size": Choice((8, 16)),
 }
 RECIPE = training.get("fcam", "small")
@@ -107,7 +107,7 @@ def test_keeps_the_best_recipe(tmp_path):
         rows = list(csv.DictReader(file))
     assert [int(row["trial"]) for row in rows] == list(range(6))
     assert float(rows[2]["score"]) == trials[2].score
-    assert float(rows[2]["loss.negative_share"]) == calls[2].loss["negative_share"]
+    assert float(rows[2]["loss.negative_fraction"]) == calls[2].loss["negative_fraction"]
 
 
 def test_continues_and_refuses_another_search(tmp_path):
@@ -139,7 +139,7 @@ def test_refuses_before_anything_is_trained(tmp_path):
     calls = []
     with pytest.raises(ValueError, match="learning_rat"):
         search(pretend(calls), RECIPE, {"learning_rat": Range(0, 1)}, tmp_path, draws=2)
-    for key in ("select", "val_share"):
+    for key in ("select", "val_fraction"):
         with pytest.raises(ValueError, match=f"`draw` must leave {key} alone"):
             search(pretend(calls), RECIPE, {key: Range(0, 1)}, tmp_path, draws=2)
     assert not calls

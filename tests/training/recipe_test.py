@@ -89,6 +89,14 @@ def test_files(recipe, tmp_path):
     )
 
 
+def test_files_of_older_versions(tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"val_share": 0.3, "loss": {"negative_share": 0.4}}))
+    assert FCAMRecipe.from_json(path) == FCAMRecipe(
+        val_fraction=0.3, loss={"negative_fraction": 0.4}
+    )
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", json.dumps({"epochz": 3})])
 def test_bad_files(text, tmp_path):
     path = tmp_path / "recipe.json"

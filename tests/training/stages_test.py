@@ -96,11 +96,11 @@ def write_plain(folder, *names, count=1):
 
 def test_accuracy_chooses_where_there_are_no_boxes(tmp_path):
     plain, told = write_plain(tmp_path, count=8), []
-    recipe = recipe_of("classifier", "cub", ["select=PxAP", "val_share=0.3"])
+    recipe = recipe_of("classifier", "cub", ["select=PxAP", "val_fraction=0.3"])
     (images, validation), chosen = load_splits("classifier", str(plain), recipe, told.append)
     assert (chosen.select, len(images) + len(validation)) == ("accuracy", 16)
     assert len(validation) > 0
-    assert "val_share=0.3" in told[0]
+    assert "val_fraction=0.3" in told[0]
     assert told[1] == "no boxes or masks for val: the epoch of the best accuracy will be kept"
     (_, none), same = load_splits("fcam", str(plain), recipe_of("fcam", "cub"), told.append)
     assert (none, same.select) == (None, "MaxBoxAcc")

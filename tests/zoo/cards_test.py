@@ -31,6 +31,11 @@ def test_reads(path):
     assert zoo.read_card(path)["architecture"]["backbone"] == "mobilenet_v3_large"
 
 
+def test_reads_cards_of_older_versions(path):
+    change(path, recipe={"loss": {"negative_share": 0.3}})
+    assert zoo.read_card(path)["recipe"] == {"loss": {"negative_fraction": 0.3}}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
