@@ -27,7 +27,7 @@ VIEW_SIDE = 1280  # pixels on the longer side of what is kept to draw on
 MAX_PIXELS = 178_956_970
 
 # What cameras, phones and the web make. Others that Pillow opens start programs of their own (EPS)
-# or are no photos. HEIF needs pillow-heif.
+# or are not photos. HEIF needs pillow-heif.
 FORMATS = (
     *("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF"),
     "WEBP",
@@ -85,7 +85,7 @@ class Photo:
 
 
 def passed_over(files: Sequence[object], why: str) -> str:
-    """Return the line that tells of files that are not taken for photos."""
+    """Return the line that says which files are not taken for photos."""
     return f"{len(files)} passed over, {why}: {listed(files)}"
 
 
@@ -93,10 +93,11 @@ def read_photo(path: Path, size: tuple[int, int]) -> Photo:
     """Read a photo as a viewer would show it.
 
     An EXIF orientation is applied: width, height and every box are in the frame as displayed.
-    Transparency is laid on white. Of 16-bit samples the upper 8 bits are taken, 32-bit and floating
-    point grey is scaled from its own minimum to its maximum. Of an animation or a multi-page file
-    the first frame is taken. Colour profiles are not applied. A JPEG of twice `VIEW_SIDE` or more
-    is decoded at a half, a quarter or an eighth of its size, so memory stays bounded.
+    Transparency is composited onto white. Of 16-bit samples the upper 8 bits are taken; 32-bit and
+    floating-point grey is scaled from its own minimum to its maximum. Of an animation or a
+    multi-page file the first frame is taken. Colour profiles are not applied. A JPEG of twice
+    `VIEW_SIDE` or more is decoded at a half, a quarter or an eighth of its size, so memory stays
+    bounded.
 
     Args:
         path: the file.
@@ -106,7 +107,7 @@ def read_photo(path: Path, size: tuple[int, int]) -> Photo:
         The photo.
 
     Raises:
-        PhotoError: the file is missing, empty, damaged, no photo, or above `MAX_PIXELS`.
+        PhotoError: the file is missing, empty, damaged, not a photo, or above `MAX_PIXELS`.
     """
     with _opened(path) as image:
         rgb, width, height = _decoded(image, upright=True)
@@ -139,7 +140,7 @@ def read_header(path: Path) -> tuple[int, int, bool]:
     """Return width and height of a photo as stored, and whether EXIF turns it, without decoding it.
 
     Raises:
-        PhotoError: the file cannot be read, or is no photo; damage further on is not seen.
+        PhotoError: the file cannot be read, or is not a photo; damage further on is not seen.
     """
     with _opened(path) as image:
         return *image.size, _orientation(image) in _TURNS

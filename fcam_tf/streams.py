@@ -23,14 +23,8 @@ def lookahead(
 ) -> Iterator[Result]:
     """Yield ``function(item)`` for every item in order, computing at most ``ahead`` in advance.
 
-    Args:
-        executor: where the function runs.
-        function: called once for each item.
-        items: drawn in the calling thread, and only as results are taken.
-        ahead: how many calls may be under way or waiting to be taken, at least 1.
-
-    Raises:
-        BaseException: what ``function`` or drawing an item raises, after the results before it.
+    Items are drawn in the calling thread, as results are taken. What ``function`` or drawing an
+    item raises comes after the results before it.
     """
     items = iter(items)
     pending: collections.deque[Future[Result]] = collections.deque()
@@ -57,7 +51,7 @@ def lookahead(
 def progress(
     title: str, total: int, done: int, unit: str, console: rich.console.Console | None
 ) -> Iterator[Callable[[], None]]:
-    """Give what advances the bar by one; on a terminal only, and where something is to do."""
+    """Show a bar, on a terminal and if there is something to do; give what advances it by one."""
     if console is None or not console.is_terminal or done == total:
         yield lambda: None
         return

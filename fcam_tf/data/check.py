@@ -35,7 +35,7 @@ class Report:
     Attributes:
         rows: counts of each split.
         problems: all problems, in the order of the splits.
-        notes: what is no problem, but good to know.
+        notes: what is good to know, but not a problem.
     """
 
     rows: tuple[SplitCounts, ...]
@@ -132,7 +132,7 @@ def broken_photos(split: Split, *, decode: bool = False) -> list[Problem]:
     Args:
         split: the photos.
         decode: decode them all; otherwise files are opened and their headers read, which finds
-            what is missing, empty or no photo, but not what is cut short.
+            what is missing, empty or not a photo, but not what is cut short.
     """
 
     def problem(path: Path) -> Problem | None:
@@ -147,12 +147,7 @@ def broken_photos(split: Split, *, decode: bool = False) -> list[Problem]:
 
 
 def without_broken(split: Split, tell: Callable[[str], object]) -> Split:
-    """Leaves out the photos of a split that cannot be decoded, and tells which.
-
-    Args:
-        split: the photos.
-        tell: takes what is left out and why, where something is.
-    """
+    """Leaves out the photos of a split that cannot be decoded; ``tell`` is told which, and why."""
     broken = broken_photos(split, decode=True)
     if broken:
         tell(str(DataError(broken, f"they are left out of {split.name}")))

@@ -129,12 +129,10 @@ def read_lines(folders: Folders, split: str) -> Lines:
 
     labels = _integers(folder / "class_labels.txt", 1, place, problems)
     sizes = _integers(folder / "image_sizes.txt", 2, place, problems)
+    one_each = {"class_labels.txt": labels, **({"image_sizes.txt": sizes} if any(sizes) else {})}
     for image, index in place.items():
-        for name, rows, needed in (
-            ("class_labels.txt", labels, True),
-            ("image_sizes.txt", sizes, any(sizes)),
-        ):
-            if needed and (folder / name).is_file() and len(rows[index]) != 1:
+        for name, rows in one_each.items():
+            if (folder / name).is_file() and len(rows[index]) != 1:
                 message = f"{image!r} has {len(rows[index])} lines in {name}, need one"
                 problems.append(Problem(folder / "image_ids.txt", line_of[image], message))
     if not (folder / "class_labels.txt").is_file():
@@ -272,13 +270,7 @@ class Image(NamedTuple):
 
 
 def write_split(root: Path, split: str, images: Iterable[Image]) -> None:
-    """Writes a split of a data set: images, masks and metadata.
-
-    Args:
-        root: the data set.
-        split: its new split.
-        images: what it holds.
-    """
+    """Writes a new split of a data set: images, masks and metadata."""
     lines: dict[str, list[str]] = {name: [] for name in METADATA}
     for image in images:
         name, stem = image.file, str(Path(image.file).with_suffix(""))

@@ -31,31 +31,30 @@ class Evaluation:
     The folder gets settings.json, parts/ (results as they come, about 20 kB an image),
     results.csv (one row for each image, see ``Row``) and metrics.json.
 
-    settings.json holds what the results are made with, and beside it what was asked for, where some
-    was left to the model: where the same is asked again and nothing has changed since, no model is
-    loaded.
+    settings.json holds what the results are made with and, where some of it was left to the model,
+    what was asked for: if the same is asked again and nothing has changed, no model is loaded.
 
     Args:
-        source: of the maps; or what loads the model, which is done only if there is need.
+        source: of the maps; or what loads the model, which is called only if needed.
         settings: what is asked for. Of a model that is loaded, ``method`` and ``layer`` may be
             empty for what fits it; ``labels`` may be empty for the true classes if the model knows
             them. ``truth_sha256`` is filled in here, and what ``source`` knows of its model.
         out: output folder, made if need be.
-        tell: is told what maps a model that was loaded makes.
+        tell: is told which maps a loaded model makes.
         overwrite: drop the results in the folder when `run` begins, and start afresh.
 
     Attributes:
         out: as given.
         settings: completed.
-        split: the images and their truth.
-        finished: the evaluation where it is there already, or None.
+        split: the images and their ground truth.
+        finished: the evaluation if it is done already, or None.
 
     Raises:
         SettingsChangedError: the folder holds results of other settings, or something else.
         FolderBusyError: another process is writing to it.
         FileNotFoundError: no such data set or split.
-        ValueError: the split has no truth, or its classes are not the model's; or the method does
-            not fit the model.
+        ValueError: the split has no ground truth, its classes are not the model's, or the method
+            does not fit the model.
     """
 
     def __init__(
@@ -106,8 +105,8 @@ class Evaluation:
             console: where the progress bar goes; None shows none.
 
         Raises:
-            TypeError, ValueError: something is wrong with an image, its map or its truth; the
-                message names it. What came before it is kept.
+            TypeError, ValueError: an image, its map or its ground truth is malformed; the message
+                names it. What came before it is kept.
             RuntimeError: the masks of the whole split hold no object.
             OSError: a file cannot be read or written.
             FolderBusyError: another process is writing to the folder.
@@ -142,7 +141,7 @@ class Evaluation:
         ours = (self.out / SETTINGS).exists()
         if not ours and self.out.is_dir() and any(self.out.iterdir()):
             raise SettingsChangedError(
-                f"{self.out} holds something else than an evaluation; give a new folder with `out`"
+                f"{self.out} holds something other than an evaluation; give a new folder with `out`"
             )
         return claim(
             self.out,
@@ -198,11 +197,7 @@ def _completed(settings: EvaluationSettings, source: MapSource) -> EvaluationSet
 
 
 def check_split(split: Split) -> None:
-    """Finds out before the first image is scored whether all can be.
-
-    Raises:
-        ValueError: if the split has neither boxes nor masks, or an image of it lacks them.
-    """
+    """Raises ValueError if the split has neither boxes nor masks, or an image of it lacks them."""
     if split.boxes is None and split.masks is None:
         raise ValueError(
             f"split {split.name!r} has neither boxes nor masks to score against: class "
@@ -219,12 +214,7 @@ def check_split(split: Split) -> None:
 
 
 def check_classes(source: MapSource, split: Split, labels: str) -> None:
-    """Sees to it that true classes are asked of a model only if it knows them.
-
-    Raises:
-        ValueError: if ``labels`` is neither "truth" nor "predicted", or is "truth" and the source's
-            classes are others than the data set's.
-    """
+    """Raises ValueError if maps of true classes are asked of a model with other classes."""
     if labels not in {"truth", "predicted"}:
         raise ValueError(f"`labels` must be 'truth' or 'predicted'. Received: {labels!r}")
     if labels == "predicted" or source.num_classes is None:
@@ -235,9 +225,9 @@ def check_classes(source: MapSource, split: Split, labels: str) -> None:
         reason = f"{source.num_classes} classes, the data set {len(split.class_names)}"
     else:
         pairs = zip(source.class_names or (), split.class_names, strict=True)
-        own, wanted = next((a, b) for a, b in pairs if a.casefold() != b.casefold())
-        reason = f"other classes than the data set, {own!r} where that has {wanted!r}"
+        theirs, wanted = next((a, b) for a, b in pairs if a.casefold() != b.casefold())
+        reason = f"other classes than the data set: {theirs!r} instead of {wanted!r}"
     raise ValueError(
-        f"the model has {reason}. Its maps of the true class cannot be asked for: choose `labels` "
-        "'predicted', which scores the maps of the classes it predicts"
+        f"the model has {reason}. It has no maps of the true classes; choose `labels` 'predicted' "
+        "to score the maps of the classes it predicts"
     )

@@ -29,16 +29,9 @@ KINDS = {
 
 
 def kind_of_boxes(box: NDArray, truth: NDArray, *, peak: int, rank: int) -> str:
-    """The kind of an image by its box.
+    """One of ``KINDS``, or ``FOUND``, by the (4,) predicted box and the (n, 4) true ones.
 
-    Args:
-        box: (4,) predicted x0, y0, x1, y1.
-        truth: (n, 4) true boxes.
-        peak: maximum of the 8-bit map.
-        rank: how many classes are predicted before the true one, -1 if unknown.
-
-    Returns:
-        One of ``KINDS``, or ``FOUND``.
+    ``peak`` is the 8-bit map's maximum, ``rank`` counts the classes before the true one, or is -1.
     """
     iou = pairwise_iou(box[None], truth)[0]
     nearest = int(iou.argmax())

@@ -6,7 +6,6 @@ there need not be computed again, whatever ended the program that wrote it.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 import zipfile
@@ -18,31 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcam_tf.atomic import write_atomically
-from fcam_tf.evaluation.scores import Scores
+from fcam_tf.evaluation.scores import Scored
 from fcam_tf.metrics import MEASURES
 
 FOLDER = "parts"
-_OF_CLASSES = ("rank", "predicted", "confidence")
-_OF_MAPS = ("levels", "otsu", "activation")
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """One image's results.
-
-    Attributes:
-        index: of the image in its split.
-        scores: of its map.
-        rank: how many classes are predicted before the true one, -1 if that is not known.
-        predicted: the class with the highest score, -1 if there are no class scores.
-        confidence: its softmax probability, NaN without.
-    """
-
-    index: int
-    scores: Scores
-    rank: int
-    predicted: int
-    confidence: float
+_COLUMNS = ("rank", "predicted", "confidence", "levels", "otsu", "activation")
 
 
 class Parts:
@@ -76,20 +55,15 @@ class Parts:
                 part[2].unlink()
 
     def save(self, scored: Sequence[Scored]) -> None:
-        """Writes the results of consecutive images.
-
-        Raises:
-            OSError: the disk is full; nothing is written.
-        """
+        """Writes the results of consecutive images, as a whole or not at all."""
         columns: dict[str, Any] = {
-            **{name: [getattr(item, name) for item in scored] for name in _OF_CLASSES},
-            **{name: [getattr(item.scores, name) for item in scored] for name in _OF_MAPS},
-            "measures": list(MEASURES),
+            name: [getattr(item, name) for item in scored] for name in _COLUMNS
         }
-        if scored[0].scores.boxes is not None:
-            columns["boxes"] = [item.scores.boxes for item in scored]
-        for name in scored[0].scores.kept:
-            values = [item.scores.kept[name] for item in scored]
+        columns["measures"] = list(MEASURES)
+        if scored[0].boxes is not None:
+            columns["boxes"] = [item.boxes for item in scored]
+        for name in scored[0].kept:
+            values = [item.kept[name] for item in scored]
             columns[name] = np.concatenate(values, axis=1)
             columns[f"{name} widths"] = [value.shape[1] for value in values]
         first, last = scored[0].index, scored[-1].index
@@ -136,16 +110,16 @@ class Parts:
 
 def _read(file: Path, first: int) -> Iterator[Scored]:
     with np.load(file) as archive:
-        columns = dict(archive)
+        columns = {name: a.tolist() if a.ndim == 1 else a for name, a in archive.items()}
     kept = {
         name: np.split(columns[name], np.cumsum(columns[f"{name} widths"])[:-1], axis=1)
         for name in MEASURES
         if name in columns
     }
     for place in range(len(columns["levels"])):
-        scores = Scores(
-            **{name: columns[name][place] for name in _OF_MAPS},
+        yield Scored(
+            index=first + place,
+            **{name: columns[name][place] for name in _COLUMNS},
             boxes=columns["boxes"][place] if "boxes" in columns else None,
             kept={name: values[place] for name, values in kept.items()},
         )
-        yield Scored(first + place, scores, *(columns[name][place].item() for name in _OF_CLASSES))

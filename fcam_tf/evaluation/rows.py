@@ -10,8 +10,7 @@ import numpy as np
 
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.failures import kind_of_boxes, kind_of_pixels
-from fcam_tf.evaluation.parts import Scored
-from fcam_tf.evaluation.scores import read_boxes
+from fcam_tf.evaluation.scores import Scored, read_boxes
 from fcam_tf.evaluation.sources import FRAME
 from fcam_tf.masks import OBJECT
 from fcam_tf.metrics.measures import (
@@ -81,10 +80,10 @@ def make_row(
     item: Scored, split: Split, box_threshold: float | None, mask_threshold: float | None
 ) -> Row:
     """Makes an image's row at the given thresholds; None for what the split does not have."""
-    scores, peak = item.scores, int(item.scores.levels.max())
+    peak = int(item.levels.max())
     iou = best_iou = otsu_iou = x0 = y0 = x1 = y1 = mask = ap = None
     kind = ""
-    if mask_threshold is not None and (histogram := scores.kept["PxAP"])[OBJECT].any():
+    if mask_threshold is not None and (histogram := item.kept["PxAP"])[OBJECT].any():
         place = int(np.abs(np.append(THRESHOLDS, 1) - mask_threshold).argmin())
         mask = float(mask_iou(histogram)[place])
         ap = average_precision(*precision_recall(histogram))
@@ -92,12 +91,12 @@ def make_row(
         missed = int(histogram[OBJECT, :place].sum())
         kind = kind_of_pixels(true, false, missed, peak=peak, rank=item.rank)
     truth = read_boxes(split, item.index, FRAME)
-    if box_threshold is not None and scores.boxes is not None and truth is not None:
+    if box_threshold is not None and item.boxes is not None and truth is not None:
         grey = int(grey_thresholds(peak, box_threshold))
-        box = scores.boxes[grey].astype(np.int64)  # areas are beyond 16 bits
+        box = item.boxes[grey].astype(np.int64)  # areas are beyond 16 bits
         x0, y0, x1, y1 = box.tolist()
-        curve = scores.kept["MaxBoxAcc"][:, 0]
-        iou, otsu_iou = float(curve[grey]), float(curve[scores.otsu])
+        curve = item.kept["MaxBoxAcc"][:, 0]
+        iou, otsu_iou = float(curve[grey]), float(curve[item.otsu])
         best_iou = float(curve[: max(peak, 1)].max())
         kind = kind_of_boxes(box, truth, peak=peak, rank=item.rank)
     return Row(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,8 +26,9 @@ class Truth(NamedTuple):
     mask: NDArray[np.uint8] | None
 
 
-class Scores(NamedTuple):
-    """What one heat map scores at every threshold.
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What is kept of one image: its heat map's scores at every threshold, and its classes.
 
     Attributes:
         levels: (H, W) uint8, the map in the 256 levels that box metrics threshold.
@@ -36,6 +38,10 @@ class Scores(NamedTuple):
             true boxes.
         kept: what each metric keeps, by its name (``metrics.MEASURES``), where the image has what
             it needs.
+        index: of the image in its split.
+        rank: how many classes are predicted before the true one, -1 if that is not known.
+        predicted: the class with the highest score, -1 if there are no class scores.
+        confidence: its softmax probability, NaN without.
     """
 
     levels: NDArray[np.uint8]
@@ -43,6 +49,10 @@ class Scores(NamedTuple):
     activation: NDArray[np.float64]
     boxes: NDArray[np.int16] | None
     kept: dict[str, NDArray]
+    index: int = 0
+    rank: int = -1
+    predicted: int = -1
+    confidence: float = np.nan
 
 
 def measures_of(split: Split) -> dict[str, Measure]:
@@ -52,15 +62,10 @@ def measures_of(split: Split) -> dict[str, Measure]:
 
 
 def read_truth(split: Split, index: int, frame: int) -> Truth:
-    """Brings an image's boxes and masks into a square frame as the benchmark does.
-
-    Args:
-        split: see ``data.Split``.
-        index: of the image.
-        frame: side of the frame in pixels.
+    """Brings an image's boxes and masks into a square frame, (side) pixels, as the benchmark does.
 
     Raises:
-        ValueError, OSError: its ground truth is malformed, naming the image.
+        ValueError, OSError: the ground truth is malformed; the message names the image.
     """
     try:
         boxes, mask = read_boxes(split, index, frame), None
@@ -78,16 +83,13 @@ def read_boxes(split: Split, index: int, frame: int) -> NDArray[np.int64] | None
     return resize_boxes(split.boxes[index], split.size(index), (frame, frame))
 
 
-def score_map(heatmap: ArrayLike, truth: Truth, name: str) -> Scores:
-    """Scores a heat map at every threshold.
+def score_map(heatmap: ArrayLike, truth: Truth, name: str, **known: Any) -> Scored:
+    """Scores an (H, W) heat map of floats in [0, 1], in the frame of the truth, at every threshold.
 
-    Args:
-        heatmap: (H, W) floats in [0, 1], in the frame of the truth.
-        truth: of the image.
-        name: the image's, for errors.
+    ``known`` is what else a ``Scored`` holds: index, rank, predicted and confidence.
 
     Raises:
-        TypeError, ValueError: for a bad map, naming the image.
+        TypeError, ValueError: the map is malformed; the message calls it the map of ``name``.
     """
     found = HeatMap(heatmap, f"the map of {name}")
     kept, boxes = {}, None
@@ -98,7 +100,7 @@ def score_map(heatmap: ArrayLike, truth: Truth, name: str) -> Scores:
     if truth.boxes is not None:
         boxes = np.zeros((LEVELS, 4), np.int16)
         boxes[found.largest.first] = found.largest.boxes
-    return Scores(found.levels, found.otsu, _activation(found.scores), boxes, kept)
+    return Scored(found.levels, found.otsu, _activation(found.scores), boxes, kept, **known)
 
 
 def _activation(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from fcam_tf.data import evaluation_dataset, naming_photos
 from fcam_tf.data.split import Split
-from fcam_tf.evaluation.parts import Parts, Scored
-from fcam_tf.evaluation.scores import read_truth, score_map
+from fcam_tf.evaluation.parts import Parts
+from fcam_tf.evaluation.scores import Scored, read_truth, score_map
 from fcam_tf.evaluation.sources import FRAME, MapSource
 from fcam_tf.graphs.resize import resize
 from fcam_tf.metrics.max_box_acc import class_rank
@@ -29,17 +29,9 @@ def score_split(
     advance: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> None:
-    """Scores what ``parts`` does not hold yet, and adds it there as it comes.
+    """Adds to ``parts`` what it lacks, also where ``score_images`` with these options fails.
 
-    Args:
-        source: of the maps.
-        split: the images and their truth.
-        parts: where results go.
-        advance: called after each image.
-        options: of ``score_images``.
-
-    Raises:
-        TypeError, ValueError, OSError: see ``score_images``. What came before it is kept.
+    ``advance`` is called after each image.
     """
     waiting: list[Scored] = []
     try:
@@ -70,26 +62,26 @@ def score_images(
 
     Args:
         source: of the maps.
-        split: the images and their truth.
+        split: the images and their ground truth.
         indices: of the images, ascending; None for all.
-        explain_truth: True: maps of the true class; False: of the predicted one.
+        explain_truth: take maps of the true class, not of the predicted one.
         batch_size: images for one call of the source.
         frame: side of the square in which maps are scored, in pixels.
 
     Raises:
-        TypeError, ValueError: an image, its map or its truth cannot be used; the message names the
-            image.
+        TypeError, ValueError: an image, its map or its ground truth is malformed; the message
+            names the image.
         OSError: a file cannot be read.
     """
     todo = range(len(split)) if indices is None else indices
     threads = os.cpu_count() or 1
 
-    def score(answer: tuple[Any, ...]) -> Scored:
-        heatmap, index, *of_classes = answer
-        truth = read_truth(split, index, frame)
-        return Scored(index, score_map(heatmap, truth, split.ids[index]), *of_classes)
+    def score(answer: tuple[Any, dict[str, Any]]) -> Scored:
+        heatmap, known = answer
+        truth = read_truth(split, known["index"], frame)
+        return score_map(heatmap, truth, split.ids[known["index"]], **known)
 
-    def answers() -> Iterator[tuple[Any, ...]]:
+    def answers() -> Iterator[tuple[Any, dict[str, Any]]]:
         for batch in _batches(source, split, todo, batch_size):
             yield from _answers(source, split, *batch, explain_truth=explain_truth, frame=frame)
 
@@ -105,8 +97,8 @@ def _answers(
     *,
     explain_truth: bool,
     frame: int,
-) -> Iterator[tuple[Any, ...]]:
-    """Each image's map and index, the true class's rank, the class predicted and its confidence."""
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """What the source says of a batch: each image's map, and what is ``known`` of its classes."""
     ids = [split.ids[i] for i in indices]
     labels = split.labels[indices]
     maps, logits = source(ids, images, labels if explain_truth else None)
@@ -123,7 +115,10 @@ def _answers(
         confidence = 1 / np.exp(logits - highest, dtype=np.float64).sum(axis=1)  # its softmax
         if split.has_classes(source.num_classes, source.class_names):
             rank = class_rank(labels, logits, len(ids))
-    yield from zip(_scaled(maps, frame), indices, rank, predicted, confidence, strict=True)
+    names = ("index", "rank", "predicted", "confidence")
+    known = zip(indices, rank.tolist(), predicted.tolist(), confidence.tolist(), strict=True)
+    for heatmap, values in zip(_scaled(maps, frame), known, strict=True):
+        yield heatmap, dict(zip(names, values, strict=True))
 
 
 def _batches(

@@ -118,12 +118,12 @@ class StoredEvaluation:
         except (KeyError, TypeError, ValueError):
             raise ValueError(
                 f"{self.out} holds an evaluation that cannot be read, perhaps of another version "
-                "of fcam_tf; evaluate anew, into a new folder or with `overwrite`"
+                "of fcam_tf; evaluate again, into a new folder or with `overwrite`"
             ) from None
 
     @cached_property
     def split(self) -> Split:
-        """The images and their truth."""
+        """The images and their ground truth."""
         return self.settings.splits()[self.settings.split]
 
     @cached_property

@@ -10,9 +10,8 @@ import numpy as np
 
 from fcam_tf import metrics
 from fcam_tf.data.split import Split
-from fcam_tf.evaluation.parts import Scored
 from fcam_tf.evaluation.rows import Row, make_row
-from fcam_tf.evaluation.scores import measures_of
+from fcam_tf.evaluation.scores import Scored, measures_of
 from fcam_tf.evaluation.stored import TOP
 from fcam_tf.metrics.max_box_acc import BoxCurve
 from fcam_tf.metrics.measures import MEASURES, THRESHOLDS
@@ -25,10 +24,11 @@ class Summary:
 
     Args:
         scored: its images' results, in order.
-        split: the images and their truth.
+        split: the images and their ground truth.
 
     Attributes:
-        counted: the metrics by name, those of ``metrics.MEASURES`` that the split has truth for.
+        counted: the metrics by name, those of ``metrics.MEASURES`` that the split has ground truth
+            for.
 
     Raises:
         RuntimeError: if the masks of the whole split hold no object.
@@ -48,20 +48,19 @@ class Summary:
 
     def _add(self, batch: Sequence[Scored]) -> None:
         ranks = [item.rank for item in batch]
-        scores = [item.scores for item in batch]
         for name, metric in self.counted.items():
-            kept = [each.kept[name] for each in scores]
+            kept = [item.kept[name] for item in batch]
             if MEASURES[name].truth == "boxes":
                 metric.update_curves(
                     [
-                        BoxCurve(iou, int(each.levels.max()), each.otsu)
-                        for iou, each in zip(kept, scores, strict=True)
+                        BoxCurve(iou, int(item.levels.max()), item.otsu)
+                        for iou, item in zip(kept, batch, strict=True)
                     ],
                     None if min(ranks) < 0 else ranks,
                 )
             else:
                 metric.update_histograms(kept)
-        self._activation += np.sum([each.activation for each in scores], axis=0)
+        self._activation += np.sum([item.activation for item in batch], axis=0)
         self._ranks += ranks
         self.images += len(batch)
 
@@ -102,10 +101,7 @@ class Summary:
         }
 
     def rows(self, scored: Iterable[Scored]) -> Iterator[Row]:
-        """Yields one row for each image, at the split's own best thresholds.
-
-        Boxes are those at MaxBoxAcc's, masks those at the highest mean IoU's.
-        """
+        """Yields each image's row, at the best thresholds for MaxBoxAcc and the mean mask IoU."""
         boxes, pixels = self.counted.get("MaxBoxAcc"), self.counted.get("PxAP")
         box_threshold = None if boxes is None else float(boxes.best_thresholds()[0])
         mask_threshold = None if pixels is None else pixels.details()["peak_threshold"]

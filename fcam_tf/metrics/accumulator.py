@@ -1,4 +1,4 @@
-"""The common ground of our metrics: sums that grow with every image and can be merged."""
+"""What our metrics share: sums that grow with every image and can be merged."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Self

@@ -119,7 +119,7 @@ def check_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise InvalidBoxError(
-            f"{name}[{row}] = {array[row].tolist()} is no box: need 0 <= x0 <= x1, 0 <= y0 <= y1; "
-            "boxes given as x, y, width, height must be converted"
+            f"{name}[{row}] = {array[row].tolist()} is not a box: need 0 <= x0 <= x1 and "
+            "0 <= y0 <= y1; boxes given as x, y, width, height must be converted"
         )
     return array

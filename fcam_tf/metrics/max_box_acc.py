@@ -1,4 +1,4 @@
-"""MaxBoxAcc and its variants: the share of images whose object is boxed well enough.
+"""MaxBoxAcc and its variants: the fraction of images whose object is boxed well enough.
 
 Source: Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right" (CVPR
 2020), equations 3 and 4, and its released evaluation code. ``MaxBoxAccV3`` is defined in a
@@ -44,7 +44,7 @@ class MaxBoxAcc(Accumulator):
     """Box accuracy at the best threshold, in percent (V1: IoU 0.5, largest contour).
 
     At a threshold tau an image counts as correct if the IoU of a predicted and a true box
-    reaches delta. The result is the maximum over tau of the share of correct images, for each
+    reaches delta. The result is the maximum over tau of the fraction of correct images, for each
     delta by itself, averaged over the deltas. The threshold is chosen on the evaluated split;
     ``accuracy_at`` with another split's ``best_thresholds`` gives the figure without that oracle.
 
@@ -111,10 +111,10 @@ class MaxBoxAcc(Accumulator):
         self.update_curves(curves, ranks)
 
     def update_curves(self, curves: Iterable[BoxCurve], ranks: ArrayLike | None = None) -> None:
-        """Adds images by what they score at every threshold, for whoever keeps that.
+        """Adds images by their curves, computed as this metric does it, where those are kept.
 
         Args:
-            curves: one for each image, computed as this metric does it.
+            curves: one for each image.
             ranks: (B,) how many classes are predicted before the true one, for Top-1 and Top-5.
         """
         curves = list(curves)
@@ -162,8 +162,8 @@ class MaxBoxAcc(Accumulator):
             raise RuntimeError(f"{self.name} has no images; call update_state before result")
         if top is not None and ranked < total:
             raise RuntimeError(
-                f"Top-{top} needs labels and logits for every image; they came for "
-                f"{ranked:g} of {total:g}"
+                f"Top-{top} needs labels and logits of every image, got them for {ranked:g} of "
+                f"{total:g}"
             )
         return 100 * sums["hits"][kinds.index(top)] / total
 
@@ -233,8 +233,8 @@ class MaxBoxAcc(Accumulator):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments to rebuild the metric."""
-        own = {"iou_thresholds": self.iou_thresholds, "multiple": self.multiple}
-        return own | super().get_config()
+        config = {"iou_thresholds": self.iou_thresholds, "multiple": self.multiple}
+        return config | super().get_config()
 
 
 @keras.saving.register_keras_serializable(package="fcam_tf")
@@ -275,13 +275,7 @@ class MaxBoxAccV3(MaxBoxAccV2):
 def class_rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -> NDArray[np.int64]:
     """(B,) how many classes are predicted before the true one; equal scores rank by class index.
 
-    Args:
-        labels: (B,) true classes.
-        logits: (B, classes) class scores.
-        count: B.
-
-    Raises:
-        ValueError: for another shape, a label that is no class, or scores that are not finite.
+    Raises ValueError unless labels are (B,) classes and logits (B, classes) finite scores.
     """
     if labels is None or logits is None:
         raise ValueError("labels and logits go together: give both or neither")
@@ -294,6 +288,6 @@ def class_rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -
     if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < logits.shape[1])).all():
         raise ValueError(f"labels must be integers in [0, {logits.shape[1]}), got {labels}")
     if not np.isfinite(logits).all():
-        raise ValueError("logits must be finite")
+        raise ValueError("logits contain NaN or infinity")
     order = np.argsort(-logits.astype(np.float64), axis=1, kind="stable")
     return (order == labels[:, None]).argmax(axis=1)

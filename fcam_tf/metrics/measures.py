@@ -24,10 +24,6 @@ CHUNK = 16384  # pixels at a time: temporaries stay in the processor's cache
 class HeatMap:
     """A heat map with what several metrics need of it, each found once.
 
-    Args:
-        heatmap: (H, W) floats in [0, 1].
-        name: what to call it in errors.
-
     Attributes:
         scores: (H, W) float64 in [0, 1].
         levels: (H, W) uint8, in the 256 levels that box metrics threshold.
@@ -35,9 +31,6 @@ class HeatMap:
         otsu: Otsu's threshold of these; a flat map has no foreground.
         largest: the contour of the largest area at every threshold.
         every: all contours at every threshold.
-
-    Raises:
-        TypeError, ValueError: see ``check_scoremap``.
     """
 
     def __init__(self, heatmap: ArrayLike, name: str = "heatmap") -> None:

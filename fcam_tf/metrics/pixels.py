@@ -68,7 +68,7 @@ class PxAP(Accumulator):
         self.update_histograms(histograms)
 
     def update_histograms(self, histograms: Iterable[NDArray[np.int64]]) -> None:
-        """Adds images by their ``score_histogram``, for whoever keeps those."""
+        """Adds images by their ``score_histogram``, where those are kept."""
         for histogram in histograms:
             self._add(pixels=histogram)
             if histogram[OBJECT].any():  # IoU means nothing without an object
@@ -101,7 +101,7 @@ class PxAP(Accumulator):
         Args:
             threshold: in [0, 1]; the nearest of the grid is used.
         """
-        self.curve()  # raises where there is nothing to say
+        self.curve()  # raises without pixels of objects
         sums = self._sums
         nearest = np.abs(np.append(self.thresholds, 1.0) - threshold).argmin()
         return float(100 * sums["iou"][nearest] / sums["images"])

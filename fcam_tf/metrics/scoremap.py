@@ -19,7 +19,7 @@ def check_scoremap(scoremap: ArrayLike, name: str = "heatmap") -> Floats:
 
     Raises:
         TypeError: if it is not a tensor or array of floats.
-        ValueError: if it is not 2-D, is empty, or holds NaN or values outside [0, 1].
+        ValueError: if it is not 2-D, is empty, or contains NaN or values outside [0, 1].
     """
     dtype = getattr(scoremap, "dtype", None)
     if dtype is None:
@@ -41,7 +41,7 @@ def check_scoremap(scoremap: ArrayLike, name: str = "heatmap") -> Floats:
     low, high = array.min(), array.max()
     if np.isnan(low):
         raise ValueError(
-            f"{name} holds NaN at {int(np.isnan(array).sum())} of {array.size} pixels; "
+            f"{name} contains NaN at {int(np.isnan(array).sum())} of {array.size} pixels; "
             "normalize_cam turns such a map into zeros"
         )
     if low < 0 or high > 1:

@@ -36,7 +36,7 @@ class Failure:
     """A photo that could not be localised.
 
     Attributes:
-        file: the photo, or what the user typed where it stands for none.
+        file: the photo, or what the user typed if it names no photo.
         reason: why, in one line.
     """
 
@@ -65,7 +65,7 @@ def find_photos(
     for given in arguments:
         argument, path = os.fspath(given), Path(given)
         if not argument:
-            root, found, reason = path, [], "an empty name stands for no photo"
+            root, found, reason = path, [], "an empty name"
         elif path.is_dir():
             root, found = path, _in_folder(path, failures, others)
             reason = "there is no photo in this folder"
@@ -104,11 +104,9 @@ def displayed(file: str) -> str:
 
 
 def unused_name(name: str, taken: Collection[str]) -> str:
-    """Return a name, numbered if others have it: "cat", "cat-2", "cat-3".
+    """Return a name, numbered ("cat-2") if it is ``taken``; these are case-folded.
 
-    Args:
-        name: the name wanted.
-        taken: the names in use, case-folded, for some file systems do not tell case apart.
+    Some file systems do not tell case apart.
     """
     numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
     return next(candidate for candidate in numbered if candidate.casefold() not in taken)
@@ -141,8 +139,8 @@ def _is_output(path: Path) -> bool:
 
 
 def _safe_name(relative: Path) -> str:
-    # Without "..", which would lead out of the output folder. Cut in bytes; what is no UTF-8 (a
-    # letter cut in half, an ancient name) falls away.
+    # Without "..", which would lead out of the output folder. Cut in bytes; what is not UTF-8 (a
+    # letter cut in half, an ancient name) is dropped.
     parts = [
         os.fsencode(part)[:_NAME_BYTES].decode("utf-8", "ignore")
         for part in relative.with_suffix("").parts

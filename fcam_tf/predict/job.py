@@ -56,7 +56,7 @@ def localize_files(
         top: how many of the most probable classes are listed.
         heatmap: "png" (16 bits, 65535 is 1), "npy" (float32), or "none".
         batch_size: photos for one call of the model.
-        overwrite: make results anew that are there already.
+        overwrite: make results again that are there already.
 
     Returns:
         The job as it ended: its counts, and what failed.
@@ -95,7 +95,7 @@ class Job:
         out: as of `localize_files`.
         settings: what the results are to be made with.
         overwrite: as of `localize_files`.
-        console: where failures and the progress bar go; stderr by default.
+        console: for failures and the progress bar; stderr by default.
 
     Attributes:
         sources: the photos that were found.
@@ -105,9 +105,7 @@ class Job:
         failures: what has failed so far.
 
     Raises:
-        SettingsChangedError: as of `localize_files`.
-        FolderBusyError: as of `localize_files`.
-        OSError: as of `localize_files`.
+        SettingsChangedError, FolderBusyError, OSError: as of `localize_files`.
     """
 
     def __init__(
@@ -204,20 +202,8 @@ def localize_stream(
 ) -> Iterator[dict[str, Any] | Failure]:
     """Localise photos one after the other, holding no more than the next few in memory.
 
-    Photos are read and outputs written in threads while the model runs in this one.
-
-    Args:
-        sources: the photos.
-        localizer: model, method and threshold.
-        write: writes the files of a photo, see `ResultsFile.write`.
-        label: the class to localise; None is the predicted class of each photo.
-        batch_size: photos for one call of the model.
-
-    Yields:
-        For each photo its line for results.jsonl, its files being written, or why there is none.
-
-    Raises:
-        OSError: an output cannot be written.
+    Photos are read and outputs written in threads while the model runs in this one. Each photo
+    gives its record, once its files are written (`ResultsFile.write`), or why there is none.
     """
 
     def read(source: Source) -> _Item | Failure:

@@ -103,7 +103,7 @@ def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes
         return label
     if class_names is None:
         raise ValueError(
-            f"`label` must be an index in 0..{num_classes - 1}, for this model has no class names. "
+            f"`label` must be an index in 0..{num_classes - 1}: this model has no class names. "
             f"Received: {text!r}"
         )
     aliases: dict[str, str] = {}
@@ -119,8 +119,8 @@ def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes
         return found[0]
     if found:
         choices = "; ".join(f"{label} ({class_names[label]})" for label in found)
-        raise ValueError(f"`label` {text!r} fits several classes, give an index: {choices}")
+        raise ValueError(f"`label` {text!r} fits several classes; give an index: {choices}")
     close = [alias for alias in aliases if key in alias.split()]
     close = close or difflib.get_close_matches(key, aliases)
     hint = f"; did you mean {', '.join(repr(aliases[a]) for a in close[:5])}?" if close else ""
-    raise ValueError(f"`label` {text!r} is no class of this model{hint}")
+    raise ValueError(f"`label` {text!r} is not a class of this model{hint}")

@@ -114,7 +114,7 @@ class ResultsFile(contextlib.ExitStack):
         self.folder = folder
         self._file: Any = None
         self._settings, self._overwrite = settings, overwrite
-        self._remedy = "give another folder with `out`, or make them anew with `overwrite`"
+        self._remedy = "give another folder with `out`, or make them again with `overwrite`"
         deciding = dataclasses.asdict(settings)
         notes = {"model": deciding.pop("model")}
         claimed = claim(
@@ -147,15 +147,12 @@ class ResultsFile(contextlib.ExitStack):
         made_with: Mapping[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        """Drop torn lines and results that are to be made anew, and open the file for more.
+        """Drop torn lines and the results of ``forget``, and open the file for more.
 
-        Args:
-            forget: files whose results are dropped.
-            made_with: what the settings come to with the model, noted beside them.
-            class_names: of the model, in the order of the labels.
+        What the settings come to with the model, ``made_with``, is noted beside them.
 
         Raises:
-            SettingsChangedError: results that are kept were made with something else, as another
+            SettingsChangedError: results that are kept were made with something else, since another
                 version may choose otherwise, and ``overwrite`` is False.
             OSError: the folder cannot be written to.
         """
@@ -167,8 +164,8 @@ class ResultsFile(contextlib.ExitStack):
         if self.finished and before not in (None, made_with):
             if not self._overwrite:
                 raise SettingsChangedError(
-                    f"{self.folder} holds results made with {before}, and new ones would be made "
-                    f"with {made_with}; {self._remedy}"
+                    f"{self.folder} holds results made with {before}; new ones would be made with "
+                    f"{made_with}; {self._remedy}"
                 )
             self.finished.clear()
         self._claim.begin(made_with=made_with)
@@ -177,15 +174,12 @@ class ResultsFile(contextlib.ExitStack):
         self._file = self.enter_context(path.open("ab", buffering=0))
 
     def write(self, name: str, photo: Photo, result: Localization) -> dict[str, Any]:
-        """Write the files of one photo, from any thread.
+        """Write the files of one photo, from any thread; return its record, less `file_state`.
 
         Args:
             name: path below the folder, without a suffix.
             photo: the photo.
             result: its localisation, without a batch axis.
-
-        Returns:
-            What goes to results.jsonl, less what is known of the photo's file.
 
         Raises:
             OSError: a file cannot be written; none is left in part.
@@ -227,14 +221,7 @@ class ResultsFile(contextlib.ExitStack):
         return {"label": label, "label_name": name, "score": round(score, 6)}
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add one line, whole or not at all.
-
-        Args:
-            record: the result of a photo.
-
-        Raises:
-            OSError: the disk is full; the file is as it was.
-        """
+        """Add one line; where the disk is full, raise OSError and leave the file as it was."""
         before = self._file.tell()
         rest = memoryview(_line(record))
         try:
@@ -246,11 +233,7 @@ class ResultsFile(contextlib.ExitStack):
 
 
 def read_results(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records in an output folder, leaving out a line that a kill tore.
-
-    Args:
-        folder: the output folder.
-    """
+    """Yield the records in an output folder, leaving out a line that a kill tore."""
     try:
         file = (folder / RESULTS).open("rb")
     except FileNotFoundError:
@@ -277,7 +260,7 @@ def file_state(photo: Path) -> dict[str, float]:
 def _line(record: dict[str, Any]) -> bytes:
     try:
         return (json.dumps(record, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # a file name that is no UTF-8
+    except UnicodeEncodeError:  # a file name that is not UTF-8
         return (json.dumps(record) + "\n").encode()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fcam_tf.evaluation import Row, StoredEvaluation
 from fcam_tf.evaluation.failures import FOUND, KINDS
-from fcam_tf.evaluation.parts import Scored
+from fcam_tf.evaluation.scores import Scored
 from fcam_tf.report.pictures import Thresholds, data_uri, draw_map, draw_parts
 from fcam_tf.report.tables import gains
 
@@ -122,8 +122,8 @@ def _sentence(text: str) -> str:
 def _view(run: StoredEvaluation, scored: Scored) -> View:
     row, split, cuts = run.rows[scored.index], run.split, thresholds(run)
     pictures = (
-        data_uri(draw_map(split, scored.index, scored.scores, cuts.box)),
-        data_uri(draw_parts(split, scored.index, scored.scores, cuts)),
+        data_uri(draw_map(split, scored, cuts.box)),
+        data_uri(draw_parts(split, scored, cuts)),
     )
     verdict = _verdict(run, row)
     what = (

@@ -16,9 +16,9 @@ REPORT = "report.html"
 
 # Published test figures, so that a reader can tell a good one.
 _PEERS = tables.Table(
-    "For orientation: published figures of ResNet50 (Belharbi et al., WACV 2022), but Center's on "
-    "CUB as the benchmark's evaluator counts them: the 59.7 that tables often print for Center "
-    "under MaxBoxAccV2 is its MaxBoxAcc.",
+    "For orientation: published figures of ResNet50 (Belharbi et al., WACV 2022). Those of Center "
+    "on CUB are what the benchmark's evaluator gives: the 59.7 that tables often print under "
+    "MaxBoxAccV2 is its MaxBoxAcc.",
     ["", "CUB, MaxBoxAcc", "CUB, MaxBoxAccV2", "OpenImages, PxAP"],
     [
         ["Center", "59.7", "57.0", "45.8"],
@@ -80,11 +80,7 @@ def write_report(run: StoredEvaluation, *others: StoredEvaluation) -> Path:
 
 
 def check_comparable(split: Split, other: StoredEvaluation) -> None:
-    """Refuses to compare runs of different images.
-
-    Raises:
-        ValueError: naming the first difference.
-    """
+    """Raises ValueError, naming the first difference, if another run is not of a split's images."""
     theirs = [row.id for row in other.rows]
     if theirs == list(split.ids):
         return
@@ -92,11 +88,11 @@ def check_comparable(split: Split, other: StoredEvaluation) -> None:
         reason = f"it has {len(theirs)} images, this split {len(split)}"
     else:
         reason = next(
-            f"{a!r} stands where this split has {b!r}"
+            f"it has {a!r} where this split has {b!r}"
             for a, b in zip(theirs, split.ids, strict=True)
             if a != b
         )
     raise ValueError(
-        f"`compare` {other.out} is no evaluation of the same images: {reason}; it was made on "
+        f"`compare` {other.out} is not an evaluation of the same images: {reason}; it was made on "
         f"{other.settings.data}, split {other.settings.split}"
     )

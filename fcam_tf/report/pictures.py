@@ -1,4 +1,4 @@
-"""Pictures of the report: a photo with its map and boxes, and what of the object was found.
+"""Pictures of the report: a photo with its map and boxes, and the parts of the object found.
 
 Colours are the paper's (Belharbi et al., WACV 2022, figures 1, 10 and 11): true positives red,
 false negatives green, false positives blue; the true box green, the predicted one red.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from fcam_tf.data.split import Split
-from fcam_tf.evaluation.scores import Scores
+from fcam_tf.evaluation.scores import Scored
 from fcam_tf.localization import scale_box
 from fcam_tf.masks import BACKGROUND, OBJECT, join_masks
 from fcam_tf.metrics.measures import grey_thresholds
@@ -31,49 +31,42 @@ _DIMMED = 0.6
 
 
 class Thresholds(NamedTuple):
-    """What pictures of a run are thresholded at; None where the split has no such truth."""
+    """What pictures are thresholded at, relative to a map's maximum; None without ground truth."""
 
     box: float | None
     mask: float | None
 
 
-def draw_map(split: Split, index: int, scores: Scores, threshold: float | None) -> Image.Image:
-    """Draws the photo with its heat map, the true boxes and the predicted one.
-
-    Args:
-        split: of the image.
-        index: of the image.
-        scores: its results.
-        threshold: of the predicted box, relative to the map's maximum; None for no box.
-    """
-    photo, (width, height) = _open(split, index)
-    levels = scores.levels
+def draw_map(split: Split, scored: Scored, threshold: float | None) -> Image.Image:
+    """Draws a photo with its heat map, the true boxes, and the predicted one at a threshold."""
+    photo, (width, height) = _open(split, scored.index)
+    levels = scored.levels
     picture = blend(photo, levels / 255)
     draw = ImageDraw.Draw(picture)
     if split.boxes is not None:
-        for box in split.boxes[index]:
+        for box in split.boxes[scored.index]:
             edges = scale_box(box, (width, height), photo.size)
             _rectangle(draw, edges, TRUE_BOX, TRUE_LINE)
-    if threshold is not None and scores.boxes is not None:
-        box = scores.boxes[grey_thresholds(levels.max(), threshold)].tolist()
+    if threshold is not None and scored.boxes is not None:
+        box = scored.boxes[grey_thresholds(levels.max(), threshold)].tolist()
         edges = scale_box(box, levels.shape[::-1], photo.size)
         _rectangle(draw, edges, PREDICTED_BOX, PREDICTED_LINE)
     return picture
 
 
-def draw_parts(split: Split, index: int, scores: Scores, thresholds: Thresholds) -> Image.Image:
-    """Draws what the thresholded map found, missed and has too much, over the dimmed photo.
+def draw_parts(split: Split, scored: Scored, thresholds: Thresholds) -> Image.Image:
+    """Draws true and false positives and false negatives over the dimmed photo.
 
-    Without a mask there is no telling right from wrong: what is above the box's threshold is red.
+    Without a mask all that is above the box's threshold is drawn in red.
     """
-    photo, _ = _open(split, index)
-    heat = resize_heatmap(scores.levels / 255, *photo.size)
+    photo, _ = _open(split, scored.index)
+    heat = resize_heatmap(scored.levels / 255, *photo.size)
     picture = np.asarray(photo.convert("L").convert("RGB")) * _DIMMED
     if thresholds.mask is None:
-        cut = grey_thresholds(scores.levels.max(), thresholds.box or 0.0)
+        cut = grey_thresholds(scored.levels.max(), thresholds.box or 0.0)
         return Image.fromarray(np.uint8(_tint(picture, heat > cut / 255, HIT)))
     found = heat >= thresholds.mask
-    truth = join_masks(*split.read_masks(index), size=photo.size[::-1])
+    truth = join_masks(*split.read_masks(scored.index), size=photo.size[::-1])
     for where, colour in (
         (found & (truth == OBJECT), HIT),
         (~found & (truth == OBJECT), MISSED),

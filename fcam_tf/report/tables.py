@@ -29,12 +29,11 @@ class Tile(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table: its caption, the heads of its columns, its rows, and the first of number cells."""
+    """A table: its caption, the heads of its columns, and its rows of a name and numbers."""
 
     caption: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
-    numbers_from: int = 1
 
 
 def tiles(run: StoredEvaluation, baseline: StoredEvaluation | None) -> list[Tile]:
@@ -115,9 +114,9 @@ def boxes(run: StoredEvaluation) -> list[Table]:
         "Boxes, percent of images (MaxBoxAccV3: of true boxes). “Best threshold” is chosen on this "
         "split, separately for each IoU, as the benchmark does; "
         + ("the next columns take it from another split; " if transfer else "")
-        + "Otsu's is each image's own and needs no truth."
+        + "Otsu's is found for each image and needs no ground truth."
     )
-    return [Table(caption, heads, rows, 1)]
+    return [Table(caption, heads, rows)]
 
 
 def pixels(run: StoredEvaluation) -> list[Table]:
@@ -182,8 +181,8 @@ def kinds(runs: Sequence[StoredEvaluation]) -> Table:
     for kind in ("found", *KINDS):
         counts = [sum(row.kind == kind for row in run.rows) for run in runs]
         if any(counts):
-            shares = zip(counts, runs, strict=True)
-            rows.append([kind, *(f"{n} ({n / len(run.rows):.0%})" for n, run in shares)])
+            pairs = zip(counts, runs, strict=True)
+            rows.append([kind, *(f"{n} ({n / len(run.rows):.0%})" for n, run in pairs)])
     boxes = runs[0].rows[0].iou is not None
     return Table(
         f"Images by outcome, at the best threshold for {'MaxBoxAcc' if boxes else 'the mean IoU'}.",

@@ -83,7 +83,7 @@ def test_stored_maps(data, tmp_path, capfd):
     np.save(file, np.full((224, 224), np.nan))
     assert status("--data", data, "--maps", maps, "--out", tmp_path / "a") == 1
     name = file.relative_to(maps).with_suffix("")
-    assert f"map of {name} holds NaN" in capfd.readouterr().err
+    assert f"map of {name} contains NaN" in capfd.readouterr().err
     file.unlink()
     assert status("--data", data, "--maps", maps, "--out", tmp_path / "b") == 2
 

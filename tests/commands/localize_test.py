@@ -92,7 +92,9 @@ def test_wrong_usage(capsys, wrong, message):
 
 def test_wrong_label(tiny, photos, capfd):
     assert status(photos, "--model", tiny, "--label=tow") == 2
-    assert "--label 'tow' is no class of this model; did you mean 'two'?" in capfd.readouterr().err
+    assert (
+        "--label 'tow' is not a class of this model; did you mean 'two'?" in capfd.readouterr().err
+    )
     assert not os.path.lexists("fcam-output")
 
 

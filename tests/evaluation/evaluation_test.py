@@ -99,7 +99,7 @@ def test_changed_truth_is_another_setting(settings, tmp_path, monkeypatch, chang
 
 def test_a_folder_of_something_else_is_left_alone(settings, tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"")
-    with pytest.raises(SettingsChangedError, match="something else"):
+    with pytest.raises(SettingsChangedError, match="something other than an evaluation"):
         Evaluation(Center(), settings, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["holiday.jpg"]
 
@@ -120,7 +120,7 @@ def test_true_classes_cannot_be_asked_of_a_model_of_others(blobs, settings, tmp_
     with pytest.raises(ValueError, match=r"model has 1000 classes, the data set 5.*'predicted'"):
         Evaluation(blobs, settings, tmp_path / "a")
     blobs.num_classes, blobs.class_names = 5, ("disc", "star", "square", "triangle", "cross")
-    with pytest.raises(ValueError, match="'star' where that has 'square'"):
+    with pytest.raises(ValueError, match="'star' instead of 'square'"):
         Evaluation(blobs, settings, tmp_path / "a")
     run = Evaluation(blobs, dataclasses.replace(settings, labels="predicted"), tmp_path / "a").run()
     assert run.metrics["accuracy"] is None

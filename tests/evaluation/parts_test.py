@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import metrics
-from fcam_tf.evaluation.parts import Parts, Scored
+from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.scores import Truth, score_map
 
 
@@ -10,8 +10,8 @@ def scored(index, instances=1, mask=True):
     rng = np.random.default_rng(index)
     boxes = np.array([[0, 0, 5 + k, 9] for k in range(instances)])
     truth = Truth(boxes, np.ones((12, 12), np.uint8) if mask else None)
-    scores = score_map(rng.random((12, 12)), truth, "x")
-    return Scored(index, scores, rank=index % 3, predicted=index, confidence=0.5)
+    known = {"rank": index % 3, "predicted": index, "confidence": 0.5}
+    return score_map(rng.random((12, 12)), truth, "x", index=index, **known)
 
 
 def test_what_is_saved_comes_back(tmp_path):
@@ -25,10 +25,10 @@ def test_what_is_saved_comes_back(tmp_path):
             want.confidence,
         )
         for name in ("levels", "otsu", "activation", "boxes"):
-            np.testing.assert_array_equal(getattr(got.scores, name), getattr(want.scores, name))
-        assert got.scores.kept.keys() == want.scores.kept.keys()
-        for name, values in want.scores.kept.items():
-            np.testing.assert_array_equal(got.scores.kept[name], values)
+            np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
+        assert got.kept.keys() == want.kept.keys()
+        for name, values in want.kept.items():
+            np.testing.assert_array_equal(got.kept[name], values)
     assert parts.todo() == [3]
     assert list(parts.read([2, 0])) == [0, 2]
 
@@ -36,7 +36,7 @@ def test_what_is_saved_comes_back(tmp_path):
 def test_what_a_split_does_not_have_is_not_there(tmp_path):
     parts = Parts(tmp_path, "test", 1)
     parts.save([scored(0, mask=False)])
-    assert list(next(iter(parts)).scores.kept) == ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"]
+    assert list(next(iter(parts)).kept) == ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"]
 
 
 def test_results_without_a_metric_that_came_later_are_made_again(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from fcam_tf import metrics
-from fcam_tf.evaluation.parts import Scored
 from fcam_tf.evaluation.rows import Row, make_row
 from fcam_tf.evaluation.scores import read_truth, score_map
 
@@ -15,7 +14,7 @@ def test_a_row_by_hand(split):
     x0, y0, x1, y1 = truth.boxes[0]
     heatmap[y0:y1, x0:x1] = 0.8  # so that the box, one past the last pixel, is the true one
     heatmap[0, 0] = 0.4
-    item = Scored(0, score_map(heatmap, truth, "x"), rank=2, predicted=4, confidence=0.25)
+    item = score_map(heatmap, truth, "x", rank=2, predicted=4, confidence=0.25)
     row = make_row(item, split, box_threshold=0.6, mask_threshold=0.5)
     assert (row.id, row.label) == (split.ids[0], split.labels[0])
     assert (row.rank, row.predicted, row.confidence) == (2, 4, 0.25)

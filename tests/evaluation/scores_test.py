@@ -56,7 +56,7 @@ def test_activation_is_a_histogram_of_the_unit_interval():
 
 @pytest.mark.parametrize(
     ("value", "says"),
-    [(np.nan, "holds NaN"), (1.5, r"must lie in \[0, 1\]"), (-0.1, r"must lie in \[0, 1\]")],
+    [(np.nan, "contains NaN"), (1.5, r"must lie in \[0, 1\]"), (-0.1, r"must lie in \[0, 1\]")],
 )
 def test_a_bad_map_names_its_image(value, says):
     with pytest.raises(ValueError, match=rf"the map of a/b\.jpg {says}"):

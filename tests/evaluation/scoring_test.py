@@ -17,7 +17,7 @@ def test_each_image_is_read_and_explained_once_in_order(blobs, split, tmp_path):
     assert len(count) == len(split)
     assert parts.todo() == []
     for item in parts:
-        assert item.scores.levels.shape == (224, 224)
+        assert item.levels.shape == (224, 224)
         assert item.predicted == (item.index % 5 * 2) % 5
         assert (item.rank == 0) == (item.predicted == split.labels[item.index])
         assert item.confidence > 0.99
@@ -49,7 +49,7 @@ def test_a_bad_map_stops_with_the_image_s_name_and_keeps_what_came_before(split,
             return maps, None
 
     parts = Parts(tmp_path, "test", len(split))
-    with pytest.raises(ValueError, match=f"map of {split.ids[7]} holds NaN"):
+    with pytest.raises(ValueError, match=f"map of {split.ids[7]} contains NaN"):
         score_split(Bad(), split, parts, batch_size=5)
     assert parts.todo() == [7, 8, 9, 10, 11]
 

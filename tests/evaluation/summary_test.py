@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from fcam_tf import metrics
-from fcam_tf.evaluation.parts import Scored
 from fcam_tf.evaluation.scores import read_truth, score_map
 from fcam_tf.evaluation.summary import Summary
 
@@ -14,7 +13,15 @@ def scored(split):
     rng = np.random.default_rng(0)
     maps = [metrics.normalize_cam(rng.random((6, 6))) for _ in split.ids]
     items = [
-        Scored(i, score_map(m, read_truth(split, i, 224), "x"), i % 2, 3, 0.9)
+        score_map(
+            m,
+            read_truth(split, i, 224),
+            "x",
+            index=i,
+            rank=i % 2,
+            predicted=3,
+            confidence=0.9,
+        )
         for i, m in enumerate(maps)
     ]
     return maps, items
@@ -69,10 +76,7 @@ def test_a_new_metric_is_a_line_and_a_class(split, scored, monkeypatch):
     measure = metrics.MEASURES["MaxBoxAcc"]._replace(meaning="half of it")
     monkeypatch.setitem(metrics.MEASURES, "Newest", measure)
     monkeypatch.setattr(metrics, "Newest", Newest, raising=False)
-    items = [
-        Scored(i, score_map(m, read_truth(split, i, 224), "x"), -1, -1, np.nan)
-        for i, m in enumerate(maps)
-    ]
+    items = [score_map(m, read_truth(split, i, 224), "x", index=i) for i, m in enumerate(maps)]
     got = Summary(items, split).metrics()
     assert got["Newest"] == got["MaxBoxAcc"] / 2 > 0
     assert got["details"]["Newest"]["accuracy"] == got["details"]["MaxBoxAcc"]["accuracy"]
@@ -93,9 +97,6 @@ def test_no_object_in_the_whole_split(split, scored):
     _, items = scored
     histogram = np.zeros((2, 1001))
     histogram[0, 0] = 1
-    empty = [
-        dataclasses.replace(item, scores=item.scores._replace(kept={"PxAP": histogram}))
-        for item in items
-    ]
+    empty = [dataclasses.replace(item, kept={"PxAP": histogram}) for item in items]
     with pytest.raises(RuntimeError, match="no object pixel in the whole split"):
         Summary(empty, dataclasses.replace(split, boxes=None))

@@ -194,7 +194,7 @@ def test_a_refused_image_is_named_and_nothing_of_its_batch_counts():
     metric = MaxBoxAcc(interval=0.1)
     good, box = square(), [[4, 4, 12, 12]]
     for maps, boxes, says in (
-        ([good, np.full((4, 4), np.nan)], [box, box], "heatmap of cat.jpg holds NaN"),
+        ([good, np.full((4, 4), np.nan)], [box, box], "heatmap of cat.jpg contains NaN"),
         ([good, good], [box, np.zeros((0, 4))], "boxes of cat.jpg is empty"),
         ([good, good], [box, [[5, 5, 4, 4]]], "boxes of cat.jpg"),
         ([good, good], [box], "2 heatmaps, 1 boxes"),
@@ -211,7 +211,7 @@ def test_a_refused_image_is_named_and_nothing_of_its_batch_counts():
         ([0], None, "go together"),
         ([0, 1], [[0.0, 1.0]], "labels must be"),
         ([2], [[0.0, 1.0]], r"in \[0, 2\)"),
-        ([0], [[np.nan, 1.0]], "finite"),
+        ([0], [[np.nan, 1.0]], "NaN or infinity"),
     ],
 )
 def test_bad_predictions_are_refused(labels, logits, says):

@@ -76,7 +76,7 @@ class TestFindPhotos:
         assert found("a/../a/sub/../*.jpg")[0] == [("a/x.jpg", "x")]
 
     def test_an_empty_name_is_not_this_folder(self):
-        assert found("") == ([], [("''", "an empty name stands for no photo")])
+        assert found("") == ([], [("''", "an empty name")])
 
     def test_what_stands_for_nothing(self, tree):
         (tree / "bare").mkdir()

@@ -192,7 +192,7 @@ def test_changed_settings_are_refused_unless_overwritten(tmp_path, out, fake_loc
     before = lines(out)
     with pytest.raises(SettingsChangedError, match="label was None and is now 'fire'"):
         localize_files(fake_localizer(), photos, out, label="fire")
-    with pytest.raises(ValueError, match="is no class of this model"):
+    with pytest.raises(ValueError, match="is not a class of this model"):
         localize_files(fake_localizer(), photos, out, label="fir", overwrite=True)
     assert lines(out) == before
     localize_files(fake_localizer(), photos[:1], out, label="fire", overwrite=True)

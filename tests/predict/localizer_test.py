@@ -161,10 +161,10 @@ def test_labels_that_are_found(wanted, label):
     [
         (5, r"must be in 0\.\.4\. Received: 5"),
         ("-1", r"must be in 0\.\.4\. Received: -1"),
-        ("crane", r"fits several classes, give an index: 1 \(crane\); 4 \(crane\)"),
-        ("tabi", r"'tabi' is no class of this model; did you mean 'tabby'"),
+        ("crane", r"fits several classes; give an index: 1 \(crane\); 4 \(crane\)"),
+        ("tabi", r"'tabi' is not a class of this model; did you mean 'tabby'"),
         ("cat", r"did you mean 'tabby cat', 'tiger cat'\?"),
-        ("zzzzzz", r"is no class of this model$"),
+        ("zzzzzz", r"is not a class of this model$"),
     ],
 )
 def test_labels_that_are_refused(wanted, message):

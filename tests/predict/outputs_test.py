@@ -165,7 +165,7 @@ def test_what_the_settings_come_to_is_noted_and_does_not_mix(tmp_path):
     begin("cam")
     found = json.loads((tmp_path / "settings.json").read_text())
     assert found["made_with"] == {"method": "cam"}
-    with pytest.raises(SettingsChangedError, match=r"made with \{'method': 'cam'\}, and new ones"):
+    with pytest.raises(SettingsChangedError, match=r"made with \{'method': 'cam'\}; new ones"):
         begin("layercam", forget=("b",))
     assert [r["file"] for r in read_results(tmp_path)] == ["a", "b"]
     begin("layercam", forget=("b",), overwrite=True)
