@@ -29,9 +29,19 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
         Where to write.
     """
-    with _unfinished(path) as place:
+    with _unfinished(path) as place, naming(path):
         yield place / path.name
         (place / path.name).replace(path)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Make an OSError that names no file, as that of a full disk, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -154,6 +154,8 @@ def read_mask(path: Path) -> np.ndarray:
     """
     with _opened(path) as image:
         _refuse_huge(image.size)
+        with _decoding():
+            image.load()
         return np.asarray(image.convert("L"))
 
 
@@ -200,16 +202,25 @@ def _starts_plain_jpeg(head: bytes, *, upright: bool) -> bool:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     try:
-        with _open(path) as image:
+        with _decoding():
+            image = _open(path)
+        with image:
             yield image
-    except PhotoError:
+    except MemoryError:
+        raise PhotoError("there is not enough memory to decode it") from None
+
+
+@contextlib.contextmanager
+def _decoding() -> Iterator[None]:
+    """Around what reads the file, and nothing else, for faults of our code must not pass for it."""
+    try:
+        yield
+    except (PhotoError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise PhotoError(
             "this is not a photo in a format that can be read (JPEG, PNG, WebP, TIFF, ...)"
         ) from None
-    except MemoryError:
-        raise PhotoError("there is not enough memory to decode it") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise PhotoError(f"it cannot be read: {reason or type(error).__name__}") from error
@@ -278,7 +289,8 @@ def _refuse_huge(decoded: tuple[int, int], stored: tuple[int, int] | None = None
 def _loaded(image: ImageFile.ImageFile) -> Image.Image:
     """Decode a photo; a colour that its file names transparent becomes an alpha channel."""
     samples = image.tile[0][3] if image.format == "PNG" and image.tile else None
-    image.load()
+    with _decoding():
+        image.load()
     colour = image.info.get("transparency")
     if colour is None or image.mode not in {"1", "L", "RGB", "I;16"}:
         return image
@@ -299,6 +311,8 @@ def _deep_with_alpha(image: ImageFile.ImageFile, colour: int | tuple[int, ...]) 
         with _open(Path(os.fsdecode(image.filename))) as lower:
             tile = (*lower.tile[0][:3], "RGB;16L")
             lower.tile = [tile]  # type: ignore[list-item]  # a plain tuple before Pillow 11
+            with _decoding():
+                lower.load()
             values = values.astype(np.uint16) << 8 | np.asarray(lower)
     same = np.all(np.atleast_3d(values) == colour, axis=-1)
     reduced = Image.fromarray((values >> 8).astype(np.uint8))

@@ -29,6 +29,14 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_disk_s_message_names_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+    )
+    with pytest.raises(OSError, match=r"full: .*/a\.bin'$"):
+        write_atomically(tmp_path / "a.bin", b"new")
+
+
 def test_permissions_follow_the_umask(tmp_path):
     path, plain = tmp_path / "a.bin", tmp_path / "b.bin"
     write_atomically(path, b"")

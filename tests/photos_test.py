@@ -349,3 +349,10 @@ def test_header_alone(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"<html>")
     with pytest.raises(PhotoError, match="not a photo"):
         read_header(tmp_path / "a.jpg")
+
+
+def test_a_fault_of_our_own_is_not_taken_for_a_broken_photo(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr("fcam_tf.photos._rgb", lambda image: image.nothing)
+    with pytest.raises(AttributeError, match="nothing"):
+        read_pixels(tmp_path / "a.png")

@@ -31,7 +31,7 @@ class ClassFolders(NamedTuple):
     Attributes:
         photos: by class, the classes sorted by name, each one's photos by path. Not empty.
         empty: class folders without a photo.
-        passed_over: files below class folders that are no photos by their names.
+        passed_over: files below class folders that are not photos by their names.
     """
 
     photos: dict[str, list[Path]]
@@ -79,6 +79,8 @@ def load_folder(
         return _split(split, train, photos)
     folder = found.get(split, root / split)
     if not (found and folder.is_dir()):
+        if train:
+            read_classes(train)  # raises if there is no photo at all
         there = sorted({*found, *(("train", "val") if train else ())})
         raise FileNotFoundError(f"{root} has no split {split!r}. Available: {', '.join(there)}")
     photos = read_classes(folder).photos
@@ -98,9 +100,9 @@ def describe(root: Path, val_fraction: float = VAL_FRACTION) -> list[str]:
             notes.append(f"class folders without a photo are left out: {listed(empty)}")
         if others:
             notes.append(passed_over(others, NOT_PHOTOS))
-    others = [path.name for path in _visible(root) if found and path not in found.values()]
-    if others:
-        notes.append(passed_over(others, f"beside the splits of {root}"))
+    beside = [path.name for path in _visible(root) if found and path not in found.values()]
+    if beside:
+        notes.append(passed_over(beside, f"beside the splits of {root}"))
     if "val" not in found and (not found or "train" in found):
         photos = read_classes(found.get("train", root)).photos
         held = _side(photos, root, val_fraction, val=True)
@@ -137,7 +139,8 @@ def read_classes(folder: Path) -> ClassFolders:
         raise FileNotFoundError(f"{folder} is not a folder")
     photos: dict[str, list[Path]] = {}
     passed_over = []
-    for path in _visible(folder):
+    inside = _visible(folder)
+    for path in inside:
         if path.is_dir():
             files = list(_files(path))
             photos[path.name] = [file for file in files if file.suffix.lower() in SUFFIXES]
@@ -145,9 +148,8 @@ def read_classes(folder: Path) -> ClassFolders:
         else:
             passed_over.append(path)
     if not any(photos.values()):
-        raise FileNotFoundError(
-            f"{folder} has no class folders with photos ({', '.join(sorted(SUFFIXES))})"
-        )
+        lacks = f"has no class folders with photos ({', '.join(sorted(SUFFIXES))})"
+        raise FileNotFoundError(f"{folder} {lacks if inside else 'is empty'}")
     empty = [folder / name for name, paths in photos.items() if not paths]
     return ClassFolders({k: paths for k, paths in photos.items() if paths}, empty, passed_over)
 
@@ -178,7 +180,7 @@ def _side(
     sides = {}
     for name, paths in photos.items():
         places = {path: _place(path.relative_to(root)) for path in paths}
-        kept = max(paths, key=places.get)  # for training, in any case
+        kept = max(paths, key=lambda path: places[path])  # for training, in any case
         sides[name] = [p for p in paths if (places[p] < val_fraction and p != kept) == val]
     return sides
 

@@ -10,6 +10,8 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +19,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.data.split import BrokenPhotoError, Split
+from fcam_tf.names import printable
 from fcam_tf.photos import is_plain_jpeg
 
 _BROKEN = "the photo is broken"
@@ -160,19 +163,37 @@ def evaluation_dataset(
 
 
 @contextlib.contextmanager
-def naming_photos() -> Iterator[None]:
-    """Turns what a data set raises for a photo that cannot be read into a BrokenPhotoError."""
+def naming_photos(*splits: Split) -> Iterator[None]:
+    """Turns what a data set of these splits raises for a bad photo into a BrokenPhotoError."""
     try:
         yield
     except tf.errors.OpError as error:
         found = re.search(rf"{_BROKEN}\W+([0-9a-f]+)", error.message)
         if found:
             raise BrokenPhotoError(os.fsdecode(bytes.fromhex(found[1]))) from None
-        if "JPEG" in error.message:  # damage that only TensorFlow minds
-            raise BrokenPhotoError(
-                "a photo cannot be decoded; fcam data check says which"
-            ) from None
-        raise
+        if "JPEG" not in error.message:
+            raise
+        # Damage that Pillow overlooks; TensorFlow does not say in which file.
+        with ThreadPoolExecutor() as executor:
+            paths = [path for split in splits for path in split.paths]
+            name = next(filter(None, executor.map(_refused, paths)), "a photo")
+        raise BrokenPhotoError(
+            printable(f"{name}: TensorFlow cannot decode it; save it again with another program")
+        ) from None
+
+
+def _refused(path: Path) -> Path | None:
+    """Return the file if TensorFlow cannot decode it, and should."""
+    try:
+        if is_plain_jpeg(path):
+            _decode_jpeg(os.fsencode(path))
+    except tf.errors.OpError:
+        return path
+    return None
+
+
+def _decode_jpeg(path: Any) -> tf.Tensor:
+    return tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[str, tf.Tensor]:
@@ -206,9 +227,7 @@ def _read(
     # with the accurate transform, too.
     image = tf.cond(
         element["plain"],
-        lambda: tf.io.decode_jpeg(
-            tf.io.read_file(element["path"]), channels=3, dct_method="INTEGER_ACCURATE"
-        ),
+        lambda: _decode_jpeg(element["path"]),
         lambda: _in_python(split.read_pixels, element["index"], (1, 1, 3)),
     )
     image = tf.ensure_shape(image, (None, None, 3))

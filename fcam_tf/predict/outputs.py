@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fcam_tf import checks, visualize
-from fcam_tf.atomic import write_atomically
+from fcam_tf.atomic import naming, write_atomically
 from fcam_tf.claim import SETTINGS, SettingsChangedError, claim, read_settings
 from fcam_tf.localization import NO_BOX, scale_box
 
@@ -225,8 +225,9 @@ class ResultsFile(contextlib.ExitStack):
         before = self._file.tell()
         rest = memoryview(_line(record))
         try:
-            while rest:  # a full disk takes a part first, and complains the next time
-                rest = rest[self._file.write(rest) :]
+            with naming(self.folder / RESULTS):
+                while rest:  # a full disk takes a part first, and complains the next time
+                    rest = rest[self._file.write(rest) :]
         except OSError:
             self._file.truncate(before)
             raise

@@ -137,14 +137,15 @@ def quality_panel(runs: Sequence[StoredEvaluation]) -> Panel:
 def _panel(runs: Sequence[StoredEvaluation], draw: Callable[..., str], what: str) -> Panel:
     """Draw each run in its colour; ``draw`` says what is to be seen of it."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+        legend = 0.2 * len(runs) if len(runs) > 1 else 0  # below the axes, where it hides nothing
+        figure = Figure(figsize=(_SIZE[0], _SIZE[1] + legend), layout="constrained")
         axes = figure.subplots()
         said = []
         for run, colour in zip(runs, cycle(COLOURS)):
             title = run.settings.title
             said.append(f"{title}: {draw(axes, run, color=colour, label=title)}")
-        if len(runs) > 1:
-            axes.legend(loc="best")
+        if legend:
+            figure.legend(loc="outside lower center")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -63,12 +63,11 @@ def stored_cams(
     ids = hashlib.sha256("\n".join(split.ids).encode())
     labels = hashlib.sha256(split.labels.tobytes())
     about = {**about, "size": size, "images": ids.hexdigest(), "labels": labels.hexdigest()}
-    with claim(folder, about, ["*.npz"], file=_ABOUT, wait=True) as claimed:
+    with claim(folder, about, ["*.npz"], file=_ABOUT, wait=True) as claimed, naming_photos(split):
         claimed.begin()
         return _maps(cam, split, folder, size=size, batch_size=batch_size, verbose=verbose)
 
 
-@naming_photos()
 def _maps(
     cam: CAM, split: Split, folder: Path, *, size: int, batch_size: int, verbose: Any
 ) -> np.ndarray:

@@ -39,7 +39,8 @@ def pack(
     """
     stored = as_stored(model, int8=int8)
     if val is not None and val.boxes is not None:
-        model.threshold = best_threshold(stored, val)
+        with naming_photos(val):
+            model.threshold = best_threshold(stored, val)
     scores = [
         {"data": data, "split": split.name, "metric": metric, "value": round(value, 2)}
         | {"command": command}
@@ -81,7 +82,6 @@ def _measure(model: FCAM, split: Split) -> dict[str, float]:
     return validation(model.maps_and_logits, knows_classes(model, split))
 
 
-@naming_photos()
 def best_threshold(model: FCAM, split: Split) -> float:
     """Return the threshold by which most boxes of a split are right, to three digits.
 

@@ -39,9 +39,11 @@ def test_classes_in_sorted_order(tmp_path):
 def test_nothing_to_read(tmp_path):
     with pytest.raises(FileNotFoundError, match="not a folder"):
         load_folder(tmp_path / "nowhere", "test")
-    with pytest.raises(FileNotFoundError, match=r"no split 'test'. Available: train, val"):
-        load_folder(tmp_path, "test")
-    for split in ("train", "val", None):
+    for split in ("train", "val", "test", None):
+        with pytest.raises(FileNotFoundError, match=f"{tmp_path} is empty"):
+            load_folder(tmp_path, split)
+    write(tmp_path, "notes.txt")
+    for split in ("train", "val", "test", None):
         with pytest.raises(FileNotFoundError, match="no class folders with photos"):
             load_folder(tmp_path, split)
 

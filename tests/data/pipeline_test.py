@@ -8,6 +8,7 @@ from PIL import Image
 from fcam_tf.data import (
     BrokenPhotoError,
     Split,
+    broken_photos,
     check_dataset,
     evaluation_dataset,
     load_folder,
@@ -270,6 +271,30 @@ def test_a_broken_photo_is_named(tmp_path):
     model = tf.keras.Sequential([tf.keras.layers.GlobalAveragePooling2D()])
     with pytest.raises(BrokenPhotoError, match=message), naming_photos():
         model.predict(evaluation_dataset(split, size=32), verbose=0)
+
+
+def test_a_photo_that_tensorflow_alone_refuses_is_named(tmp_path):
+    (tmp_path / "c").mkdir()
+    for name in "ab":
+        noise().save(tmp_path / "c" / f"{name}.jpg")
+    split = load_folder(tmp_path)
+    path = split.paths[1]
+    whole = path.read_bytes()
+
+    def refused():
+        try:
+            tf.io.decode_jpeg(path.read_bytes())
+        except tf.errors.InvalidArgumentError:
+            return not broken_photos(split, decode=True)
+        return False
+
+    for place in reversed(range(len(whole) - 2)):  # a marker where none belongs
+        path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+        if refused():
+            break
+    message = r"c/b\.jpg: TensorFlow cannot decode it; save it again"
+    with pytest.raises(BrokenPhotoError, match=message), naming_photos(split):
+        list(evaluation_dataset(split, size=32))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "missing"])

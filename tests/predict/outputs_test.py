@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path):
         before = (tmp_path / "results.jsonl").read_bytes()
         real = results._file
         results._file = FullDisk(real)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(OSError, match=r"No space.*results\.jsonl"):
             results.append(record("b"))
         results._file = real
         assert (tmp_path / "results.jsonl").read_bytes() == before

@@ -3,6 +3,7 @@ import copy
 import xml.etree.ElementTree as ET
 
 import pytest
+from matplotlib.figure import Figure
 
 from fcam_tf.report import figures
 
@@ -46,3 +47,13 @@ def test_shares_are_said(perfect):
     activation = perfect.metrics["details"]["activation"]
     assert sum(activation) == pytest.approx(1, abs=1e-5)
     assert f"{sum(activation[:100]):.0%} of the pixels" in figures.activation_panel([perfect]).alt
+
+
+def test_the_legend_hides_nothing(finished, monkeypatch):
+    drawn = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda f, *a, **k: drawn.append(f) or save(f, *a, **k))
+    figures.quality_panel([finished, finished])
+    (figure,) = drawn
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert legend.get_window_extent().y1 <= axes.get_tightbbox().y0
