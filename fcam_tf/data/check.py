@@ -1,7 +1,7 @@
 """Reads a data set as training and evaluation would, and reports all that is wrong with it."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -77,8 +77,7 @@ def check_dataset(root: str | Path) -> Report:
     folders = find_folders(root)
     if not folders.metadata.is_dir():
         return _check_folder(Path(root))
-    rows: list[SplitCounts] = []
-    problems: list[Problem] = []
+    checked: list[tuple[Split, list[Problem]]] = []
     notes: list[str] = []
     home: dict[str, str] = {}
     for name in list_splits(folders):
@@ -98,32 +97,28 @@ def check_dataset(root: str | Path) -> Report:
         if empty:
             message = f"classes without images: {listed(split.class_names[k] for k in empty)}"
             found.append(Problem(folders.metadata / name / "class_labels.txt", 0, message))
-        rows.append(_count(split, found))
-        problems += found
+        checked.append((split, found))
         if turned:
             notes.append(
                 f"{name}: {len(turned)} photos are turned by EXIF, such as {turned[0]}; they are "
                 "read as stored, which is what boxes and masks of the benchmark refer to"
             )
-    if not rows:
+    if not checked:
         raise FileNotFoundError(f"{folders.metadata} has no <split>/image_ids.txt")
-    return Report(tuple(rows), tuple(problems), tuple(notes))
+    return _report(checked, notes)
 
 
 def _check_folder(root: Path) -> Report:
-    rows: list[SplitCounts] = []
-    problems: list[Problem] = []
+    checked: list[tuple[Split, list[Problem]]] = []
     for name in find_splits(root) or ("train", "val"):
         try:
             split = load_folder(root, name)
         except FileNotFoundError:
-            if name != "val" or not rows:
+            if name != "val" or not checked:
                 raise
             continue  # so few photos that none is held out, which the notes tell
-        found = broken_photos(split, decode=True)
-        rows.append(_count(split, found))
-        problems += found
-    return Report(tuple(rows), tuple(problems), tuple(describe(root)))
+        checked.append((split, broken_photos(split, decode=True)))
+    return _report(checked, describe(root))
 
 
 def broken_photos(split: Split, *, decode: bool = False) -> list[Problem]:
@@ -155,15 +150,19 @@ def without_broken(split: Split, tell: Callable[[str], object]) -> Split:
     return split.subset([i for i, path in enumerate(split.paths) if path not in bad])
 
 
-def _count(split: Split, problems: list[Problem]) -> SplitCounts:
-    return SplitCounts(
-        split=split.name,
-        images=len(split),
-        classes=len(set(split.labels.tolist())),
-        boxes=sum(map(len, split.boxes or ())),
-        masks=sum(map(len, split.masks or ())),
-        problems=len(problems),
+def _report(checked: Sequence[tuple[Split, list[Problem]]], notes: Sequence[str]) -> Report:
+    rows = (
+        SplitCounts(
+            split=split.name,
+            images=len(split),
+            classes=len(set(split.labels.tolist())),
+            boxes=sum(map(len, split.boxes or ())),
+            masks=sum(map(len, split.masks or ())),
+            problems=len(problems),
+        )
+        for split, problems in checked
     )
+    return Report(tuple(rows), tuple(p for _, found in checked for p in found), tuple(notes))
 
 
 def _check_image(split: Split, index: int, line: Problem) -> tuple[list[Problem], bool]:

@@ -91,35 +91,23 @@ def training_dataset(
         order = tf.random.experimental.stateless_shuffle(
             tf.range(len(split), dtype=tf.int64), [seed, epoch]
         )
-        batches = (
-            tf.data.Dataset.from_tensor_slices(order)
-            .map(
-                lambda index: load(index, epoch),
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-            .batch(batch_size)
-        )
+        images = tf.data.Dataset.from_tensor_slices(order)
+        batches = _mapped(images, lambda index: load(index, epoch)).batch(batch_size)
         if augment is None:
             return batches
-        return batches.enumerate().map(
+        return _mapped(
+            batches.enumerate(),
             lambda step, batch: augment(
                 batch[0], batch[1], tf.stack([seed * len(split) + step, epoch])
             ),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
         )
 
     if first_epoch is not None:
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
         return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
     epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
-    steps = -(-len(split) // batch_size)
-    return (
-        epochs.flat_map(one_epoch)
-        .apply(tf.data.experimental.assert_cardinality(steps))
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    steps = tf.data.experimental.assert_cardinality(-(-len(split) // batch_size))
+    return epochs.flat_map(one_epoch).apply(steps).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_dataset(
@@ -154,12 +142,8 @@ def evaluation_dataset(
         layers = _read(split, element, (height, width), with_masks=with_masks)
         return _finish(layers, element["label"])
 
-    return (
-        tf.data.Dataset.from_tensor_slices(_columns(split, cams, with_masks=with_masks))
-        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    images = tf.data.Dataset.from_tensor_slices(_columns(split, cams, with_masks=with_masks))
+    return _mapped(images, load).batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 @contextlib.contextmanager
@@ -194,6 +178,10 @@ def _refused(path: Path) -> Path | None:
 
 def _decode_jpeg(path: Any) -> tf.Tensor:
     return tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _mapped(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
+    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[str, tf.Tensor]:

@@ -5,7 +5,7 @@ colours and textures from the same distributions, and distractors (bars and irre
 be as large as objects. Everything follows from the seed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,27 +120,6 @@ def _frame(
     return x * cos + y * sin, y * cos - x * sin
 
 
-def _disc(u: Floats, v: Floats) -> Mask:
-    return u**2 + v**2 <= 1
-
-
-def _square(u: Floats, v: Floats) -> Mask:
-    return np.maximum(np.abs(u), np.abs(v)) <= 0.9
-
-
-def _triangle(u: Floats, v: Floats) -> Mask:
-    return _spikes(u, v, corners=3, inner=0.5)
-
-
-def _cross(u: Floats, v: Floats) -> Mask:
-    long, short = np.maximum(np.abs(u), np.abs(v)), np.minimum(np.abs(u), np.abs(v))
-    return (long <= 1.1) & (short <= 0.36)
-
-
-def _star(u: Floats, v: Floats) -> Mask:
-    return _spikes(u, v, corners=5, inner=0.45)
-
-
 def _spikes(u: Floats, v: Floats, corners: int, inner: float) -> Mask:
     """A star with the given number of corners at radius 1.25 and notches at ``inner`` of that."""
     angle = np.arctan2(v, u) % (2 * np.pi / corners)
@@ -151,7 +130,15 @@ def _spikes(u: Floats, v: Floats, corners: int, inner: float) -> Mask:
     return np.hypot(u, v) <= 1.25 * edge
 
 
-_OUTLINES = (_disc, _square, _triangle, _cross, _star)
+_OUTLINES: tuple[Callable[[Floats, Floats], Mask], ...] = (  # of `CLASSES`
+    lambda u, v: u**2 + v**2 <= 1,
+    lambda u, v: np.maximum(np.abs(u), np.abs(v)) <= 0.9,
+    lambda u, v: _spikes(u, v, corners=3, inner=0.5),
+    lambda u, v: (
+        (np.maximum(np.abs(u), np.abs(v)) <= 1.1) & (np.minimum(np.abs(u), np.abs(v)) <= 0.36)
+    ),
+    lambda u, v: _spikes(u, v, corners=5, inner=0.45),
+)
 
 
 def _bar(u: Floats, v: Floats, rng: np.random.Generator) -> Mask:

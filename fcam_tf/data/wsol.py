@@ -73,32 +73,19 @@ def load_wsol(
         FileNotFoundError: if there is no such split.
         DataError: if a line is malformed, naming file and line.
     """
-    folders = find_folders(root, metadata=metadata, images=images, masks=masks)
-    lines = read_lines(folders, split)
+    given = {"metadata": metadata, "images": images, "masks": masks, "ignores": masks}
+    parts = {name: Path(folder) for name, folder in given.items() if folder}
+    lines = read_lines(find_folders(root)._replace(**parts), split)
     if lines.problems:
         raise DataError(lines.problems)
     return lines.split
 
 
-def find_folders(
-    root: str | Path,
-    *,
-    metadata: str | Path | None = None,
-    images: str | Path | None = None,
-    masks: str | Path | None = None,
-) -> Folders:
-    """Completes the folders of a data set, see ``load_wsol``."""
+def find_folders(root: str | Path) -> Folders:
+    """Finds the parts of a data set where ``load_wsol`` looks for them by default."""
     root = Path(root)
-
-    def below(name: str) -> Path:
-        return root / name if (root / name).is_dir() else root
-
-    return Folders(
-        metadata=Path(metadata) if metadata else root / "metadata",
-        images=Path(images) if images else below("images"),
-        masks=Path(masks) if masks else below("masks"),
-        ignores=Path(masks) if masks else below("ignore"),
-    )
+    below = (root / name for name in ("images", "masks", "ignore"))
+    return Folders(root / "metadata", *(part if part.is_dir() else root for part in below))
 
 
 def list_splits(folders: Folders) -> list[str]:

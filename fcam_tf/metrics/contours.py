@@ -49,24 +49,14 @@ def all_contours(image: Bytes) -> Contours:
     """Outer and hole contours at every threshold of a uint8 (height, width) map."""
     forest = build_forest(image, connectivity=8)
     outer = components(forest, image)
-    x0, y0, x1, y1 = outer.corners
-    first, stop = np.maximum(outer.below, 0), outer.level
-
     inverted, background = _background(image)
     holes = components(background, inverted)
     inside = np.flatnonzero(holes.hill != background.parent.size - 1)
-    # In the padded frame every coordinate is one larger, which is the hole's growth on the left.
-    hole_x0, hole_y0, hole_x1, hole_y1 = holes.corners[:, inside]
-    hole_first = LEVELS - 1 - holes.level[inside]
-    hole_stop = LEVELS - 1 - holes.below[inside]
-    boxes = _clip(
-        image.shape,
-        np.concatenate([x0, hole_x0 - 2]),
-        np.concatenate([y0, hole_y0 - 2]),
-        np.concatenate([x1, hole_x1]),
-        np.concatenate([y1, hole_y1]),
-    )
-    first, stop = np.concatenate([first, hole_first]), np.concatenate([stop, hole_stop])
+    # In the padded frame every coordinate is one larger, which is the hole's growth on the right.
+    around = holes.corners[:, inside] - np.array([[2], [2], [0], [0]])
+    boxes = _clip(image.shape, *np.concatenate([outer.corners, around], axis=1))
+    first = np.concatenate([np.maximum(outer.below, 0), LEVELS - 1 - holes.level[inside]])
+    stop = np.concatenate([outer.level, LEVELS - 1 - holes.below[inside]])
     present = first < stop
     return Contours(boxes[present], first[present], stop[present])
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fcam_tf.evaluation import Row, StoredEvaluation
-from fcam_tf.evaluation.failures import FOUND, KINDS
+from fcam_tf.evaluation.rows import FOUND, KINDS
 from fcam_tf.evaluation.scores import Scored
 from fcam_tf.report.pictures import Thresholds, data_uri, draw_map, draw_parts
 from fcam_tf.report.tables import gains

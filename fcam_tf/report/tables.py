@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcam_tf.evaluation import HEADLINES, Row, StoredEvaluation
-from fcam_tf.evaluation.failures import CORRECT_IOU, KINDS
+from fcam_tf.evaluation.rows import CORRECT_IOU, KINDS
 from fcam_tf.evaluation.stored import TOP
 from fcam_tf.metrics import MEASURES
 

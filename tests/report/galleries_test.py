@@ -1,6 +1,6 @@
 import numpy as np
 
-from fcam_tf.evaluation.failures import FOUND
+from fcam_tf.evaluation.rows import FOUND
 from fcam_tf.report import galleries
 
 
