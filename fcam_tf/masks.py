@@ -10,13 +10,9 @@ NO_BOX = (0, 0, -1, -1)  # zero pixels wide and high, as the ends are inclusive
 
 
 def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Return the smallest box around a mask.
+    """Return x0, y0, x1, y1, inclusive, of the smallest box around an (H, W) bool mask.
 
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        x0, y0, x1, y1, all inclusive; `NO_BOX` where ``mask`` is empty.
+    An empty mask gives `NO_BOX`.
     """
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not columns.size:

@@ -70,31 +70,14 @@ def overlay(
 
 
 def resize_heatmap(heatmap: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Bring a heat map to another size, bilinear, antialiased where it shrinks.
-
-    Args:
-        heatmap: (h, w) in [0, 1].
-        width: columns wanted.
-        height: rows wanted.
-
-    Returns:
-        (height, width) float32 in [0, 1].
-    """
+    """Bring an (h, w) heat map in [0, 1] to (height, width) float32, bilinear, antialiased."""
     image = Image.fromarray(np.asarray(heatmap, np.float32))
     resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return np.clip(resized, 0, 1)
 
 
 def blend(photo: Image.Image, heatmap: np.ndarray) -> Image.Image:
-    """Lay a heat map over a photo, half transparent, in the colours of `overlay`.
-
-    Args:
-        photo: RGB.
-        heatmap: (h, w) in [0, 1] at any resolution, covering the whole photo.
-
-    Returns:
-        RGB of the photo's size.
-    """
+    """Blend an (h, w) heat map in [0, 1] with the whole of an RGB photo, as `overlay` does."""
     heat = resize_heatmap(heatmap, *photo.size)
     opacity = np.interp(heat, (0, 1), _OPACITY).astype(np.float32)[..., None]
     muted = ImageEnhance.Color(photo).enhance(_COLOUR)

@@ -6,6 +6,7 @@ there need not be computed again, whatever ended the program that wrote it.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import zipfile
@@ -24,10 +25,11 @@ FOLDER = "parts"
 _COLUMNS = ("rank", "predicted", "confidence", "levels", "otsu", "activation")
 
 
+@dataclasses.dataclass(frozen=True)
 class Parts:
     """The results of a split in an output folder.
 
-    Args:
+    Attributes:
         out: the output folder.
         split: name of the split.
         count: number of its images.
@@ -35,18 +37,15 @@ class Parts:
             `identity.stamps`; results with others do not count. None takes all as they are.
     """
 
-    def __init__(
-        self, out: Path, split: str, count: int, stamps: NDArray[np.int64] | None = None
-    ) -> None:
-        self._folder = out / FOLDER
-        self._split = split
-        self._count = count
-        self._stamps = stamps
+    out: Path
+    split: str
+    count: int
+    stamps: NDArray[np.int64] | None = None
 
     def todo(self) -> list[int]:
         """Indices of the images that have no results yet, or none as they are now."""
         done = {i for part in self._files() if self._holds(*part) for i in range(*part[:2])}
-        return [i for i in range(self._count) if i not in done]
+        return [i for i in range(self.count) if i not in done]
 
     def remove_changed(self) -> None:
         """Remove the results of images that have changed since."""
@@ -67,12 +66,13 @@ class Parts:
             columns[name] = np.concatenate(values, axis=1)
             columns[f"{name} widths"] = [value.shape[1] for value in values]
         first, last = scored[0].index, scored[-1].index
-        if self._stamps is not None:
-            columns["stamp"] = self._stamps[first : last + 1]
+        if self.stamps is not None:
+            columns["stamp"] = self.stamps[first : last + 1]
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **columns)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f"{self._split}-{first:07d}-{last:07d}.npz"
+        folder = self.out / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{self.split}-{first:07d}-{last:07d}.npz"
         write_atomically(file, buffer.getvalue())
 
     def __iter__(self) -> Iterator[Scored]:
@@ -89,11 +89,11 @@ class Parts:
         return found
 
     def _holds(self, start: int, stop: int, file: Path) -> bool:
-        if self._stamps is None:
+        if self.stamps is None:
             return True
         try:
             with np.load(file) as archive:
-                return np.array_equal(archive["stamp"], self._stamps[start:stop]) and (
+                return np.array_equal(archive["stamp"], self.stamps[start:stop]) and (
                     archive["measures"].tolist() == list(MEASURES)
                 )
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile):
@@ -101,9 +101,9 @@ class Parts:
 
     def _files(self) -> list[tuple[int, int, Path]]:
         found = []
-        for file in self._folder.glob("*.npz"):
+        for file in (self.out / FOLDER).glob("*.npz"):
             match = re.fullmatch(r"(.+)-(\d{7})-(\d{7})", file.stem)
-            if match and match[1] == self._split:
+            if match and match[1] == self.split:
                 found.append((int(match[2]), int(match[3]) + 1, file))
         return sorted(found)
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcam_tf.data.split import Split
-from fcam_tf.evaluation.scores import Scored, read_boxes
+from fcam_tf.evaluation.scores import Scored
 from fcam_tf.evaluation.sources import FRAME
 from fcam_tf.masks import OBJECT
-from fcam_tf.metrics.boxes import pairwise_iou
+from fcam_tf.metrics.boxes import pairwise_iou, resize_boxes
 from fcam_tf.metrics.measures import (
     THRESHOLDS,
     average_precision,
@@ -114,14 +114,15 @@ def make_row(
         false, true = histogram[:, place:].sum(axis=1).tolist()
         missed = int(histogram[OBJECT, :place].sum())
         kind = kind_of_pixels(true, false, missed, peak=peak, rank=item.rank)
-    truth = read_boxes(split, item.index, FRAME)
-    if box_threshold is not None and item.boxes is not None and truth is not None:
+    if box_threshold is not None and item.boxes is not None and split.boxes is not None:
         grey = int(grey_thresholds(peak, box_threshold))
         box = item.boxes[grey].astype(np.int64)  # areas are beyond 16 bits
         x0, y0, x1, y1 = box.tolist()
         curve = item.kept["MaxBoxAcc"][:, 0]
         iou, otsu_iou = float(curve[grey]), float(curve[item.otsu])
         best_iou = float(curve[: max(peak, 1)].max())
+        size = split.size(item.index)
+        truth = resize_boxes(split.boxes[item.index], size, (FRAME, FRAME))
         kind = kind_of_boxes(box, truth, peak=peak, rank=item.rank)
     return Row(
         split.ids[item.index],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,18 +12,6 @@ from fcam_tf.data.split import Split
 from fcam_tf.levels import LEVELS
 from fcam_tf.metrics import MEASURES, join_masks, resize_boxes
 from fcam_tf.metrics.measures import THRESHOLDS, HeatMap, Measure, score_histogram
-
-
-class Truth(NamedTuple):
-    """Where the objects of one image are.
-
-    Attributes:
-        boxes: (n, 4) int64 x0, y0, x1, y1 in the frame in which maps are scored, or None.
-        mask: (frame, frame) uint8, 1 object, 0 background, 255 ignored, or None.
-    """
-
-    boxes: NDArray[np.int64] | None
-    mask: NDArray[np.uint8] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,29 +49,28 @@ def measures_of(split: Split) -> dict[str, Measure]:
     return {name: measure for name, measure in MEASURES.items() if there[measure.truth] is not None}
 
 
-def read_truth(split: Split, index: int, frame: int) -> Truth:
-    """Brings an image's boxes and masks into a square frame, (side) pixels, as the benchmark does.
+def read_truth(split: Split, index: int, frame: int) -> dict[str, NDArray]:
+    """Brings an image's ground truth into a square frame (side in pixels) as the benchmark does.
+
+    Returns:
+        What there is of "boxes", (n, 4) int64 x0, y0, x1, y1, and "mask", (frame, frame) uint8 with
+        1 object, 0 background, 255 ignored.
 
     Raises:
         ValueError, OSError: the ground truth is malformed; the message names the image.
     """
+    truth: dict[str, NDArray] = {}
     try:
-        boxes, mask = read_boxes(split, index, frame), None
+        if split.boxes is not None:
+            truth["boxes"] = resize_boxes(split.boxes[index], split.size(index), (frame, frame))
         if split.masks is not None:
-            mask = join_masks(*split.read_masks(index), size=(frame, frame))
+            truth["mask"] = join_masks(*split.read_masks(index), size=(frame, frame))
     except ValueError as error:
         raise ValueError(f"ground truth of {split.ids[index]}: {error}") from None
-    return Truth(boxes, mask)
+    return truth
 
 
-def read_boxes(split: Split, index: int, frame: int) -> NDArray[np.int64] | None:
-    """The boxes of ``read_truth`` alone, which needs no file but where sizes are not known."""
-    if split.boxes is None:
-        return None
-    return resize_boxes(split.boxes[index], split.size(index), (frame, frame))
-
-
-def score_map(heatmap: ArrayLike, truth: Truth, name: str, **known: Any) -> Scored:
+def score_map(heatmap: ArrayLike, truth: dict[str, NDArray], name: str, **known: Any) -> Scored:
     """Scores an (H, W) heat map of floats in [0, 1], in the frame of the truth, at every threshold.
 
     ``known`` is what else a ``Scored`` holds: index, rank, predicted and confidence.
@@ -91,13 +78,13 @@ def score_map(heatmap: ArrayLike, truth: Truth, name: str, **known: Any) -> Scor
     Raises:
         TypeError, ValueError: the map is malformed; the message calls it the map of ``name``.
     """
-    found = HeatMap(heatmap, f"the map of {name}")
-    kept, boxes = {}, None
-    for metric, measure in MEASURES.items():
-        there = getattr(truth, measure.truth)
-        if there is not None:
-            kept[metric] = measure.of(found, there)
-    if truth.boxes is not None:
+    found, boxes = HeatMap(heatmap, f"the map of {name}"), None
+    kept = {
+        metric: measure.of(found, truth[measure.truth])
+        for metric, measure in MEASURES.items()
+        if measure.truth in truth
+    }
+    if "boxes" in truth:
         boxes = np.zeros((LEVELS, 4), np.int16)
         boxes[found.largest.first] = found.largest.boxes
     return Scored(found.levels, found.otsu, _activation(found.scores), boxes, kept, **known)

@@ -13,12 +13,7 @@ class Accumulator(keras.metrics.Metric):
     """A metric whose state is a set of named float64 sums (counts are exact to 2**53).
 
     They are NumPy arrays: as Keras variables they would be float32 under JAX, and counts beyond
-    2**24 pixels wrong.
-
-    Args:
-        interval: step of the metric's threshold grid.
-        name: name of the metric.
-        shapes: name and shape of each sum.
+    2**24 pixels wrong. ``interval`` is the step of the threshold grid, ``shapes`` are the sums'.
     """
 
     def __init__(self, interval: float, name: str, **shapes: tuple[int, ...]) -> None:

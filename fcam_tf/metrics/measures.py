@@ -152,14 +152,10 @@ def check_truth(boxes: ArrayLike, name: str = "boxes") -> NDArray:
 def score_histogram(scores: Floats, truth: NDArray, thresholds: Floats) -> NDArray[np.int64]:
     """(2, bins) background and object pixels whose score lies in each of the bins.
 
+    Scores are (H, W) in [0, 1], the truth 0, 1 or 255 for ignored, thresholds the grid 0, d, ...
     The same counts as ``numpy.histogram`` with edges thresholds + [1, 2]: a score equal to an
     edge belongs to the bin on its right. The grid is even, so the bin is computed; where rounding
     may have put a score on the wrong side of an edge, it is compared with the edge itself.
-
-    Args:
-        scores: (H, W) in [0, 1].
-        truth: (H, W) 0, 1 or 255.
-        thresholds: (T,) the grid 0, d, 2d, ...; a score of exactly 1 has a bin of its own.
     """
     edges = np.append(thresholds, [1.0, 2.0])
     bins = thresholds.size + 1
@@ -183,11 +179,7 @@ def score_histogram(scores: Floats, truth: NDArray, thresholds: Floats) -> NDArr
 
 
 def precision_recall(histogram: NDArray) -> tuple[Floats, Floats]:
-    """Precision and recall in [0, 1] from the highest bin down, bins without a pixel left out.
-
-    Args:
-        histogram: (2, bins) background and object pixels; there must be object pixels.
-    """
+    """Precision and recall in [0, 1] from the highest bin down, bins without a pixel left out."""
     false, true = np.cumsum(histogram[:, ::-1], axis=1)
     seen = true + false > 0
     return true[seen] / (true + false)[seen], true[seen] / true[-1]

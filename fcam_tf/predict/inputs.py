@@ -52,9 +52,6 @@ def find_photos(
     Folders are searched recursively for files with a photo's extension; hidden ones and the outputs
     of earlier jobs are left out. Globs know ``**``. A photo that is named twice is listed once.
 
-    Args:
-        arguments: what the user typed.
-
     Returns:
         The photos in the order of the arguments, those of a folder or glob sorted; what stands for
         no photo; and what was passed over, in a line for each kind.

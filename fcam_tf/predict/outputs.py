@@ -90,15 +90,10 @@ class LocalizeSettings:
 class ResultsFile(contextlib.ExitStack):
     """The results in an output folder: those there, and after `start` open for more.
 
-    The folder is locked against a second writer until `close`.
-
-    Args:
-        folder: the output folder, made if need be.
-        settings: what the coming results are made with.
-        overwrite: allow other settings than those of the results there, which are then forgotten.
+    The folder is made if need be, and locked against a second writer until `close`. With
+    ``overwrite`` results of other settings are forgotten.
 
     Attributes:
-        folder: as given.
         finished: the valid results, as in results.jsonl, by file.
 
     Raises:
@@ -197,7 +192,7 @@ class ResultsFile(contextlib.ExitStack):
             height, width = photo.view.shape[:2]
             values = visualize.resize_heatmap(heatmap, width, height)
             grey = (65535 * values + 0.5).astype(np.uint16)
-            data = _npy(values) if self._settings.heatmap == "npy" else _png(grey)
+            data = _npy(values) if suffix.endswith("npy") else _png(grey)
             write_atomically(self.folder / (name + suffix), data)
 
         size = photo.width, photo.height

@@ -97,9 +97,8 @@ def activation_panel(runs: Sequence[StoredEvaluation]) -> Panel:
 
     def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
         activation = run.metrics["details"]["activation"]
-        windows = np.lib.stride_tricks.sliding_window_view(
-            np.pad(activation, _MEDIAN // 2), _MEDIAN
-        )
+        padded = np.pad(activation, _MEDIAN // 2)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN)
         fraction = np.median(windows, axis=1)
         axes.plot((np.arange(fraction.size) + 0.5) / fraction.size, fraction, lw=1.1, **style)
         highest.append(float(np.sort(fraction)[-_MEDIAN]))

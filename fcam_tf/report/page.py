@@ -14,21 +14,6 @@ from fcam_tf.report import figures, galleries, tables
 
 REPORT = "report.html"
 
-# Published test figures, so that a reader can tell a good one.
-_PEERS = tables.Table(
-    "For orientation: published figures of ResNet50 (Belharbi et al., WACV 2022). Those of Center "
-    "on CUB are what the benchmark's evaluator gives: the 59.7 that tables often print under "
-    "MaxBoxAccV2 is its MaxBoxAcc.",
-    ["", "CUB, MaxBoxAcc", "CUB, MaxBoxAccV2", "OpenImages, PxAP"],
-    [
-        ["Center", "59.7", "57.0", "45.8"],
-        ["CAM*", "71.5", "62.1", "56.8"],
-        ["CAM* + F-CAM", "90.3", "79.4", "72.1"],
-        ["LayerCAM", "85.2", "72.6", "61.1"],
-        ["LayerCAM + F-CAM", "92.4", "82.7", "65.3"],
-    ],
-)
-
 
 def write_report(run: StoredEvaluation, *others: StoredEvaluation) -> Path:
     """Writes OUT/report.html.
@@ -61,7 +46,6 @@ def write_report(run: StoredEvaluation, *others: StoredEvaluation) -> Path:
         truth_tables=[*tables.boxes(run), *tables.pixels(run)],
         kinds=tables.kinds([*others, run]),
         classes=tables.classes(run),
-        peers=_PEERS,
         curve_panels=figures.threshold_panels(runs),
         spread_panels=[
             *figures.precision_panel(runs),

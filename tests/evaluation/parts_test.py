@@ -3,13 +3,14 @@ import pytest
 
 from fcam_tf import metrics
 from fcam_tf.evaluation.parts import Parts
-from fcam_tf.evaluation.scores import Truth, score_map
+from fcam_tf.evaluation.scores import score_map
 
 
 def scored(index, instances=1, mask=True):
     rng = np.random.default_rng(index)
     boxes = np.array([[0, 0, 5 + k, 9] for k in range(instances)])
-    truth = Truth(boxes, np.ones((12, 12), np.uint8) if mask else None)
+    truth = {"boxes": boxes} if boxes is not None else {}
+    truth |= {"mask": np.ones((12, 12), np.uint8)} if mask else {}
     known = {"rank": index % 3, "predicted": index, "confidence": 0.5}
     return score_map(rng.random((12, 12)), truth, "x", index=index, **known)
 

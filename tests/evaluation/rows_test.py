@@ -14,7 +14,7 @@ TWO = [[0, 0, 9, 9], [20, 0, 29, 9]]
 def test_a_row_by_hand(split):
     truth = read_truth(split, 0, 224)
     heatmap = np.zeros((224, 224))
-    x0, y0, x1, y1 = truth.boxes[0]
+    x0, y0, x1, y1 = truth["boxes"][0]
     heatmap[y0:y1, x0:x1] = 0.8  # so that the box, one past the last pixel, is the true one
     heatmap[0, 0] = 0.4
     item = score_map(heatmap, truth, "x", rank=2, predicted=4, confidence=0.25)
@@ -24,11 +24,11 @@ def test_a_row_by_hand(split):
     assert [row.x0, row.y0, row.x1, row.y1] == [x0, y0, x1, y1]
     assert row.iou == row.best_iou == row.otsu_iou == 1
     assert row.kind == "wrong class"
-    inside = (heatmap >= 0.5) & (truth.mask != 255)
-    wanted = truth.mask == 1
+    inside = (heatmap >= 0.5) & (truth["mask"] != 255)
+    wanted = truth["mask"] == 1
     assert row.mask_iou == pytest.approx((inside & wanted).sum() / (inside | wanted).sum())
     one = metrics.PxAP()
-    one.update_state([heatmap], [truth.mask])
+    one.update_state([heatmap], [truth["mask"]])
     assert row.pixel_ap == one.result()
     assert row.quality == 1
 

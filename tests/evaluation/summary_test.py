@@ -33,8 +33,8 @@ def test_headlines_are_those_of_the_metrics(split, scored):
     labels, logits = np.zeros(12, int), np.array([[1, 0], [0, 1]] * 6)
     v1, v2, pxap = metrics.MaxBoxAcc(), metrics.MaxBoxAccV2(), metrics.PxAP()
     for metric in (v1, v2):
-        metric.update_state(maps, [t.boxes for t in truth], labels, logits)
-    pxap.update_state(maps, [t.mask for t in truth])
+        metric.update_state(maps, [t["boxes"] for t in truth], labels, logits)
+    pxap.update_state(maps, [t["mask"] for t in truth])
     got = Summary(items, split).metrics()
     assert got["MaxBoxAcc"] == v1.result()
     assert got["MaxBoxAccV2"] == v2.result()

@@ -13,7 +13,9 @@ class Truth:
     def __init__(self, split):
         from fcam_tf.evaluation.scores import read_truth  # noqa: PLC0415
 
-        self._maps = {name: read_truth(split, i, 224).mask == 1 for i, name in enumerate(split.ids)}
+        self._maps = {
+            name: read_truth(split, i, 224)["mask"] == 1 for i, name in enumerate(split.ids)
+        }
 
     def __call__(self, ids, images, labels):
         del images, labels

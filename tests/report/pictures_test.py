@@ -22,7 +22,7 @@ def split(finished):
 def scores_of(split, index=0, heatmap=None):
     truth = read_truth(split, index, 224)
     return score_map(
-        (truth.mask == 1).astype(float) if heatmap is None else heatmap, truth, "x", index=index
+        (truth["mask"] == 1).astype(float) if heatmap is None else heatmap, truth, "x", index=index
     )
 
 
@@ -44,7 +44,7 @@ def bluish(red, green, blue):
 
 
 def test_parts_have_the_colours_of_the_legend(split):
-    truth = read_truth(split, 0, 224).mask
+    truth = read_truth(split, 0, 224)["mask"]
     wanted = (truth == 1).mean()
     cuts = Thresholds(0.5, 0.5)
     found = draw_parts(split, scores_of(split), cuts)
@@ -70,7 +70,7 @@ def pixels(picture, colour):
 
 
 def test_both_boxes_are_seen_where_they_coincide(split):
-    x0, y0, x1, y1 = read_truth(split, 0, 224).boxes[0]
+    x0, y0, x1, y1 = read_truth(split, 0, 224)["boxes"][0]
     heatmap = np.zeros((224, 224))
     heatmap[y0:y1, x0:x1] = 1
     picture = draw_map(split, scores_of(split, heatmap=heatmap), 0.5)
