@@ -66,22 +66,16 @@ class PhotoError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A photo in the two sizes that localisation needs, both upright and RGB.
+    """A photo in the two sizes that localisation needs, both upright and RGB."""
 
-    Attributes:
-        pixels: (H, W, 3) uint8, the whole photo resized straight to the model's input with
-            antialiased bilinear interpolation, its aspect ratio not kept: the protocol of the WSOL
-            benchmark.
-        view: (h, w, 3) uint8, the photo to draw on, its aspect ratio kept, the longer side at most
-            `VIEW_SIDE` pixels.
-        width: width of the photo as displayed, in its own pixels.
-        height: height of the photo as displayed, in its own pixels.
-    """
-
+    # (H, W, 3) uint8, the whole photo resized straight to the model's input with antialiased
+    # bilinear interpolation, its aspect ratio not kept: the protocol of the WSOL benchmark.
     pixels: np.ndarray
+    # (h, w, 3) uint8, the photo to draw on, its aspect ratio kept, the longer side at most
+    # `VIEW_SIDE` pixels.
     view: np.ndarray
-    width: int
-    height: int
+    width: int  # width of the photo as displayed, in its own pixels
+    height: int  # height of the photo as displayed, in its own pixels
 
 
 def passed_over(files: Sequence[object], why: str) -> str:
@@ -102,9 +96,6 @@ def read_photo(path: Path, size: tuple[int, int]) -> Photo:
     Args:
         path: the file.
         size: (height, width) that the model takes, in pixels.
-
-    Returns:
-        The photo.
 
     Raises:
         PhotoError: the file is missing, empty, damaged, not a photo, or above `MAX_PIXELS`.
@@ -147,11 +138,7 @@ def read_header(path: Path) -> tuple[int, int, bool]:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read the grey levels of a mask as they are stored, (height, width) uint8.
-
-    Raises:
-        PhotoError: see `read_photo`.
-    """
+    """Read the grey levels of a mask as stored, (height, width) uint8; errors as `read_photo`'s."""
     with _opened(path) as image:
         _refuse_huge(image.size)
         with _decoding():

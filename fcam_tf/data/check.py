@@ -68,9 +68,6 @@ def check_dataset(root: str | Path) -> Report:
     Args:
         root: the data set, see ``load_wsol`` and ``load_folder``.
 
-    Returns:
-        The report.
-
     Raises:
         FileNotFoundError: if there is nothing that looks like a data set.
     """

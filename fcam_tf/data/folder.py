@@ -26,17 +26,12 @@ SPLITS = {
 
 
 class ClassFolders(NamedTuple):
-    """The photos of one folder of class folders.
+    """The photos of one folder of class folders."""
 
-    Attributes:
-        photos: by class, the classes sorted by name, each one's photos by path. Not empty.
-        empty: class folders without a photo.
-        passed_over: files below class folders that are not photos by their names.
-    """
-
+    # By class, the classes sorted by name, each one's photos by path. Not empty.
     photos: dict[str, list[Path]]
-    empty: list[Path]
-    passed_over: list[Path]
+    empty: list[Path]  # class folders without a photo
+    passed_over: list[Path]  # files below class folders that are not photos by their names
 
 
 def load_folder(
@@ -115,11 +110,7 @@ def describe(root: Path, val_fraction: float = VAL_FRACTION) -> list[str]:
 
 
 def find_splits(root: Path) -> dict[str, Path]:
-    """Folders of splits by what a split is called here; none where ROOT holds class folders.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
+    """Folders of splits by what a split is called here; none where ROOT holds class folders."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder")
     folders = {p.name.casefold(): p for p in _visible(root) if p.is_dir()}
@@ -130,11 +121,7 @@ def find_splits(root: Path) -> dict[str, Path]:
 
 
 def read_classes(folder: Path) -> ClassFolders:
-    """Lists the photos of a folder of class folders.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or no class folder with a photo.
-    """
+    """Lists the photos of a folder of class folders; FileNotFoundError says that there are none."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     photos: dict[str, list[Path]] = {}

@@ -26,9 +26,6 @@ def load(data: str | Path, split: str, val_fraction: float = VAL_FRACTION) -> Sp
         split: name of the split.
         val_fraction: of class folders without one for val, what is held out.
 
-    Returns:
-        The split.
-
     Raises:
         FileNotFoundError: if there is no such data set or split.
         DataError, ValueError: if it cannot be read, see ``load_wsol``, ``load_folder`` and

@@ -38,9 +38,6 @@ def write_tfds(
         data_dir: where TensorFlow Datasets keeps prepared data; None for its default.
         download: whether to download and prepare what is not there.
 
-    Returns:
-        The folder.
-
     Raises:
         ValueError: for another data set or an unknown split.
         FileExistsError: if ``root`` exists.

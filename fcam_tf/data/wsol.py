@@ -235,25 +235,15 @@ def _class_names(folders: Folders, labels: list[int], problems: list[Problem]) -
 
 
 class Image(NamedTuple):
-    """One image to write, see ``write_split``.
+    """One image to write, see ``write_split``."""
 
-    Attributes:
-        file: its name, which becomes its id.
-        label: index of its class.
-        pixels: (h, w, 3) uint8, or the content of a file.
-        size: width and height.
-        boxes: inclusive x0, y0, x1, y1 of each object.
-        masks: (h, w) bool of each object.
-        ignore: (h, w) bool of what does not count, or None.
-    """
-
-    file: str
-    label: int
-    pixels: NDArray[np.uint8] | bytes
-    size: tuple[int, int]
-    boxes: Sequence[Sequence[int]]
-    masks: Sequence[NDArray[np.bool_]]
-    ignore: NDArray[np.bool_] | None = None
+    file: str  # its name, which becomes its id
+    label: int  # index of its class
+    pixels: NDArray[np.uint8] | bytes  # (h, w, 3) uint8, or the content of a file
+    size: tuple[int, int]  # width and height
+    boxes: Sequence[Sequence[int]]  # inclusive x0, y0, x1, y1 of each object
+    masks: Sequence[NDArray[np.bool_]]  # (h, w) bool of each object
+    ignore: NDArray[np.bool_] | None = None  # (h, w) bool of what does not count, or None
 
 
 def write_split(root: Path, split: str, images: Iterable[Image]) -> None:

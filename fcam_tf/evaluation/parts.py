@@ -27,19 +27,13 @@ _COLUMNS = ("rank", "predicted", "confidence", "levels", "otsu", "activation")
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The results of a split in an output folder.
-
-    Attributes:
-        out: the output folder.
-        split: name of the split.
-        count: number of its images.
-        stamps: (count,) int64 that change when an image must be scored anew, see
-            `identity.stamps`; results with others do not count. None takes all as they are.
-    """
+    """The results of a split in an output folder."""
 
     out: Path
     split: str
     count: int
+    # (count,) int64 that change when an image must be scored anew, see `identity.stamps`; results
+    # with others do not count. None takes all as they are.
     stamps: NDArray[np.int64] | None = None
 
     def todo(self) -> list[int]:

@@ -16,31 +16,19 @@ from fcam_tf.metrics.measures import THRESHOLDS, HeatMap, Measure, score_histogr
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """What is kept of one image: its heat map's scores at every threshold, and its classes.
+    """What is kept of one image: its heat map's scores at every threshold, and its classes."""
 
-    Attributes:
-        levels: (H, W) uint8, the map in the 256 levels that box metrics threshold.
-        otsu: Otsu's threshold of it.
-        activation: (1000,) fraction of its pixels in each bin of [0, 1].
-        boxes: (256, 4) int16, the box of the largest contour at each threshold, or None without
-            true boxes.
-        kept: what each metric keeps, by its name (``metrics.MEASURES``), where the image has what
-            it needs.
-        index: of the image in its split.
-        rank: how many classes are predicted before the true one, -1 if that is not known.
-        predicted: the class with the highest score, -1 if there are no class scores.
-        confidence: its softmax probability, NaN without.
-    """
-
-    levels: NDArray[np.uint8]
-    otsu: int
-    activation: NDArray[np.float64]
+    levels: NDArray[np.uint8]  # (H, W) uint8, the map in the 256 levels that box metrics threshold
+    otsu: int  # Otsu's threshold of it
+    activation: NDArray[np.float64]  # (1000,) fraction of its pixels in each bin of [0, 1]
+    # (256, 4) int16, the box of the largest contour at each threshold, or None without true boxes.
     boxes: NDArray[np.int16] | None
+    # What each metric keeps, by its name (``metrics.MEASURES``), where the image has what it needs.
     kept: dict[str, NDArray]
-    index: int = 0
-    rank: int = -1
-    predicted: int = -1
-    confidence: float = np.nan
+    index: int = 0  # of the image in its split
+    rank: int = -1  # how many classes are predicted before the true one, -1 if that is not known
+    predicted: int = -1  # the class with the highest score, -1 if there are no class scores
+    confidence: float = np.nan  # its softmax probability, NaN without
 
 
 def measures_of(split: Split) -> dict[str, Measure]:

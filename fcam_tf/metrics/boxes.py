@@ -101,11 +101,7 @@ def resize_boxes(boxes: ArrayLike, size: tuple[int, int], frame: tuple[int, int]
 
 
 def check_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray:
-    """Returns boxes as an (n, 4) array after checking them.
-
-    Raises:
-        InvalidBoxError: see ``box_iou``.
-    """
+    """Returns boxes as an (n, 4) array, or raises the InvalidBoxError of ``box_iou``."""
     array = np.asarray(boxes)
     if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind not in "iuf":
         raise InvalidBoxError(

@@ -28,42 +28,25 @@ class Forest(NamedTuple):
     """Which runs form a hill, which hill joins which, and at what level.
 
     Both are numbered by rising peak, so the last one is the highest.
-
-    Attributes:
-        run_of: (height * width,) run of each pixel.
-        row: (runs,) image row of each run.
-        peak: (runs,) highest level in each run.
-        hill_of: (runs,) the hill that the run's peak is connected to at its own level.
-        parent: (hills,) hill with a higher peak that this one joins; the highest has itself.
-        saddle: (hills,) level at which it joins, -1 for the highest hill.
     """
 
-    run_of: Ints
-    row: Ints
-    peak: Ints
-    hill_of: Ints
-    parent: Ints
-    saddle: Ints
+    run_of: Ints  # (height * width,) run of each pixel
+    row: Ints  # (runs,) image row of each run
+    peak: Ints  # (runs,) highest level in each run
+    hill_of: Ints  # (runs,) the hill that the run's peak is connected to at its own level
+    parent: Ints  # (hills,) hill with a higher peak that this one joins; the highest has itself
+    saddle: Ints  # (hills,) level at which it joins, -1 for the highest hill
 
 
 class Components(NamedTuple):
-    """The distinct components of all thresholds.
+    """The distinct components of all thresholds."""
 
-    Attributes:
-        hill: (n,) the highest hill inside.
-        level: (n,) highest level at which the component exists.
-        below: (n,) level at which it is part of the next larger one, -1 for the whole image.
-        parent: (n,) index of that larger one; the whole image has itself.
-        corners: (4, n) inclusive x0, y0, x1, y1.
-        of_pixel: (height * width,) component of each pixel at the pixel's own level; empty if not
-            asked for.
-    """
-
-    hill: Ints
-    level: Ints
-    below: Ints
-    parent: Ints
-    corners: Ints
+    hill: Ints  # (n,) the highest hill inside
+    level: Ints  # (n,) highest level at which the component exists
+    below: Ints  # (n,) level at which it is part of the next larger one, -1 for the whole image
+    parent: Ints  # (n,) index of that larger one; the whole image has itself
+    corners: Ints  # (4, n) inclusive x0, y0, x1, y1
+    # (height * width,) component of each pixel at the pixel's own level; empty if not asked for.
     of_pixel: Ints
 
 

@@ -26,18 +26,13 @@ from fcam_tf.metrics.component_tree import (
 
 
 class Contours(NamedTuple):
-    """Boxes and the thresholds at which each is there.
+    """Boxes and the thresholds at which each is there."""
 
-    Attributes:
-        boxes: (n, 4) int x0, y0, x1, y1; x1 and y1 are one past the last pixel unless that would
-            leave the map (OpenCV's width added to x0, then clipped, as the benchmark does).
-        first: (n,) lowest threshold t with the contour present in ``image > t``.
-        stop: (n,) one past the highest such threshold.
-    """
-
+    # (n, 4) int x0, y0, x1, y1; x1 and y1 are one past the last pixel unless that would leave the
+    # map (OpenCV's width added to x0, then clipped, as the benchmark does).
     boxes: Ints
-    first: Ints
-    stop: Ints
+    first: Ints  # (n,) lowest threshold t with the contour present in ``image > t``
+    stop: Ints  # (n,) one past the highest such threshold
 
     def at(self, threshold: int) -> Ints:
         """(m, 4) boxes of ``image > threshold``; the default box [0, 0, 0, 0] if there is none."""

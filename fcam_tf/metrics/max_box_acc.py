@@ -26,17 +26,11 @@ from fcam_tf.metrics.scoremap import Floats
 
 
 class BoxCurve(NamedTuple):
-    """What one image scores at every 8-bit threshold: all that box metrics need to know of it.
+    """What one image scores at every 8-bit threshold: all that box metrics need to know of it."""
 
-    Attributes:
-        iou: (256, instances) IoU at each threshold; one column where the image counts as one.
-        peak: the map's maximum, which relative thresholds refer to.
-        otsu: Otsu's threshold of the map.
-    """
-
-    iou: Floats
-    peak: int
-    otsu: int
+    iou: Floats  # (256, instances) IoU at each threshold; one column where the image counts as one
+    peak: int  # the map's maximum, which relative thresholds refer to
+    otsu: int  # Otsu's threshold of the map
 
 
 @keras.saving.register_keras_serializable(package="fcam_tf")

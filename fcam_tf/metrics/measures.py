@@ -49,18 +49,13 @@ class HeatMap:
 
 
 class Measure(NamedTuple):
-    """How a metric measures an image.
+    """How a metric measures an image."""
 
-    Attributes:
-        truth: what it compares a map with: the image's "boxes" or its "mask".
-        of: (HeatMap, truth) -> what is kept: (256, n) IoU at every 8-bit threshold, a column for
-            each counted box; or for masks the (2, bins) ``score_histogram``.
-        meaning: of the metric's figure, in a few words; empty where it is a detail of a report.
-    """
-
-    truth: Literal["boxes", "mask"]
+    truth: Literal["boxes", "mask"]  # of the image, which a map is compared with
+    # (HeatMap, truth) -> what is kept: (256, n) IoU at every 8-bit threshold, a column for each
+    # counted box; or for masks the (2, bins) ``score_histogram``.
     of: Callable[[HeatMap, Any], NDArray]
-    meaning: str
+    meaning: str  # of the metric's figure, in a few words; empty where it is a detail of a report
 
 
 def threshold_grid(interval: float = 0.001) -> Floats:

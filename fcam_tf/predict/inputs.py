@@ -19,15 +19,11 @@ _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One photo to localise.
+    """One photo to localise."""
 
-    Attributes:
-        path: the file, absolute.
-        name: what its outputs are called, relative to the output folder, without a suffix. A photo
-            found in a folder keeps its place below that folder.
-    """
-
-    path: Path
+    path: Path  # the file, absolute
+    # What its outputs are called, relative to the output folder, without a suffix. A photo found in
+    # a folder keeps its place below that folder
     name: str
 
 

@@ -113,18 +113,13 @@ def activation_panel(runs: Sequence[StoredEvaluation]) -> Panel:
 def quality_panel(runs: Sequence[StoredEvaluation]) -> Panel:
     """How many images have which IoU."""
     what, plural = ("box", "boxes") if runs[0].rows[0].iou is not None else ("mask", "masks")
-    alone = len(runs) == 1
+    bins = np.linspace(0, 1, 21).tolist()
+    fill: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.75}
+    shape = fill if len(runs) == 1 else {"histtype": "step"}
 
     def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
         values = np.array([row.quality for row in run.rows])
-        axes.hist(
-            values,
-            np.linspace(0, 1, 21).tolist(),
-            histtype="stepfilled" if alone else "step",
-            alpha=0.75 if alone else 1.0,
-            lw=1.6,
-            **style,
-        )
+        axes.hist(values, bins, lw=1.6, **shape, **style)
         axes.axvline(0.5, color=_MARK, ls="--", lw=1)
         axes.set(xlim=(0, 1), xlabel=f"IoU of the {what}", ylabel="images")
         axes.set_title(f"Overlap of {plural}")

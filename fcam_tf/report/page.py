@@ -23,9 +23,6 @@ def write_report(run: StoredEvaluation, *others: StoredEvaluation) -> Path:
         others: earlier runs of the same images to show beside it. The first is the baseline:
             differences, gains and losses refer to it.
 
-    Returns:
-        The file.
-
     Raises:
         ValueError: if another run is of other images.
         OSError: if a photo or mask cannot be read, or the file not be written.
