@@ -18,8 +18,8 @@ def number(name: str, value: Any, interval: str) -> None:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a number. Received: {value!r}.")
     low, high = (float(end) for end in interval[1:-1].split(","))
-    above = low <= value if interval[0] == "[" else low < value
-    below = value <= high if interval[-1] == "]" else value < high
+    above = low <= float(value) if interval[0] == "[" else low < float(value)
+    below = float(value) <= high if interval[-1] == "]" else float(value) < high
     if not (above and below):
         wanted = f"in {interval}"
         if high == float("inf"):

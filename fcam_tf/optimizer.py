@@ -11,7 +11,7 @@ import keras
 from fcam_tf import checks
 
 
-class _Coupled:
+class _Coupled(keras.optimizers.Optimizer):
     """What both optimisers add to Keras's: see `CoupledSGD`."""
 
     def __init__(

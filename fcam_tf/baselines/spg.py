@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -47,7 +47,7 @@ class SelfProducedGuidance(ClassMapHead):
 
     Called on the maps of the branches B1 and B2, then the top map. The class map guides B2, B2
     guides B1, and their mean guides C, which sits on the top map. B1 and B2 share their last
-    convolutions. Each ``.._bounds`` is a pair (high, low), see `SPG`.
+    convolutions. ``bounds`` holds (high, low) of the guides "class", "side" and "fused", see `SPG`.
     """
 
     size: ClassVar[int] = 224  # all are compared at this many pixels a side
@@ -58,20 +58,12 @@ class SelfProducedGuidance(ClassMapHead):
         num_classes: int,
         side_filters: int,
         top_filters: int,
-        class_bounds: Sequence[float],
-        side_bounds: Sequence[float],
-        fused_bounds: Sequence[float],
+        bounds: Mapping[str, Sequence[float]],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = {
-            "num_classes": num_classes,
-            "side_filters": side_filters,
-            "top_filters": top_filters,
-            "class_bounds": tuple(class_bounds),
-            "side_bounds": tuple(side_bounds),
-            "fused_bounds": tuple(fused_bounds),
-        }
+        self.side_filters = side_filters
+        self.bounds = dict(bounds)
         policy = self.dtype_policy
         self.classes = keras.layers.Conv2D(num_classes, 1, dtype=policy, name="classes")
         self.b1 = Branch([(side_filters, 3)], last_relu=True, dtype=policy, name="b1")
@@ -83,7 +75,7 @@ class SelfProducedGuidance(ClassMapHead):
         first, second, top = input_shape
         self.b1.build(first)
         self.b2.build(second)
-        self.shared.build((*first[:3], self.options["side_filters"]))
+        self.shared.build((*first[:3], self.side_filters))
         self.c.build(top)
         self.classes.build(top)
 
@@ -101,12 +93,12 @@ class SelfProducedGuidance(ClassMapHead):
         scores, *sides = outputs
         attention = normalize(of_class(scores, labels))
         attention, b1, b2, c = (self._full_size(x) for x in (attention, *sides))
-        guides = (
-            (b2, attention, self.options["class_bounds"]),
-            (b1, ops.sigmoid(b2), self.options["side_bounds"]),
-            (c, (ops.sigmoid(b1) + ops.sigmoid(b2)) / 2, self.options["fused_bounds"]),
-        )
-        return sum(guided(branch, guide, *bounds) for branch, guide, bounds in guides)
+        guides = {
+            "class": (b2, attention),
+            "side": (b1, ops.sigmoid(b2)),
+            "fused": (c, (ops.sigmoid(b1) + ops.sigmoid(b2)) / 2),
+        }
+        return sum(guided(*pair, *self.bounds[name]) for name, pair in guides.items())
 
     def _full_size(self, maps: Any) -> Any:
         return resize(maps[..., None], (self.size, self.size))[..., 0]
@@ -162,17 +154,19 @@ class SPG(Baseline):
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             checks.number(name, value, "[0, 1]")
-        for guide in ("class", "side", "fused"):
-            names = (f"{guide}_low", f"{guide}_high")
-            checks.rising(**{name: getattr(self, name) for name in names})
+        checks.rising(class_low=self.class_low, class_high=self.class_high)
+        checks.rising(side_low=self.side_low, side_high=self.side_high)
+        checks.rising(fused_low=self.fused_low, fused_high=self.fused_high)
 
     def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
         return SelfProducedGuidance(
             num_classes=num_classes,
             side_filters=filters["spg_side"],
             top_filters=filters["spg_top"],
-            class_bounds=(self.class_high, self.class_low),
-            side_bounds=(self.side_high, self.side_low),
-            fused_bounds=(self.fused_high, self.fused_low),
+            bounds={
+                "class": (self.class_high, self.class_low),
+                "side": (self.side_high, self.side_low),
+                "fused": (self.fused_high, self.fused_low),
+            },
             name=name,
         )

@@ -163,6 +163,14 @@ def recipe_and_splits(
 ) -> tuple[fcam_tf.training.Recipe, Any]:
     """Return by what a stage is trained, and on what; see `fcam_tf.training.load_splits`."""
     recipe = fcam_tf.training.recipe_of(stage, values.recipe, settings)
+    uses_cams = stage != "classifier" or "stage" in values  # of `fcam zoo make` the decoder alone
+    if values.cams and uses_cams and getattr(recipe, "cams", None) != "stored":
+        raise ValueError(
+            f"--cams keeps stored maps, and {stage} trains without: add --set cams=stored for a "
+            "decoder, or leave --cams out"
+        )
+    if recipe.epochs == 0:
+        note("epochs=0: nothing is trained; the model is scored and kept as it is")
     splits, recipe = fcam_tf.training.load_splits(
         stage, values.data, recipe, warn, skip_broken=values.skip_broken
     )

@@ -84,7 +84,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def subset(self, indices: Sequence[int]) -> "Split":
+    def subset(self, indices: Sequence[int] | NDArray[np.integer]) -> "Split":
         """The split with only some of its images, in the order given."""
 
         def chosen(column: Any) -> Any:

@@ -195,18 +195,14 @@ def _draw(masks: Any, noise: Any, number: int) -> tuple[Any, Any]:
 def _squares(places: Any, valid: Any, side: int, shape: Any) -> Any:
     """Return (B, H, W) bool: the squares around flat places, cut at the image's border."""
     batch, height, width = shape
-    steps = ops.arange(side, dtype="int32") - side // 2
-    rows = (places // width)[:, :, None, None] + steps[:, None]
-    columns = (places % width)[:, :, None, None] + steps
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    hits = ops.cast(inside & valid[:, :, None, None], "int32")
-    images = ops.arange(batch, dtype="int32")[:, None, None, None]
-    flat = (images * height + ops.clip(rows, 0, height - 1)) * width
-    flat = flat + ops.clip(columns, 0, width - 1)
+    pixels = height * width
+    flat = places + pixels * ops.arange(batch, dtype="int32")[:, None]
     hits = ops.segment_max(
-        ops.reshape(hits, (-1,)), ops.reshape(flat, (-1,)), num_segments=batch * height * width
+        ops.reshape(ops.cast(valid, "int32"), (-1,)),
+        ops.reshape(flat, (-1,)),
+        num_segments=batch * pixels,
     )
-    return ops.reshape(hits, shape) > 0
+    return _any_in_square(ops.reshape(hits, shape) > 0, side)
 
 
 def _count(counts: Any) -> Any:

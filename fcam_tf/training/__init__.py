@@ -21,7 +21,8 @@ __getattr__, _, _ = lazy_loader.attach(
         "cam_store": ["stored_cams"],
         "reporting": ["report"],
         "stages": ["Start", "load_splits", "recipe_of", "train"],
-        "trainer": ["CoupledAdam", "CoupledSGD", "fit_classifier", "fit_fcam", "knows_classes"],
+        "loop": ["knows_classes"],
+        "trainer": ["CoupledAdam", "CoupledSGD", "fit_classifier", "fit_fcam"],
         "validation": ["Validation"],
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -66,3 +66,16 @@ class StopOnNaN(keras.callbacks.Callback):
                     f"{name} is {value} at step {step} (batch {batch} of its epoch). "
                     f"{TrainingDivergedError.ADVICE}"
                 )
+
+
+def check_maps(maps_and_logits: Iterable[Any], step: Any) -> None:
+    """Raise a TrainingDivergedError where maps or logits contain NaN or infinity.
+
+    The last step of an epoch has no loss behind it that would show what it did.
+    """
+    for found in maps_and_logits:
+        if not np.isfinite(np.asarray(found)).all():
+            raise TrainingDivergedError(
+                f"The maps contain NaN or infinity after step {int(step)}. "
+                f"{TrainingDivergedError.ADVICE}"
+            )

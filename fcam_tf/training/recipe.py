@@ -22,7 +22,7 @@ class Recipe:
     """What both stages have in common (F-CAM, section 4).
 
     Attributes:
-        epochs: passes over the training split.
+        epochs: passes over the training split; 0 scores the model and keeps it as it is.
         batch_size: images in a step.
         optimizer: "sgd", the paper's, with Nesterov momentum, or "adam".
         learning_rate: of the optimizer.
@@ -36,7 +36,7 @@ class Recipe:
         flip: whether to flip half of the training images.
         mixed_precision: train in float16 with loss scaling.
         select: the score on the validation split by which the best epoch is chosen, of `SELECT`.
-        val_fraction: what is held out to choose by, of class folders without a split for it.
+        val_fraction: fraction of the photos held out as val, where class folders have no split val.
         seed: of weights, order, crops, flips and seed pixels.
     """
 
@@ -99,7 +99,9 @@ class Recipe:
             key, _, inner = key.partition(".")
             lookup(values, key, "setting")
             if inner and not isinstance(values[key], dict):
-                raise ValueError(f"`{key}` holds one value, no settings. Received: {setting!r}.")
+                raise ValueError(
+                    f"`{key}` is one value and has no settings. Received: {setting!r}."
+                )
             if inner:
                 value = {**values[key], inner: value}
             values[key] = value
@@ -137,15 +139,15 @@ class Recipe:
         """Read a recipe from a JSON file.
 
         Raises:
-            ValueError: the file is no JSON object, or see ``from_dict``.
+            ValueError: the file is not a JSON object, or see ``from_dict``.
             OSError: it cannot be read.
         """
         try:
             values = json.loads(Path(path).read_text("utf-8"), object_hook=current)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is no recipe: {error}.") from None
+            raise ValueError(f"{path} is not a recipe: {error}.") from None
         if not isinstance(values, dict):
-            raise ValueError(f"{path} is no recipe: it must hold one JSON object.")  # noqa: TRY004
+            raise ValueError(f"{path} is not a recipe: it must hold one JSON object.")  # noqa: TRY004
         return cls.from_dict(values)
 
 
@@ -175,10 +177,10 @@ class FCAMRecipe(Recipe):
     """How the decoder is trained (the paper's second stage).
 
     Attributes:
-        cams: "online": the CAM of the augmented crop, from the features of the step itself.
-            "stored": of the whole image, made once (the paper's).
+        cams: "online": the CAM of the augmented crop, from the features of the training step;
+            "stored": the CAM of the whole image, made once, as in the paper.
         decoder: "unet", or "linear" for one 1x1 convolution on the top map.
-        decoder_filters: channels of the decoder's blocks; empty for the backbone's own.
+        decoder_filters: channels of the decoder's blocks; empty for those that suit the backbone.
         train: "decoder" behind a frozen classifier, or "all".
         loss: arguments of `fcam_tf.losses.FCAMLoss` that differ from its defaults. A weight of
             ``masks`` makes it full supervision, which needs a split with masks or boxes.

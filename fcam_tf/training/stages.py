@@ -17,9 +17,10 @@ from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.classifier import layers_of
 from fcam_tf.training import recipe as recipes
 from fcam_tf.training.fsl import divide
+from fcam_tf.training.loop import Splits
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
 from fcam_tf.training.run_folder import RunFolder
-from fcam_tf.training.trainer import Splits, fit_classifier, fit_fcam
+from fcam_tf.training.trainer import fit_classifier, fit_fcam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,47 +141,23 @@ def train(
     Raises:
         ValueError: see `fit_classifier`; or settings of a baseline that is not trained with.
     """
-    policy = "mixed_float16" if recipe.mixed_precision else None
+    if stage == "fcam" and isinstance(start.model, str):
+        raise ValueError(
+            "`model` must load a trained classifier in the stage fcam. Received: the backbone "
+            f"{start.model!r}."
+        )
     with contextlib.ExitStack() as stack:
-        stack.enter_context(layers_of(policy))
+        stack.enter_context(layers_of("mixed_float16" if recipe.mixed_precision else None))
         if start.mirrored:
             import tensorflow as tf  # noqa: PLC0415 - other backends do without
 
             stack.enter_context(tf.distribute.MirroredStrategy().scope())
         keras.utils.set_random_seed(recipe.seed)
         if isinstance(recipe, ClassifierRecipe):
-            model = _classifier(start, recipe.baseline, splits[0])
-            weights = file_sha256(start.weights) if Path(start.weights).is_file() else start.weights
-            about = {
-                "backbone": start.model if isinstance(start.model, str) else None,
-                "output_stride": start.output_stride,
-                "weights": weights,
-                "model_sha256": start.model_sha256,
-            }
-            method = method_of(start.method, model)
-            return fit_classifier(
-                model, *splits, recipe, out, method=method, about=about, asked=asked
-            )
-        if isinstance(start.model, str):
-            if stage != "fsl":
-                raise ValueError(
-                    f"`model` must load a trained classifier in the stage {stage}. Received: the "
-                    f"backbone {start.model!r}."
-                )
-            classifier = _classifier(start, {}, splits[0])
-        else:
-            given = start.model()
-            classifier = given.classifier if isinstance(given, FCAM) else given
-            wanted = policy or "float32"
-            if isinstance(classifier, Classifier) and classifier.dtype_policy.name != wanted:
-                classifier = classifier.copy(wanted)
-        model = FCAM.from_classifier(
-            classifier,
-            method=method_of(start.method, classifier),
-            decoder_filters=recipe.filters,
-            seed=recipe.seed,
-        )
-        return fit_fcam(model, *splits, recipe, out, cache=start.cams, asked=asked)
+            return _train_classifier(start, recipe, splits, out, asked)
+        if isinstance(recipe, FCAMRecipe):
+            return _train_decoder(start, recipe, splits, out, asked)
+    raise TypeError(f"`recipe` must be a ClassifierRecipe or an FCAMRecipe. Received: {recipe}.")
 
 
 def method_of(method: str | None, classifier: keras.Model) -> str:
@@ -189,29 +166,80 @@ def method_of(method: str | None, classifier: keras.Model) -> str:
     return method or (baseline and baseline.name) or "cam"
 
 
-def _classifier(start: Start, options: Mapping[str, Any], train: Split) -> keras.Model:
+def _train_classifier(
+    start: Start,
+    recipe: ClassifierRecipe,
+    splits: Splits,
+    out: str | Path,
+    asked: Mapping[str, Any] | None,
+) -> RunFolder:
     baseline = start.method if start.method in baselines.METHODS else None
-    model = None if isinstance(start.model, str) else start.model()
+    model = None if isinstance(start.model, str) else _in_precision(start.model(), recipe)
     built = getattr(model, "baseline", baselines.Baseline())
-    if options and not (baseline or built.name):
+    if recipe.baseline and not (baseline or built.name):
         raise ValueError(
-            f"`baseline` holds settings of a method that changes how a classifier is trained, and "
-            f"`method` is {start.method or 'cam'}. There is {', '.join(baselines.METHODS)}."
+            "`baseline` holds settings of a method that changes how a classifier is trained, and "
+            f"`method` is {start.method or 'cam'}. Available: {', '.join(baselines.METHODS)}."
         )
-    if model is not None:
-        if (baseline or options) and built != baselines.get(baseline or built.name, **options):
-            raise ValueError(
-                f"`method` {start.method!r} with settings {dict(options)} needs a classifier that "
-                f"is built so, and the model is built for {built}. Name a backbone, or leave "
-                "`method` and the settings of `baseline` out."
-            )
-        return model
+    if isinstance(start.model, str):
+        model = _built(start.model, start, splits[0], recipe.baseline)
+    elif (baseline or recipe.baseline) and built != baselines.get(
+        baseline or built.name, **recipe.baseline
+    ):
+        raise ValueError(
+            f"`method` {start.method!r} with settings {recipe.baseline} needs a classifier that "
+            f"is built so, and the model is built for {built}. Name a backbone, or leave `method` "
+            "and the settings of `baseline` out."
+        )
+    weights = file_sha256(start.weights) if Path(start.weights).is_file() else start.weights
+    about = {
+        "backbone": start.model if isinstance(start.model, str) else None,
+        "output_stride": start.output_stride,
+        "weights": weights,
+        "model_sha256": start.model_sha256,
+    }
+    method = method_of(start.method, model)
+    return fit_classifier(model, *splits, recipe, out, method=method, about=about, asked=asked)
+
+
+def _train_decoder(
+    start: Start,
+    recipe: FCAMRecipe,
+    splits: Splits,
+    out: str | Path,
+    asked: Mapping[str, Any] | None,
+) -> RunFolder:
+    if isinstance(start.model, str):
+        classifier = _built(start.model, start, splits[0])
+    else:
+        given = start.model()
+        classifier = _in_precision(getattr(given, "classifier", given), recipe)
+    model = FCAM.from_classifier(
+        classifier,
+        method=method_of(start.method, classifier),
+        decoder_filters=recipe.filters,
+        seed=recipe.seed,
+    )
+    return fit_fcam(model, *splits, recipe, out, cache=start.cams, asked=asked)
+
+
+def _built(
+    backbone: str, start: Start, train: Split, options: Mapping[str, Any] | None = None
+) -> Classifier:
     return Classifier(
-        start.model,
+        backbone,
         len(train.class_names),
         output_stride=start.output_stride,
         weights=None if start.weights == "none" else start.weights,
         class_names=train.class_names,
-        baseline=baseline,
+        baseline=start.method if start.method in baselines.METHODS else None,
         options=options,
     )
+
+
+def _in_precision(classifier: keras.Model, recipe: Recipe) -> keras.Model:
+    """Return a classifier of ours in the precision of a recipe, any other model as it is."""
+    wanted = "mixed_float16" if recipe.mixed_precision else "float32"
+    if isinstance(classifier, Classifier) and classifier.dtype_policy.name != wanted:
+        return classifier.copy(wanted)
+    return classifier

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcam_tf.data import Split, evaluation_dataset
-from fcam_tf.training.validation import MapsAndLogits
+from fcam_tf.explain import MapsAndLogits
 from fcam_tf.visualize import overlay
 
 _PHOTOS = 6
@@ -57,7 +57,7 @@ class Overlays(keras.callbacks.Callback):
         maps, _ = self.maps_and_logits(self._images, labels)
         with self._writer.as_default(step=epoch):
             for name, photo, heatmap in zip(
-                self.split.ids, np.uint8(self._images), np.asarray(maps), strict=True
+                self.split.ids, np.asarray(self._images, np.uint8), np.asarray(maps), strict=True
             ):
                 tf.summary.image(name, overlay(photo, heatmap)[None])
         self._writer.flush()

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from fcam_tf import cams
 from fcam_tf.baselines import Baseline
-from fcam_tf.data import Split, evaluation_dataset, naming_photos, training_dataset
+from fcam_tf.data import Split
 from fcam_tf.graphs import graph
-from fcam_tf.graphs.replicas import replicas
-from fcam_tf.identity import model_sha256, split_sha256
+from fcam_tf.identity import model_sha256
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
-from fcam_tf.names import listed
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD
-from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError
 from fcam_tf.training.cam_store import stored_cams
-from fcam_tf.training.checks import check_batches, check_labels, check_maps, check_precision
-from fcam_tf.training.convergence import draw_convergence
+from fcam_tf.training.loop import fit, knows_classes
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
-from fcam_tf.training.run_folder import PLOT, RunFolder, open_run
-from fcam_tf.training.tensorboard import tensorboard
-from fcam_tf.training.validation import MapsAndLogits, Validation
-
-Splits = tuple[Split, Split | None]
+from fcam_tf.training.run_folder import RunFolder
 
 
 def fit_classifier(
@@ -82,9 +72,10 @@ def fit_classifier(
     """
     if isinstance(classifier, FCAM):
         raise TypeError(
-            "`classifier` must be a classifier. Received an F-CAM: give its .classifier."
+            "`classifier` must be a classifier. Received an F-CAM: name the model that it was made "
+            "from, or give its .classifier in Python."
         )
-    check_labels(train, classifier.output_shape[-1])
+    _check_labels(train, classifier.output_shape[-1])
     if isinstance(classifier, Classifier):
         classifier.unfreeze()
         classifier.input_size = recipe.crop
@@ -109,17 +100,18 @@ def fit_classifier(
     baseline = getattr(classifier, "baseline", Baseline())
     if baseline.name:
         settings["baseline"] = {"name": baseline.name, **dataclasses.asdict(baseline)}
-    with _opened(classifier, (train, validation), recipe, out, settings, asked=asked) as run:
-        return _fit(
-            classifier,
-            cam.maps_and_logits,
-            (train, validation),
-            run,
-            recipe,
-            augment=baseline.augment if baseline.augments else None,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
+    return fit(
+        classifier,
+        cam.maps_and_logits,
+        (train, validation),
+        recipe,
+        out,
+        settings=settings,
+        asked=asked,
+        callbacks=callbacks,
+        verbose=verbose,
+        augment=baseline.augment if baseline.augments else None,
+    )
 
 
 def fit_fcam(
@@ -156,13 +148,18 @@ def fit_fcam(
         SettingsChangedError: ``out`` holds another run, or the cache maps of something else.
         ValueError: see `fit_classifier`.
     """
+    if cache and recipe.cams != "stored":
+        raise ValueError(
+            f"`cache` keeps the maps of a recipe with cams='stored'. Received: {str(cache)!r}, and "
+            f"a recipe with cams={recipe.cams!r}."
+        )
     model.freeze()
     if recipe.train == "all":
         model.unfreeze()
     model.input_size = model.inputs[0].shape[1] or recipe.crop
     model.compile(optimizer=_optimizer(recipe, {}), loss=FCAMLoss(**recipe.loss))
     if knows_classes(model, train):
-        check_labels(train, model.num_classes, lowest=-1)
+        _check_labels(train, model.num_classes, lowest=-1)
     else:
         train = dataclasses.replace(train, labels=np.full(len(train), -1))
     about = {
@@ -171,33 +168,26 @@ def fit_fcam(
         "layer": ",".join(model.teacher.layers),
     }
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
-    with _opened(model, (train, validation), recipe, out, settings, asked=asked) as run:
-        stored = None
-        if recipe.cams == "stored" and not run.finished:
-            folder = run.folder / "cams" if cache is None else cache
-            stored = stored_cams(
-                model.teacher, train, folder, about, size=recipe.crop, verbose=verbose
-            )
-        return _fit(
-            model,
-            model.maps_and_logits,
-            (train, validation),
-            run,
-            recipe,
-            stored=stored,
-            with_masks=recipe.loss.get("masks", 0) > 0,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
 
+    def stored(run: RunFolder) -> NDArray | None:
+        if recipe.cams == "online":
+            return None
+        folder = cache or run.folder / "cams"
+        return stored_cams(model.teacher, train, folder, about, size=recipe.crop, verbose=verbose)
 
-def knows_classes(model: keras.Model, split: Split) -> bool:
-    """Tell whether the classes of a model are those of a split, see `Split.has_classes`."""
-    return split.has_classes(_num_classes(model), getattr(model, "class_names", None))
-
-
-def _num_classes(model: keras.Model) -> int:
-    return getattr(model, "num_classes", None) or model.output_shape[-1]
+    return fit(
+        model,
+        model.maps_and_logits,
+        (train, validation),
+        recipe,
+        out,
+        settings=settings,
+        asked=asked,
+        stored=stored,
+        callbacks=callbacks,
+        verbose=verbose,
+        with_masks=recipe.loss.get("masks", 0) > 0,
+    )
 
 
 def _optimizer(recipe: Recipe, multipliers: dict[str, float]) -> keras.optimizers.Optimizer:
@@ -211,132 +201,12 @@ def _optimizer(recipe: Recipe, multipliers: dict[str, float]) -> keras.optimizer
     )
 
 
-def _opened(
-    model: keras.Model,
-    splits: Splits,
-    recipe: Recipe,
-    out: str | Path,
-    settings: dict[str, Any],
-    *,
-    asked: Mapping[str, Any] | None,
-) -> contextlib.AbstractContextManager[RunFolder]:
-    check_precision(model, recipe.mixed_precision)
-    settings |= {"recipe": dataclasses.asdict(recipe), "layers": model_sha256(model, weights=False)}
-    settings["replicas"] = replicas()  # each normalises its part of a batch by itself
-    for name, split in zip(("train", "validation"), splits, strict=True):
-        settings[name] = split and {
-            "name": split.name,
-            "images": len(split),
-            "sha256": split_sha256(split, sizes=True),
-        }
-    return open_run(out, settings, recipe.epochs, asked)
-
-
-@naming_photos()
-def _fit(
-    model: keras.Model,
-    maps_and_logits: MapsAndLogits,
-    splits: Splits,
-    run: RunFolder,
-    recipe: Recipe,
-    *,
-    stored: ArrayLike | None = None,
-    with_masks: bool = False,
-    augment: Callable | None = None,
-    callbacks: Sequence[keras.callbacks.Callback],
-    verbose: Any,
-) -> RunFolder:
-    train, validation = splits
-    known = knows_classes(model, train)
-    validate = _validate(model, maps_and_logits, splits, recipe, known)
-    check_batches(len(train), recipe.batch_size)
-    run.restore(model)
-    plot = run.folder / PLOT
-    if run.finished and plot.exists():
-        return run
-    if not run.finished:  # else killed between the last epoch and its plot
-        dataset = training_dataset(
-            train,
-            batch_size=recipe.batch_size,
-            resize=recipe.resize,
-            crop=recipe.crop,
-            flip=recipe.flip,
-            cams=stored,
-            with_masks=with_masks,
-            augment=augment,
-            seed=recipe.seed,
-            first_epoch=run.state.epoch,
-        )
-
-        def set_rate(epoch: int, _: Any) -> None:
-            model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
-
-        with _telling_divergence(model, run):
-            model.fit(
-                dataset,
-                initial_epoch=run.state.epoch,
-                epochs=recipe.epochs,
-                steps_per_epoch=-(-len(train) // recipe.batch_size),
-                callbacks=[
-                    keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
-                    StopOnNaN(),
-                    KeepBest(run, validate, recipe.select),
-                    *tensorboard(maps_and_logits, validation, run.folder, recipe.crop, known),
-                    *callbacks,
-                ],
-                shuffle=False,  # the data set does
-                verbose=verbose,
-            )
-    draw_convergence(run.state.history, run.state.best, plot)
-    return run
-
-
-def _validate(
-    model: keras.Model,
-    maps_and_logits: MapsAndLogits,
-    splits: Splits,
-    recipe: Recipe,
-    known: bool,
-) -> Callable[[], dict[str, float]]:
-    """Return what scores the model after each epoch, or refuse a split that cannot select."""
-    train, validation = splits
-
-    def checked(images: Any, labels: Any = None) -> Any:
-        found = maps_and_logits(images, labels)
-        check_maps(found, model.optimizer.iterations)
-        return found
-
-    if validation is None:
-        probe, _ = next(iter(evaluation_dataset(train.subset([0]), size=recipe.crop)))
-        return lambda: checked(probe) and {}
-    scorer = Validation(validation, recipe.crop)
-    if recipe.select == "accuracy" and not known:
+def _check_labels(split: Split, num_classes: int, lowest: int = 0) -> None:
+    """Raise a ValueError unless all labels are classes of the model."""
+    wrong = np.flatnonzero((split.labels < lowest) | (split.labels >= num_classes))
+    if wrong.size:
+        index = int(wrong[0])
         raise ValueError(
-            f"`select` is 'accuracy', and the {_num_classes(model)} classes of the model are not "
-            f"the {len(validation.class_names)} of the data: {listed(validation.class_names, 3)}. "
-            "Train a model of these classes, or give no validation split to keep the last epoch."
+            f"`labels` must lie in [{lowest}, {num_classes}), the classes of the model. "
+            f"{split.ids[index]} of {split.name!r} has {split.labels[index]}."
         )
-    if recipe.select not in scorer.scores:
-        raise ValueError(
-            f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no ground "
-            f"truth; it allows {', '.join(scorer.scores)}. Choose one of them, or give no "
-            "validation split to keep the last epoch."
-        )
-    return lambda: scorer(checked, known)
-
-
-@contextlib.contextmanager
-def _telling_divergence(model: keras.Model, run: RunFolder) -> Iterator[None]:
-    """Say of a training that diverges what is kept of it."""
-    try:
-        yield
-    except (TrainingDivergedError, tf.errors.InvalidArgumentError) as error:
-        if isinstance(error, tf.errors.OpError):
-            # The CRF operation refuses NaN before any loss shows it.
-            if "NaN" not in error.message or "the image holds" in error.message:
-                raise
-            step = int(model.optimizer.iterations) + 1
-            error = f"The maps contain NaN at step {step}. {TrainingDivergedError.ADVICE}"
-        raise TrainingDivergedError(
-            f"{error} {run.folder} keeps epoch {run.state.epoch} and the best model so far."
-        ) from None

@@ -152,7 +152,7 @@ def test_batches_that_train_are_augmented(tiny_backbone, name, tmp_path, monkeyp
         used.append(augment)
         return data.training_dataset(split, augment=augment, **arguments)
 
-    monkeypatch.setattr("fcam_tf.training.trainer.training_dataset", watch)
+    monkeypatch.setattr("fcam_tf.training.loop.training_dataset", watch)
     train = data.load("shapes", "train").subset(np.arange(4))
     recipe = training.get("classifier", "small").changed(
         ["epochs=1", "resize=32", "crop=32", "batch_size=4"]

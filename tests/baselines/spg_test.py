@@ -67,9 +67,7 @@ def small_head():
         num_classes=2,
         side_filters=3,
         top_filters=3,
-        class_bounds=(0.7, 0.1),
-        side_bounds=(0.5, 0.05),
-        fused_bounds=(0.7, 0.1),
+        bounds={"class": (0.7, 0.1), "side": (0.5, 0.05), "fused": (0.7, 0.1)},
     )
     rng = np.random.default_rng(0)
     shapes = ((2, 8, 8, 4), (2, 4, 4, 5), (2, 4, 4, 6))
@@ -125,8 +123,8 @@ def test_who_guides_whom_by_hand():
         + entropy(b1, sigmoid(b2), 0.501, 0.499)
         + entropy(c, (sigmoid(b1) + sigmoid(b2)) / 2, 0.5002, 0.498)
     )
-    head.options["side_bounds"] = (0.501, 0.499)  # untrained branches are near 0.5
-    head.options["fused_bounds"] = (0.5002, 0.498)
+    head.bounds["side"] = (0.501, 0.499)  # untrained branches are near 0.5
+    head.bounds["fused"] = (0.5002, 0.498)
     found = np.asarray(head.losses_of(maps, outputs[1:], labels)).mean()
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 

@@ -53,7 +53,7 @@ def test_what_is_asked_reaches_the_training(data, tiny, tmp_path, trainings, cap
     assert "MaxBoxAcc" in out
     expected = f"fcam train fcam --data {data} --model {first} --recipe cub --out {first}-fcam"
     assert expected in err
-    cams = ("--cams", tmp_path, "--recipe=small", "--set", "loss.erosion=3")
+    cams = ("--cams", tmp_path, "--recipe=small", "--set", "loss.erosion=3", "--set", "cams=stored")
     command = ("fcam", "--data", data, "--model", tiny, "--out", second, *FAST, *cams)
     assert status(*command) == 0
     assert status("fsl", "--data", data, "--model=resnet50", "--out", tmp_path / "c") == 2  # 1 each
@@ -78,6 +78,7 @@ def test_what_is_asked_reaches_the_training(data, tiny, tmp_path, trainings, cap
         ("--weights=none", "--weights is for a backbone given by name, and --model is "),
         ("--output-stride=8", "--output-stride is for a backbone given by name"),
         ("--set=baseline.drop_rate=0.3", "settings of a method that changes how a classifier"),
+        ("--cams=maps", "--cams keeps stored maps, and classifier trains without"),
     ],
 )
 def test_flags_that_would_do_nothing(data, tiny, tmp_path, capfd, flag, message):
@@ -123,7 +124,8 @@ def test_an_fcam_is_no_classifier(data, tmp_path, capfd):
     model.save(tmp_path / "a.keras")
     command = ("classifier", "--data", data, "--model", tmp_path / "a.keras", "--out")
     assert status(*command, tmp_path / "b", *FAST) == 2
-    assert "must be a classifier. Received an F-CAM" in capfd.readouterr().err
+    message = "must be a classifier. Received an F-CAM: name the model that it was made from"
+    assert message in capfd.readouterr().err
 
 
 @pytest.mark.slow

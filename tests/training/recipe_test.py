@@ -65,7 +65,7 @@ def test_settings_change_a_copy():
         ("select=IoU", "`select`"),
         ("cams=offline", "`cams`"),
         ("loss.colour=1", "colour"),
-        ("epochs.x=3", "`epochs` holds one value"),
+        ("epochs.x=3", "`epochs` is one value"),
         ("loss.crf=abc", "`loss` holds a value of another type"),
     ],
 )

@@ -13,9 +13,8 @@ from fcam_tf import training
 from fcam_tf.graphs.layers import FreezableDropout
 from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM, Classifier
-from fcam_tf.training import ClassifierRecipe, FCAMRecipe
-from fcam_tf.training.checks import check_batches
-from fcam_tf.training.trainer import knows_classes
+from fcam_tf.training import ClassifierRecipe, FCAMRecipe, knows_classes
+from fcam_tf.training.loop import check_batches
 from tests.models.tiny import tiny_classifier
 
 SMALL = {"epochs": 2, "batch_size": 5, "resize": 36, "crop": 32}
@@ -293,13 +292,13 @@ def test_what_a_run_starts_from_is_part_of_it(classifier, splits, tmp_path):
 def test_the_number_of_devices_is_part_of_a_run(classifier, splits, tmp_path, monkeypatch):
     recipe = dataclasses.replace(CLASSIFIER, epochs=0)
     training.fit_classifier(classifier, *splits, recipe, tmp_path, verbose=0)
-    monkeypatch.setattr("fcam_tf.training.trainer.replicas", lambda: 2)
+    monkeypatch.setattr("fcam_tf.training.loop.replicas", lambda: 2)
     with pytest.raises(training.SettingsChangedError, match="replicas was 1 and is now 2"):
         training.fit_classifier(classifier, *splits, recipe, tmp_path, verbose=0)
 
 
 def test_batches_that_cannot_be_shared(monkeypatch):
-    monkeypatch.setattr("fcam_tf.training.checks.replicas", lambda: 2)
+    monkeypatch.setattr("fcam_tf.training.loop.replicas", lambda: 2)
     check_batches(8, 4)
     check_batches(6, 4)
     for images, batch_size in ((9, 3), (5, 4)):

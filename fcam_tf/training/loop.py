@@ -1,0 +1,210 @@
+"""What both stages share: a compiled model, its splits and a recipe become a finished run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from fcam_tf.data import Split, evaluation_dataset, naming_photos, training_dataset
+from fcam_tf.explain import MapsAndLogits
+from fcam_tf.graphs.replicas import replicas
+from fcam_tf.identity import model_sha256, split_sha256
+from fcam_tf.names import listed
+from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError, check_maps
+from fcam_tf.training.convergence import draw_convergence
+from fcam_tf.training.recipe import Recipe
+from fcam_tf.training.run_folder import PLOT, RunFolder, open_run
+from fcam_tf.training.tensorboard import tensorboard
+from fcam_tf.training.validation import Validation
+
+Splits = tuple[Split, Split | None]
+
+
+@naming_photos()
+def fit(
+    model: keras.Model,
+    maps_and_logits: MapsAndLogits,
+    splits: Splits,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    settings: Mapping[str, Any],
+    asked: Mapping[str, Any] | None,
+    stored: Callable[[RunFolder], ArrayLike | None] = lambda _: None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: Any,
+    **batches: Any,
+) -> RunFolder:
+    """Train a compiled model into a folder, or go on with it.
+
+    Args:
+        model: what is trained.
+        maps_and_logits: how its maps are made.
+        splits: what trains, and what chooses the best epoch.
+        recipe: how.
+        out: folder of the run.
+        settings: what else the run depends on, as JSON values.
+        asked: see `open_run`.
+        stored: makes the teacher's maps of the whole images, where they are not made in the step.
+        callbacks: further callbacks of ``fit``.
+        verbose: as of ``fit``.
+        **batches: further arguments of `training_dataset`.
+
+    Raises:
+        See `fcam_tf.training.fit_classifier`.
+    """
+    train, validation = splits
+    known = knows_classes(model, train)
+    _check_precision(model, recipe.mixed_precision)
+    check_batches(len(train), recipe.batch_size)
+    validate = _validate(model, maps_and_logits, splits, recipe, known)
+    settings = {**settings, **_described(model, splits, recipe)}
+    with open_run(out, settings, recipe.epochs, asked) as run:
+        run.restore(model)
+        plot = run.folder / PLOT
+        if run.finished and plot.exists():
+            return run
+        if not run.finished:  # else killed between the last epoch and its plot
+            dataset = training_dataset(
+                train,
+                batch_size=recipe.batch_size,
+                resize=recipe.resize,
+                crop=recipe.crop,
+                flip=recipe.flip,
+                seed=recipe.seed,
+                first_epoch=run.state.epoch,
+                cams=stored(run),
+                **batches,
+            )
+
+            def set_rate(epoch: int, _: Any) -> None:
+                model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
+
+            with _telling_divergence(model, run):
+                model.fit(
+                    dataset,
+                    initial_epoch=run.state.epoch,
+                    epochs=recipe.epochs,
+                    steps_per_epoch=-(-len(train) // recipe.batch_size),
+                    callbacks=[
+                        keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
+                        StopOnNaN(),
+                        KeepBest(run, validate, recipe.select),
+                        *tensorboard(maps_and_logits, validation, run.folder, recipe.crop, known),
+                        *callbacks,
+                    ],
+                    shuffle=False,  # the data set does
+                    verbose=verbose,
+                )
+        draw_convergence(run.state.history, run.state.best, plot)
+        return run
+
+
+def knows_classes(model: keras.Model, split: Split) -> bool:
+    """Tell whether the classes of a model are those of a split, see `Split.has_classes`."""
+    return split.has_classes(_num_classes(model), getattr(model, "class_names", None))
+
+
+def _num_classes(model: keras.Model) -> int:
+    return getattr(model, "num_classes", None) or model.output_shape[-1]
+
+
+def _described(model: keras.Model, splits: Splits, recipe: Recipe) -> dict[str, Any]:
+    """Return what a run depends on in either stage, as JSON values."""
+    described = {
+        name: split
+        and {
+            "name": split.name,
+            "images": len(split),
+            "sha256": split_sha256(split, sizes=True),
+        }
+        for name, split in zip(("train", "validation"), splits, strict=True)
+    }
+    return {
+        "recipe": dataclasses.asdict(recipe),
+        "layers": model_sha256(model, weights=False),
+        "replicas": replicas(),  # each normalises its part of a batch by itself
+        **described,
+    }
+
+
+def check_batches(images: int, batch_size: int) -> None:
+    """Raise a ValueError where a batch would leave a device of the strategy without an image."""
+    devices, rest = replicas(), images % batch_size
+    if batch_size % devices or 0 < rest < devices:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {devices} devices, and leave an image for "
+            f"each in the last batch. Received: {batch_size}, of {images} images."
+        )
+
+
+def _check_precision(model: keras.Model, mixed: bool) -> None:
+    """Raise a ValueError unless a model computes in half precision where a recipe says so.
+
+    Losses are scaled by the policy of the model; what is computed in is that of its layers.
+    """
+    dtypes = {model.compute_dtype, *(layer.compute_dtype for layer in model.layers)}
+    if not mixed == ("float16" in dtypes) == (model.compute_dtype == "float16"):
+        raise ValueError(
+            f"`recipe.mixed_precision` is {mixed}, but the model computes in "
+            f"{model.compute_dtype} and its layers in {', '.join(sorted(dtypes))}. Build it, and a "
+            "Classifier below it with `dtype`, in 'mixed_float16' or 'float32'."
+        )
+
+
+def _validate(
+    model: keras.Model,
+    maps_and_logits: MapsAndLogits,
+    splits: Splits,
+    recipe: Recipe,
+    known: bool,
+) -> Callable[[], dict[str, float]]:
+    """Return what scores the model after each epoch, or refuse a split that cannot select."""
+    train, validation = splits
+
+    def checked(images: Any, labels: Any = None) -> Any:
+        found = maps_and_logits(images, labels)
+        check_maps(found, model.optimizer.iterations)
+        return found
+
+    if validation is None:
+        probe, _ = next(iter(evaluation_dataset(train.subset([0]), size=recipe.crop)))
+        return lambda: checked(probe) and {}
+    scorer = Validation(validation, recipe.crop)
+    if recipe.select == "accuracy" and not known:
+        raise ValueError(
+            f"`select` is 'accuracy', and the {_num_classes(model)} classes of the model are not "
+            f"the {len(validation.class_names)} of the data: {listed(validation.class_names, 3)}. "
+            "Train a model of these classes, or give no validation split to keep the last epoch."
+        )
+    if recipe.select not in scorer.scores:
+        raise ValueError(
+            f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no ground "
+            f"truth; it allows {', '.join(scorer.scores)}. Choose one of them, or give no "
+            "validation split to keep the last epoch."
+        )
+    return lambda: scorer(checked, known)
+
+
+@contextlib.contextmanager
+def _telling_divergence(model: keras.Model, run: RunFolder) -> Iterator[None]:
+    """Say of a training that diverges what is kept of it."""
+    try:
+        yield
+    except (TrainingDivergedError, tf.errors.InvalidArgumentError) as error:
+        if isinstance(error, tf.errors.OpError):
+            # The CRF operation refuses NaN before any loss shows it.
+            if "NaN" not in error.message or "the image holds" in error.message:
+                raise
+            step = int(model.optimizer.iterations) + 1
+            error = f"The maps contain NaN at step {step}. {TrainingDivergedError.ADVICE}"
+        raise TrainingDivergedError(
+            f"{error} {run.folder} keeps epoch {run.state.epoch} and the best model so far."
+        ) from None
