@@ -48,6 +48,22 @@ def floatx():
     use("float32")
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Train without tracing, which a few steps do not repay, and without curves and overlays."""
+    import keras  # noqa: PLC0415 - as above
+
+    make_train_function = keras.Model.make_train_function
+
+    def make_eagerly(self, force=False):
+        self.run_eagerly = True
+        make_train_function(self, force)
+
+    monkeypatch.setattr(keras.Model, "make_train_function", make_eagerly)
+    monkeypatch.setattr("fcam_tf.training.loop.tensorboard", lambda *_: [])
+    monkeypatch.setattr("fcam_tf.training.loop.draw_convergence", lambda *args: args[2].touch())
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """Return the folder of real photos; tests that need it skip without it."""

@@ -67,7 +67,15 @@ def test_survives_its_config():
     assert AttentionDropout.from_config(layer.get_config()).get_config() == layer.get_config()
 
 
-@pytest.mark.parametrize("backbone", ["efficientnetlite_b0", "resnet50", "vgg16", "inceptionv3"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "vgg16",
+        pytest.param("efficientnetlite_b0", marks=pytest.mark.slow),
+        pytest.param("resnet50", marks=pytest.mark.slow),
+        pytest.param("inceptionv3", marks=pytest.mark.slow),
+    ],
+)
 def test_sits_at_three_places_of_the_backbone(backbone):
     classifier = models.Classifier(backbone, 2, weights=None, baseline="adl")
     names = models.BACKBONES[backbone].attention

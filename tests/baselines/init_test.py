@@ -144,6 +144,7 @@ def test_learns_shapes(name, tmp_path):
     assert epochs[-1]["val_MaxBoxAcc"] > 0
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", ["has", "adl"])
 def test_batches_that_train_are_augmented(tiny_backbone, name, tmp_path, monkeypatch):
     used = []
@@ -162,6 +163,7 @@ def test_batches_that_train_are_augmented(tiny_backbone, name, tmp_path, monkeyp
     assert used == [classifier.baseline.augment if name == "has" else None]
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_run_remembers_its_baseline(tiny_backbone, tmp_path):
     train = data.load("shapes", "train").subset(np.arange(8))
     recipe = training.get("classifier", "small").changed(

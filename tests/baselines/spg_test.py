@@ -129,7 +129,15 @@ def test_who_guides_whom_by_hand():
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize("backbone", ["efficientnetlite_b0", "resnet50", "vgg16", "inceptionv3"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "vgg16",
+        pytest.param("efficientnetlite_b0", marks=pytest.mark.slow),
+        pytest.param("resnet50", marks=pytest.mark.slow),
+        pytest.param("inceptionv3", marks=pytest.mark.slow),
+    ],
+)
 def test_branches_start_where_the_table_says(backbone):
     classifier = models.Classifier(backbone, 2, weights=None, baseline="spg")
     inputs = classifier.get_layer("logits").input

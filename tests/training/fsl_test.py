@@ -35,8 +35,7 @@ def test_refuses_what_it_cannot_divide(shapes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("decoder", ["unet", "linear"])
-@pytest.mark.parametrize("boxes", [False, True])
+@pytest.mark.parametrize(("decoder", "boxes"), [("unet", False), ("linear", True)])
 def test_learns_where_the_object_is(shapes, tmp_path, decoder, boxes):
     keras.utils.set_random_seed(0)
     train, rest = training.divide(data.load(shapes, "val"))

@@ -11,6 +11,7 @@ from fcam_tf.data import write_shapes
 from fcam_tf.training import Start, load_splits, recipe_of, report, train
 from tests.models.tiny import tiny_classifier
 
+pytestmark = pytest.mark.usefixtures("quick")
 FAST = ("epochs=1", "batch_size=5", "resize=36", "crop=32", "select=accuracy")
 
 
@@ -24,10 +25,9 @@ def tiny():
     return tiny_classifier(classes=5)
 
 
-@pytest.mark.slow
-def test_precision_is_of_the_recipe_and_the_user_s_policy_stays(root, tmp_path):
+def test_precision_is_of_the_recipe_and_the_user_s_policy_stays(tiny_backbone, root, tmp_path):
     recipe = recipe_of("classifier", "cub", [*FAST, "epochs=0", "mixed_precision=true"])
-    start = Start("mobilenet_v3_large", weights="none", output_stride=32)
+    start = Start(tiny_backbone, weights="none", output_stride=32)
     splits, _ = load_splits("classifier", root, recipe, pytest.fail)
     first = train("classifier", start, recipe, splits, tmp_path / "a")
     assert models.load(first.best).compute_dtype == "float16"
@@ -49,10 +49,10 @@ def test_the_same_seed_gives_the_same_start(root, tmp_path):
     assert (found[0] == found[1]).all()
 
 
-def test_settings_of_a_baseline_are_used_or_refused(root, tmp_path):
+def test_settings_of_a_baseline_are_used_or_refused(tiny_backbone, root, tmp_path):
     recipe = recipe_of("classifier", "cub", [*FAST, "epochs=0", "baseline.drop_rate=0.2"])
     splits, _ = load_splits("classifier", root, recipe, pytest.fail)
-    start = Start("efficientnetlite_b0", "has", weights="none")
+    start = Start(tiny_backbone, "has", weights="none")
     run = train("classifier", start, recipe, splits, tmp_path / "a")
     assert models.load(run.best).baseline == baselines.HaS(drop_rate=0.2)
     for other, message in (
