@@ -1,7 +1,7 @@
 """ICL: attention that holds for the object without its most telling part, against the background.
 
-There is no public code of this paper. What is built here is our reading of it, and results should
-be named "ICL (re-implementation)". Ours are: where the thresholds are taken (on the attention
+The paper has no public code. What is built here is our reading of it, and results should be named
+"ICL (re-implementation)". Ours are: where the thresholds are taken (on the attention
 after min-max), averaging a loss over the images that have all regions, equal weights of the losses,
 and the zero start of the non-local block, which leaves a pretrained backbone as it is.
 """

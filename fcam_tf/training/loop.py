@@ -42,23 +42,10 @@ def fit(
     verbose: Any,
     **batches: Any,
 ) -> RunFolder:
-    """Train a compiled model into a folder, or go on with it.
+    """Train a compiled model into a folder, or go on with it, see `fit_classifier`.
 
-    Args:
-        model: what is trained.
-        maps_and_logits: how its maps are made.
-        splits: what trains, and what chooses the best epoch.
-        recipe: how.
-        out: folder of the run.
-        settings: what else the run depends on, as JSON values.
-        asked: see `open_run`.
-        stored: makes the teacher's maps of the whole images, where they are not made in the step.
-        callbacks: further callbacks of ``fit``.
-        verbose: as of ``fit``.
-        **batches: further arguments of `training_dataset`.
-
-    Raises:
-        See `fcam_tf.training.fit_classifier`.
+    ``settings`` is what the run depends on besides model, splits and recipe. ``stored`` makes the
+    teacher's maps where they are not made in the step; ``batches`` goes to `training_dataset`.
     """
     train, validation = splits
     known = knows_classes(model, train)
@@ -118,21 +105,15 @@ def _num_classes(model: keras.Model) -> int:
 
 def _described(model: keras.Model, splits: Splits, recipe: Recipe) -> dict[str, Any]:
     """Return what a run depends on in either stage, as JSON values."""
-    described = {
-        name: split
-        and {
-            "name": split.name,
-            "images": len(split),
-            "sha256": split_sha256(split, sizes=True),
-        }
-        for name, split in zip(("train", "validation"), splits, strict=True)
-    }
-    return {
+    described: dict[str, Any] = {
         "recipe": dataclasses.asdict(recipe),
         "layers": model_sha256(model, weights=False),
         "replicas": replicas(),  # each normalises its part of a batch by itself
-        **described,
     }
+    for name, split in zip(("train", "validation"), splits, strict=True):
+        sha256 = split and split_sha256(split, sizes=True)
+        described[name] = split and {"name": split.name, "images": len(split), "sha256": sha256}
+    return described
 
 
 def check_batches(images: int, batch_size: int) -> None:

@@ -182,6 +182,7 @@ def search(
         **(about or {}),
     }
     trials: list[Trial] = []
+    rows: list[dict[str, Any]] = []
     notes = asked and {"asked": asked}
     with claim(out, settings, [_TABLE, "trial-*"], file=_ABOUT, notes=notes) as claimed:
         claimed.begin()
@@ -192,15 +193,7 @@ def search(
             if scores:
                 best = recipes[max(scores, key=scores.__getitem__)]
                 write_atomically(out / _BEST, best.to_json().encode())
-            rows = [
-                {
-                    "trial": trial.number,
-                    **trial.settings,
-                    "score": trial.score,
-                    "epoch": trial.epoch,
-                }
-                for trial in trials
-            ]
+            rows.append({"trial": number, **drawing, "score": score, "epoch": epoch})
             write_csv(out / _TABLE, rows)  # last: what is in it is finished
     if not scores:
         raise RuntimeError(f"every training of {out} diverged. Draw smaller learning rates.")

@@ -19,7 +19,7 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
     """Evaluate the chosen model on the test split, as ``fcam evaluate`` does, into ``RUN/test``.
 
     Returns:
-        The page, or None where there is no truth to test by.
+        The page, or None where there is no ground truth to test by.
 
     Raises:
         OSError, RuntimeError, TypeError, ValueError: see `fcam_tf.evaluation.Evaluation`.

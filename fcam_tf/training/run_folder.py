@@ -19,7 +19,7 @@ from fcam_tf.identity import BEST
 if TYPE_CHECKING:
     import keras
 
-ABOUT, PLOT, _STATE = "run.json", "convergence.png", "state.json"
+ABOUT, PLOT, _STATE, _TABLE = "run.json", "convergence.png", "state.json", "metrics.csv"
 VALIDATION_PREFIX = "val_"  # of scores in a row of the history
 
 
@@ -120,11 +120,7 @@ class RunFolder:
         write_json(self.folder / _STATE, dataclasses.asdict(self.state))
         if previous and previous != weights:
             (self.folder / previous).unlink(missing_ok=True)
-        self.write_table()
-
-    def write_table(self) -> None:
-        """Write metrics.csv."""
-        write_csv(self.folder / "metrics.csv", self.state.history)
+        write_csv(self.folder / _TABLE, self.state.history)
 
 
 @contextlib.contextmanager
@@ -156,7 +152,7 @@ def open_run(
             if stray.name != run.state.weights:
                 stray.unlink()
         if run.state.history:
-            run.write_table()
+            write_csv(folder / _TABLE, run.state.history)
         yield run
 
 

@@ -31,7 +31,7 @@ class Start:
         model: name of a backbone, or a function that loads a model.
         method: whose map is scored or teaches; None is the one that the model was built for, or
             "cam". That of a baseline is also how a classifier of a backbone is trained.
-        output_stride: of a backbone; None for its own.
+        output_stride: of a backbone; None for its default.
         weights: of a backbone: "imagenet", a file or "none".
         cams: folder of stored maps, to be shared by runs; None keeps them in the run.
         mirrored: share each batch among all GPUs.

@@ -63,7 +63,7 @@ def fit_classifier(
 
     Raises:
         TypeError: ``classifier`` is an F-CAM.
-        ValueError: labels that are no classes of the model, a split without what ``recipe.select``
+        ValueError: labels that are not classes of the model, a split without what ``recipe.select``
             needs, another precision than the recipe's, or batches that cannot be shared by all
             devices.
         SettingsChangedError: ``out`` holds another run.

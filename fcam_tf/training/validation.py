@@ -12,7 +12,7 @@ class Validation:
     """The scores of a model on one split, as ``fcam evaluate`` counts them, in memory.
 
     Images are resized straight to a square, maps are those of the true class, scaled to that
-    square; what the split has no truth for is left out.
+    square; metrics without ground truth are left out.
 
     Args:
         split: images with labels, and with boxes, masks or both.
