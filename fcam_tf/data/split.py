@@ -44,7 +44,8 @@ class DataError(ValueError):
         shown = "\n".join(f"  {problem}" for problem in problems[:10])
         more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
         remedy = f"; {remedy}" if remedy else ""
-        super().__init__(f"{len(problems)} problem(s) in the data set{remedy}:\n{shown}{more}")
+        count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+        super().__init__(f"{count} in the data set{remedy}:\n{shown}{more}")
 
 
 class BrokenPhotoError(OSError):

@@ -32,7 +32,7 @@ class Parts:
     out: Path
     split: str
     count: int
-    # (count,) int64 that change when an image must be scored anew, see `identity.stamps`; results
+    # (count,) int64 that change when an image must be scored again, see `identity.stamps`; results
     # with others do not count. None takes all as they are.
     stamps: NDArray[np.int64] | None = None
 

@@ -72,7 +72,7 @@ class Summary:
             other_split: its name.
 
         Returns:
-            What `HEADLINES` names, each None where it cannot be said; and details.
+            What `HEADLINES` names, each None if it is unknown; and details.
         """
         ranks = np.array(self._ranks)
         known = bool((ranks >= 0).all())

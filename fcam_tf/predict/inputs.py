@@ -114,7 +114,7 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent, name) for name in files if not name.startswith(".")]
         found += [path for path in paths if path.suffix.lower() in SUFFIXES]
-        if RESULTS not in files:  # else an output folder, whose files are no news
+        if RESULTS not in files:  # else an output folder
             rest += [path for path in paths if path.suffix.lower() not in SUFFIXES]
     return sorted(found)
 

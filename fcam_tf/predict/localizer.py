@@ -62,7 +62,7 @@ class Localizer(Explainer):
             The localisation, in the frame of ``images``.
 
         Raises:
-            ValueError: no image, another shape, a label that is no class, or logits of the
+            ValueError: no image, another shape, a label that is not a class, or logits of the
                 classifier that are not finite.
         """
         images = keras.ops.convert_to_tensor(images)
