@@ -74,7 +74,7 @@ def fit(
             def set_rate(epoch: int, _: Any) -> None:
                 model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
 
-            with _telling_divergence(model, run):
+            with naming_photos(*filter(None, splits)), _telling_divergence(model, run):
                 model.fit(
                     dataset,
                     initial_epoch=run.state.epoch,
