@@ -53,9 +53,9 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
             and ``model`` is no classifier of ours that was built for it.
     """
     if name not in BASELINES:
-        known = {**METHODS, **dict.fromkeys(BASELINES, CAM)}
+        known: dict[str, Any] = {**METHODS, **dict.fromkeys(BASELINES, CAM)}
         return lookup(known, name, "method")(model, layer, **options)
-    baseline = getattr(model, "baseline", None)
+    baseline: Any = getattr(model, "baseline", None)
     built_for = getattr(baseline, "name", "")
     if built_for != name:
         raise ValueError(

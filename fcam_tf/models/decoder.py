@@ -19,7 +19,7 @@ _NAMES = re.compile(rf"fcam|{PREFIX}_head|{PREFIX}_(center|block\d+)_\w+")
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
-class MatchSize(L.Layer):
+class MatchSize(keras.layers.Layer):
     """Scale the first of two maps to the height and width of the second.
 
     Bilinear with aligned corners, as the decoder of F-CAM does it; what fits already passes
