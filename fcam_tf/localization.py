@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import skimage.measure
 
-from fcam_tf.levels import otsu, to_levels
+from fcam_tf.grey_levels import otsu, to_levels
 from fcam_tf.masks import NO_BOX, box_of
 
 OTSU = "otsu"

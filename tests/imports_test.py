@@ -37,13 +37,13 @@ LEVELS = {
     "atomic": 0,
     "checks": 0,
     "claim": 0,
-    "levels": 0,
+    "grey_levels": 0,
     "masks": 0,
     "streams": 0,
     "names": 0,
 }
 ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
-HELPERS = ("atomic", "levels", "masks", "names", "photos")
+HELPERS = ("atomic", "grey_levels", "masks", "names", "photos")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

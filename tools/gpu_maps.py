@@ -14,7 +14,7 @@ from gpu_crops import whole
 from packs import Images
 
 from fcam_tf import cams, metrics, models
-from fcam_tf.cams.split import Evidence
+from fcam_tf.cams.split_classifier import Evidence
 
 BATCH = 64  # at twice the size a larger one does not fit
 

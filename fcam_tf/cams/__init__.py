@@ -19,8 +19,8 @@ from fcam_tf.cams.own_map import OwnMap as OwnMap
 from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
 from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
-from fcam_tf.cams.split import gives_probabilities as gives_probabilities
-from fcam_tf.cams.split import logits_output as logits_output
+from fcam_tf.cams.split_classifier import gives_probabilities as gives_probabilities
+from fcam_tf.cams.split_classifier import logits_output as logits_output
 from fcam_tf.names import BASELINES, lookup
 
 METHODS: Mapping[str, type[CAM]] = {

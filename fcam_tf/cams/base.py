@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from fcam_tf.cams import autodiff
-from fcam_tf.cams.split import SplitClassifier
+from fcam_tf.cams.split_classifier import SplitClassifier
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import class_numbers
 

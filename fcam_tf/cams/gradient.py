@@ -10,7 +10,7 @@ from keras import ops
 
 from fcam_tf import checks
 from fcam_tf.cams.base import CAM, normalize, weighted_sum
-from fcam_tf.cams.split import Evidence
+from fcam_tf.cams.split_classifier import Evidence
 from fcam_tf.graphs.resize import resize
 
 _SPACE = (1, 2)

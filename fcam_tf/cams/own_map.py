@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from fcam_tf.cams.base import CAM, normalize
-from fcam_tf.cams.split import chosen_classes
+from fcam_tf.cams.split_classifier import chosen_classes
 from fcam_tf.graphs import graph
 
 

@@ -12,7 +12,7 @@ from rich.progress import track
 from fcam_tf import checks
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.base import CAM, weighted_sum
-from fcam_tf.cams.split import chosen_classes
+from fcam_tf.cams.split_classifier import chosen_classes
 from fcam_tf.graphs.resize import resize
 
 

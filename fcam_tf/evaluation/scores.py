@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.data.split import Split
-from fcam_tf.levels import LEVELS
+from fcam_tf.grey_levels import LEVELS
 from fcam_tf.metrics import MEASURES, join_masks, resize_boxes
 from fcam_tf.metrics.measures import THRESHOLDS, HeatMap, Measure, score_histogram
 

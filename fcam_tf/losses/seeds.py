@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from fcam_tf import checks
-from fcam_tf.levels import LEVELS
+from fcam_tf.grey_levels import LEVELS
 from fcam_tf.masks import IGNORED as IGNORE  # pixels that were not drawn
 
 _SUBLEVELS = 4096

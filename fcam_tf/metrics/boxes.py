@@ -8,7 +8,7 @@ benchmark (Choe et al., CVPR 2020), and every published MaxBoxAcc contains them.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fcam_tf.levels import to_levels
+from fcam_tf.grey_levels import to_levels
 from fcam_tf.metrics.contours import all_contours, largest_contours
 from fcam_tf.metrics.scoremap import check_scoremap
 

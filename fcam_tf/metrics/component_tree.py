@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf.levels import LEVELS
+from fcam_tf.grey_levels import LEVELS
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]

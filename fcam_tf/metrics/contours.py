@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf.levels import LEVELS
+from fcam_tf.grey_levels import LEVELS
 from fcam_tf.metrics.component_tree import (
     Bytes,
     Components,

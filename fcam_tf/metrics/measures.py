@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fcam_tf.levels import LEVELS, otsu, to_levels
+from fcam_tf.grey_levels import LEVELS, otsu, to_levels
 from fcam_tf.masks import IGNORED, OBJECT
 from fcam_tf.metrics.boxes import check_boxes, pairwise_iou
 from fcam_tf.metrics.contours import (

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fcam_tf.levels import otsu
+from fcam_tf.grey_levels import otsu
 from fcam_tf.masks import OBJECT, check_mask
 from fcam_tf.metrics.accumulator import Accumulator, as_batch
 from fcam_tf.metrics.measures import (

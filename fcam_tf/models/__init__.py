@@ -6,8 +6,8 @@ from fcam_tf.models.backbones import BACKBONES as BACKBONES
 from fcam_tf.models.backbones import BackboneSpec as BackboneSpec
 from fcam_tf.models.classifier import Classifier as Classifier
 from fcam_tf.models.fcam import FCAM as FCAM
+from fcam_tf.models.pretrained import WeightsUnavailableError as WeightsUnavailableError
 from fcam_tf.models.saved import load as load
-from fcam_tf.models.weights import WeightsUnavailableError as WeightsUnavailableError
 
 # What saved models were trained with.
 from fcam_tf.optimizer import CoupledAdam as CoupledAdam

@@ -10,7 +10,7 @@ import keras
 
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.layers import BATCH_MOMENTUM
-from fcam_tf.models import weights
+from fcam_tf.models import pretrained
 from fcam_tf.models.inceptionv3 import inceptionv3
 from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT
 from fcam_tf.models.vgg16 import vgg16
@@ -47,7 +47,7 @@ class BackboneSpec:
     name: str
     build: Callable[..., dict[str, Any]]
     preprocessing: Callable[[Any], Any]
-    source: weights.Source
+    source: pretrained.Source
     output_stride: int = 8
     licence: str = "Apache-2.0"
     fast_learners: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ def _keras_cv(
     return build
 
 
-def _preset(class_name: str, handle: str) -> weights.Source:
+def _preset(class_name: str, handle: str) -> pretrained.Source:
     """Return the source of a keras-cv preset: a Kaggle handle, or a local preset folder."""
 
     def fetch(path: str | None) -> keras.Model:
@@ -136,7 +136,7 @@ def _preset(class_name: str, handle: str) -> weights.Source:
 
         return getattr(keras_cv.models, class_name).from_preset(path or handle)
 
-    return weights.Source(handle, "keras-cv preset folder", fetch, weights.by_position)
+    return pretrained.Source(handle, "keras-cv preset folder", fetch, pretrained.by_position)
 
 
 _RESNET50 = {
@@ -194,7 +194,7 @@ _SPECS = (
         "vgg16",
         vgg16,
         CAFFE,
-        weights.applications("VGG16", weights.by_name),
+        pretrained.applications("VGG16", pretrained.by_name),
         licence="CC-BY-4.0",
         fast_learners=("conv6",),
         decoder_center=True,
@@ -205,7 +205,7 @@ _SPECS = (
         "inceptionv3",
         inceptionv3,
         SYMMETRIC,
-        weights.applications("InceptionV3", weights.by_order),
+        pretrained.applications("InceptionV3", pretrained.by_order),
         fast_learners=("spg_a3",),
         attention=("mixed5d", "mixed6e", "spg_a3_2b"),
         sides=("mixed5d", "mixed6e"),
@@ -218,7 +218,7 @@ _SPECS = (
             ("block1a_project_bn", "block2b_add", "block3b_add", "block5c_add"),
         ),
         LITE,
-        weights.EFFICIENTNET_LITE0,
+        pretrained.EFFICIENTNET_LITE0,
         output_stride=32,
         decoder_filters=(64, 48, 32, 24, 16),
         attention=("block5b_add", "block6b_add", "top_activation"),

@@ -17,7 +17,7 @@ from fcam_tf.graphs import graph
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.models import backbones
-from fcam_tf.models.weights import ATTENTION, HEAD
+from fcam_tf.models.pretrained import ATTENTION, HEAD
 
 
 @contextlib.contextmanager

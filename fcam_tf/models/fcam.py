@@ -23,7 +23,7 @@ from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
 from fcam_tf.models import backbones
 from fcam_tf.models.classifier import Classifier, layers_of
 from fcam_tf.models.decoder import PREFIX, MatchSize, check_names, decoder
-from fcam_tf.models.levels import skips_of
+from fcam_tf.models.pyramid import skips_of
 from fcam_tf.models.targets import Epoch, checked, labels_of, planes
 
 L = keras.layers

@@ -14,7 +14,7 @@ import numpy as np
 from fcam_tf.atomic import new_folder
 from fcam_tf.identity import file_sha256
 from fcam_tf.models import BACKBONES, FCAM, Classifier
-from fcam_tf.models.weights import HEAD
+from fcam_tf.models.pretrained import HEAD
 from fcam_tf.zoo.cards import CARD, Card, check_card
 from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, neighbours, new_entry, untrained
 from fcam_tf.zoo.fetch import find_weights

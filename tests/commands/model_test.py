@@ -9,7 +9,7 @@ from fcam_tf import cli, models
 from fcam_tf.commands.model import CLASSIFIERS, complete_model, find_model, import_files
 from fcam_tf.data import write_shapes
 from fcam_tf.identity import file_sha256, imported, model_sha256
-from fcam_tf.models.weights import _LITE0_SHA256
+from fcam_tf.models.pretrained import _LITE0_SHA256
 
 LAYERS = """
 import keras

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import metrics
-from fcam_tf.levels import to_levels
+from fcam_tf.grey_levels import to_levels
 from fcam_tf.masks import BACKGROUND, IGNORED, OBJECT
 from fcam_tf.metrics.contours import all_contours, largest_contours
 from fcam_tf.metrics.measures import grey_thresholds, score_histogram

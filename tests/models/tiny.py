@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from fcam_tf.models import BACKBONES
-from fcam_tf.models.weights import Source
+from fcam_tf.models.pretrained import Source
 
 L = keras.layers
 

@@ -12,7 +12,7 @@ import json
 import jax, keras, numpy as np
 import gpu_trainer
 from fcam_tf import cams
-from fcam_tf.cams.split import Evidence
+from fcam_tf.cams.split_classifier import Evidence
 
 keras.utils.set_random_seed(0)
 model = keras.Sequential([

@@ -8,7 +8,7 @@ import skimage.data
 from keras_cv.src.utils import preset_utils
 from PIL import Image
 
-from fcam_tf.models import BACKBONES, Classifier, WeightsUnavailableError, backbones, weights
+from fcam_tf.models import BACKBONES, Classifier, WeightsUnavailableError, backbones, pretrained
 from tests.models.tiny import tiny_backbone as tiny_spec
 
 RNG = np.random.default_rng(0)
@@ -264,7 +264,7 @@ def test_by_position_needs_the_same_layers():
     one = keras.Model(images, keras.layers.Conv2D(3, 1)(images))
     two = keras.Model(images, keras.layers.Conv2D(3, 1)(keras.layers.Conv2D(3, 1)(images)))
     with pytest.raises(ValueError, match="zip"):
-        weights.by_position(one, two)
+        pretrained.by_position(one, two)
 
 
 def test_creation_number():
@@ -273,4 +273,4 @@ def test_creation_number():
             self.name = name
 
     names = ["conv2d", "conv2d_1", "conv2d_10", "batch_normalization_3"]
-    assert [weights._creation_number(Named(name)) for name in names] == [0, 1, 10, 3]
+    assert [pretrained._creation_number(Named(name)) for name in names] == [0, 1, 10, 3]

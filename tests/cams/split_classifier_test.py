@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import cams
-from fcam_tf.cams.split import SplitClassifier
+from fcam_tf.cams.split_classifier import SplitClassifier
 from fcam_tf.models import Classifier
 
 L = keras.layers

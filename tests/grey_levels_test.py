@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fcam_tf.levels import otsu, to_levels
+from fcam_tf.grey_levels import otsu, to_levels
 
 
 def level(levels):

@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from fcam_tf.graphs import graph
-from fcam_tf.models.levels import levels
+from fcam_tf.models.pyramid import levels
 from tests.models.tiny import tiny_classifier
 
 L = keras.layers
