@@ -49,7 +49,7 @@ def _measure(model: Any, names: list[str], images: Any, rounds: int, table: Tabl
     calls = {"forward pass": _forward(model, images)} | {
         name: lambda method=method: method(images, labels) for name, method in methods.items()
     }
-    if "layercam" in methods and hasattr(model, "taps"):
+    if "layercam" in methods and hasattr(model, "feature_maps"):
         fused = cams.get("layercam", model, ["P4", "P5"])
         calls["layercam P4+P5"] = lambda: fused(images, labels)
     times: dict[str, list[float]] = {name: [] for name in calls}

@@ -28,8 +28,8 @@ def maps_of(
     """
     cam = cams.get(method.rstrip("+"), model)
     fused = method.endswith("+")
-    body = keras.Model(model.inputs, [model.taps["P4"], model.taps["P5"]])
-    tail = keras.Model(model.taps["P4"], model.taps["P5"])
+    body = keras.Model(model.inputs, [model.feature_maps["P4"], model.feature_maps["P5"]])
+    tail = keras.Model(model.feature_maps["P4"], model.feature_maps["P5"])
 
     def once(weights: Any, images: Any, labels: Any) -> tuple[Any, Any]:
         found, _ = body.stateless_call(*weights[0], images, training=False)

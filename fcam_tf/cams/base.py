@@ -73,7 +73,7 @@ class CAM(abc.ABC):
                 f"`layer` must be one layer: {self.name!r} does not fuse several, as 'layercam' "
                 f"does. Received: {layer!r}."
             )
-        self.split = SplitClassifier(model, [tap for tap in layers if tap is not None])
+        self.split = SplitClassifier(model, [x for x in layers if x is not None])
         self.layers: tuple[str, ...] = self.split.layers
         self._compiled = autodiff.compiled(self._normalized)
 

@@ -47,13 +47,13 @@ class Evidence:
 
 
 class SplitClassifier:
-    """A classifier cut at one or more of its feature maps, here called taps.
+    """A classifier cut at one or more of its feature maps.
 
     Args:
         model: a functional or sequential classifier that gives one tensor (B, classes), logits or
             probabilities.
-        taps: what to cut at: layer names, layers, or levels ("P4") of our own models. Empty for
-            the last map before the head.
+        feature_maps: what to cut at: layer names, layers, or levels ("P4") of our own models.
+            Empty for the last map before the head.
 
     Attributes:
         layers: names of what it is cut at: levels of our own models, else layers.
@@ -64,11 +64,11 @@ class SplitClassifier:
 
     Raises:
         TypeError: ``model`` has no functional graph.
-        ValueError: a tap is unknown or no map, the outputs are not one row of class scores, or
-            there are several inputs.
+        ValueError: a feature map is unknown or not a map, the outputs are not one row of class
+            scores, or there are several inputs.
     """
 
-    def __init__(self, model: keras.Model, taps: Sequence[Any] = ()) -> None:
+    def __init__(self, model: keras.Model, feature_maps: Sequence[Any] = ()) -> None:
         flat = graph.flatten(model)
         if len(flat.inputs) != 1:
             raise ValueError(
@@ -85,10 +85,11 @@ class SplitClassifier:
         self._maker = graph.makers(self._steps)
         self.inputs = flat.inputs
         self.num_classes = flat.outputs[0].shape[-1]
-        self.taps = self._in_order([self._find(tap, model) for tap in taps] or [self._last_map()])
-        levels = {id(x): level for level, x in getattr(model, "taps", {}).items()}
+        found = [self._find(feature_map, model) for feature_map in feature_maps]
+        self.feature_maps = self._in_order(found or [self._last_map()])
+        levels = {id(x): level for level, x in getattr(model, "feature_maps", {}).items()}
         self.layers = tuple(
-            levels.get(id(tap), self._maker[id(tap)].operation.name) for tap in self.taps
+            levels.get(id(x), self._maker[id(x)].operation.name) for x in self.feature_maps
         )
         self._dense, before_logits = before_probabilities(self._maker, flat.outputs[0])
         self.head = self._dense or self._maker[id(before_logits)].operation
@@ -96,14 +97,14 @@ class SplitClassifier:
 
         self._before_logits = before_logits
         images = flat.inputs[0]
-        first, *later = self.taps
-        # Only what follows the first tap is differentiated, unless something leads around it.
+        first, *later = self.feature_maps
+        # Only what follows the first map is differentiated, unless something leads around it.
         if self._all_pass(first, [*later, before_logits]):
             self._features = keras.Model(images, first)
             self._rest = keras.Model(first, [*later, before_logits])
         else:
             self._features = None
-            self._rest = keras.Model(images, [*self.taps, before_logits])
+            self._rest = keras.Model(images, [*self.feature_maps, before_logits])
 
     def __call__(self, images: Any, labels: Any) -> Evidence:
         """Run the model once and differentiate by the feature maps.
@@ -197,9 +198,9 @@ class SplitClassifier:
         bias = self._dense.bias
         return logits if bias is None else logits + ops.cast(bias, "float32")
 
-    def _all_pass(self, tap: Any, tensors: list[Any]) -> bool:
-        """Tell whether every path from the images to ``tensors`` leads through ``tap``."""
-        waiting, seen = list(tensors), {id(tap)}
+    def _all_pass(self, feature_map: Any, tensors: list[Any]) -> bool:
+        """Tell whether every path from the images to ``tensors`` leads through ``feature_map``."""
+        waiting, seen = list(tensors), {id(feature_map)}
         while waiting:
             tensor = waiting.pop()
             if id(tensor) in seen:
@@ -210,17 +211,17 @@ class SplitClassifier:
             waiting.extend(self._maker[id(tensor)].inputs)
         return True
 
-    def _in_order(self, taps: list[Any]) -> list[Any]:
+    def _in_order(self, feature_maps: list[Any]) -> list[Any]:
         """Sort by the order in which they are computed, and drop what was named twice."""
         position = {id(x): i for i, step in enumerate(self._steps) for x in step.outputs}
-        unique = {id(tap): tap for tap in taps}.values()
-        return sorted(unique, key=lambda tap: position[id(tap)])
+        unique = {id(x): x for x in feature_maps}.values()
+        return sorted(unique, key=lambda x: position[id(x)])
 
-    def _find(self, tap: Any, model: keras.Model) -> Any:
-        levels = getattr(model, "taps", {})
-        if isinstance(tap, str) and tap in levels:
-            return levels[tap]
-        name = getattr(tap, "name", tap)
+    def _find(self, feature_map: Any, model: keras.Model) -> Any:
+        levels = getattr(model, "feature_maps", {})
+        if isinstance(feature_map, str) and feature_map in levels:
+            return levels[feature_map]
+        name = getattr(feature_map, "name", feature_map)
         for step in self._steps:
             if step.operation.name == name:
                 if len(step.outputs[0].shape) != 4:
@@ -247,12 +248,12 @@ class SplitClassifier:
         )
 
     def _is_linear(self, before_logits: Any) -> bool:
-        """Tell whether global average pooling alone stands between the tap and the dense layer."""
-        if self._dense is None or len(self.taps) > 1:
+        """Tell whether global average pooling alone stands between feature map and dense layer."""
+        if self._dense is None or len(self.feature_maps) > 1:
             return False
         x = before_logits
         pooled = False
-        while x is not self.taps[0]:
+        while x is not self.feature_maps[0]:
             step = self._maker.get(id(x))
             if step is None or len(step.inputs) != 1:
                 return False

@@ -90,7 +90,7 @@ def _ours(copy: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _keras_cv(
     class_name: str,  # of the base class: the aliases (``ResNet50Backbone``) need the network
     config: Mapping[str, Any],
-    taps: tuple[str, ...],  # layers whose outputs are P1 to P4
+    feature_maps: tuple[str, ...],  # layers whose outputs are P1 to P4
     *,
     stem: int = 2,  # stride before the first stage
     pools: Mapping[int, tuple[str, ...]] | None = None,
@@ -123,7 +123,7 @@ def _keras_cv(
             return call
 
         top = graph.replay(stock, images, replace)
-        return {f"P{i + 1}": outputs[name] for i, name in enumerate(taps)} | {"P5": top}
+        return {f"P{i + 1}": outputs[name] for i, name in enumerate(feature_maps)} | {"P5": top}
 
     return build
 

@@ -62,7 +62,7 @@ class Classifier(keras.Model):
         name: name of the model.
 
     Attributes, beside most of the arguments:
-        taps: symbolic feature maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
+        feature_maps: symbolic maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
         baseline: a `fcam_tf.baselines.Baseline`, which by default changes nothing.
 
     Raises:
@@ -113,7 +113,9 @@ class Classifier(keras.Model):
 
         with layers_of(dtype):
             images = keras.Input((None, None, 3), name="images")
-            taps, maps = _taps(spec, spec.preprocessing(images), output_stride, method)
+            feature_maps, maps = _feature_maps(
+                spec, spec.preprocessing(images), output_stride, method
+            )
             outputs, head = _head(spec, method, maps, int(num_classes))
             super().__init__(images, outputs[0], name=name or f"{backbone}_classifier")
         # What only the loss of a baseline's head needs.
@@ -127,7 +129,7 @@ class Classifier(keras.Model):
         self.input_size = int(input_size)
         self.output_stride = int(output_stride)
         self.class_names = class_names
-        self.taps = taps
+        self.feature_maps = feature_maps
         if weights is not None:
             spec.source.load(self, None if weights == "imagenet" else str(weights), backbone)
         for layer_name in frozen:
@@ -233,10 +235,10 @@ class Classifier(keras.Model):
         }
 
 
-def _taps(
+def _feature_maps(
     spec: backbones.BackboneSpec, images: Any, output_stride: int, method: baselines.Baseline
 ) -> tuple[dict[str, Any], list[Any]]:
-    """Build the backbone; return its taps, and the maps that a head is called on, the top last."""
+    """Build the backbone; return its feature maps, and those a head is called on, the top last."""
     attentions, sides = [], {}
 
     def attend(name: str, x: Any) -> Any:
@@ -258,9 +260,9 @@ def _taps(
             f"`baseline` {method.name!r} is not set up for {spec.name!r}; it is for "
             f"{', '.join(known)}."
         )
-    taps = spec.build(images, output_stride, attend)
-    taps["P5"] = method.top(taps["P5"], attentions)
-    return taps, [*(sides[name] for name in spec.sides), taps["P5"]]
+    feature_maps = spec.build(images, output_stride, attend)
+    feature_maps["P5"] = method.top(feature_maps["P5"], attentions)
+    return feature_maps, [*(sides[name] for name in spec.sides), feature_maps["P5"]]
 
 
 def _head(

@@ -69,7 +69,7 @@ class FCAM(keras.Model):
     Attributes, beside most of the arguments:
         num_classes: number of classes.
         teacher: the CAM method itself, ready to explain the classifier.
-        taps: symbolic feature maps of the classifier by level, ``"P1"`` the finest.
+        feature_maps: symbolic maps of the classifier by level, ``"P1"`` the finest.
 
     Raises:
         TypeError: the classifier has no functional graph.
@@ -92,9 +92,9 @@ class FCAM(keras.Model):
         name: str | None = None,
     ) -> None:
         teacher = cams.get(method, classifier, layer)
-        top = teacher.split.taps[0]
+        top = teacher.split.feature_maps[0]
         images, logits = classifier.inputs[0], classifier.outputs[0]
-        taps, maps, filters = _decode(classifier, top, decoder_filters)
+        feature_maps, maps, filters = _decode(classifier, top, decoder_filters)
         outputs = {
             "logits": _float32(logits),
             "fcam": MatchSize(dtype="float32", name="fcam")([maps, images]),
@@ -110,7 +110,7 @@ class FCAM(keras.Model):
             training=training,
             forward=autodiff.compiled(lambda x: self(x, training=False)),
         )
-        self.taps = taps
+        self.feature_maps = feature_maps
         self.method = method
         self.layer = layer
         self.threshold = check_threshold(threshold)
@@ -387,7 +387,7 @@ def _decode(
     """Build the decoder; return the classifier's maps by level, its two maps, and its channels."""
     check_names(classifier)
     spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
-    taps, skips = skips_of(classifier, top, spec)
+    feature_maps, skips = skips_of(classifier, top, spec)
     blocks = len(skips) + 1
     if filters is None:
         filters = (spec or backbones.BackboneSpec).decoder_filters[:blocks]
@@ -402,7 +402,7 @@ def _decode(
             x = decoder(x, skips, filters, center=spec is not None and spec.decoder_center)
         kernel = 3 if filters else 1
         head = L.Conv2D(2, kernel, padding="same", dtype="float32", name=f"{PREFIX}_head")
-        return taps, head(x), tuple(filters)
+        return feature_maps, head(x), tuple(filters)
 
 
 def _float32(x: Any) -> Any:

@@ -98,19 +98,19 @@ def inceptionv3(
         the published code, which pads every 3x3 layer.
     """
     build = _Builder()
-    taps = {}
+    feature_maps = {}
     x = build.chain(images, (32, 3, 2), (32, 3), (64, 3))
-    taps["P1"] = x
-    taps["P2"] = build.conv(_max_pool(x, "pool1"), 80, 1)
-    x = _max_pool(build.conv(taps["P2"], 192, 3), "pool2")
+    feature_maps["P1"] = x
+    feature_maps["P2"] = build.conv(_max_pool(x, "pool1"), 80, 1)
+    x = _max_pool(build.conv(feature_maps["P2"], 192, 3), "pool2")
     x = _mixed5(build, x, 32, "mixed5b")
-    taps["P3"] = _mixed5(build, x, 64, "mixed5c")
-    x = attend("mixed5d", _mixed5(build, taps["P3"], 64, "mixed5d"))
+    feature_maps["P3"] = _mixed5(build, x, 64, "mixed5c")
+    x = attend("mixed5d", _mixed5(build, feature_maps["P3"], 64, "mixed5d"))
     x = _mixed6a(build, x, 1 if output_stride == 8 else 2)
     for width, letter in ((128, "b"), (160, "c"), (160, "d"), (192, "e")):
         x = _mixed6(build, x, width, f"mixed6{letter}")
-    taps["P4"] = x = attend("mixed6e", x)
+    feature_maps["P4"] = x = attend("mixed6e", x)
     if output_stride == 32:
         x = L.MaxPooling2D(2, padding="same", name="pool3")(x)
-    taps["P5"] = attend("spg_a3_2b", _spg(_spg(x, "spg_a3_1b"), "spg_a3_2b"))
-    return taps
+    feature_maps["P5"] = attend("spg_a3_2b", _spg(_spg(x, "spg_a3_1b"), "spg_a3_2b"))
+    return feature_maps

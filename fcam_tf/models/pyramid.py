@@ -23,20 +23,20 @@ def skips_of(
     if spec is None:
         found = levels(classifier, top)
         top_level = max(found)
-        taps = {f"P{level}": x for level, x in found.items()}
+        feature_maps = {f"P{level}": x for level, x in found.items()}
         skips = [(found.get(level), True) for level in range(top_level - 1, 0, -1)]
-        return taps, skips
-    taps = classifier.taps
-    if top is not taps["P5"]:
+        return feature_maps, skips
+    feature_maps = classifier.feature_maps
+    if top is not feature_maps["P5"]:
         raise ValueError(
             "`layer` must be left out for our own classifiers: the decoder starts from the top "
             "map. Store the maps of another layer and train on them."
         )
     strides = {level: min(2**level, classifier.output_stride) for level in range(1, 6)}
-    skips = [(taps[f"P{n}"], strides[n] < strides[n + 1]) for n in range(4, 0, -1)]
+    skips = [(feature_maps[f"P{n}"], strides[n] < strides[n + 1]) for n in range(4, 0, -1)]
     if spec.decoder_center:
         skips = [(skip, finer) for skip, finer in skips if finer]
-    return taps, skips
+    return feature_maps, skips
 
 
 def levels(model: keras.Model, top: Any) -> dict[int, Any]:

@@ -27,7 +27,7 @@ def vgg16(
     """
     x = images
     stride = 1
-    taps = {}
+    feature_maps = {}
     for block, (repeats, filters) in _BLOCKS.items():
         if block > 1 and stride < output_stride:  # pool4 is dropped at stride 8
             name = f"block{block - 1}_pool"
@@ -39,8 +39,10 @@ def vgg16(
             )(x)
         x = attend(f"block{block}_conv{repeats}", x)
         if block > 1:
-            taps[f"P{block - 1}"] = x
+            feature_maps[f"P{block - 1}"] = x
     if stride < output_stride:
         x = keras.layers.MaxPooling2D(2, name="block5_pool")(x)
-    taps["P5"] = keras.layers.Conv2D(1024, 3, padding="same", activation="relu", name="conv6")(x)
-    return taps
+    feature_maps["P5"] = keras.layers.Conv2D(
+        1024, 3, padding="same", activation="relu", name="conv6"
+    )(x)
+    return feature_maps

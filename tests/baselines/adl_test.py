@@ -83,7 +83,7 @@ def test_sits_at_three_places_of_the_backbone(backbone):
     for number, name in enumerate(names, 1):
         layer = graph[f"attention_{number}"]
         assert layer.input._keras_history.operation.name == name
-    assert classifier.taps["P5"].shape[-1] in (1280, 2048, 1024)
+    assert classifier.feature_maps["P5"].shape[-1] in (1280, 2048, 1024)
 
 
 def test_trains_the_plain_network(tiny_backbone):

@@ -82,7 +82,7 @@ def test_saves_localises_and_teaches(tiny_backbone, name, tmp_path):
     assert maps.shape == (2, 4, 4)
     np.testing.assert_allclose(logits, classifier.predict(IMAGES, verbose=0), atol=1e-5)
     assert cam.needs_only_features
-    features = keras.Model(classifier.inputs[0], cam.split.taps[0])(IMAGES)
+    features = keras.Model(classifier.inputs[0], cam.split.feature_maps[0])(IMAGES)
     np.testing.assert_allclose(
         cam.from_features(features, np.array([1, 0], np.int32), logits), maps, atol=1e-4
     )

@@ -143,7 +143,7 @@ def test_branches_start_where_the_table_says(backbone):
     inputs = classifier.get_layer("logits").input
     names = [x._keras_history.operation.name for x in inputs]
     assert tuple(names[:2]) == models.BACKBONES[backbone].sides
-    assert inputs[2] is classifier.taps["P5"]
+    assert inputs[2] is classifier.feature_maps["P5"]
 
 
 @pytest.mark.parametrize("options", [{"class_high": 1.2}, {"side_low": 0.9, "side_high": 0.5}])

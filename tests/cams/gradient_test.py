@@ -101,7 +101,7 @@ def test_by_hand(tiny, name, options, formula):
 
 
 def numpy_hidden(model, x, label):
-    """Return A and dY/dA of the tap before a 3x3 convolution, tanh and a linear head."""
+    """Return A and dY/dA of the map before a 3x3 convolution, tanh and a linear head."""
     kernel, bias = model.get_layer("hidden").get_weights()
     rows, _ = model.get_layer("scores").get_weights()
     k, b = model.get_layer("maps").get_weights()

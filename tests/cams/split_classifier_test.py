@@ -138,7 +138,10 @@ def test_mobilenet_head(tiny, x, name, size):
 def test_keras_applications_mobilenet():
     model = keras.applications.MobileNet((64, 64, 3), alpha=0.25, weights=None, classes=4)
     images = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype("float32")
-    assert cams.get("layercam", model).split.taps[0] is model.get_layer("conv_pw_13_relu").output
+    assert (
+        cams.get("layercam", model).split.feature_maps[0]
+        is model.get_layer("conv_pw_13_relu").output
+    )
     assert cams.get("layercam", model)(images).shape == (1, 2, 2)
     assert cams.get("layercam", model, "conv_pw_3_relu")(images).shape == (1, 16, 16)
 
@@ -219,11 +222,11 @@ class TestTaps:
     def test_level(self, classifier, level):
         split = SplitClassifier(classifier, [level])
         images = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-        expected = keras.Model(classifier.input, classifier.taps[level])(images)
+        expected = keras.Model(classifier.input, classifier.feature_maps[level])(images)
         np.testing.assert_allclose(split.activations(images), expected, atol=1e-5)
 
     def test_default_is_the_top(self, classifier):
-        assert SplitClassifier(classifier).taps[0] is classifier.taps["P5"]
+        assert SplitClassifier(classifier).feature_maps[0] is classifier.feature_maps["P5"]
 
     def test_layer_or_name(self, tiny, x):
         model = tiny.build(hidden=True)
@@ -243,7 +246,7 @@ class TestTaps:
 
 
 def test_frozen_model_with_a_way_around_the_tap(x):
-    """No variable is trained and the tap is not passed by all, but gradients are the same."""
+    """No variable is trained and the map is not passed by all, but gradients are the same."""
 
     def build(trainable):
         inputs = keras.Input((6, 8, 3))

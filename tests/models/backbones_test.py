@@ -84,7 +84,7 @@ def expected_sizes(name, size, stride):
 
 @pytest.mark.parametrize("stride", [8, pytest.param(16, marks=pytest.mark.slow), 32])
 @pytest.mark.parametrize("name", NAMES)
-def test_taps(models, name, stride):
+def test_feature_maps(models, name, stride):
     for height, width in ((224, 224), (97, 65)):
         shapes = models(name, stride).compute_output_shape((1, height, width, 3))
         rows, columns = (expected_sizes(name, n, stride) for n in (height, width))
@@ -96,10 +96,12 @@ def test_taps(models, name, stride):
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_sizes_run(models, name):
     model = models(name, 32)
-    taps = model(np.ones((1, 65, 71, 3), "float32"))
+    feature_maps = model(np.ones((1, 65, 71, 3), "float32"))
     shapes = model.compute_output_shape((1, 65, 71, 3))
-    assert {level: tuple(tap.shape) for level, tap in taps.items()} == shapes
-    assert np.isfinite(taps["P5"].numpy()).all()
+    assert {
+        level: tuple(feature_map.shape) for level, feature_map in feature_maps.items()
+    } == shapes
+    assert np.isfinite(feature_maps["P5"].numpy()).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -36,14 +36,14 @@ def model():
 def test_one_flat_graph(model):
     assert isinstance(model, keras.Model)
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
-    assert list(model.taps) == ["P1", "P2", "P3", "P4", "P5"]
+    assert list(model.feature_maps) == ["P1", "P2", "P3", "P4", "P5"]
     assert model.output_stride == 16
     assert model.input_size == 224
     assert model.class_names is None
 
 
 def test_logits_are_pooling_and_a_linear_head(model):
-    top = keras.Model(model.input, model.taps["P5"])(IMAGES).numpy()
+    top = keras.Model(model.input, model.feature_maps["P5"])(IMAGES).numpy()
     kernel, bias = model.get_layer("logits").get_weights()
     np.testing.assert_allclose(model(IMAGES), top.mean((1, 2)) @ kernel + bias, atol=1e-5)
 
@@ -227,7 +227,7 @@ def test_freezing_survives(frozen, head, way):
         assert isinstance(copy, Classifier)
         assert copy.class_names == ("cat", "dog", "bird")
         assert copy.get_config() == model.get_config()
-        assert list(copy.taps) == list(model.taps)
+        assert list(copy.feature_maps) == list(model.feature_maps)
 
 
 @unfitted

@@ -89,7 +89,7 @@ def test_our_own_classifiers_keep_their_stride_and_names(tiny_backbone):
     classifier = Classifier(tiny_backbone, 2, weights=None, class_names=("cat", "dog"))
     model = FCAM.from_classifier(classifier, decoder_filters=(8, 8, 8, 4, 4))
     assert model.class_names == ("cat", "dog")
-    assert list(model.taps) == ["P1", "P2", "P3", "P4", "P5"]
+    assert list(model.feature_maps) == ["P1", "P2", "P3", "P4", "P5"]
     assert model(IMAGES)["fcam"].shape == (4, 32, 32, 2)
     loaded = FCAM.from_config(model.get_config())
     loaded.set_weights(model.get_weights())

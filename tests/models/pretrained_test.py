@@ -81,8 +81,8 @@ def test_imagenet_accuracy(lite0, shared_data):
 def test_trunk_without_the_pretrained_head(lite0):
     model = Classifier("efficientnetlite_b0", 7)
     np.testing.assert_array_equal(
-        keras.Model(model.input, model.taps["P4"])(IMAGES),
-        keras.Model(lite0.input, lite0.taps["P4"])(IMAGES),
+        keras.Model(model.input, model.feature_maps["P4"])(IMAGES),
+        keras.Model(lite0.input, lite0.feature_maps["P4"])(IMAGES),
     )
     assert model(IMAGES).shape == (2, 7)
     assert model.class_names is None
@@ -97,7 +97,10 @@ def test_keras_cv_preset_folder(mobilenet, preset, stride):
         for a, b in zip(origin.get_weights(), layer.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
     if stride == 32:
-        top, expected = keras.Model(model.input, model.taps["P5"])(IMAGES), mobilenet(IMAGES)
+        top, expected = (
+            keras.Model(model.input, model.feature_maps["P5"])(IMAGES),
+            mobilenet(IMAGES),
+        )
         np.testing.assert_allclose(top, expected, rtol=1e-3, atol=1e-4)
         assert expected.numpy().std() > 1e-3
 

@@ -17,7 +17,7 @@ def models():
 
 
 @pytest.mark.parametrize("stride", SIZES)
-def test_taps(models, stride):
+def test_feature_maps(models, stride):
     shapes = models[stride].compute_output_shape((1, 224, 224, 3))
     p3, p4, p5 = SIZES[stride]
     assert shapes == {
