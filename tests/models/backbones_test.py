@@ -29,8 +29,11 @@ KERAS_CV = {
 }
 # Those that nobody trains from the paper's recipes, and whose graphs take longest to build.
 HEAVY = ("resnet50_v2", "densenet121", "efficientnetv2_b0")
-NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in CHANNELS]
 TRAINABLE = {"vgg16": 19_639_304, "inceptionv3": 25_687_976, "resnet50": 23_917_832}
+
+
+def marked(names):
+    return [pytest.param(x, marks=pytest.mark.slow) if x in HEAVY else x for x in names]
 
 
 def build(name, stride):
@@ -83,7 +86,7 @@ def expected_sizes(name, size, stride):
 
 
 @pytest.mark.parametrize("stride", [8, pytest.param(16, marks=pytest.mark.slow), 32])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(CHANNELS))
 def test_feature_maps(models, name, stride):
     for height, width in ((224, 224), (97, 65)):
         shapes = models(name, stride).compute_output_shape((1, height, width, 3))
@@ -93,7 +96,7 @@ def test_feature_maps(models, name, stride):
         assert [shape[1:] for shape in shapes.values()] == list(expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(CHANNELS))
 def test_odd_sizes_run(models, name):
     model = models(name, 32)
     feature_maps = model(np.ones((1, 65, 71, 3), "float32"))
@@ -104,7 +107,7 @@ def test_odd_sizes_run(models, name):
     assert np.isfinite(feature_maps["P5"].numpy()).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(CHANNELS))
 def test_flat(models, name):
     assert not any(isinstance(layer, keras.Model) for layer in models(name, 32).layers)
 
@@ -136,7 +139,7 @@ def randomise(model):
             layer.beta.assign(RNG.normal(0, 0.1, shape))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in TRAINABLE] + ["resnet50"])
+@pytest.mark.parametrize("name", marked(KERAS_CV))
 def test_equals_keras_cv(models, name):
     class_name, config = KERAS_CV[name]
     stock = getattr(keras_cv.models, class_name)(include_rescaling=False, **config)
@@ -166,7 +169,7 @@ def test_odd_sizes_do_not_shift_the_features(models, name):
     np.testing.assert_allclose(mirrored, first(image), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(CHANNELS))
 def test_batch_statistics_follow_as_fast_as_in_pytorch(models, name):
     """So that they hold after a short training, too; a copy of the model keeps it."""
     model = models(name, 32)
