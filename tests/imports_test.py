@@ -35,6 +35,7 @@ LEVELS = {
     "optimizer": 0,
     "ops": 0,
     "atomic": 0,
+    "cache": 0,
     "checks": 0,
     "claim": 0,
     "grey_levels": 0,
@@ -43,7 +44,7 @@ LEVELS = {
     "names": 0,
 }
 ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
-HELPERS = ("atomic", "grey_levels", "masks", "names", "photos")
+HELPERS = ("atomic", "cache", "grey_levels", "masks", "names", "photos")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,4 +1,4 @@
-"""Times the CRF loss with its gradient on natural photos: the C++ call, the TensorFlow operation.
+"""Times the CRF loss with its gradient on natural photos.
 
     python tools/bench_crf.py
     python tools/bench_crf.py --peer my_module:loss
@@ -11,13 +11,11 @@ not looked at.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import re
 import statistics
 import time
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -64,47 +62,21 @@ def _maps(batch: int, size: int, classes: int) -> np.ndarray:
     return (exp / exp.sum(-1, keepdims=True)).astype(np.float32)
 
 
-def _pointer(array: np.ndarray) -> ctypes.c_void_p:
-    return array.ctypes.data_as(ctypes.c_void_p)
-
-
 def _calls(images: np.ndarray, maps: np.ndarray, sigmas: tuple[float, float]) -> dict[str, Any]:
     """Return what is timed: name -> (function, images that it takes)."""
     import tensorflow as tf  # noqa: PLC0415 - after the flags were read
 
     from fcam_tf.ops import loader  # noqa: PLC0415
 
-    operation = loader.library().fcam_crf_loss  # asks for the library, which the next line opens
-    library = ctypes.CDLL(str(resources.files("fcam_tf.ops") / "fcam_ops.so"))
-    batch, height, width, classes = maps.shape
-    losses, gradients = np.zeros(batch, np.float32), np.zeros_like(maps)
-
-    def native(first: int, count: int) -> None:
-        status = library.fcam_crf_loss(
-            _pointer(images[first:]),
-            *(ctypes.c_int64(n) for n in (count, height, width)),
-            *(ctypes.c_float(sigma) for sigma in sigmas),
-            _pointer(maps[first:]),
-            classes,
-            _pointer(losses),
-            _pointer(gradients),
-        )
-        if status:
-            raise RuntimeError(f"fcam_crf_loss returned status {status}")
-
-    def one_by_one() -> None:
-        for n in range(batch):
-            native(n, 1)
-
+    operation = loader.library().fcam_crf_loss
+    batch = len(images)
     constants = {"images": tf.constant(images), "probabilities": tf.constant(maps)}
     first = {name: value[:1] for name, value in constants.items()}
     attributes = {"sigma_rgb": sigmas[0], "sigma_xy": sigmas[1]}
     calls = {
-        "1 thread": (one_by_one, batch),
-        "all threads": (lambda: native(0, batch), batch),
         f"op, batch {batch}": (lambda: operation(**constants, **attributes), batch),
         "op, batch 1": (lambda: operation(**first, **attributes), 1),
-        "copy": (lambda: (images.copy(), maps.copy(), gradients.copy()), batch),
+        "copy": (lambda: (images.copy(), maps.copy(), maps.copy()), batch),
     }
     if _PEER.value:
         calls["peer"] = (_peer(images, maps, sigmas), batch)
@@ -142,7 +114,7 @@ def main(argv: list[str]) -> None:
         calls = _calls(images, _maps(len(images), size, classes), tuple(sigmas))
         if table is None:
             table = Table(title=f"CRF loss and gradient, ms an image; clock {clock or '?'} GHz")
-            extra = ("cycles/pixel", "1 thread / copy") + (("peer / 1 thread",) * bool(_PEER.value))
+            extra = ("cycles/pixel", "batch 1 / copy") + (("peer / batch 1",) * bool(_PEER.value))
             for column in ("case", *calls, *extra):
                 table.add_column(column, justify="left" if column == "case" else "right")
         times: dict[str, list[float]] = {call: [] for call in calls}
@@ -152,9 +124,9 @@ def main(argv: list[str]) -> None:
                 function()
                 times[call].append(1000 * (time.perf_counter() - start) / count)
         row = {call: statistics.median(values[1:]) for call, values in times.items()}
-        cycles = f"{row['1 thread'] * clock * 1e6 / size**2:.0f}" if clock else "?"
-        ratios = [f"{row['1 thread'] / row['copy']:.0f}"]
-        ratios += [f"{row['peer'] / row['1 thread']:.1f}"] if _PEER.value else []
+        cycles = f"{row['op, batch 1'] * clock * 1e6 / size**2:.0f}" if clock else "?"
+        ratios = [f"{row['op, batch 1'] / row['copy']:.0f}"]
+        ratios += [f"{row['peer'] / row['op, batch 1']:.1f}"] if _PEER.value else []
         case = f"{name} {size}, K={classes}, sigmas {sigmas[0]:g}/{sigmas[1]:g}"
         table.add_row(case, *(f"{value:.3f}" for value in row.values()), cycles, *ratios)
     Console(width=150).print(table)

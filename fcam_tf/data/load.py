@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
+from fcam_tf.cache import cache_folder
 from fcam_tf.data.folder import VAL_FRACTION, describe, load_folder
 from fcam_tf.data.shapes import write_shapes
 from fcam_tf.data.split import Split
@@ -22,7 +22,7 @@ def load(data: str | Path, split: str, val_fraction: float = VAL_FRACTION) -> Sp
     Args:
         data: a folder in the benchmark's layout or of class folders (see ``load_folder``);
             "tfds:NAME" for a data set of ``write_tfds``; "shapes" for the generated one. The last
-            two are written once, below ``$FCAM_CACHE`` or ``~/.cache/fcam_tf``.
+            two are written once, below `fcam_tf.cache.cache_folder`.
         split: name of the split.
         val_fraction: of class folders without one for val, what is held out.
 
@@ -56,8 +56,7 @@ def find_root(data: str | Path) -> Path:
     """The folder of a data set, which is written first if it does not come as one."""
     name = str(data)
     if name == SHAPES or name.startswith(TFDS):
-        cache = Path(os.environ.get("FCAM_CACHE") or Path.home() / ".cache" / "fcam_tf")
-        root = cache / name.removeprefix(TFDS)
+        root = cache_folder() / name.removeprefix(TFDS)
         if not root.is_dir():
             with contextlib.suppress(FileExistsError):  # somebody else made it in the meantime
                 write_shapes(root) if name == SHAPES else write_tfds(name, root, download=True)

@@ -16,6 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fcam_tf.cache import cache_folder
+
 SWITCH = "FCAM_OPS"
 CUDA, NATIVE, TENSORFLOW = "cuda", "native", "tensorflow"
 
@@ -105,8 +107,12 @@ def on_gpu() -> bool:
 def set_up(native: ctypes.CDLL) -> str:
     """Compile the kernels of a library for the GPUs of this machine; return what is missing."""
     native.fcam_cuda_set_up.restype = ctypes.c_char_p
-    places = [str(place).encode() for place in compilers()]
-    return native.fcam_cuda_set_up((ctypes.c_char_p * len(places))(*places), len(places)).decode()
+    places = [os.fsencode(place) for place in compilers()]
+    cache = b""
+    with contextlib.suppress(RuntimeError):  # there may be no home: nothing is kept
+        cache = os.fsencode(cache_folder())
+    array = (ctypes.c_char_p * len(places))(*places)
+    return native.fcam_cuda_set_up(array, len(places), cache).decode()
 
 
 def compilers() -> list[Path]:

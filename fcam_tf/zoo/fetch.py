@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 import rich.progress
 
+from fcam_tf.cache import cache_folder
 from fcam_tf.claim import made_and_locked
 from fcam_tf.identity import file_sha256
 from fcam_tf.zoo.cards import Card
@@ -29,7 +30,7 @@ def find_weights(card: Card, folder: Path) -> Path:
     """Return a file with the weights of an entry, its SHA-256 checked.
 
     Looked up in this order: the folder or address that the environment variable FCAM_ZOO names,
-    the entry's own folder, the cache (``$FCAM_CACHE``, or ``~/.cache/fcam_tf``), the addresses in
+    the entry's own folder, the cache (`fcam_tf.cache.cache_folder`), the addresses in
     the card. What comes from an address goes into the cache, and is not fetched again. A card may
     name another entry, whose file it then is.
 
@@ -91,8 +92,7 @@ def _fetch(
     """Take the weights from the cache, else from the first address that has them."""
     try:
         # Here, as there may be no home, which nobody needs who names a cache.
-        root = os.environ.get("FCAM_CACHE") or Path.home() / ".cache" / "fcam_tf"
-        cached = Path(root, "zoo", f"{name}-{wanted['sha256'][:16]}.h5")
+        cached = cache_folder() / "zoo" / f"{name}-{wanted['sha256'][:16]}.h5"
         if _is_right(cached, wanted):  # before the lock, which a read-only cache does not allow
             return cached
         if not addresses:

@@ -2,6 +2,7 @@ import ctypes.util
 import os
 import subprocess
 import sys
+import unittest.mock
 import warnings
 
 import pytest
@@ -97,3 +98,19 @@ def test_importing_the_losses_loads_no_library():
         [sys.executable, "-c", program], capture_output=True, check=True, env=os.environ
     )
     assert done.stdout.strip() == b"crf_loss"
+
+
+def test_kernels_are_kept_in_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("FCAM_CACHE", str(tmp_path))
+    native = unittest.mock.Mock()
+    native.fcam_cuda_set_up.return_value = b"no GPU"
+    assert loader.set_up(native) == "no GPU"
+    assert native.fcam_cuda_set_up.call_args.args[2] == os.fsencode(tmp_path)
+
+
+def test_without_a_home_kernels_are_kept_nowhere(monkeypatch):
+    monkeypatch.setattr(loader, "cache_folder", unittest.mock.Mock(side_effect=RuntimeError))
+    native = unittest.mock.Mock()
+    native.fcam_cuda_set_up.return_value = b""
+    assert loader.set_up(native) == ""
+    assert native.fcam_cuda_set_up.call_args.args[2] == b""

@@ -99,12 +99,3 @@ const char* Describe(Status status) {
 }
 
 }  // namespace fcam
-
-// The loss of uint8 RGB images without TensorFlow around it: for the benchmark. Returns a fcam::Status.
-extern "C" __attribute__((visibility("default"))) int fcam_crf_loss(const uint8_t* pixels, int64_t batch,
-                                                                    int64_t height, int64_t width, float sigma_rgb,
-                                                                    float sigma_xy, const float* probabilities,
-                                                                    int classes, float* losses, float* gradients) {
-  const fcam::Images images = {pixels, true, batch, height, width, 3, sigma_rgb, sigma_xy};
-  return static_cast<int>(fcam::CrfLossBatch(images, probabilities, classes, true, losses, gradients).status);
-}

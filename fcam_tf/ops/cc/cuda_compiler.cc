@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <type_traits>
@@ -144,15 +143,7 @@ std::string Run(const Compiler& compiler, const std::string& architecture, bool 
   return code;
 }
 
-std::string CacheFolder() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && cache[0] == '/') return std::string(cache) + "/fcam_tf";
-  const char* home = std::getenv("HOME");
-  return home == nullptr ? "" : std::string(home) + "/.cache/fcam_tf";
-}
-
-std::string CachePath(const std::string& key) {
-  const std::string folder = CacheFolder();
+std::string CachePath(const std::string& folder, const std::string& key) {
   if (folder.empty()) return "";
   uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
   for (unsigned char c : key) hash = (hash ^ c) * 0x100000001b3u;
@@ -191,7 +182,8 @@ void WriteCached(const std::string& path, const std::string& key, const std::str
 
 }  // namespace
 
-std::string Compile(int arch, int driver_version, const std::vector<std::string>& places, std::string* problem) {
+std::string Compile(int arch, int driver_version, const std::vector<std::string>& places,
+                    const std::string& cache, std::string* problem) {
   Compiler compiler;
   if (!Find(arch, driver_version, places, &compiler, problem)) return "";
   problem->clear();
@@ -199,7 +191,7 @@ std::string Compile(int arch, int driver_version, const std::vector<std::string>
   const std::string option = Option(compiler, arch, &binary);
   const std::string version = std::to_string(compiler.major) + "." + std::to_string(compiler.minor);
   const std::string key = std::string(kJob) + kVertices + kKernels + option + " NVRTC " + version + "\n";
-  const std::string path = CachePath(key);
+  const std::string path = CachePath(cache, key);
   std::string code = path.empty() ? "" : ReadCached(path, key);
   if (!code.empty()) return code;
   code = Run(compiler, option, binary, problem);
@@ -209,13 +201,3 @@ std::string Compile(int arch, int driver_version, const std::vector<std::string>
 
 }  // namespace cuda
 }  // namespace fcam
-
-// Compile for the tests; there is one place. Returns the bytes of the module, or 0 and why in `problem`.
-extern "C" __attribute__((visibility("default"))) int64_t fcam_cuda_compile(int arch, int driver_version,
-                                                                           const char* place, char* problem,
-                                                                           size_t problem_size) {
-  std::string what;
-  const std::string code = fcam::cuda::Compile(arch, driver_version, {place}, &what);
-  std::snprintf(problem, problem_size, "%s", what.c_str());
-  return static_cast<int64_t>(code.size());
-}

@@ -12,9 +12,10 @@ namespace cuda {
 // 12.4); or an empty string and what is missing. `places` are files that may be the compiler (libnvrtc); the loader's
 // own search comes after them.
 //
-// The module is kept in the folder $XDG_CACHE_HOME/fcam_tf (~/.cache/fcam_tf), under a name that is made of the source,
-// the architecture and the compiler's version. A folder that cannot be written is no error.
-std::string Compile(int arch, int driver_version, const std::vector<std::string>& places, std::string* problem);
+// The module is kept in the folder `cache`, under a name that is made of the source, the architecture and the
+// compiler's version. A folder that cannot be written is no error; with an empty name nothing is kept.
+std::string Compile(int arch, int driver_version, const std::vector<std::string>& places, const std::string& cache,
+                    std::string* problem);
 
 }  // namespace cuda
 }  // namespace fcam

@@ -17,6 +17,7 @@ const char* const kNames[kKernels] = {
 struct State {
   std::mutex mutex;
   std::vector<std::string> places;
+  std::string cache;
   std::map<DeviceId, Device> devices;
 };
 
@@ -25,7 +26,7 @@ State& TheState() {
   return *state;
 }
 
-std::string Code(const Driver& driver, DeviceId id, const std::vector<std::string>& places, std::string* problem) {
+std::string Code(const Driver& driver, DeviceId id, std::string* problem) {
   int major = 0, minor = 0, version = 0;
   Result result = driver.DeviceGetAttribute(&major, kComputeCapabilityMajor, id);
   if (result == 0) result = driver.DeviceGetAttribute(&minor, kComputeCapabilityMinor, id);
@@ -39,7 +40,7 @@ std::string Code(const Driver& driver, DeviceId id, const std::vector<std::strin
                "; 7.0 or newer is needed";
     return "";
   }
-  return Compile(10 * major + minor, version, places, problem);
+  return Compile(10 * major + minor, version, TheState().places, TheState().cache, problem);
 }
 
 bool Load(DeviceId id, const std::string& code, Device* device, std::string* problem) {
@@ -62,10 +63,11 @@ bool Load(DeviceId id, const std::string& code, Device* device, std::string* pro
 
 }  // namespace
 
-std::string SetUp(const std::vector<std::string>& places) {
+std::string SetUp(const std::vector<std::string>& places, const std::string& cache) {
   State& state = TheState();
   std::lock_guard<std::mutex> lock(state.mutex);
   state.places = places;
+  state.cache = cache;
   std::string problem;
   const Driver* driver = LoadDriver(&problem);
   if (driver == nullptr) return problem;
@@ -74,7 +76,7 @@ std::string SetUp(const std::vector<std::string>& places) {
   if (result != 0) return Describe(*driver, "cuDeviceGetCount", result);
   if (count == 0) return "the NVIDIA driver shows no GPU";
   for (DeviceId id = 0; id < count; ++id) {
-    if (!Code(*driver, id, places, &problem).empty()) return "";
+    if (!Code(*driver, id, &problem).empty()) return "";
   }
   return problem;
 }
@@ -94,7 +96,7 @@ const Device* DeviceOf(const void* memory, std::string* problem) {
   const auto found = state.devices.find(id);
   if (found != state.devices.end()) return &found->second;
   Device device = {driver, nullptr, {}};
-  const std::string code = Code(*driver, id, state.places, problem);
+  const std::string code = Code(*driver, id, problem);
   if (code.empty() || !Load(id, code, &device, problem)) return nullptr;
   return &state.devices.emplace(id, device).first->second;
 }
@@ -103,8 +105,9 @@ const Device* DeviceOf(const void* memory, std::string* problem) {
 }  // namespace fcam
 
 // SetUp for Python.
-extern "C" __attribute__((visibility("default"))) const char* fcam_cuda_set_up(const char* const* places, int count) {
+extern "C" __attribute__((visibility("default"))) const char* fcam_cuda_set_up(const char* const* places, int count,
+                                                                               const char* cache) {
   static thread_local std::string problem;
-  problem = fcam::cuda::SetUp({places, places + count});
+  problem = fcam::cuda::SetUp({places, places + count}, cache);
   return problem.c_str();
 }

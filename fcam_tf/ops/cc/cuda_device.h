@@ -21,9 +21,9 @@ struct Device {
   Function kernels[kKernels];
 };
 
-// Compiles the kernels for a GPU, so that it is known whether they can run; `places` as of Compile. Returns what is
-// missing, or an empty string.
-std::string SetUp(const std::vector<std::string>& places);
+// Compiles the kernels for a GPU, so that it is known whether they can run; `places` and `cache` as of Compile. Returns
+// what is missing, or an empty string.
+std::string SetUp(const std::vector<std::string>& places, const std::string& cache);
 
 // The device that holds the memory at an address, with its kernels loaded when it is first asked for; or null, and why.
 // Its context is the process's primary one, which TensorFlow uses too. It is never released.

@@ -270,9 +270,19 @@ void CheckCase(const Case& c, bool hashed) {
   CheckImagesAreIndependent(c);
 }
 
+void CheckTheRest() {
+  // More tiles of the bitmap than a block has threads.
+  CheckOrderOfThreadsChangesNothing({1, 108, 108, 3, 1, 15, 14, true, Kind::kConstant});
+  CheckMagnitudes();
+  CheckFailures({2, 25, 26, 3, 2, 90, 50, true, Kind::kNoise}, 17, 9);
+  CheckFailures({2, 5, 6, 3, 2, 15, 20, true, Kind::kNoise}, 19, 11);
+}
+
 }  // namespace
 
-int main() {
+// With an argument, the first cases only.
+int main(int count, char**) {
+  const bool quick = count > 1;
   const Case direct[] = {
       {2, 23, 1, 1, 1, 15, 100, true, Kind::kNoise},    {3, 20, 31, 3, 2, 60, 50, true, Kind::kPhoto},
       {1, 16, 16, 3, 7, 60, 50, false, Kind::kPhoto},   {1, 20, 21, 1, 21, 30, 20, false, Kind::kNoise},
@@ -286,15 +296,15 @@ int main() {
       {1, 21, 18, 3, 2, 0.5f, 2, false, Kind::kNoise, 1e-4},
       {2, 9, 14, 3, 2, 0.01f, 0.02f, true, Kind::kPhoto, 1e-2},
   };
-  for (const Case& c : direct) CheckCase(c, false);
-  for (const Case& c : hashed) CheckCase(c, true);
-  // More tiles of the bitmap than a block has threads.
-  CheckOrderOfThreadsChangesNothing({1, 108, 108, 3, 1, 15, 14, true, Kind::kConstant});
-  CheckMagnitudes();
+  for (const Case& c : direct) {
+    if (&c - direct < 2 || !quick) CheckCase(c, false);
+  }
+  for (const Case& c : hashed) {
+    if (&c - hashed < 2 || !quick) CheckCase(c, true);
+  }
   CheckRefusals();
-  CheckFailures({2, 25, 26, 3, 2, 90, 50, true, Kind::kNoise}, 17, 9);
-  CheckFailures({2, 5, 6, 3, 2, 15, 20, true, Kind::kNoise}, 19, 11);
   CheckEmpty();
+  if (!quick) CheckTheRest();
   std::printf("%d failures\n", failures);
   return failures == 0 ? 0 : 1;
 }

@@ -1,8 +1,12 @@
+import pytest
+
 from tests.ops.cc import build
 
 
 @build.needs_compiler
-def test_the_gpu_lattice_without_a_gpu(tmp_path):
-    names = ("cuda_lattice_test", "cuda_lattice", "cuda_device")
-    program = build.compiled(tmp_path / "test", names, ["-Wno-unknown-pragmas"])
-    assert build.run(program) == "0 failures\n"
+@pytest.mark.parametrize(
+    "arguments", [pytest.param(["quick"], id="quick"), pytest.param([], marks=pytest.mark.slow)]
+)
+def test_the_gpu_lattice_without_a_gpu(arguments, tmp_path):
+    names = ("cuda_lattice_test", "cuda_lattice", "cuda_device", *build.LATTICE)
+    assert build.run(build.compiled(tmp_path / "test", names), *arguments) == "0 failures\n"

@@ -269,7 +269,7 @@ std::string Describe(const Driver& driver, const char* call, Result result) {
   return std::string(call) + ": " + text + " (" + std::to_string(result) + ")";
 }
 
-std::string Compile(int, int, const std::vector<std::string>&, std::string*) { return "code"; }
+std::string Compile(int, int, const std::vector<std::string>&, const std::string&, std::string*) { return "code"; }
 
 }  // namespace cuda
 }  // namespace fcam
