@@ -8,7 +8,6 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import app, flags, logging
 
@@ -42,6 +41,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         app.run(_run, list(argv), flags_parser=_parse)
     except SystemExit as end:
+        if isinstance(end.code, str):  # of a file of --import
+            return failed(end, goes_on=False)
         return end.code or 0
     except KeyboardInterrupt:
         sys.stderr.write("\nfcam: interrupted; what is finished is kept\n")
@@ -49,11 +50,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run(values: argparse.Namespace) -> int:
+    parser: Parser = values.parser
     try:
         import_files(getattr(values, "imports", ()))
         return values.do(values)
     except app.UsageError as error:
-        values.parser.error(str(error))
+        parser.error(str(error))
     except (OSError, FolderBusyError, ArithmeticError) as error:
         return failed(error, goes_on="out" in values)
 
@@ -69,8 +71,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         arguments = [*arguments[1:], "--help"]
     while arguments[:1] and arguments[0] in parser.commands:
         parser = parser.commands[arguments.pop(0)]
-    if parser.prog == "fcam" and Path(arguments[0]).exists():
-        parser.error(f"{arguments[0]!r} is no command; did you mean: fcam localize {arguments[0]}")
+    name = arguments[0] if arguments else ""
+    if parser.prog == "fcam" and os.path.exists(name):  # noqa: PTH110 - names may be too long
+        parser.error(f"{name!r} is not a command; did you mean: fcam localize {name}")
     ours, absls = parser.arrange(arguments)
     values = parser.parse_args(ours, argparse.Namespace(parser=parser))
     try:

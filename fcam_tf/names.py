@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,6 +21,7 @@ METHODS = (
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 FSL = "fsl"  # few-shot full supervision: masks teach it
 
+_LONGEST = 100
 _RENAMED = {"val_share": "val_fraction", "negative_share": "negative_fraction"}
 
 
@@ -42,17 +43,28 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """
     if name in table:
         return table[name]
+    raise ValueError(unknown(table, name, kind))
+
+
+def unknown(table: Collection[str], name: str, kind: str) -> str:
+    """Return what to say of a name that is not in a table; see `lookup`."""
     longer = [known for known in table if str(name) and known.startswith(str(name))]
     near = longer[:2] or difflib.get_close_matches(str(name), table, n=2)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise ValueError(f"`{kind}` is unknown: {name!r}. {hint}Available: {listed(table, 20)}.")
+    return f"`{kind}` is unknown: {shortened(name)!r}. {hint}Available: {listed(table, 20)}."
 
 
 def listed(names: Iterable[object], most: int = 5) -> str:
     """Return names, or files, for a message: the first ones, and how many more there are."""
-    names = [printable(str(name)) for name in names]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    shown = [printable(str(name)) for name in names]
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
+def shortened(text: object) -> str:
+    """Return a name that a user typed, or the beginning of a very long one, for a message."""
+    name = str(text)
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
 
 
 def printable(text: str) -> str:

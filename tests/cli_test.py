@@ -202,24 +202,22 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("fcam 0.")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(["--help"], ["localize", "--help"], ["localize"], ["localize", "--labl", "x"]),
-        *(["localize", "x", "--model=resnet5"], ["localize", "x", "--threshold=9"]),
-        ["localize", "/nowhere.jpg"],
-    ],
-)
-def test_no_tensorflow_for_help_and_wrong_usage(tmp_path, arguments):
-    script = (
-        "import sys\n"
-        "from fcam_tf import cli\n"
-        "cli.main()\n"
-        "modules = {'tensorflow', 'keras', *(['numpy'] if '--help' in sys.argv else [])}\n"
-        "assert not modules & set(sys.modules)\n"
-    )
+def test_no_tensorflow_for_help_and_wrong_usage(tmp_path):
+    script = """
+import sys
+from fcam_tf import cli
+for line in (
+    ["--help"], ["localize", "--help"], ["localize"], ["localize", "--labl", "x"],
+    ["localize", "x", "--model=resnet5"], ["localize", "x", "--threshold=9"],
+    ["localize", "/nowhere.jpg"],
+):
+    sys.argv[1:] = line
+    cli.main()
+    modules = {"tensorflow", "keras", *(["numpy"] if "--help" in line else [])}
+    assert not modules & set(sys.modules), line
+"""
     subprocess.run(
-        [sys.executable, "-c", script, *arguments],
+        [sys.executable, "-c", script],
         check=True,
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -235,3 +233,40 @@ def test_is_a_module_to_run(tmp_path):
     )
     assert found.returncode == 2
     assert found.stderr.startswith("fcam: old\nfcam localize: --model x.keras: there is no such")
+
+
+_LONG = "a" * 5000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [_LONG],
+        ["data", "check", _LONG],
+        ["localize", "x.png", "--model", _LONG],
+        ["localize", "x.png", "--model", f"{_LONG}.keras"],
+        ["localize", "x.png", "--import", _LONG],
+        ["evaluate", "--data", "x", "--model", _LONG, "--out", "x"],
+        ["train", "classifier", "--data", "x", "--model", _LONG, "--out", "x"],
+        ["zoo", "list", _LONG],
+        ["zoo", "list", "a\nb"],
+        ["zoo", "show", _LONG],
+        ["zoo", "show", "a\nb"],
+        ["zoo", "verify", _LONG],
+        ["zoo", "make", _LONG, "--data", "x", "--licence", "x"],
+    ],
+    ids=lambda arguments: "-".join(repr(a)[1:8] for a in arguments),
+)
+def test_a_name_too_long_or_odd_gives_a_line(arguments, capfd):
+    assert status(*arguments) in (1, 2)
+    err = capfd.readouterr().err
+    lines = [line for line in err.splitlines() if not line.startswith("See fcam")]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("fcam")
+    assert len(lines[0]) < 1500
+
+
+def test_code_of_the_user_may_end_the_program_with_a_text(capsys, tmp_path):
+    (tmp_path / "layers.py").write_text("raise SystemExit('needs another version')")
+    assert status("localize", "x.png", "--import", str(tmp_path / "layers.py")) == 1
+    assert "fcam: needs another version\n" in capsys.readouterr().err

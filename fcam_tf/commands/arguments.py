@@ -55,18 +55,20 @@ class Parser(argparse.ArgumentParser):
         parser.set_defaults(do=run)
         return parser
 
-    def add(self, spec: str, text: str, **options: Any) -> argparse.Action:
+    def add(self, spec: str, text: str, *, completer: Any = None, **options: Any) -> None:
         """Add a flag, or an argument by its place.
 
         Args:
             spec: its names and value, ``"-o --out FOLDER"``. None makes a switch, ``VALUE...`` may
                 be repeated, and words in small letters, ``png|npy``, are all that there is.
             text: what it means; a default is added.
+            completer: gives the shell what it completes.
             **options: more for ``add_argument``.
         """
         *names, value = spec.split()
         if value.startswith("-"):
-            return self.add_argument(*names, value, action="store_true", help=text)
+            self.add_argument(*names, value, action="store_true", help=text)
+            return
         if value.endswith("..."):
             options |= {"action": "append", "default": []}
             text += "; may be repeated"
@@ -76,7 +78,9 @@ class Parser(argparse.ArgumentParser):
             options["type"] = _one_of(options["choices"])
         if names[0].startswith("-") and options.get("default"):
             text += " (default: %(default)s)"
-        return self.add_argument(*names, metavar=value.removesuffix("..."), help=text, **options)
+        value = value.removesuffix("...")
+        action = self.add_argument(*names, metavar=value, help=text, **options)
+        action.completer = completer  # type: ignore[attr-defined]  # argcomplete looks for it
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, and where help is in another; exit with status 2."""
@@ -91,7 +95,9 @@ class Parser(argparse.ArgumentParser):
             ``--batch_size`` is ``--batch-size``; and absl's.
         """
         known = self._option_string_actions
-        ours, others, absls = [], [], []
+        ours: list[str] = []
+        others: list[str] = []
+        absls: list[str] = []
         remaining = iter(arguments)
         for argument in remaining:
             flag, equals, value = argument.partition("=")
@@ -170,7 +176,8 @@ def add_model(parser: Parser, default: str | None = None) -> None:
         "name of a model (fcam zoo list) or of a pretrained classifier, a .keras file, or the "
         "folder of a training run",
         default=default,
-    ).completer = complete_model
+        completer=complete_model,
+    )
     add_import(parser)
 
 

@@ -153,11 +153,15 @@ def _source(
         ids = [name for split in asked.splits().values() for name in split.ids]
         return fcam_tf.evaluation.StoredMaps(values.maps, ids)
 
-    def load() -> Any:
-        note(f"Loading {values.model} ...")
-        return model.load()
+    if model is None:
+        return fcam_tf.evaluation.Center()
+    load = model.load
 
-    return load if model else fcam_tf.evaluation.Center()
+    def load_model() -> Any:
+        note(f"Loading {values.model} ...")
+        return load()
+
+    return load_model
 
 
 def _tell(

@@ -39,7 +39,7 @@ def add_to(fcam: Parser) -> None:
     parser = fcam.command(
         "export", "MODEL PATH [flags]", summary, details=_DETAILS, examples=_EXAMPLES, run=_run
     )
-    parser.add("model MODEL", "what to write").completer = complete_model
+    parser.add("model MODEL", "what to write", completer=complete_model)
     parser.add("path PATH", "folder or file to write")
     parser.add(
         "-t --threshold otsu|0..1",

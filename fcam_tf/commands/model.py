@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import runpy
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +13,8 @@ from absl import app
 
 import fcam_tf
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.names import lookup
+from fcam_tf.commands.telling import reason_of
+from fcam_tf.names import shortened, unknown
 
 if TYPE_CHECKING:
     import keras
@@ -29,12 +31,12 @@ class Model:
     """A model that is there, not yet loaded; or a backbone to train.
 
     Attributes:
-        sha256: of its file, or of what its card says of it; None for a backbone.
-        load: loads it; raises OSError or ValueError where it cannot be had. The name of a backbone.
+        sha256: of its file, or of what its card says of it.
+        load: loads it; raises OSError or ValueError where it cannot be had.
     """
 
-    sha256: str | None
-    load: Callable[[], keras.Model] | str
+    sha256: str
+    load: Callable[[], keras.Model]
 
 
 def find_model(name: str) -> Model:
@@ -56,16 +58,19 @@ def find_model(name: str) -> Model:
     try:
         if name in entries:
             return Model(fcam_tf.zoo.identity(name), load)
-        if name.endswith(".keras") or Path(name).is_dir():
+        if is_saved(name):
             return Model(saved_sha256(name), load)
     except (OSError, ValueError) as error:
-        raise app.UsageError(f"--model {error}") from None
+        raise app.UsageError(f"--model {reason_of(error)}") from None
     if name in fcam_tf.zoo.list_models(trained=False):
         raise app.UsageError(f"--model {fcam_tf.zoo.untrained(name)}")
-    try:
-        lookup({**entries, **CLASSIFIERS}, name, "--model")
-    except ValueError as error:
-        raise app.UsageError(f"{error} Or give a .keras file, or a run's folder.") from None
+    text = unknown([*entries, *CLASSIFIERS], name, "--model")
+    raise app.UsageError(f"{text} Or give a .keras file, or a run's folder.")
+
+
+def is_saved(name: str) -> bool:
+    """Return whether a name means a .keras file or a run's folder."""
+    return name.endswith(".keras") or os.path.isdir(name)  # noqa: PTH112 - it may be too long
 
 
 def complete_model(prefix: str, **_: Any) -> list[str]:
@@ -85,8 +90,8 @@ def import_files(names: Iterable[str]) -> None:
 
     imported.clear()
     for name in names:
-        if not Path(name).is_file():
-            raise app.UsageError(f"--import {name}: there is no such file")
+        if not os.path.isfile(name):  # noqa: PTH113 - it may be too long
+            raise app.UsageError(f"--import {shortened(name)}: there is no such file")
         imported.append(file_sha256(name))
         with quiet_tensorflow():
             import keras  # noqa: PLC0415

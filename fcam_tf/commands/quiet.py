@@ -47,12 +47,14 @@ def quiet_tensorflow() -> Iterator[None]:
     sys.stderr.flush()
     # In a session of its own: an interrupt from the keyboard must not end it first.
     command = [sys.executable, "-I", "-S", "-c", _FILTER, _NOISE]
-    process = subprocess.Popen(  # noqa: S603 - our own text
-        command, stdin=subprocess.PIPE, start_new_session=True
-    )
     terminal = os.dup(2)
-    os.dup2(process.stdin.fileno(), 2)
-    process.stdin.close()
+    filtered, noisy = os.pipe()
+    process = subprocess.Popen(  # noqa: S603 - our own text
+        command, stdin=filtered, start_new_session=True
+    )
+    os.dup2(noisy, 2)
+    os.close(noisy)
+    os.close(filtered)
     try:
         yield
     finally:

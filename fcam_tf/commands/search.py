@@ -68,7 +68,7 @@ def _run(values: argparse.Namespace) -> int:
 
 def _search(
     values: argparse.Namespace,
-    model: Model,
+    model: Model | str,
     run_asked: Mapping[str, Any],
     asked: Mapping[str, Any],
 ) -> list[fcam_tf.training.Trial]:
@@ -82,7 +82,7 @@ def _search(
         raise app.UsageError(f"--data {values.data} has nothing to choose by: no truth for val")
     start = start_of(values, model, values.method)
 
-    def trial(recipe: training.Recipe, folder: Path) -> training.RunFolder:
+    def trial(recipe: fcam_tf.training.Recipe, folder: Path) -> fcam_tf.training.RunFolder:
         drawn = {**run_asked, "drawn": dataclasses.asdict(recipe)}
         run = training.recall_run(folder, drawn)
         if run:
@@ -91,7 +91,7 @@ def _search(
         keras.backend.clear_session()
         return training.train(values.stage, start, recipe, splits, folder, asked=drawn)
 
-    def check(recipe: training.Recipe) -> None:
+    def check(recipe: fcam_tf.training.Recipe) -> None:
         if values.stage == "classifier" and values.method in baselines.METHODS:
             baselines.get(values.method, **recipe.baseline)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app
 
+from fcam_tf.names import printable, shortened
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -58,23 +60,25 @@ def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[No
     try:
         yield
     except kinds as error:
-        text = _reason(error)
+        text = reason_of(error)
         if are_flags:
             text = re.sub("`([a-z_]+)`", lambda m: "--" + m[1].replace("_", "-"), text)
         raise app.UsageError(text) from None
 
 
-def failed(error: Exception, *, goes_on: bool = True) -> int:
+def failed(error: BaseException, *, goes_on: bool = True) -> int:
     """Tell that a job ended early, and that it can go on if it can; return the exit status."""
-    warn(_reason(error))
+    warn(reason_of(error))
     if goes_on:
         warn("what is finished is kept; the same command goes on from there")
     return 1
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
+    """Return what an error says, without the number of one of the system."""
     if isinstance(error, OSError) and error.errno:
-        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+        name = error.filename and shortened(printable(str(error.filename)))
+        return ": ".join(part for part in (name, error.strerror) if part)
     return str(error)
 
 

@@ -12,7 +12,7 @@ from absl import app
 
 import fcam_tf
 from fcam_tf.commands.arguments import Parser, add_model, add_training, flag_of, given
-from fcam_tf.commands.model import Model, find_model
+from fcam_tf.commands.model import Model, find_model, is_saved
 from fcam_tf.commands.quiet import load_tensorflow
 from fcam_tf.commands.telling import answer_table, console, note, usage_errors, warn
 from fcam_tf.names import BACKBONES, BASELINES, METHODS, lookup
@@ -104,7 +104,7 @@ def _run(values: argparse.Namespace) -> int:
 
 
 def _train(
-    values: argparse.Namespace, model: Model, asked: Mapping[str, Any]
+    values: argparse.Namespace, model: Model | str, asked: Mapping[str, Any]
 ) -> fcam_tf.training.RunFolder:
     load_tensorflow()
     recipe, splits = recipe_and_splits(values, values.stage, values.set)
@@ -112,8 +112,8 @@ def _train(
     return fcam_tf.training.train(values.stage, start, recipe, splits, values.out, asked=asked)
 
 
-def model_of(values: argparse.Namespace) -> Model:
-    """Return what the stage starts from: a model, or a backbone.
+def model_of(values: argparse.Namespace) -> Model | str:
+    """Return what the stage starts from: a model, or the name of a backbone.
 
     Raises:
         absl.app.UsageError: there is no such thing.
@@ -123,8 +123,8 @@ def model_of(values: argparse.Namespace) -> Model:
         if not values.model:
             raise app.UsageError("--model is missing")
     elif name in BACKBONES:
-        return Model(None, name)
-    elif values.stage == "classifier" and not (name.endswith(".keras") or Path(name).is_dir()):
+        return name
+    elif values.stage == "classifier" and not is_saved(name):
         with usage_errors(ValueError):
             lookup(dict.fromkeys(BACKBONES), name, "model")
     if unused := given(values, ("output_stride", "weights")):
@@ -133,7 +133,7 @@ def model_of(values: argparse.Namespace) -> Model:
     return find_model(name)
 
 
-def asked_of(values: argparse.Namespace, model: Model) -> dict[str, Any]:
+def asked_of(values: argparse.Namespace, model: Model | str) -> dict[str, Any]:
     """Return all that decides a run, as far as it is known without TensorFlow."""
     from fcam_tf.identity import file_sha256, split_sha256  # noqa: PLC0415
 
@@ -153,8 +153,8 @@ def asked_of(values: argparse.Namespace, model: Model) -> dict[str, Any]:
         "version": fcam_tf.__version__,
         "output_stride": values.output_stride,
         "weights": file_sha256(weights) if Path(weights).is_file() else weights,
-        "backbone": None if model.sha256 else model.load,
-        "model_sha256": model.sha256,
+        "backbone": model if isinstance(model, str) else None,
+        "model_sha256": None if isinstance(model, str) else model.sha256,
     }
 
 
@@ -178,17 +178,17 @@ def recipe_and_splits(
 
 
 def start_of(
-    values: argparse.Namespace, model: Model, method: str | None
+    values: argparse.Namespace, model: Model | str, method: str | None
 ) -> fcam_tf.training.Start:
     """Return what the flags of `add_training` say to start from."""
     return fcam_tf.training.Start(
-        model.load,
+        model if isinstance(model, str) else model.load,
         method,
         values.output_stride and int(values.output_stride),
         values.weights,
         values.cams,
         values.strategy == "mirrored",
-        model.sha256,
+        None if isinstance(model, str) else model.sha256,
     )
 
 

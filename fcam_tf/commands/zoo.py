@@ -15,11 +15,11 @@ from typing import Any
 
 import fcam_tf
 from fcam_tf.commands.arguments import Parser, add_import, add_training, flag_of, given
-from fcam_tf.commands.model import Model, complete_model
+from fcam_tf.commands.model import complete_model
 from fcam_tf.commands.quiet import load_tensorflow, quiet_tensorflow
 from fcam_tf.commands.telling import answer, answer_table, failed, note, usage_errors, warn
 from fcam_tf.commands.train import recipe_and_splits, report, start_of
-from fcam_tf.names import FSL
+from fcam_tf.names import FSL, printable, shortened
 
 # Arguments that are on a card: names of files and folders alone, and in the user's words.
 _FILES = ("data", "test", "run", "recipe", "weights")
@@ -55,10 +55,10 @@ def add_to(fcam: Parser) -> None:
     listing.add("patterns PATTERN", "such as 'resnet50_*'", nargs="*", default=["*"])
     text = "the card: architecture, training, scores, licence, weights"
     show = parser.command("show", "NAME...", text, run=_show)
-    show.add("names NAME", "models", nargs="+").completer = complete_model
+    show.add("names NAME", "models", nargs="+", completer=complete_model)
     text = "hash, rebuild and stored answer of models (default: all)"
     verify = parser.command("verify", "[NAME...] [--data DATA]", text, run=_verify)
-    verify.add("names NAME", "models", nargs="*").completer = complete_model
+    verify.add("names NAME", "models", nargs="*", completer=complete_model)
     verify.add("-d --data DATA", "check the scores that were measured on it, too")
     text = "train a classifier and its decoder, or take a finished run, and write the entry"
     usage = "NAME --data DATA --licence LICENCE [flags]"
@@ -100,9 +100,11 @@ def _warned(name: str, failures: list[str]) -> Iterator[None]:
 def _list(values: argparse.Namespace) -> int:
     found = {name for pattern in values.patterns for name in fcam_tf.zoo.list_models(pattern)}
     if not found:
-        warn(f"no trained model is called like {' or '.join(values.patterns)}")
+        patterns = printable(" or ".join(values.patterns))
+        warn(f"no trained model is called like {shortened(patterns)}")
         return 1
-    rows, failures = [], []
+    rows: list[tuple[str, int, list[str], str]] = []
+    failures: list[str] = []
     for name in sorted(found):
         with _warned(name, failures):
             card = fcam_tf.zoo.card(name)
@@ -111,8 +113,8 @@ def _list(values: argparse.Namespace) -> int:
             ]
             rows.append((name, card["architecture"]["num_classes"], scores, card["trained_on"]))
     if sys.stdout.isatty():
-        rows = [(name, classes, "\n".join(scores)) for name, classes, scores, _ in rows]
-        answer_table(("name", "classes", "scores, %"), rows)
+        cells = [(name, classes, "\n".join(scores)) for name, classes, scores, _ in rows]
+        answer_table(("name", "classes", "scores, %"), cells)
     else:
         for name, classes, scores, trained_on in rows:
             answer("\t".join((name, f"{classes} classes", ", ".join(scores), trained_on)))
@@ -140,7 +142,8 @@ def _verify(values: argparse.Namespace) -> int:
         for name in values.names:
             fcam_tf.zoo.folder_of(name)
     load_tensorflow()
-    zoo, failures = fcam_tf.zoo, []
+    zoo = fcam_tf.zoo
+    failures: list[str] = []
     for name in values.names or zoo.list_models():
         with _warned(name, failures):
             card, model = zoo.card(name), zoo.load(name)
@@ -202,7 +205,7 @@ def _trained(
         loaded = {"classifier": first, **loaded}
     elif values.classifier_set:
         raise ValueError("--classifier-set: this recipe trains all at once, see --set")
-    start = start_of(values, Model(None, backbone), None if method == FSL else method)
+    start = start_of(values, backbone, None if method == FSL else method)
     for stage, (recipe, splits) in loaded.items():
         out = Path(values.runs, values.name if stage == last else f"{values.name}-classifier")
         run = fcam_tf.training.train(stage, start, recipe, splits, out)

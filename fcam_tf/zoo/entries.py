@@ -13,7 +13,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from fcam_tf.names import BACKBONES, BASELINES, FSL, METHODS, lookup
+from fcam_tf.names import BACKBONES, BASELINES, FSL, METHODS, lookup, shortened
 from fcam_tf.zoo.cards import CARD, Card, check_name, read_card
 
 ZOO = "FCAM_ZOO"
@@ -47,7 +47,8 @@ def find_folder(name: str) -> Path | None:
     """Return the folder that `folders` has for a name, if any, without listing the others."""
     if "/" in name or name[:1] == ".":
         return None
-    found = [root / name for root in _roots() if (root / name / CARD).is_file()]
+    folders = [root / name for root in _roots()]
+    found = [f for f in folders if os.path.isfile(f / CARD)]  # noqa: PTH113 - it may be too long
     return found[-1] if found else None
 
 
@@ -175,14 +176,15 @@ def parts_of(name: str) -> tuple[str, str]:
     """Return backbone and method of an entry's name, perhaps with ``.<data set>``.
 
     Raises:
-        ValueError: it is no such name.
+        ValueError: it is not such a name.
     """
     parts = buildable().get(name.partition(".")[0])
     if parts is None:
         methods = (*METHODS, FSL, *BASELINES)
         raise ValueError(
-            f"`name` is no <backbone>_<method>: {name!r}. Backbones: {', '.join(BACKBONES)}. "
-            f"Methods: {', '.join(methods)}; the last four of the first four backbones alone."
+            f"`name` is not a <backbone>_<method>: {shortened(name)!r}. Backbones: "
+            f"{', '.join(BACKBONES)}. Methods: {', '.join(methods)}; the last four of the first "
+            "four backbones alone."
         )
     return parts
 

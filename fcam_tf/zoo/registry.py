@@ -189,7 +189,7 @@ def reference_output(model: FCAM) -> dict[str, list[float]]:
     y, x = np.mgrid[:_SIDE, :_SIDE] / _SIDE
     inside = ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.06).astype(float)
     picture = np.stack([200 * inside + 40 * x, 120 * inside + 60 * y, 255 * (1 - inside) * x], -1)
-    outputs = model(np.uint8(picture)[None])
+    outputs = model(picture.astype(np.uint8)[None])
     maps = np.asarray(outputs["fcam"])[0]
     return {
         "logits": [float(v) for v in np.asarray(outputs["logits"])[0, :_CLASSES]],
@@ -242,7 +242,7 @@ def _write(
 ) -> tuple[Card, FCAM]:
     """Write the weights; return what a card says of them, and the model that they give."""
     pretrained = _is_pretrained(source)
-    stored = {
+    stored: Card = {
         "name": name,
         "architecture": _architecture(model, source),
         "threshold": model.threshold,

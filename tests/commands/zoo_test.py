@@ -250,7 +250,7 @@ def test_make_looks_before_it_trains(own, tmp_path, monkeypatch, capfd):  # noqa
     assert "name must be" in capfd.readouterr().err
     for name in ("cam", "_cam", "resnet50resnet50_cam"):
         assert make(name) == 2
-        assert "is no <backbone>_<method>" in capfd.readouterr().err
+        assert "is not a <backbone>_<method>" in capfd.readouterr().err
     monkeypatch.setenv("FCAM_ZOO", "https://zoo.example")
     assert make(NAME) == 2
     assert "on this machine" in capfd.readouterr().err
@@ -292,7 +292,7 @@ def test_verify_needs_the_truth_that_was_measured(own, tmp_path, capfd):  # noqa
         (("verify", "resnet51_layercam"), "'resnet50_layercam'"),
         (("make", "resnet50_cam"), "required: -d/--data"),
         (("make", "resnet50_cam", "--data=x"), "required: --licence"),
-        (("make", "resnet50_cma", "--data=x", "--licence=x"), "is no <backbone>_<method>"),
+        (("make", "resnet50_cma", "--data=x", "--licence=x"), "is not a <backbone>_<method>"),
         (("make", "resnet50_cam", "--data=nowhere", "--licence=x"), "nowhere"),
     ],
 )
