@@ -21,11 +21,11 @@ def status(*arguments):
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
+def tiny(tmp_path_factory, tiny_backbone):
     """A saved classifier of three classes, with random weights."""
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
     names = ["one, uno", "two", "three"]
-    models.Classifier("mobilenet_v3_large", 3, weights=None, class_names=names).save(path)
+    models.Classifier(tiny_backbone, 3, weights=None, class_names=names).save(path)
     return path
 
 
