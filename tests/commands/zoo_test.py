@@ -230,7 +230,7 @@ def test_a_file_is_packed_with_what_it_does_not_tell(own, shapes, tmp_path, mode
     assert (card["trained_on"], card["recipe"]) == ("photos", {"classifier": {"steps": 1050}})
     assert {score["command"] for score in card["scores"]} == {"train it"}
     assert status("make", "mobilenet_v3_large_adl", *command[2:], *about) == 2
-    assert "no <backbone>_<method>" in capfd.readouterr().err
+    assert "is not a <backbone>_<method>" in capfd.readouterr().err
     assert status("make", "mobilenet_v3_large_gradcam", *command[2:], *about) == 2
     assert f"Received: {file}, mobilenet_v3_large_cam" in capfd.readouterr().err
     assert status("make", NAME, "--run", tmp_path / "gone", *command[4:], *about) == 2
