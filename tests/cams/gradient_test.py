@@ -194,8 +194,8 @@ def test_unknown_formula(model):
 
 @pytest.mark.parametrize("closed", [True, False])
 class TestNoise:
-    def make(self, model, closed, **options):
-        cam = cams.get("smoothgradcampp", model, **options)
+    def make(self, model, closed, samples=2, **options):
+        cam = cams.get("smoothgradcampp", model, samples=samples, **options)
         if not closed:
             cam.split.kernel = None
         return cam

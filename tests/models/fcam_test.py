@@ -266,6 +266,7 @@ def test_labels_and_maps_may_come_as_columns(model):
     np.testing.assert_array_equal(*losses)
 
 
+@pytest.mark.slow
 def test_graph_and_eager_steps_agree(classifier):
     found = []
     for eagerly in (True, False):

@@ -60,6 +60,7 @@ def test_imagenet_knows_the_cat(lite0):
     )
 
 
+@pytest.mark.slow
 def test_imagenet_accuracy(lite0, shared_data):
     folder = shared_data / "in1k"
     lines = (folder / "metadata/val/class_labels.txt").read_text().split()
