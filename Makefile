@@ -10,7 +10,7 @@ help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests that take seconds"
 	@echo "make test-all  set up, then run the long ones: trainings, kills, many draws"
-	@echo "make lint   set up, then check style (and the CUDA kernels, where nvcc is there)"
+	@echo "make lint   set up, then check style and types (and the CUDA kernels, where nvcc is there)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
 	@echo "make bench  set up, then time the CRF loss, metrics, CAM methods and training (needs a quiet machine)"
 	@echo "make clean  remove the environment and all that was made"
@@ -41,9 +41,10 @@ test-all: $(INSTALLED)
 	@$(PYTEST) -m slow
 
 lint: $(INSTALLED)
-	@echo "==> Checking style"
+	@echo "==> Checking style and types"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 	@out=$$(mktemp) && trap 'rm -f "$$out"' EXIT && ! command -v nvcc >/dev/null || for arch in 80 90; do \
 	  nvcc -arch=sm_$$arch -std=c++17 -cubin -Werror all-warnings -o "$$out" fcam_tf/ops/cc/permutohedral.cu || exit 1; \
 	done
@@ -67,4 +68,4 @@ bench: $(INSTALLED)
 	@$(BIN)/python tools/bench_cams.py --backbone efficientnetlite_b0 --score_images 1
 
 clean:
-	rm -rf $(VENV) fcam_tf/ops/*.so build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) fcam_tf/ops/*.so build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

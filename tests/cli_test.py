@@ -225,6 +225,7 @@ for line in (
     )
 
 
+@pytest.mark.slow
 def test_is_a_module_to_run(tmp_path):
     (tmp_path / "layers.py").write_text("import warnings\nwarnings.warn('old')\n")
     command = [sys.executable, "-m", "fcam_tf", "localize", "", "-m", "x.keras", "--import"]

@@ -251,6 +251,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_it_runs_where_nothing_of_ours_is(served, model, tmp_path):
     np.save(tmp_path / "images.npy", IMAGES.astype("float32"))
     run = subprocess.run(

@@ -161,6 +161,7 @@ def test_import_loads_no_tensorflow():
     assert min(float(run[0]) for run in runs) < 0.3
 
 
+@pytest.mark.slow
 def test_subpackages_load_on_use():
     code = (
         "import sys, fcam_tf; fcam_tf.models; print('keras' in sys.modules);"

@@ -107,6 +107,7 @@ def test_where_nothing_can_be_written(tiny, photos, capfd):
     ]
 
 
+@pytest.mark.slow
 def test_the_cat(tmp_path):
     """The whole way, in a process of its own, with the pretrained model."""
     Image.fromarray(data.chelsea()).save(tmp_path / "cat.png")

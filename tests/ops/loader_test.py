@@ -89,6 +89,7 @@ def test_without_the_library_it_says_so_once(damage, monkeypatch, tmp_path):
         backend()
 
 
+@pytest.mark.slow
 def test_importing_the_losses_loads_no_library():
     program = (
         "import sys, fcam_tf.losses as l; "

@@ -52,6 +52,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_trains_a_model_in_one_compiled_step():
     pytest.importorskip("jax")
     run = subprocess.run(

@@ -78,6 +78,7 @@ def everything(client, signatures):
         assert serve_check.check_refused(client, request), name
 
 
+@pytest.mark.slow
 def test_rest(rest, signatures):
     everything(serve_check.connect(rest(lambda r: serve.answer(signatures, r))), signatures)
 

@@ -173,6 +173,7 @@ def files(root):
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_wheel_has_all_but_the_sources_of_the_operations(wheel):
     package = {
         f"fcam_tf/{path}"
@@ -186,6 +187,7 @@ def test_a_wheel_has_all_but_the_sources_of_the_operations(wheel):
     assert {"fcam_tf/py.typed", "fcam_tf/zoo/card.schema.json"} < found
 
 
+@pytest.mark.slow
 def test_the_zoo_of_a_wheel_works_from_where_it_is(wheel, tmp_path):
     # Without `site`, which would lead to this checkout.
     paths = os.pathsep.join([str(wheel), sysconfig.get_path("purelib")])

@@ -186,6 +186,7 @@ save(model, sys.argv[1], sys.argv[2], trained_on="nothing", licence="none")
 """
 
 
+@pytest.mark.slow
 def test_a_killed_save_leaves_no_entry_and_the_next_succeeds(model, tmp_path, monkeypatch):
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
     command = [sys.executable, "-c", SAVE, NAME, tmp_path]
