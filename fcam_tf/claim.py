@@ -121,7 +121,9 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _held(folder: Path, results: Sequence[str]) -> list[Path]:
     found = [path for name in results for path in folder.glob(name)]
-    return [path for path in found if path.is_dir() or path.stat().st_size]  # empty is no result
+    return [
+        path for path in found if path.is_dir() or path.stat().st_size
+    ]  # an empty file is not a result
 
 
 @contextlib.contextmanager

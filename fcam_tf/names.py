@@ -69,5 +69,5 @@ def shortened(text: object) -> str:
 
 def printable(text: str) -> str:
     """Return a text with names of files in it as one line that any terminal and file takes."""
-    text = text.encode("utf-8", "backslashreplace").decode()  # a name may be no UTF-8
+    text = text.encode("utf-8", "backslashreplace").decode()  # a name need not be UTF-8
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""The houses of the architecture: what may import what, and how cheap the package is to import."""
+"""The architecture: which package may import which, and how cheap the package is to import."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fcam_tf"
-# A house imports itself, and houses of its own or a lower level as long as no circle forms.
+# A package imports itself, and packages of its own or a lower level as long as no circle forms.
 LEVELS = {
     "cli": 3,
     "commands": 3,
@@ -48,7 +48,7 @@ HELPERS = ("atomic", "cache", "grey_levels", "masks", "names", "photos")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def house(path):
+def package(path):
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
@@ -72,7 +72,7 @@ def edges():
         for name in imported(path):
             parts = name.split(".")
             if parts[0] == "fcam_tf" and parts[-1] != "fcam_tf" and parts[1] in LEVELS:
-                found.add((house(path), parts[1]))
+                found.add((package(path), parts[1]))
     return sorted((a, b) for a, b in found if a != b)
 
 
@@ -81,9 +81,9 @@ def test_reads_the_package():
     assert "keras_cv" in imported(PACKAGE / "models" / "backbones.py")
 
 
-def test_every_house_has_a_level():
-    houses = {house(path) for path in FILES} - {"__init__", "__main__"}
-    assert houses <= set(LEVELS), "give a new house its level here"
+def test_every_package_has_a_level():
+    packages = {package(path) for path in FILES} - {"__init__", "__main__"}
+    assert packages <= set(LEVELS), "give a new package its level here"
 
 
 @pytest.mark.parametrize(("user", "used"), edges())
@@ -128,14 +128,14 @@ def test_tests_mirror_sources():
             continue
         stem = path.stem.removesuffix("_test")
         stem = "__init__" if stem == "init" else stem
-        house = ROOT if path.parts[0] == "tools" else PACKAGE
-        sources = [(house / path).with_name(f"{stem}{ending}") for ending in (".py", ".cc")]
+        package = ROOT if path.parts[0] == "tools" else PACKAGE
+        sources = [(package / path).with_name(f"{stem}{ending}") for ending in (".py", ".cc")]
         assert any(source.exists() for source in sources), f"{test} tests no file"
 
 
 @pytest.mark.parametrize(
     "source",
-    [p for p in FILES if house(p) in ("graphs", "models", "cams") and p.stem != "__init__"],
+    [p for p in FILES if package(p) in ("graphs", "models", "cams") and p.stem != "__init__"],
     ids=lambda p: p.relative_to(PACKAGE).as_posix(),
 )
 def test_sources_have_tests(source):

@@ -46,7 +46,7 @@ def add_to(fcam: Parser) -> None:
     parser = fcam.command(
         "zoo",
         "list|show|verify|make [NAME] [flags]",
-        "the models that come along: list, show, verify, or make one",
+        "the trained models: list, show, verify, or make one",
         details=_DETAILS,
         examples=_EXAMPLES,
     )

@@ -26,16 +26,16 @@ def read_card(path: str | Path) -> Card:
         path: its file; the folder it lies in has the entry's name.
 
     Raises:
-        ValueError: the file is no card, or that of another entry; the message says where.
+        ValueError: the file is not a card, or that of another entry; the message says where.
         OSError: it cannot be read.
     """
     path = Path(path).absolute()  # "card.json" lies in a folder with a name, too
     if path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path} is no card: it is larger than {_LARGEST} bytes.")
+        raise ValueError(f"{path} is not a card: it is larger than {_LARGEST} bytes.")
     try:
         card = json.loads(path.read_text("utf-8"), object_hook=current)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no card: {error}.") from None
+        raise ValueError(f"{path} is not a card: {error}.") from None
     check_card(card, str(path))
     if card["name"] != path.parent.name:
         raise ValueError(f"{path} is the card of {card['name']!r}, not of {path.parent.name!r}.")
@@ -52,9 +52,9 @@ def check_card(card: Any, where: str) -> None:
         json.dumps(card, allow_nan=False)  # which Python's JSON has beyond the standard
         error = jsonschema.exceptions.best_match(_validator().iter_errors(card))
     except (ValueError, RecursionError) as found:
-        raise ValueError(f"{where} is no card: {found}.") from None
+        raise ValueError(f"{where} is not a card: {found}.") from None
     if error is not None:
-        raise ValueError(f"{where} is no card: {error.json_path}: {error.message[:300]}.")
+        raise ValueError(f"{where} is not a card: {error.json_path}: {error.message[:300]}.")
 
 
 def check_name(name: str) -> None:

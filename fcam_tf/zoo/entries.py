@@ -24,7 +24,7 @@ _WITH_PARTS = BACKBONES[:4]
 
 
 def folders() -> dict[str, Path]:
-    """Return the folders of trained models: those that come along, and over them the user's own.
+    """Return the folders of trained models: the bundled ones, and over them the user's own.
 
     The user's are in the folder that the environment variable FCAM_ZOO names.
     """
@@ -80,7 +80,7 @@ def card(name: str) -> Card:
 
     Raises:
         ValueError: there is no such model, and the message gives the nearest names; or what it has
-            is no card.
+            is not a card.
         OSError: the card cannot be read.
     """
     if find_folder(name) is None and name in buildable():
@@ -134,8 +134,8 @@ def new_entry(name: str, folder: str | Path | None = None, *, replace: bool = Fa
 
     Raises:
         FileExistsError: there is an entry of that name in the folder.
-        ValueError: it is no name, the zoo is an address or cannot be written to, or other entries
-            need the weights of the one that is to be replaced.
+        ValueError: it is not a name, the zoo is an address or cannot be written to, or other
+            entries need the weights of the one that is to be replaced.
     """
     check_name(name)
     root = (os.environ.get(ZOO) or "zoo") if folder is None else folder

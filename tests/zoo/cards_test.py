@@ -77,7 +77,7 @@ def test_the_name_is_that_of_the_folder(path):
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 10**5, '{"a":' * 10**5])
 def test_no_card(path, content):
     path.write_text(content)
-    with pytest.raises(ValueError, match="is no card"):
+    with pytest.raises(ValueError, match="is not a card"):
         zoo.read_card(path)
 
 
