@@ -59,7 +59,6 @@ class CAM(abc.ABC):
 
     name: ClassVar[str]
     fuses: ClassVar[bool] = False  # whether several layers make one map
-    needs_only_features: bool = False  # whether `from_features` gives it, without another pass
 
     def __init__(self, model: keras.Model, layer: Any = None) -> None:
         if keras.config.image_data_format() != "channels_last":
@@ -76,6 +75,11 @@ class CAM(abc.ABC):
         self.split = SplitClassifier(model, [x for x in layers if x is not None])
         self.layers: tuple[str, ...] = self.split.layers
         self._compiled = autodiff.compiled(self._normalized)
+
+    @property
+    def needs_only_features(self) -> bool:
+        """Whether `from_features` gives the maps without another pass."""
+        return False
 
     def from_features(self, features: Any, labels: Any, logits: Any) -> Any:
         """Compute the maps from what a model has computed already, where `needs_only_features`.

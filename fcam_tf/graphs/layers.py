@@ -11,11 +11,11 @@ import keras
 BATCH_MOMENTUM = 0.9
 
 
-class KeepsDraws:
+class KeepsDraws(keras.layers.Layer):
     """Saves, with a layer's weights, where its random generator stands.
 
     Keras does not, and a training that goes on later would begin with the first draws again. Put it
-    before the layer class; files without that state are read, too.
+    before another layer class; files without that state are read, too.
     """
 
     def save_own_variables(self, store: Any) -> None:

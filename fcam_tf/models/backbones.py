@@ -55,7 +55,7 @@ class BackboneSpec:
     decoder_center: bool = False
     attention: tuple[str, ...] = ()
     sides: tuple[str, ...] = ()
-    branch_filters: Mapping[str, int] = dataclasses.field(
+    branch_filters: dict[str, int] = dataclasses.field(
         default_factory=lambda: {"acol": 1024, "spg_side": 512, "spg_top": 512}
     )
 
@@ -144,7 +144,7 @@ _RESNET50 = {
     "stackwise_blocks": [3, 4, 6, 3],
     "stackwise_strides": [1, 2, 2, 2],
 }
-_RESNET50_TAPS = (
+_RESNET50_MAPS = (
     "conv1_relu",
     *(f"v2_stack_{i}_block{n}_out" for i, n in enumerate((3, 4, 6))),
 )
@@ -182,7 +182,7 @@ _MOBILENET_V3_LARGE = {
 _SPECS = (
     BackboneSpec(
         "resnet50",
-        _keras_cv("ResNetBackbone", _RESNET50, _RESNET50_TAPS, stem=4),
+        _keras_cv("ResNetBackbone", _RESNET50, _RESNET50_MAPS, stem=4),
         UNIT,
         _preset("ResNetBackbone", "kaggle://keras/resnetv1/keras/resnet50_imagenet/2"),
         fast_learners=("v2_stack_3",),
@@ -227,7 +227,7 @@ _SPECS = (
     ),
     BackboneSpec(
         "resnet50_v2",
-        _keras_cv("ResNetV2Backbone", _RESNET50, ("conv1_conv", *_RESNET50_TAPS[1:]), stem=4),
+        _keras_cv("ResNetV2Backbone", _RESNET50, ("conv1_conv", *_RESNET50_MAPS[1:]), stem=4),
         UNIT,
         _preset("ResNetV2Backbone", "kaggle://keras/resnetv2/keras/resnet50_v2_imagenet/2"),
         fast_learners=("v2_stack_3",),

@@ -24,7 +24,7 @@ class _Storage(NamedTuple):
 
     dtype: np.dtype
     key: str
-    count: int
+    size: int
 
 
 def _tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: Any) -> tuple:
@@ -91,10 +91,10 @@ def _read(file: io.BytesIO) -> dict[str, np.ndarray]:
     for key in _TensorUnpickler(file).load():
         storage = unpickler.storages[key]
         (count,) = struct.unpack("<q", file.read(8))
-        if count != storage.count:
-            raise EOFError(f"storage {key} holds {count} values instead of {storage.count}")
+        if count != storage.size:
+            raise EOFError(f"storage {key} holds {count} values instead of {storage.size}")
         data = file.read(count * storage.dtype.itemsize)
-        values[key] = np.frombuffer(data, storage.dtype, count=storage.count)
+        values[key] = np.frombuffer(data, storage.dtype, count=storage.size)
     return {str(name): _view(values[t[0].key], *t[1:]) for name, t in state.items()}
 
 
