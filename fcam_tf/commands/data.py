@@ -36,5 +36,6 @@ def _run(values: argparse.Namespace) -> int:
     answer_table(columns, map(dataclasses.astuple, report.rows))
     for line in (*report.problems, *report.notes):
         answer(line)
-    answer("nothing is wrong" if report.ok else f"{len(report.problems)} problems")
+    count = len(report.problems)
+    answer(f"{count} problem{'s' * (count != 1)}" if count else "nothing is wrong")
     return 0 if report.ok else 1

@@ -114,4 +114,5 @@ def _tell(trials: list[fcam_tf.training.Trial], select: str) -> None:
         reached = ("diverged", "") if trial.score is None else (f"{trial.score:.2f}", trial.epoch)
         rows.append((trial.number, *trial.settings.values(), *reached))
     columns = ("trial", *trials[0].settings, f"val {select}, %", "epoch")
-    answer_table(columns, rows, title=f"{len(trials)} draws, the best first")
+    title = f"{len(trials)} draws, the best first" if len(trials) > 1 else "1 draw"
+    answer_table(columns, rows, title=title)

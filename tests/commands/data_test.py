@@ -35,7 +35,10 @@ def test_what_is_wrong_is_named(dataset, capsys):
     assert check("check", dataset) == 1
     output = capsys.readouterr().out
     assert str(dataset / "cats" / "b.png") in output
-    assert "1 problems" in output
+    assert output.endswith("\n1 problem\n")
+    (dataset / "cats" / "a.png").write_bytes(b"no image")
+    check("check", dataset)
+    assert capsys.readouterr().out.endswith("\n2 problems\n")
 
 
 @pytest.mark.parametrize(
