@@ -10,10 +10,7 @@ from typing import Any
 def number(name: str, value: Any, interval: str) -> None:
     """Raise unless ``value`` is a number (TypeError) in an interval (ValueError).
 
-    Args:
-        name: of the argument.
-        value: what came.
-        interval: as in mathematics: "[0, 1]", "(0, 1]" without its lower end, "[0, inf)".
+    As in mathematics: "[0, 1]", "(0, 1]" without its lower end, "[0, inf)".
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a number. Received: {value!r}.")

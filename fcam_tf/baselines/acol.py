@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -81,7 +81,7 @@ class ACoL(Baseline):
         checks.number("threshold", self.threshold, "[0, 1]")
         checks.whole("filters", self.filters, 0)
 
-    def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
+    def head(self, num_classes: int, filters: Mapping[str, int], name: str) -> ClassMapHead:
         return AdversarialHead(
             num_classes, self.filters or filters["acol"], self.threshold, name=name
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fcam_tf.cams.base import CAM
@@ -50,7 +50,7 @@ class Baseline:
         del attentions
         return top
 
-    def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
+    def head(self, num_classes: int, filters: Mapping[str, int], name: str) -> ClassMapHead:
         """Return the layer from the maps to logits, where it is not pooling and one dense layer.
 
         Args:
@@ -64,9 +64,8 @@ class Baseline:
 def draw_key(seed: Any, salt: int) -> Any:
     """Return what TensorFlow's stateless random functions draw from.
 
-    Args:
-        seed: two integers, so that a training run repeats; None draws anew each time.
-        salt: tells several draws from one seed apart.
+    Two integers as ``seed`` make a training run repeat, None draws anew each time; ``salt`` tells
+    several draws from one seed apart.
     """
     import tensorflow as tf  # noqa: PLC0415 - other backends run without it
 

@@ -9,13 +9,7 @@ import keras
 
 
 class Branch(keras.layers.Layer):
-    """Convolutions one after another, each but the last followed by ReLU.
-
-    Args:
-        sizes: (filters, kernel size) of each.
-        last_relu: whether the last one has a ReLU, too.
-        **kwargs: those of ``keras.layers.Layer``.
-    """
+    """Convolutions of (filters, kernel size), each followed by ReLU, the last by ``last_relu``."""
 
     def __init__(
         self, sizes: Sequence[tuple[int, int]], last_relu: bool = False, **kwargs: Any

@@ -9,7 +9,7 @@ and the zero start of the non-local block, which leaves a pretrained backbone as
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -31,31 +31,21 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
     The block (embedded Gaussian, Wang et al., CVPR 2018) adds to each cell what similar cells hold.
     Attention A: the sigmoid of the mean of the channels. In training the features go on multiplied
     by A or, as drawn for the batch, without the most telling part and the background; and a
-    triplet loss of that ``weight`` wants the object without that part closer to the object than to
-    the background; ``embedding`` is the length of a region's vector. For the rates and thresholds
-    see `ICL`.
+    triplet loss wants the object without that part closer to the object than to the background.
+    ``options`` are the fields of `ICL`; ``embedding`` is the length of a region's vector.
 
     Input (B, h, w, C); output the features (B, h, w, C) and A (B, h, w).
     """
 
     def __init__(
         self,
-        *,
-        drop_rate: float,
-        high: float,
-        foreground: float,
-        low: float,
-        weight: float,
+        options: Mapping[str, float],
         embedding: int = 128,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.drop_rate = drop_rate
-        self.high = high
-        self.foreground = foreground
-        self.low = low
-        self.weight = weight
+        self.options = ICL(**options)
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.project = keras.layers.Dense(embedding, use_bias=False, name="project")
 
@@ -83,11 +73,12 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         if not (training and self.trainable):
             return [features, attention]
         scaled = normalize(attention)
-        telling, background = scaled > self.high, scaled < self.low
-        self.add_loss(self.weight * self._triplet(features, scaled, telling, background))
+        telling, background = scaled > self.options.high, scaled < self.options.low
+        triplet = self._triplet(features, scaled, telling, background)
+        self.add_loss(self.options.contrast * triplet)
         erased = ops.cast(~(telling | background), "float32")
-        drop = keras.random.uniform((), dtype="float32", seed=self.seed_generator) < self.drop_rate
-        chosen = ops.where(drop, erased, attention)
+        drawn = keras.random.uniform((), dtype="float32", seed=self.seed_generator)
+        chosen = ops.where(drawn < self.options.drop_rate, erased, attention)
         return [features * ops.cast(chosen[..., None], features.dtype), attention]
 
     def _non_local(self, features: Any) -> Any:
@@ -104,7 +95,7 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         return self.out(ops.reshape(gathered, (batch, height, width, self.value.filters)))
 
     def _triplet(self, features: Any, scaled: Any, telling: Any, background: Any) -> Any:
-        foreground = scaled > self.foreground
+        foreground = scaled > self.options.foreground
         regions = (foreground, foreground & ~telling, background)
         vectors, present = zip(*(self._embed(features, region) for region in regions), strict=True)
         whole, dropped, other = vectors
@@ -130,12 +121,8 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
 class ConsistentAttention(keras.layers.Layer):
     """Pass the top map on, and in training want earlier attention to be like the last one.
 
-    Loss: the mean squared difference of each attention and the last one, which is scaled to it and
-    gets no gradient.
-
-    Args:
-        weight: of the loss.
-        **kwargs: those of ``keras.layers.Layer``.
+    Loss: ``weight`` times the mean squared difference of each attention and the last one, which is
+    scaled to it and gets no gradient.
 
     Input: the top map (B, h, w, C), then attentions (B, h', w'), the earliest first.
     """
@@ -190,14 +177,7 @@ class ICL(Baseline):
             checks.number(name, getattr(self, name), "[0, inf)")
 
     def attention(self, name: str) -> Any:
-        return ContrastiveAttention(
-            drop_rate=self.drop_rate,
-            high=self.high,
-            foreground=self.foreground,
-            low=self.low,
-            weight=self.contrast,
-            name=name,
-        )
+        return ContrastiveAttention(dataclasses.asdict(self), name=name)
 
     def top(self, top: Any, attentions: Sequence[Any]) -> Any:
         layer = ConsistentAttention(self.consistency, name="attention_consistency")

@@ -19,20 +19,14 @@ from fcam_tf.graphs.resize import resize
 
 
 def confident(maps: Any, high: float, low: float, fewest: int = 30) -> tuple[Any, Any]:
-    """Turn maps into pixels that are surely object or background (SPG, section 3.2).
+    """Return targets, 1 object and 0 background, and which are known (SPG, section 3.2).
 
-    Args:
-        maps: (B, h, w) in [0, 1].
-        high: above it is object. Where that leaves fewer than ``fewest`` pixels of an image, above
-            0.7 times its maximum is.
-        low: below it is background, whatever ``high`` says; in between nothing is known.
-        fewest: see above.
-
-    Returns:
-        Targets (B, h, w), 1 object and 0 background, and which of them are known, both float32.
+    ``maps`` (B, h, w) in [0, 1] are object above ``high``, background below ``low``, whatever
+    ``high`` says, and unknown in between; both results are float32 of their shape.
     """
     space = (1, 2)
     sure = maps > high
+    # Where fewer than ``fewest`` pixels of an image are object, those above 0.7 of its peak are.
     few = ops.sum(ops.cast(sure, "int32"), space, keepdims=True) < fewest
     sure = ops.where(few, maps > 0.7 * ops.max(maps, space, keepdims=True), sure)
     background = maps < low
@@ -105,16 +99,10 @@ class SelfProducedGuidance(ClassMapHead):
 
 
 def guided(scores: Any, guide: Any, high: float, low: float) -> Any:
-    """Return the binary cross-entropy of scores against what a map is sure about.
+    """Return the binary cross-entropy of logits (B, h, w) against what a guide is sure about.
 
-    Args:
-        scores: (B, h, w) logits.
-        guide: (B, h, w) in [0, 1]; no gradient goes into it.
-        high: see `confident`.
-        low: see `confident`.
-
-    Returns:
-        (B,), whose mean is the mean over all known pixels of the batch; 0 where none is known.
+    The guide (B, h, w) in [0, 1] gets no gradient. Result: (B,), whose mean is the mean over all
+    known pixels of the batch, see `confident`; 0 where none is known.
     """
     targets, known = confident(ops.stop_gradient(guide), high, low)
     entropy = ops.relu(scores) - scores * targets + ops.log1p(ops.exp(-ops.abs(scores)))
@@ -158,7 +146,7 @@ class SPG(Baseline):
         checks.rising(side_low=self.side_low, side_high=self.side_high)
         checks.rising(fused_low=self.fused_low, fused_high=self.fused_high)
 
-    def head(self, num_classes: int, filters: dict[str, int], name: str) -> ClassMapHead:
+    def head(self, num_classes: int, filters: Mapping[str, int], name: str) -> ClassMapHead:
         return SelfProducedGuidance(
             num_classes=num_classes,
             side_filters=filters["spg_side"],

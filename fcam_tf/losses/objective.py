@@ -19,29 +19,19 @@ from fcam_tf.names import current, lookup
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What the terms of `FCAMLoss` are computed from.
+    """What the terms of `FCAMLoss` are computed from."""
 
-    Attributes:
-        images: (B, H, W, 3) raw RGB in [0, 255], as the model saw them.
-        maps: (B, H, W, 2) logits, background and object.
-        epoch: scalar, counting from 1.
-        cams: (B, H, W) coarse maps in [0, 1]; None where the seeds have no weight.
-        seed: int or SeedGenerator, see `SeedSampling`.
-        masks: (B, H, W) integers, 1 object, 0 background, 255 ignored; None where they have no
-            weight.
-        labels: (B,) integers, negative where the class is not known; None where no part of the
-            classifier trains.
-        logits: (B, classes); None with ``labels``.
-    """
-
-    images: Any
-    maps: Any
-    epoch: Any
-    cams: Any = None
-    seed: Any = 0
+    images: Any  # (B, H, W, 3) raw RGB in [0, 255], as the model saw them
+    maps: Any  # (B, H, W, 2) logits, background and object
+    epoch: Any  # scalar, counting from 1
+    cams: Any = None  # (B, H, W) coarse maps in [0, 1]; None where the seeds have no weight
+    seed: Any = 0  # int or SeedGenerator, see `SeedSampling`
+    # (B, H, W) integers, 1 object, 0 background, 255 ignored; None where they have no weight.
     masks: Any = None
+    # (B,) integers, negative where the class is unknown; None where no part of the classifier
+    # trains.
     labels: Any = None
-    logits: Any = None
+    logits: Any = None  # (B, classes); None with ``labels``
 
     @cached_property
     def probabilities(self) -> Any:

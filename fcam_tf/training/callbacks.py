@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -24,13 +24,12 @@ class KeepBest(keras.callbacks.Callback):
 
     Args:
         run: where to keep them.
-        validate: gives the scores of the model as it is, in percent; None where there is nothing
-            to select by: the last epoch is kept then.
-        select: name of the score to select by.
+        validate: gives the scores of the model as it is, in percent.
+        select: name of the score to select by; without such a score the last epoch is kept.
     """
 
     def __init__(
-        self, run: RunFolder, validate: Callable[[], dict[str, float]] | None, select: str
+        self, run: RunFolder, validate: Callable[[], dict[str, float]], select: str
     ) -> None:
         super().__init__()
         self.run = run
@@ -45,8 +44,7 @@ class KeepBest(keras.callbacks.Callback):
         self._finish(epoch + 1, {} if logs is None else logs)
 
     def _finish(self, epoch: int, logs: dict[str, float]) -> None:
-        scores = self.validate() if self.validate else {}
-        logs.update({VALIDATION_PREFIX + name: score for name, score in scores.items()})
+        logs.update({VALIDATION_PREFIX + name: x for name, x in self.validate().items()})
         state = self.run.state
         before = None if state.best is None else state.history[state.best].get(self.select)
         best = before is None or self.select not in logs or logs[self.select] > before
@@ -66,16 +64,3 @@ class StopOnNaN(keras.callbacks.Callback):
                     f"{name} is {value} at step {step} (batch {batch} of its epoch). "
                     f"{TrainingDivergedError.ADVICE}"
                 )
-
-
-def check_maps(maps_and_logits: Iterable[Any], step: Any) -> None:
-    """Raise a TrainingDivergedError where maps or logits contain NaN or infinity.
-
-    The last step of an epoch has no loss behind it that would show what it did.
-    """
-    for found in maps_and_logits:
-        if not np.isfinite(np.asarray(found)).all():
-            raise TrainingDivergedError(
-                f"The maps contain NaN or infinity after step {int(step)}. "
-                f"{TrainingDivergedError.ADVICE}"
-            )

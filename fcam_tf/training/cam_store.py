@@ -65,27 +65,21 @@ def stored_cams(
     about = {**about, "size": size, "images": ids.hexdigest(), "labels": labels.hexdigest()}
     with claim(folder, about, ["*.npz"], file=_ABOUT, wait=True) as claimed, naming_photos(split):
         claimed.begin()
-        return _maps(cam, split, folder, size=size, batch_size=batch_size, verbose=verbose)
-
-
-def _maps(
-    cam: CAM, split: Split, folder: Path, *, size: int, batch_size: int, verbose: Any
-) -> np.ndarray:
-    progress = keras.utils.Progbar(len(split), verbose=int(verbose not in (0, "0")))
-    maps = []
-    for start in range(0, len(split), _SHARD):
-        path = folder / f"cams-{start // _SHARD:05}.npz"
-        part = split.subset(range(start, min(start + _SHARD, len(split))))
-        marks = stamps(part)
-        found = _read(path, part.ids, marks)
-        if found is None:
-            batches = evaluation_dataset(part, batch_size=batch_size, size=size)
-            found = np.concatenate([np.asarray(cam(x, y), np.float16) for x, y in batches])
-            with replacing(path) as whole:
-                np.savez(whole, ids=part.ids, stamps=marks, maps=found)
-        maps.append(found)
-        progress.add(len(part))
-    return np.concatenate(maps)
+        progress = keras.utils.Progbar(len(split), verbose=int(verbose not in (0, "0")))
+        maps = []
+        for start in range(0, len(split), _SHARD):
+            path = folder / f"cams-{start // _SHARD:05}.npz"
+            part = split.subset(range(start, min(start + _SHARD, len(split))))
+            marks = stamps(part)
+            found = _read(path, part.ids, marks)
+            if found is None:
+                batches = evaluation_dataset(part, batch_size=batch_size, size=size)
+                found = np.concatenate([np.asarray(cam(x, y), np.float16) for x, y in batches])
+                with replacing(path) as whole:
+                    np.savez(whole, ids=part.ids, stamps=marks, maps=found)
+            maps.append(found)
+            progress.add(len(part))
+        return np.concatenate(maps)
 
 
 def _read(path: Path, ids: Sequence[str], marks: np.ndarray) -> np.ndarray | None:

@@ -15,13 +15,10 @@ from fcam_tf.atomic import write_atomically
 def draw_convergence(
     history: Sequence[Mapping[str, float]], best: int | None, path: str | Path
 ) -> None:
-    """Draw losses (left) and validation scores (right) over the epochs.
+    """Draw losses (left) and validation scores in percent (right) as a PNG file.
 
-    Args:
-        history: rows of logs with "epoch"; a row may lack what others have. Names that begin with
-            "val_" and hold percent are scores, names that end in "loss" are losses.
-        best: row of the chosen epoch, marked; None marks none.
-        path: PNG file to write.
+    ``history`` has rows of logs with "epoch", of which one may lack what others have; ``best`` is
+    the row of the chosen epoch, which is marked.
     """
     names = list(dict.fromkeys(key for row in history for key in row))
     panels = {

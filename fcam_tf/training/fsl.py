@@ -7,15 +7,14 @@ import numpy as np
 from fcam_tf.data import Split
 
 
-def divide(split: Split, fraction: float = 0.8) -> tuple[Split, Split]:
+def divide(split: Split) -> tuple[Split, Split]:
     """Divide a split class by class into what trains and what chooses the best epoch.
 
     Choe et al. (PAMI 2022, section 6) give four fifths of the benchmark's val split to training.
-    The first images of each class train, so the division is always the same.
+    The first images of each class train, at least one, so the division is always the same.
 
     Args:
         split: with masks or boxes.
-        fraction: of each class that trains, rounded; at least one image of a class does.
 
     Returns:
         Both parts, images in the order of the split.
@@ -28,7 +27,7 @@ def divide(split: Split, fraction: float = 0.8) -> tuple[Split, Split]:
     trains = np.zeros(len(split), bool)
     for label in np.unique(split.labels):
         members = np.flatnonzero(split.labels == label)
-        trains[members[: max(1, round(fraction * len(members)))]] = True
+        trains[members[: max(1, round(0.8 * len(members)))]] = True
     if trains.all():
         raise ValueError(f"split {split.name!r} is too small: nothing is left to choose by")
     return split.subset(np.flatnonzero(trains)), split.subset(np.flatnonzero(~trains))

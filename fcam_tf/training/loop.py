@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
@@ -17,7 +18,7 @@ from fcam_tf.explain import MapsAndLogits
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.names import listed
-from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError, check_maps
+from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.recipe import Recipe
 from fcam_tf.training.run_folder import PLOT, RunFolder, open_run
@@ -49,9 +50,13 @@ def fit(
     """
     train, validation = splits
     known = knows_classes(model, train)
+
+    def explain(images: Any, labels: Any = None) -> Any:
+        return maps_and_logits(images, labels if known else None)
+
     _check_precision(model, recipe.mixed_precision)
     check_batches(len(train), recipe.batch_size)
-    validate = _validate(model, maps_and_logits, splits, recipe, known)
+    validate = _validate(model, explain, splits, recipe, known)
     settings = {**settings, **_described(model, splits, recipe)}
     with open_run(out, settings, recipe.epochs, asked) as run:
         run.restore(model)
@@ -84,7 +89,7 @@ def fit(
                         keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
                         StopOnNaN(),
                         KeepBest(run, validate, recipe.select),
-                        *tensorboard(maps_and_logits, validation, run.folder, recipe.crop, known),
+                        *tensorboard(explain, validation, run.folder, recipe.crop),
                         *callbacks,
                     ],
                     shuffle=False,  # the data set does
@@ -127,10 +132,8 @@ def check_batches(images: int, batch_size: int) -> None:
 
 
 def _check_precision(model: keras.Model, mixed: bool) -> None:
-    """Raise a ValueError unless a model computes in half precision where a recipe says so.
-
-    Losses are scaled by the policy of the model; what is computed in is that of its layers.
-    """
+    """Raise a ValueError unless a model and its layers compute in what a recipe says."""
+    # Losses are scaled by the policy of the model; what is computed in is that of its layers.
     dtypes = {model.compute_dtype, *(layer.compute_dtype for layer in model.layers)}
     if not mixed == ("float16" in dtypes) == (model.compute_dtype == "float16"):
         raise ValueError(
@@ -152,7 +155,12 @@ def _validate(
 
     def checked(images: Any, labels: Any = None) -> Any:
         found = maps_and_logits(images, labels)
-        check_maps(found, model.optimizer.iterations)
+        # The last step of an epoch has no loss behind it that would show what it did.
+        if not all(np.isfinite(np.asarray(values)).all() for values in found):
+            raise TrainingDivergedError(
+                f"The maps contain NaN or infinity after step {int(model.optimizer.iterations)}. "
+                f"{TrainingDivergedError.ADVICE}"
+            )
         return found
 
     if validation is None:

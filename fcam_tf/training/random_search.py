@@ -37,13 +37,6 @@ class Range:
     log: bool = False
     whole: bool = False
 
-    def __post_init__(self) -> None:
-        if not -math.inf < self.low <= self.high < math.inf or (self.log and self.low <= 0):
-            raise ValueError(
-                "a range goes from its smaller to its larger bound, above 0 if it is logarithmic. "
-                f"Received: {self.low}..{self.high}."
-            )
-
     def draw(self, rng: np.random.Generator) -> float:
         """Draw a number."""
         if self.whole and not self.log:
@@ -84,13 +77,15 @@ def parse_space(text: str) -> tuple[str, Range | Choice]:
         raise wrong
     if ".." not in values:
         return key, Choice(tuple(_value(part) for part in values.split("|")))
-    bounds = values.removeprefix("log:").split("..")
+    bounds, log = values.removeprefix("log:").split(".."), values.startswith("log:")
     whole = all(bound.lstrip("+-").isdigit() for bound in bounds)
     try:
         low, high = (int(bound) if whole else float(bound) for bound in bounds)
-        return key, Range(low, high, values.startswith("log:"), whole)
     except ValueError:
         raise wrong from None
+    if not -math.inf < low <= high < math.inf or (log and low <= 0):
+        raise wrong
+    return key, Range(low, high, log, whole)
 
 
 def _value(text: str) -> Any:
@@ -110,19 +105,12 @@ def drawn(space: Mapping[str, Range | Choice], seed: int, number: int) -> dict[s
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One training of a search.
+    """One training of a search."""
 
-    Attributes:
-        number: from 0.
-        settings: what was drawn.
-        score: the best score on the validation split, percent; None if training diverged.
-        epoch: the epoch that reached it.
-    """
-
-    number: int
-    settings: dict[str, Any]
-    score: float | None
-    epoch: int | None
+    number: int  # from 0
+    settings: dict[str, Any]  # what was drawn
+    score: float | None  # the best on the validation split, percent; None if training diverged
+    epoch: int | None  # the one that reached it
 
 
 def search(

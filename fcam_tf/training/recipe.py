@@ -58,12 +58,10 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                continue
-            smallest = 1 if field.name in ("batch_size", "resize", "crop") else 0
-            checks.number(field.name, value, f"[{smallest}, inf)")
+        for name, value in vars(self).items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                smallest = 1 if name in ("batch_size", "resize", "crop") else 0
+                checks.number(name, value, f"[{smallest}, inf)")
         checks.number("val_fraction", self.val_fraction, "[0, 1)")
         if self.crop > self.resize:
             raise ValueError(
@@ -118,7 +116,7 @@ class Recipe:
         Raises:
             ValueError: an unknown key or a value of another type.
         """
-        defaults = {field.name: getattr(cls(), field.name) for field in dataclasses.fields(cls)}
+        defaults = vars(cls())
         checked = {}
         for key, value in values.items():
             default = lookup(defaults, key, "setting")
@@ -156,8 +154,6 @@ class ClassifierRecipe(Recipe):
     """How a classifier is trained (the paper's first stage).
 
     Attributes:
-        learning_rate: see `Recipe`.
-        lr_step: see `Recipe`.
         head_ratio: factor of the learning rate for the head and, of the paper's backbones, the
             last stage.
         train: "all", or "head" for the linear head on fixed features.
@@ -218,21 +214,17 @@ CLASSIFIER_PRESETS: Mapping[str, ClassifierRecipe] = {
         train="head", epochs=15, batch_size=16, learning_rate=0.05, lr_step=6
     ),
 }
-# Adam, because SGD does not leave the plateau of some data, see docs/tuning.md.
-_SMALL: Mapping[str, Any] = {
-    "epochs": 12,
-    "batch_size": 8,
-    "optimizer": "adam",
-    "learning_rate": 0.001,
-    "lr_step": 9,
-    "select": "PxAP",
-}
 FCAM_PRESETS: Mapping[str, FCAMRecipe] = {
     "cub": FCAMRecipe(),
     "openimages": FCAMRecipe(epochs=10, select="PxAP"),
     "ilsvrc": FCAMRecipe(epochs=10),
     "small": FCAMRecipe(
-        **_SMALL,
+        epochs=12,
+        batch_size=8,
+        optimizer="adam",  # SGD does not leave the plateau of some data, see docs/tuning.md
+        learning_rate=0.001,
+        lr_step=9,
+        select="PxAP",
         loss={
             "positives": 5,
             "negatives": 5,

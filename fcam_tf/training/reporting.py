@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fcam_tf
 from fcam_tf import data, evaluation
 from fcam_tf.identity import saved_sha256
 
 if TYPE_CHECKING:
-    import keras
     from rich.console import Console
 
     from fcam_tf.training.run_folder import RunFolder
@@ -40,14 +41,14 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
         model_sha256=saved_sha256(run.best),
         labels="",
     )
-
-    def load() -> keras.Model:
-        from fcam_tf import models  # noqa: PLC0415 - TensorFlow
-
-        return models.load(run.best)
-
+    evaluate = functools.partial(
+        evaluation.Evaluation,
+        lambda: fcam_tf.models.load(run.best),  # TensorFlow, if there is something to do
+        asked,
+        run.folder / "test",
+    )
     try:
-        job = evaluation.Evaluation(load, asked, run.folder / "test")
+        job = evaluate()
     except evaluation.SettingsChangedError:  # the test split is another now
-        job = evaluation.Evaluation(load, asked, run.folder / "test", overwrite=True)
+        job = evaluate(overwrite=True)
     return write_report(job.run(console=console))

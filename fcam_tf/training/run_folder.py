@@ -25,19 +25,13 @@ VALIDATION_PREFIX = "val_"  # of scores in a row of the history
 
 @dataclasses.dataclass
 class State:
-    """What the run has reached.
+    """What the run has reached."""
 
-    Attributes:
-        epoch: finished epochs.
-        history: one row of logs for each, the first for epoch 0, before any training.
-        best: index into ``history`` of the epoch chosen, or None.
-        weights: file of the state of model and optimizer.
-    """
-
-    epoch: int = 0
+    epoch: int = 0  # finished epochs
+    # One row of logs for each, the first for epoch 0, before any training.
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    best: int | None = None
-    weights: str = ""
+    best: int | None = None  # index into ``history`` of the epoch chosen
+    weights: str = ""  # file of the state of model and optimizer
 
 
 class RunFolder:
@@ -96,14 +90,7 @@ class RunFolder:
     def save_epoch(
         self, model: keras.Model, epoch: int, logs: dict[str, float], best: bool
     ) -> None:
-        """Record a finished epoch.
-
-        Args:
-            model: as it is at its end.
-            epoch: its number; 0 is before any training.
-            logs: its row of the history.
-            best: whether it is the best so far; then the model is kept.
-        """
+        """Record a finished epoch, 0 before any training; keep the model if it is the best yet."""
         if best:
             with replacing(self.best) as part:
                 model.save(part)

@@ -25,26 +25,17 @@ from fcam_tf.training.trainer import fit_classifier, fit_fcam
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What a training starts from, beside data and recipe.
+    """What a training starts from, beside data and recipe."""
 
-    Attributes:
-        model: name of a backbone, or a function that loads a model.
-        method: whose map is scored or teaches; None is the one that the model was built for, or
-            "cam". That of a baseline is also how a classifier of a backbone is trained.
-        output_stride: of a backbone; None for its default.
-        weights: of a backbone: "imagenet", a file or "none".
-        cams: folder of stored maps, to be shared by runs; None keeps them in the run.
-        mirrored: share each batch among all GPUs.
-        model_sha256: of the file that ``model`` loads, if it does.
-    """
-
-    model: str | Callable[[], keras.Model]
+    model: str | Callable[[], keras.Model]  # name of a backbone, or a function that loads a model
+    # Whose map is scored or teaches; None is the one that the model was built for, or "cam". That
+    # of a baseline is also how a classifier of a backbone is trained.
     method: str | None = None
-    output_stride: int | None = None
-    weights: str = "imagenet"
-    cams: str | Path | None = None
-    mirrored: bool = False
-    model_sha256: str | None = None
+    output_stride: int | None = None  # of a backbone; None for its default
+    weights: str = "imagenet"  # of a backbone: "imagenet", a file or "none"
+    cams: str | Path | None = None  # folder of stored maps that runs share; None: in the run
+    mirrored: bool = False  # share each batch among all GPUs
+    model_sha256: str | None = None  # of the file that ``model`` loads, if it does
 
 
 def recipe_of(stage: str, name: str, settings: Iterable[str] = ()) -> Recipe:
@@ -154,9 +145,14 @@ def train(
             stack.enter_context(tf.distribute.MirroredStrategy().scope())
         keras.utils.set_random_seed(recipe.seed)
         if isinstance(recipe, ClassifierRecipe):
-            return _train_classifier(start, recipe, splits, out, asked)
+            model, about = _classifier(start, recipe, splits[0])
+            method = method_of(start.method, model)
+            return fit_classifier(
+                model, *splits, recipe, out, method=method, about=about, asked=asked
+            )
         if isinstance(recipe, FCAMRecipe):
-            return _train_decoder(start, recipe, splits, out, asked)
+            model = _fcam(start, recipe, splits[0])
+            return fit_fcam(model, *splits, recipe, out, cache=start.cams, asked=asked)
     raise TypeError(f"`recipe` must be a ClassifierRecipe or an FCAMRecipe. Received: {recipe}.")
 
 
@@ -166,13 +162,10 @@ def method_of(method: str | None, classifier: keras.Model) -> str:
     return method or (baseline and baseline.name) or "cam"
 
 
-def _train_classifier(
-    start: Start,
-    recipe: ClassifierRecipe,
-    splits: Splits,
-    out: str | Path,
-    asked: Mapping[str, Any] | None,
-) -> RunFolder:
+def _classifier(
+    start: Start, recipe: ClassifierRecipe, images: Split
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Return the classifier that is trained, and what the run depends on for it."""
     baseline = start.method if start.method in baselines.METHODS else None
     model = None if isinstance(start.model, str) else _in_precision(start.model(), recipe)
     built = getattr(model, "baseline", baselines.Baseline())
@@ -182,7 +175,7 @@ def _train_classifier(
             f"`method` is {start.method or 'cam'}. Available: {', '.join(baselines.METHODS)}."
         )
     if isinstance(start.model, str):
-        model = _built(start.model, start, splits[0], recipe.baseline)
+        model = _built(start.model, start, images, recipe.baseline)
     elif (baseline or recipe.baseline) and built != baselines.get(
         baseline or built.name, **recipe.baseline
     ):
@@ -192,35 +185,24 @@ def _train_classifier(
             "and the settings of `baseline` out."
         )
     weights = file_sha256(start.weights) if Path(start.weights).is_file() else start.weights
-    about = {
+    return model, {
         "backbone": start.model if isinstance(start.model, str) else None,
         "output_stride": start.output_stride,
         "weights": weights,
         "model_sha256": start.model_sha256,
     }
-    method = method_of(start.method, model)
-    return fit_classifier(model, *splits, recipe, out, method=method, about=about, asked=asked)
 
 
-def _train_decoder(
-    start: Start,
-    recipe: FCAMRecipe,
-    splits: Splits,
-    out: str | Path,
-    asked: Mapping[str, Any] | None,
-) -> RunFolder:
+def _fcam(start: Start, recipe: FCAMRecipe, images: Split) -> FCAM:
     if isinstance(start.model, str):
-        classifier = _built(start.model, start, splits[0])
+        classifier = _built(start.model, start, images)
     else:
         given = start.model()
         classifier = _in_precision(getattr(given, "classifier", given), recipe)
-    model = FCAM.from_classifier(
-        classifier,
-        method=method_of(start.method, classifier),
-        decoder_filters=recipe.filters,
-        seed=recipe.seed,
+    method = method_of(start.method, classifier)
+    return FCAM.from_classifier(
+        classifier, method=method, decoder_filters=recipe.filters, seed=recipe.seed
     )
-    return fit_fcam(model, *splits, recipe, out, cache=start.cams, asked=asked)
 
 
 def _built(

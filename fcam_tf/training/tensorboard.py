@@ -19,15 +19,9 @@ _PHOTOS = 6
 
 
 class Overlays(keras.callbacks.Callback):
-    """Write the maps of a few images over their photos, each epoch, for TensorBoard.
+    """Write the maps of a few images, evenly spread over a split, over their photos each epoch.
 
-    Args:
-        maps_and_logits: makes the maps of the true classes.
-        split: where images are taken from, evenly spread.
-        folder: of the logs.
-        size: side of the square that images are resized to, in pixels.
-        known_classes: whether the model's classes are the split's; if not, maps are those of the
-            predicted class.
+    Images are resized to a square of ``size`` pixels; ``folder`` is that of the logs.
     """
 
     def __init__(
@@ -35,14 +29,11 @@ class Overlays(keras.callbacks.Callback):
         maps_and_logits: MapsAndLogits,
         split: Split,
         folder: str | Path,
-        *,
-        size: int = 224,
-        known_classes: bool = True,
+        size: int,
     ) -> None:
         super().__init__()
         self.maps_and_logits = maps_and_logits
         self.folder = str(folder)
-        self.known_classes = known_classes
         chosen = np.unique(np.linspace(0, len(split) - 1, _PHOTOS).round().astype(int))
         self.split = split.subset(chosen)
         self._images, self._labels = next(
@@ -53,8 +44,7 @@ class Overlays(keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(self.folder)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        labels = self._labels if self.known_classes else None
-        maps, _ = self.maps_and_logits(self._images, labels)
+        maps, _ = self.maps_and_logits(self._images, self._labels)
         with self._writer.as_default(step=epoch):
             for name, photo, heatmap in zip(
                 self.split.ids, np.asarray(self._images, np.uint8), np.asarray(maps), strict=True
@@ -68,19 +58,16 @@ def tensorboard(
     split: Split | None,
     folder: Path,
     size: int,
-    known_classes: bool,
 ) -> Sequence[keras.callbacks.Callback]:
     """Return the callbacks that write curves, and overlays where there is a split to show.
 
-    The files go to ``logs`` in the folder; see `Overlays` for the arguments. TensorFlow does not
-    bring TensorBoard along any more: without it there are none.
+    The files go to ``logs`` in the folder; see `Overlays` for the arguments. TensorBoard is no
+    longer part of TensorFlow: without it there are none.
     """
     if find_spec("tensorboard") is None:
         return []
     logs = folder / "logs"
     callbacks = [keras.callbacks.TensorBoard(logs, write_graph=False)]
     if split is not None:
-        callbacks.append(
-            Overlays(maps_and_logits, split, logs / "maps", size=size, known_classes=known_classes)
-        )
+        callbacks.append(Overlays(maps_and_logits, split, logs / "maps", size))
     return callbacks

@@ -11,9 +11,8 @@ MEANS = np.log(np.array([0.8, 0.68, 0.59, 0.5]) / (1 - np.array([0.8, 0.68, 0.59
 FEATURES = np.stack([MEANS + 1, MEANS - 1], -1).reshape(1, 2, 2, 2).astype(np.float32)
 
 
-def block(drop_rate=1.0, **options):
-    values = {"high": 0.9, "foreground": 0.5, "low": 0.1, "weight": 1.0, "embedding": 2}
-    layer = ContrastiveAttention(drop_rate=drop_rate, **values | options)
+def block(drop_rate=1.0, seed=None, **options):
+    layer = ContrastiveAttention({"drop_rate": drop_rate, "low": 0.1, **options}, 2, seed)
     layer(FEATURES)
     layer.project.set_weights([np.eye(2, dtype=np.float32)])
     return layer
@@ -58,7 +57,7 @@ def test_triplet_teaches_features_and_embedding():
 
 
 def test_triplet_of_regions_by_hand():
-    layer = block(weight=2.0)
+    layer = block(contrast=2.0)
     layer(FEATURES, training=True)
     cells = FEATURES.reshape(4, 2).astype(np.float64)
     unit = lambda v: v / np.linalg.norm(v)  # noqa: E731
@@ -69,7 +68,8 @@ def test_triplet_of_regions_by_hand():
 
 
 def test_images_without_all_regions_do_not_count():
-    layer = block(foreground=0.95)  # the object is the most telling cell alone: nothing is left
+    # The object is the most telling cell alone: nothing is left.
+    layer = block(foreground=0.95, high=0.95)
     layer(FEATURES, training=True)
     np.testing.assert_array_equal(layer.losses, [0.0])
     constant = block()
@@ -79,7 +79,7 @@ def test_images_without_all_regions_do_not_count():
 
 def test_non_local_block_by_numpy():
     keras.utils.set_random_seed(1)
-    layer = ContrastiveAttention(drop_rate=0.0, high=0.9, foreground=0.5, low=0.1, weight=1.0)
+    layer = ContrastiveAttention({})
     x = np.random.default_rng(0).normal(size=(2, 3, 2, 4)).astype(np.float32)
     layer(x)
     layer.out.set_weights([np.random.default_rng(1).normal(size=(1, 1, 2, 4)), np.ones(4)])

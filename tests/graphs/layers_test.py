@@ -34,7 +34,7 @@ def test_draws_go_on_after_saving(tmp_path):
     layers = [
         FreezableDropout(0.5, seed=0, name="dropout"),
         AttentionDropout(0.5, 0.9, seed=0, name="adl"),
-        ContrastiveAttention(drop_rate=0.5, high=0.9, foreground=0.5, low=0.1, weight=1.0, seed=0),
+        ContrastiveAttention({"low": 0.1}, seed=0, name="icl"),
     ]
     x = images
     for layer in layers:

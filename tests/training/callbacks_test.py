@@ -40,7 +40,7 @@ def test_no_training_may_be_the_best(tmp_path):
 
 def test_without_scores_the_last_epoch_is_kept(tmp_path):
     model, run = small(), RunFolder(tmp_path, 2)
-    model.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=[KeepBest(run, None, "PxAP")])
+    model.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=[KeepBest(run, dict, "PxAP")])
     assert run.state.best == 2
     np.testing.assert_array_equal(keras.models.load_model(run.best)(IMAGES), model(IMAGES))
 

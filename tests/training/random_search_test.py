@@ -54,7 +54,7 @@ def test_spaces(text, key, values):
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "a=", "=1..2", "a=2..1", "a=1..2..3", "a=log:0..1", "a=x..y"]
+    "text", ["a", "a=", "=1..2", "a=2..1", "a=1..2..3", "a=log:0..1", "a=x..y", "a=0..inf"]
 )
 def test_bad_spaces(text):
     with pytest.raises(ValueError, match=r"must be KEY=LOW\.\.HIGH") as error:

@@ -1,27 +1,25 @@
 import sys
 
 import numpy as np
-import pytest
 
 from fcam_tf import cams
 from fcam_tf.training.tensorboard import Overlays, tensorboard
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_overlays_show_the_true_class_where_it_is_known(classifier, splits, tmp_path, known):
+def test_overlays_show_the_true_class(classifier, splits, tmp_path):
     asked = []
     cam = cams.get("cam", classifier)
 
     def maps_and_logits(images, labels):
-        asked.append(None if labels is None else list(np.asarray(labels)))
+        asked.append(list(np.asarray(labels)))
         return cam.maps_and_logits(images, labels)
 
-    overlays = Overlays(maps_and_logits, splits[1], tmp_path, size=32, known_classes=known)
+    overlays = Overlays(maps_and_logits, splits[1], tmp_path, 32)
     overlays.on_train_begin()
     overlays.on_epoch_end(0)
-    assert asked == [list(overlays.split.labels) if known else None]
+    assert asked == [list(overlays.split.labels)]
 
 
 def test_nothing_without_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[tensorboard.__module__], "find_spec", lambda _: None)
-    assert tensorboard(None, None, tmp_path, 32, True) == []
+    assert tensorboard(None, None, tmp_path, 32) == []
