@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -28,6 +29,14 @@ _RENAMED = {"val_share": "val_fraction", "negative_share": "negative_fraction"}
 def current(settings: Mapping[str, T]) -> dict[str, T]:
     """Return settings that an older version may have stored, by the names of today."""
     return {_RENAMED.get(name, name): value for name, value in settings.items()}
+
+
+def parsed(text: str) -> Any:
+    """Return the JSON value that a user typed, or the text where it is not JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:

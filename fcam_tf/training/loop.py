@@ -18,11 +18,10 @@ from fcam_tf.explain import MapsAndLogits
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.names import listed
-from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError
+from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError, tensorboard
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.recipe import Recipe
 from fcam_tf.training.run_folder import PLOT, RunFolder, open_run
-from fcam_tf.training.tensorboard import tensorboard
 from fcam_tf.training.validation import Validation
 
 Splits = tuple[Split, Split | None]

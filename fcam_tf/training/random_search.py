@@ -19,6 +19,7 @@ import numpy as np
 
 from fcam_tf.atomic import write_atomically, write_csv
 from fcam_tf.claim import claim, read_settings
+from fcam_tf.names import parsed
 from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def parse_space(text: str) -> tuple[str, Range | Choice]:
     if not key or not values:
         raise wrong
     if ".." not in values:
-        return key, Choice(tuple(_value(part) for part in values.split("|")))
+        return key, Choice(tuple(map(parsed, values.split("|"))))
     bounds, log = values.removeprefix("log:").split(".."), values.startswith("log:")
     whole = all(bound.lstrip("+-").isdigit() for bound in bounds)
     try:
@@ -86,13 +87,6 @@ def parse_space(text: str) -> tuple[str, Range | Choice]:
     if not -math.inf < low <= high < math.inf or (log and low <= 0):
         raise wrong
     return key, Range(low, high, log, whole)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
 
 
 def drawn(space: Mapping[str, Range | Choice], seed: int, number: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fcam_tf import checks
 from fcam_tf.data.folder import VAL_FRACTION
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.metrics import MEASURES
-from fcam_tf.names import current, lookup
+from fcam_tf.names import current, lookup, parsed
 
 SELECT = (*(name for name, measure in MEASURES.items() if measure.meaning), "accuracy")
 
@@ -90,10 +90,7 @@ class Recipe:
             key, equals, text = setting.partition("=")
             if not equals:
                 raise ValueError(f"a setting is key=value. Received: {setting!r}.")
-            try:
-                value = json.loads(text)
-            except json.JSONDecodeError:
-                value = text
+            value = parsed(text)
             key, _, inner = key.partition(".")
             lookup(values, key, "setting")
             if inner and not isinstance(values[key], dict):

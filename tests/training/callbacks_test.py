@@ -1,8 +1,12 @@
+import sys
+
 import keras
 import numpy as np
 import pytest
 
+from fcam_tf import cams
 from fcam_tf.training import KeepBest, RunFolder, StopOnNaN, TrainingDivergedError
+from fcam_tf.training.callbacks import Overlays, tensorboard
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES, LABELS = photos(), np.array([0, 1, 2, 0])
@@ -58,3 +62,22 @@ def test_nan_stops_and_says_where():
     labels = np.concatenate([LABELS, [0, 0]])
     with pytest.raises(TrainingDivergedError, match=r"loss is nan at step 3 \(batch 2"):
         model.fit(images, labels, batch_size=2, shuffle=False, verbose=0, callbacks=[StopOnNaN()])
+
+
+def test_overlays_show_the_true_class(classifier, splits, tmp_path):
+    asked = []
+    cam = cams.get("cam", classifier)
+
+    def maps_and_logits(images, labels):
+        asked.append(list(np.asarray(labels)))
+        return cam.maps_and_logits(images, labels)
+
+    overlays = Overlays(maps_and_logits, splits[1], tmp_path, 32)
+    overlays.on_train_begin()
+    overlays.on_epoch_end(0)
+    assert asked == [list(overlays.split.labels)]
+
+
+def test_nothing_without_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[tensorboard.__module__], "find_spec", lambda _: None)
+    assert tensorboard(None, None, tmp_path, 32) == []
