@@ -60,7 +60,8 @@ def unknown(table: Collection[str], name: str, kind: str) -> str:
     longer = [known for known in table if str(name) and known.startswith(str(name))]
     near = longer[:2] or difflib.get_close_matches(str(name), table, n=2)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return f"`{kind}` is unknown: {shortened(name)!r}. {hint}Available: {listed(table, 20)}."
+    came = shortened(name) if isinstance(name, str) else name
+    return f"`{kind}` is unknown: {came!r}. {hint}Available: {listed(table, 20)}."
 
 
 def listed(names: Iterable[object], most: int = 5) -> str:
