@@ -128,14 +128,15 @@ def test_trains_and_explains_under_every_floatx(tiny_backbone, floatx, name, dty
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", baselines.METHODS)
-def test_learns_shapes(name, tmp_path):
+def test_learns_shapes(tiny_backbone, name, tmp_path):
     keras.utils.set_random_seed(0)
     train, val = (data.load("shapes", split) for split in ("train", "val"))
     train, val = train.subset(np.arange(64)), val.subset(np.arange(8))
     classes = len(train.class_names)
-    classifier = models.Classifier("efficientnetlite_b0", classes, output_stride=16, baseline=name)
+    classifier = models.Classifier(tiny_backbone, classes, weights=None, baseline=name)
+    settings = ("epochs=8", "resize=32", "crop=32", "batch_size=8", "learning_rate=0.003")
     recipe = training.get("classifier", "small").changed(
-        ["epochs=4", "resize=64", "crop=64", "batch_size=8", "learning_rate=0.01"]
+        [*settings, "optimizer=adam", "train=all", "head_ratio=1"]
     )
     run = training.fit_classifier(classifier, train, val, recipe, tmp_path, method=name, verbose=0)
     _, *epochs = run.state.history
