@@ -23,24 +23,16 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def gradients(
     function: Callable[[], tuple[list[Any], Any, Any]], watched: Any = None
 ) -> tuple[list[Any], list[Any], Any]:
-    """Differentiate a score with respect to tensors met on the way to it.
+    """Differentiate the sum of scores by tensors on the way to them.
 
-    Args:
-        function: returns the tensors, the scores (B,) and anything else that is wanted.
-        watched: a tensor to differentiate by that is computed before ``function`` runs.
-
-    Returns:
-        The tensors, the gradient of the sum of the scores by each of them, and the rest.
-
-    Raises:
-        NotImplementedError: the backend is not TensorFlow.
+    ``function`` returns the tensors, the scores (B,) and anything else that is wanted; ``watched``
+    is one of the tensors that is computed before. Returns tensors, gradients and the rest.
     """
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError(
-            "this map needs gradients through the model, which are there under the TensorFlow "
-            "backend only. Received: KERAS_BACKEND="
-            f"{keras.backend.backend()}. A head of global average pooling and one dense layer "
-            "needs none."
+            "this map needs gradients through the model, which only the TensorFlow backend gives. "
+            f"Received: KERAS_BACKEND={keras.backend.backend()}. A head of global average pooling "
+            "and one dense layer needs none."
         )
     import tensorflow as tf  # noqa: PLC0415
 

@@ -84,16 +84,8 @@ class CAM(abc.ABC):
     def from_features(self, features: Any, labels: Any, logits: Any) -> Any:
         """Compute the maps from what a model has computed already, where `needs_only_features`.
 
-        Args:
-            features: (B, h, w, C), the feature map of a batch.
-            labels: (B,) int32; negative for the predicted class.
-            logits: (B, classes) of the same batch.
-
-        Returns:
-            (B, h, w) float32 in [0, 1].
-
-        Raises:
-            NotImplementedError: the method needs more.
+        Takes the feature map (B, h, w, C), labels as `raw_maps` does, and logits (B, classes);
+        returns what a call does.
         """
         raise NotImplementedError(f"{self.name!r} needs more than the feature map of this model.")
 
@@ -138,11 +130,7 @@ class CAM(abc.ABC):
         return normalize(maps), logits
 
     def check_images(self, images: Any) -> Any:
-        """Return a batch of images in the dtype that the model takes.
-
-        Raises:
-            ValueError: wrong rank or number of channels, or no image.
-        """
+        """Return a batch of images in the dtype that the model takes; ValueError: see a call."""
         expected = tuple(self.split.inputs[0].shape)
         images = ops.convert_to_tensor(images)
         fits = len(images.shape) == 4 and all(

@@ -1,4 +1,4 @@
-"""CAM methods that weigh the feature maps by the class weights, or by gradients of the logit."""
+"""CAM methods that weight the feature maps by the class weights, or by gradients of the logit."""
 
 from __future__ import annotations
 
@@ -63,18 +63,14 @@ class ClassActivationMap(EvidenceCAM):
 
 
 class GradientCAM(EvidenceCAM):
-    """``M = ReLU(sum_k weight_k A_k)``; each method brings its own weights."""
+    """``M = ReLU(sum_k weight_k A_k)``; each method has its own weights."""
 
     @abc.abstractmethod
     def weights(self, activations: Any, gradients: Any) -> Any:
-        """Weigh the channels, or each cell of them.
+        """Weigh the channels, (B, 1, 1, C), or each cell of them, (B, h, w, C).
 
-        Args:
-            activations: A, (B, h, w, C).
-            gradients: g = dY/dA, (B, h, w, C), or (B, 1, 1, C) where it is the same everywhere.
-
-        Returns:
-            (B, 1, 1, C) or (B, h, w, C); a common factor of all channels does not matter.
+        Activations are A, gradients are g = dY/dA, see `Evidence`. A common factor of all channels
+        does not matter.
         """
 
     def combine(self, evidence: Evidence) -> Any:
@@ -139,7 +135,7 @@ class SmoothGradCAMPlusPlus(CAM):
 
     Args, beside those of `CAM`:
         samples: number of noisy copies.
-        noise_level: standard deviation of the noise, as a share of the image's own range. The
+        noise_level: standard deviation of the noise, as a fraction of the image's own range. The
             default is the tables' 0.3 after ImageNet normalisation (0.3 * 0.226) and holds for
             models that take [0, 255], [0, 1] or [-1, 1].
         seed: seed of the noise.
@@ -202,7 +198,7 @@ class XGradCAM(GradientCAM):
 
 
 class LayerCAM(GradientCAM):
-    """LayerCAM (Jiang et al., TIP 2021): each cell weighed by ReLU of its own gradient.
+    """LayerCAM (Jiang et al., TIP 2021): each cell weighted by the ReLU of its own gradient.
 
     Several layers are fused as in the paper: each map, stretched to [0, 1], becomes tanh(2 M), is
     scaled to the finest of them, and the largest value of each cell is kept.

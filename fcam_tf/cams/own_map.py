@@ -23,21 +23,13 @@ class ClassMapHead(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def class_map(self, top: Any, labels: Any) -> Any:
-        """Return the map of a class of each image before normalisation, (B, h, w) float32.
-
-        Args:
-            top: (B, h, w, C).
-            labels: (B,) int32, classes.
-        """
+        """Return the map of each image's label before normalisation, (B, h, w) float32."""
 
     @abc.abstractmethod
     def losses_of(self, maps: Sequence[Any], outputs: Sequence[Any], labels: Any) -> Any:
-        """Return what is added to the cross-entropy of the logits, (B,), one value an image.
+        """Return what is added to each image's cross-entropy, (B,).
 
-        Args:
-            maps: what the head was called on.
-            outputs: what it gave, but for the logits.
-            labels: (B,) int32.
+        ``maps`` is what the head was called on, ``outputs`` what it gave after the logits.
         """
 
 
@@ -74,14 +66,6 @@ class OwnMap(CAM):
 
 
 def of_class(maps: Any, labels: Any) -> Any:
-    """Pick the map of each image's class.
-
-    Args:
-        maps: (B, h, w, classes).
-        labels: (B,) int32, classes.
-
-    Returns:
-        (B, h, w) float32.
-    """
+    """Return from maps (B, h, w, classes) that of each image's label, (B, h, w) float32."""
     maps = ops.take_along_axis(maps, labels[:, None, None, None], axis=-1)
     return ops.cast(maps[..., 0], "float32")

@@ -18,7 +18,6 @@ _GLOBAL_POOLING = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
 _PROBABILITIES = ("softmax", "sigmoid")
 _INPUT_SCALING = (L.Rescaling, L.Normalization)
 
-
 _flat = keras.tree.flatten  # a model built with a list of one output gives that output alone
 
 
@@ -30,28 +29,20 @@ def chosen_classes(labels: Any, logits: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What a CAM is made of.
+    """What a CAM is made of."""
 
-    Attributes:
-        activations: the feature maps, each (B, h, w, C) float32.
-        gradients: of the chosen logit by each of them; (B, 1, 1, C) where they are the same
-            everywhere, else (B, h, w, C), float32.
-        logits: (B, classes) float32, before any softmax.
-        labels: (B,) int32, the classes that were explained.
-    """
-
-    activations: list[Any]
+    activations: list[Any]  # the feature maps, each (B, h, w, C) float32
+    # Of the label's logit by each map, (B, h, w, C) float32; (B, 1, 1, C) where all cells agree.
     gradients: list[Any]
-    logits: Any
-    labels: Any
+    logits: Any  # (B, classes) float32, before any softmax
+    labels: Any  # (B,) int32, the classes that were explained
 
 
 class SplitClassifier:
     """A classifier cut at one or more of its feature maps.
 
     Args:
-        model: a functional or sequential classifier that gives one tensor (B, classes), logits or
-            probabilities.
+        model: see `fcam_tf.cams.CAM`.
         feature_maps: what to cut at: layer names, layers, or levels ("P4") of our own models.
             Empty for the last map before the head.
 
@@ -64,8 +55,8 @@ class SplitClassifier:
 
     Raises:
         TypeError: ``model`` has no functional graph.
-        ValueError: a feature map is unknown or not a map, the outputs are not one row of class
-            scores, or there are several inputs.
+        ValueError: a feature map is unknown or not a map, the model's output is not one row of
+            class scores, or it has several inputs.
     """
 
     def __init__(self, model: keras.Model, feature_maps: Sequence[Any] = ()) -> None:
@@ -107,12 +98,7 @@ class SplitClassifier:
             self._rest = keras.Model(images, [*self.feature_maps, before_logits])
 
     def __call__(self, images: Any, labels: Any) -> Evidence:
-        """Run the model once and differentiate by the feature maps.
-
-        Args:
-            images: (B, H, W, channels).
-            labels: (B,) int32; negative for the predicted class.
-        """
+        """Run the model once and differentiate by the feature maps; see `CAM.raw_maps`."""
         if self.kernel is not None:
             return self.linear_evidence(self.activations(images), labels)
 
@@ -139,13 +125,7 @@ class SplitClassifier:
     def linear_evidence(self, activations: Any, labels: Any, logits: Any = None) -> Evidence:
         """Return the evidence in closed form, under a head of pooling and one dense layer.
 
-        Args:
-            activations: (B, h, w, C), the feature map.
-            labels: (B,) int32; negative for the predicted class.
-            logits: (B, classes) where they are known already; None computes them.
-
-        Raises:
-            ValueError: the model has another head.
+        Arguments are those of `CAM.from_features`; logits that are None are computed.
         """
         if self.kernel is None:
             raise ValueError(
@@ -173,12 +153,11 @@ class SplitClassifier:
 
     def logits_of_scaled(self, scaled: Any) -> Any:
         """Return the logits (B, classes) of images that went through `scale`, changed or not."""
-        _, from_scaled = self._scaling
-        return self._logits(from_scaled(scaled))
+        return self._logits(self._scaling[1](scaled))
 
     @functools.cached_property
     def _scaling(self) -> tuple[keras.Model | None, keras.Model]:
-        """The scaling of images in the graph, None where there is none, and what follows it."""
+        """The scaling of images in the graph, None without any, and what follows it."""
         x = images = self.inputs[0]
         while True:
             users = [step for step in self._steps if any(i is x for i in step.inputs)]

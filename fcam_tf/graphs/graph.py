@@ -14,25 +14,18 @@ from fcam_tf.graphs.layers import FreezableDropout, SqueezeExcite
 
 
 class Untracked(types.SimpleNamespace):
-    """Models, layers and compiled functions that a model keeps and that are no parts of it.
+    """Models, layers and compiled functions that a model keeps without their being its parts.
 
-    Keras and TensorFlow take what is set as an attribute of a model, or is in a list or dictionary
-    there, for one more part of it: its weights would be counted, trained and saved twice. They do
-    not look into a plain object.
+    Keras and TensorFlow track attributes of a model, and lists and dictionaries there: weights
+    would be counted, trained and saved twice. They do not look into a plain object.
     """
 
 
 def as_functional(model: keras.Model) -> Any:
-    """Return the functional graph behind ``model``, or None when it has none.
+    """Return ``model`` or the graph of a built ``Sequential``; None where there is no graph.
 
-    Args:
-        model: any Keras model or layer.
-
-    Returns:
-        The ``Functional`` model (``model`` itself, or the graph of a built ``Sequential``), or None
-        for a subclassed model, an unbuilt ``Sequential`` and plain layers. A model with a ``call``
-        of its own counts as subclassed even if it was built from tensors, because its graph is not
-        what it computes; unless its class says so by ``infers_by_graph = True``.
+    A model with a ``call`` of its own counts as subclassed even if it was built from tensors, as
+    its graph is not what it computes; unless its class says ``infers_by_graph = True``.
     """
     definer = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), object)
     if not definer.__module__.startswith("keras.") and not getattr(model, "infers_by_graph", False):
@@ -49,17 +42,8 @@ def replay(
 ) -> Any:
     """Run every operation of a functional model on ``inputs``, nested models inlined.
 
-    Args:
-        model: a functional or built sequential model.
-        inputs: one symbolic tensor, or a list of them, in the order of ``model.inputs``.
-        replace: maps each operation of the graph to the callable that takes its place. The
-            default reuses the layers, so that weights are shared.
-
-    Returns:
-        The outputs of the graph, in the structure that ``model`` returns.
-
-    Raises:
-        TypeError: ``model`` has no functional graph.
+    ``replace`` gives the callable that takes the place of an operation; the default reuses the
+    layers, so that weights are shared. Returns what ``model`` returns.
     """
     graph = _functional(model)
 

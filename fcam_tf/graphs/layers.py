@@ -46,15 +46,8 @@ class FreezableDropout(KeepsDraws, keras.layers.Dropout):
 class SqueezeExcite(keras.layers.Layer):
     """Squeeze and excite (Hu et al., CVPR 2018): channels scaled by a gate of their own means.
 
-    Has the arguments and weights of keras-cv's ``SqueezeAndExcite2D``, which forgets when it is
-    cloned that it was frozen: Keras does not tell parts that are made after ``trainable`` is set.
-
-    Args:
-        filters: number of channels, in and out.
-        bottleneck_filters: number of channels in between.
-        squeeze_activation: activation in between.
-        excite_activation: activation of the gate.
-        **kwargs: those of ``keras.layers.Layer``.
+    Has the arguments and weights of keras-cv's ``SqueezeAndExcite2D``, whose clone forgets that it
+    was frozen: Keras does not tell parts that are made after ``trainable`` is set.
     """
 
     def __init__(

@@ -6,21 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from fcam_tf.grey_levels import LEVELS
 from fcam_tf.localization import NO_BOX, OTSU
-
-_LEVELS = 256
 
 
 def object_masks(heatmaps: Any, threshold: str | float) -> Any:
-    """Return the largest region above a threshold, see ``localization.threshold_level``.
-
-    Args:
-        heatmaps: (B, H, W) float in [0, 1].
-        threshold: "otsu", or a number in [0, 1] relative to each map's maximum.
-
-    Returns:
-        (B, H, W) bool.
-    """
+    """Do what ``localization`` does: the largest region (B, H, W) above each map's threshold."""
     values = tf.cast(tf.clip_by_value(255.0 * tf.cast(heatmaps, tf.float64), 0, 255), tf.int32)
     if threshold == OTSU:
         levels = _otsu(values)  # always below the peak; OpenVINO gets minima of them wrong
@@ -32,14 +23,7 @@ def object_masks(heatmaps: Any, threshold: str | float) -> Any:
 
 
 def largest_components(masks: Any) -> Any:
-    """Keep the 8-connected component with the most pixels, the first in reading order on ties.
-
-    Args:
-        masks: (B, H, W) bool.
-
-    Returns:
-        (B, H, W) bool.
-    """
+    """Do what ``localization.largest_component`` does for each of (B, H, W) bool."""
     batch, height, width = tf.unstack(tf.shape(masks))
     number = batch * height * width
     # Falling in reading order, so that the largest label of a component names its first pixel.
@@ -65,14 +49,7 @@ def largest_components(masks: Any) -> Any:
 
 
 def boxes_of(masks: Any) -> Any:
-    """Return the smallest boxes around masks.
-
-    Args:
-        masks: (B, H, W) bool.
-
-    Returns:
-        (B, 4) int32 x0, y0, x1, y1, all inclusive; `NO_BOX` where a mask is empty.
-    """
+    """Return the boxes (B, 4) int32 around masks (B, H, W); `NO_BOX` where a mask is empty."""
     sides = []
     for axis in (1, 2):  # columns, rows
         there = tf.cast(tf.reduce_any(masks, axis=axis), tf.int32)
@@ -84,33 +61,23 @@ def boxes_of(masks: Any) -> Any:
 
 
 def scale_boxes(boxes: Any, source: Any, target: Any) -> Any:
-    """Carry boxes over to pictures of other sizes, see ``localization.scale_box``.
+    """Scale boxes (B, 4) from one size (2,) to those of pictures (B, 2), as ``scale_box`` does.
 
-    Args:
-        boxes: (B, 4) int32.
-        source: (2,) int32 width and height of the frame that the boxes are in.
-        target: (B, 2) int32 width and height of each picture.
-
-    Returns:
-        (B, 4) int32.
+    Sizes are int32 width and height.
     """
-    scaled = tf.concat(
-        [
-            boxes[:, :2] * target // source,
-            -((boxes[:, 2:] + 1) * -target // source) - 1,
-        ],
-        axis=1,
-    )
+    first = boxes[:, :2] * target // source
+    last = -((boxes[:, 2:] + 1) * -target // source) - 1
+    scaled = tf.concat([first, last], axis=1)
     return tf.where(boxes == tf.constant([NO_BOX], tf.int32), boxes, scaled)
 
 
 def _otsu(values: Any) -> Any:
     batch = tf.shape(values)[0]
     # One histogram for each map. A segment sum, as other engines do not know tf.math.bincount.
-    bins = tf.reshape(values + _LEVELS * tf.range(batch)[:, None, None], [-1])
-    counts = tf.math.unsorted_segment_sum(tf.ones_like(bins), bins, _LEVELS * batch)
-    counts = tf.cast(tf.reshape(counts, (batch, _LEVELS)), tf.float64)
-    moments = counts * tf.range(_LEVELS, dtype=tf.float64)
+    bins = tf.reshape(values + LEVELS * tf.range(batch)[:, None, None], [-1])
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(bins), bins, LEVELS * batch)
+    counts = tf.cast(tf.reshape(counts, (batch, LEVELS)), tf.float64)
+    moments = counts * tf.range(LEVELS, dtype=tf.float64)
     below, above = tf.cumsum(counts, axis=1), tf.cumsum(counts, axis=1, reverse=True)
     mean_below = tf.cumsum(moments, axis=1) / tf.maximum(below, 1)
     mean_above = tf.cumsum(moments, axis=1, reverse=True) / tf.maximum(above, 1)

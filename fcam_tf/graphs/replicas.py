@@ -30,14 +30,10 @@ def sum_over_replicas(x: Any) -> Any:
 
 
 def mean_over_replicas(values: Any) -> Any:
-    """Average one value per image over the whole batch, however unevenly replicas share it.
+    """Average one value per image, (b,) float, over the images of all replicas.
 
-    Args:
-        values: (b,) float, of this replica's images.
-
-    Returns:
-        Scalar, the same on every replica. Its gradient reaches the values of all of them, so a
-        loss made of it must be divided by `replicas`, whose gradients are added up.
+    The gradient of the scalar reaches the values of every replica, and gradients of replicas are
+    added up: a loss made of it must be divided by `replicas`.
     """
     number = ops.cast(ops.shape(values)[0], values.dtype)
     return sum_over_replicas(ops.sum(values)) / sum_over_replicas(number)

@@ -28,16 +28,9 @@ def resize(images: Any, size: Any, interpolation: str = "bilinear") -> Any:
 
 
 def bilinear_aligned(images: Any, size: Any) -> Any:
-    """Scale images or maps: bilinear, the centres of the corner pixels stay where they are.
+    """Scale as `resize` does, but with aligned corners: their pixels' centres stay in place.
 
-    PyTorch's ``align_corners=True``, which U-Net decoders fit maps to their skips with.
-
-    Args:
-        images: (B, h, w, C) float.
-        size: (height, width), integers or, under TensorFlow, integer tensors.
-
-    Returns:
-        (B, height, width, C) float32.
+    This is PyTorch's ``align_corners=True``, by which U-Net decoders fit maps to their skips.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415 - as above
@@ -48,8 +41,8 @@ def bilinear_aligned(images: Any, size: Any) -> Any:
         old = images.shape[axis]
         position = ops.arange(new, dtype="float32") * ((old - 1) / max(new - 1, 1))
         low = ops.minimum(ops.cast(ops.floor(position), "int32"), old - 1)
-        share = ops.reshape(position - ops.cast(low, "float32"), [-1] + [1] * (3 - axis))
+        fraction = ops.reshape(position - ops.cast(low, "float32"), [-1] + [1] * (3 - axis))
         left = ops.take(images, low, axis)
         right = ops.take(images, ops.minimum(low + 1, old - 1), axis)
-        images = left + (right - left) * share
+        images = left + (right - left) * fraction
     return images

@@ -22,39 +22,27 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 @dataclasses.dataclass(frozen=True)
 class BackboneSpec:
-    """Everything that distinguishes one backbone from another.
+    """Everything that distinguishes one backbone from another."""
 
-    Attributes:
-        name: the name users type.
-        build: from preprocessed images and an output stride makes the feature maps ``{"P1": ...,
-            "P5": ...}``, P1 at half the resolution, P5 the top. ``attend(name, x)`` may replace
-            the outputs of the layers in ``attention`` and ``sides``.
-        preprocessing: what the pretrained weights expect.
-        source: where ``weights="imagenet"`` come from.
-        output_stride: the default; 8 for the paper's backbones.
-        licence: licence of the pretrained weights.
-        fast_learners: prefixes of layers that train at ten times the learning rate with the head
-            (F-CAM, section 4).
-        decoder_filters: channels of the decoder's blocks, the coarsest first; as many are used as
-            there are blocks.
-        attention: layers behind which a baseline may put attention (ADL, section 4).
-        sides: layers behind which SPG's branches B1 and B2 start.
-        branch_filters: channels of the branches of ACoL, and of SPG's side and top branches.
-        decoder_center: whether the decoder starts with two convolutions of the top map, and takes
-            no skips that are as coarse as it (the paper's VGG16).
-    """
-
-    name: str
+    name: str  # what users type
+    # From preprocessed images and an output stride to ``{"P1": ..., "P5": ...}``, P1 at half the
+    # resolution, P5 the top. ``attend(name, x)`` may replace what the layers in ``attention`` and
+    # ``sides`` give.
     build: Callable[..., dict[str, Any]]
-    preprocessing: Callable[[Any], Any]
-    source: pretrained.Source
-    output_stride: int = 8
-    licence: str = "Apache-2.0"
+    preprocessing: Callable[[Any], Any]  # what the pretrained weights expect
+    source: pretrained.Source  # of ``weights="imagenet"``
+    output_stride: int = 8  # the default; the paper's
+    licence: str = "Apache-2.0"  # of the pretrained weights
+    # Prefixes of layers that train at the head's learning rate, ten times the others' (F-CAM,
+    # section 4).
     fast_learners: tuple[str, ...] = ()
-    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # of its blocks, the coarsest first
+    # Whether the decoder starts with two convolutions of the top map, and takes no skips that are
+    # as coarse (the paper's VGG16).
     decoder_center: bool = False
-    attention: tuple[str, ...] = ()
-    sides: tuple[str, ...] = ()
+    attention: tuple[str, ...] = ()  # layers behind which a baseline may put some (ADL, section 4)
+    sides: tuple[str, ...] = ()  # layers behind which SPG's branches B1 and B2 start
+    # Channels of ACoL's branches, and of SPG's side and top branches.
     branch_filters: dict[str, int] = dataclasses.field(
         default_factory=lambda: {"acol": 1024, "spg_side": 512, "spg_top": 512}
     )

@@ -25,21 +25,13 @@ class WeightsUnavailableError(OSError):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One place where a backbone's ImageNet weights can be had.
+    """One place where a backbone's ImageNet weights can be had."""
 
-    Attributes:
-        address: where ``"imagenet"`` is looked up, for people.
-        local_form: what a local path must point to.
-        fetch: given a local path or None (for ``address``), returns what ``copy`` takes.
-        copy: puts what was fetched into the layers of a model.
-        has_head: whether a 1000-class head comes with it.
-    """
-
-    address: str
-    local_form: str
-    fetch: Callable[[str | None], Any]
-    copy: Callable[[Any, keras.Model], None]
-    has_head: bool = False
+    address: str  # where ``"imagenet"`` is looked up, for people
+    local_form: str  # what a local path must point to
+    fetch: Callable[[str | None], Any]  # from a local path, or None for the address
+    copy: Callable[[Any, keras.Model], None]  # puts what was fetched into the layers of a model
+    has_head: bool = False  # whether a 1000-class head comes with the weights
 
     def load(self, model: keras.Model, path: str | None, name: str) -> None:
         """Fetch the weights and copy them into ``model``; a ``.weights.h5`` file is read as it is.
@@ -88,12 +80,6 @@ def by_name(source: keras.Model, model: keras.Model) -> None:
         model.get_layer(origin.name).set_weights(origin.get_weights())
 
 
-def _creation_number(layer: Any) -> int:
-    """Return 3 for ``conv2d_3`` or ``batch_normalization_3``, and 0 for the first of its kind."""
-    number = re.search(r"_(\d+)$", layer.name)
-    return int(number[1]) if number else 0
-
-
 def by_order(source: keras.Model, model: keras.Model) -> None:
     """Copy ``conv0``, ``conv0_bn``, ``conv1``, ... from layers that Keras numbered on creation.
 
@@ -101,7 +87,8 @@ def by_order(source: keras.Model, model: keras.Model) -> None:
     """
     for kind, ending in ((keras.layers.Conv2D, ""), (keras.layers.BatchNormalization, "_bn")):
         origins = [layer for layer in source.layers if type(layer) is kind]
-        origins.sort(key=_creation_number)
+        # conv2d, conv2d_1, ..., conv2d_10
+        origins.sort(key=lambda layer: int((re.search(r"_(\d+)$", layer.name) or "00")[1]))
         for i, origin in enumerate(origins):
             try:
                 layer = model.get_layer(f"conv{i}{ending}")

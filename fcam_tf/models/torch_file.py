@@ -57,20 +57,13 @@ class _TensorUnpickler(pickle._Unpickler):  # noqa: SLF001
 
 
 def load_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a legacy ``.pth`` state dictionary.
-
-    Args:
-        path: a file written by ``torch.save`` in its format before version 1.6.
-
-    Returns:
-        Tensor name -> array, in the order of the file. float32 and int64 tensors only.
+    """Read a state dictionary of float32 and int64 tensors, as ``torch.save`` wrote it before 1.6.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not of this format, holds anything but tensors, or is cut short.
     """
-    path = Path(path)
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     try:
         return _read(io.BytesIO(data))
     except Exception as error:  # what garbage raises depends on where it first stumbles
