@@ -18,7 +18,7 @@ _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
 class Explainer:
     """A model and the way its heat maps are made.
 
-    A method is the paper's row: it weighs the top map. Where none is named, an F-CAM gives its own
+    A method is the paper's row: it weights the top map. Where none is named, an F-CAM gives its own
     maps, a classifier of a baseline whose head makes maps gives those, and any other LayerCAM; of
     our own classifiers the last two stages fused, which finds more of the object than the top
     alone (docs/results.md).
@@ -28,12 +28,12 @@ class Explainer:
             which a CAM method explains the classifier within.
         method: a name in `fcam_tf.cams.METHODS` or of a baseline, or "fcam" for the maps of an
             F-CAM's decoder.
-        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`.
+        layer: the map or maps to weight, see `fcam_tf.cams.CAM`.
 
     Attributes:
         classifier: as given.
         method: the one chosen.
-        layer: names of the layers that are weighed, with commas; empty for "fcam".
+        layer: names of the layers that are weighted, with commas; empty for "fcam".
         maps_and_logits: images (B, H, W, 3) and labels (B,) or None -> maps (B, h, w) in [0, 1] and
             logits (B, classes).
         image_size: (height, width) that photos are resized to, in pixels.

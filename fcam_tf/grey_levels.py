@@ -18,13 +18,9 @@ def to_levels(heatmap: ArrayLike) -> NDArray[np.uint8]:
 
 
 def otsu(counts: NDArray) -> int:
-    """Return Otsu's threshold of a histogram (Otsu, 1979): the largest variance between two sides.
+    """Return Otsu's threshold (1979) of the pixels in each bin: the largest variance between sides.
 
-    Args:
-        counts: (bins,) pixels in each bin, at least one in all.
-
-    Returns:
-        The last bin below; foreground are the bins above it. Where only one bin is used, that one.
+    That is the last bin of the background; where only one bin is used, that one.
     """
     used = np.flatnonzero(counts)
     low, high = int(used[0]), int(used[-1])

@@ -59,7 +59,7 @@ class Localization:
             The localisation of the batch.
 
         Raises:
-            ValueError: unknown ``threshold``, or a label that is no class.
+            ValueError: unknown ``threshold``, or a label that is not a class.
         """
         heatmaps = np.clip(np.nan_to_num(np.asarray(heatmaps, np.float32)), 0, 1)
         probabilities = np.asarray(probabilities, np.float32)
@@ -101,7 +101,7 @@ def class_numbers(labels: Any, batch: int, classes: int) -> np.ndarray:
         (B,) int64, in [-1, classes).
 
     Raises:
-        ValueError: another shape, no integers, or no class.
+        ValueError: another shape, not integers, or not a class.
     """
     values = np.asarray(-1 if labels is None else labels)
     if values.ndim == 0:
@@ -124,14 +124,7 @@ def class_numbers(labels: Any, batch: int, classes: int) -> np.ndarray:
 
 
 def check_threshold(threshold: str | float) -> str | float:
-    """Return ``threshold`` as "otsu" or as a float in [0, 1].
-
-    Args:
-        threshold: "otsu", a number, or the text of a number.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """Return "otsu", or a number or its text as a float in [0, 1]; ValueError: it is neither."""
     if threshold == OTSU:
         return OTSU
     try:
@@ -170,13 +163,9 @@ def threshold_level(heatmap: np.ndarray, threshold: str | float = OTSU) -> int:
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
-    """Keep the 8-connected component with the most pixels, the first in reading order on ties.
+    """Keep of a mask (H, W) bool the 8-connected component with the most pixels.
 
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        (H, W) bool, empty where ``mask`` is.
+    On ties that is the first in reading order; an empty mask stays empty.
     """
     labels = skimage.measure.label(mask, connectivity=2)
     sizes = np.bincount(labels.ravel())

@@ -45,12 +45,12 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
     Args:
         name: one of `METHODS`, or the baseline that a classifier of ours was trained with.
         model: any functional or sequential Keras classifier.
-        layer: the feature map to weigh; see `CAM`.
+        layer: the feature map to weight; see `CAM`.
         **options: further arguments of the method.
 
     Raises:
         ValueError: no such method; the message gives the nearest names. Or ``name`` is a baseline,
-            and ``model`` is no classifier of ours that was built for it.
+            and ``model`` is not a classifier of ours that was built for it.
     """
     if name not in BASELINES:
         known: dict[str, Any] = {**METHODS, **dict.fromkeys(BASELINES, CAM)}

@@ -46,11 +46,11 @@ class CAM(abc.ABC):
     Args:
         model: any functional or sequential Keras classifier, also with models nested in it, that
             gives one tensor (B, classes) of logits or probabilities.
-        layer: the map to weigh: a layer, its name, or a level ("P4") of our own models. None
+        layer: the map to weight: a layer, its name, or a level ("P4") of our own models. None
             takes the last map before the head, the top map, as the papers do.
 
     Attributes:
-        layers: names of the maps that are weighed.
+        layers: names of the maps that are weighted.
 
     Raises:
         TypeError: ``model`` is a subclassed model without a functional graph.
@@ -110,7 +110,7 @@ class CAM(abc.ABC):
             (B, h, w) float32 in [0, 1] at the resolution of the feature map.
 
         Raises:
-            ValueError: no image, wrong rank or number of channels, or a label that is no class.
+            ValueError: no image, wrong rank or number of channels, or a label that is not a class.
         """
         return self.maps_and_logits(images, labels)[0]
 

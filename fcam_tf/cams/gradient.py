@@ -74,9 +74,9 @@ class GradientCAM(EvidenceCAM):
         """
 
     def combine(self, evidence: Evidence) -> Any:
-        return self._weigh(evidence.activations[0], evidence.gradients[0])
+        return self._weighted(evidence.activations[0], evidence.gradients[0])
 
-    def _weigh(self, activations: Any, gradients: Any) -> Any:
+    def _weighted(self, activations: Any, gradients: Any) -> Any:
         return ops.relu(weighted_sum(self.weights(activations, gradients), activations))
 
 
@@ -225,7 +225,7 @@ class LayerCAM(GradientCAM):
         )
         fused = 0.0
         for activations, gradients in zip(evidence.activations, evidence.gradients, strict=True):
-            maps = normalize(self._weigh(activations, gradients))
+            maps = normalize(self._weighted(activations, gradients))
             maps = ops.tanh(self.gain * maps)[..., None]
             maps = resize(maps, size)[..., 0]
             fused = ops.maximum(fused, maps)

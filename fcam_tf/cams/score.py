@@ -1,4 +1,4 @@
-"""CAM methods that weigh each channel by what the model says of the image seen through it."""
+"""CAM methods that weight each channel by what the model says of the image seen through it."""
 
 from __future__ import annotations
 

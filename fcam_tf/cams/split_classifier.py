@@ -1,4 +1,4 @@
-"""Cutting a classifier in two: the feature maps that a CAM weighs, and the head behind them."""
+"""Cutting a classifier in two: the feature maps that a CAM weights, and the head behind them."""
 
 from __future__ import annotations
 

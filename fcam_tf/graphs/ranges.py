@@ -17,7 +17,7 @@ def expect_raw_pixels(images: Any) -> None:
     in black photos. Works in compiled steps too, but not under XLA, where nothing is said.
 
     Args:
-        images: of any shape; what is no floating-point tensor passes.
+        images: of any shape; what is not a floating-point tensor passes.
     """
     dtype = getattr(images, "dtype", None)
     if dtype is None or "float" not in keras.backend.standardize_dtype(dtype) or 0 in images.shape:

@@ -1,4 +1,4 @@
-"""Training on several devices at once: each replica sees its share of the batch."""
+"""Training on several devices at once: each replica sees its part of the batch."""
 
 from __future__ import annotations
 

@@ -49,18 +49,13 @@ class MatchSize(keras.layers.Layer):
 
 
 def decoder(
-    top: Any,
-    skips: Sequence[tuple[Any, bool]],
-    filters: Sequence[int],
-    *,
-    center: bool = False,
+    top: Any, skips: Sequence[tuple[Any, bool]], filters: Sequence[int], *, center: bool = False
 ) -> Any:
     """Build the decoder (F-CAM, supplement, Table 2).
 
     A block doubles the size (nearest), fits it to its skip (bilinear, aligned corners),
     concatenates the two and convolves twice: 3x3 without bias, batch normalisation, ReLU. Where
-    the skip is as coarse as the map already, doubling and fitting cancel out exactly and neither
-    is done.
+    the skip is as coarse as the map, doubling and fitting would cancel out, and neither is done.
 
     Args:
         top: symbolic (B, h, w, C).

@@ -95,8 +95,10 @@ class FCAM(keras.Model):
         top = teacher.split.feature_maps[0]
         images, logits = classifier.inputs[0], classifier.outputs[0]
         feature_maps, maps, filters = _decode(classifier, top, decoder_filters)
+        if logits.dtype != "float32":
+            logits = ops.cast(logits, "float32")
         outputs = {
-            "logits": _float32(logits),
+            "logits": logits,
             "fcam": MatchSize(dtype="float32", name="fcam")([maps, images]),
         }
         super().__init__(images, outputs, name=name or f"{classifier.name}_fcam")
@@ -105,7 +107,6 @@ class FCAM(keras.Model):
         training = keras.Model(images, {**outputs, "features": top})
         self._hidden = graph.Untracked(
             classifier=classifier,
-            config=json.dumps(keras.saving.serialize_keras_object(classifier)),
             teacher=teacher,
             training=training,
             forward=autodiff.compiled(lambda x: self(x, training=False)),
@@ -243,7 +244,7 @@ class FCAM(keras.Model):
             if sample_weight is not None:
                 values = values * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))  # noqa: PLW2901
             mean = mean_over_replicas(values)
-            # By the size of the batch, as Keras weighs the total.
+            # By the size of the batch, as Keras weights the total.
             self._terms[name].update_state(mean, sample_weight=ops.shape(values)[0])
             total += mean
         return total / replicas()  # gradients of replicas are added up
@@ -274,8 +275,8 @@ class FCAM(keras.Model):
             The localisation, in the frame of ``images``; heat maps are probabilities.
 
         Raises:
-            ValueError: no image, wrong shape, a label that is no class, unknown ``threshold``, or
-                outputs that are not finite.
+            ValueError: no image, wrong shape, a label that is not a class, unknown ``threshold``,
+                or outputs that are not finite.
         """
         threshold = self.threshold if threshold is None else threshold
         heatmaps, logits = self.maps_and_logits(images)
@@ -340,8 +341,9 @@ class FCAM(keras.Model):
             self.noise.state.assign(store["noise"])
 
     def get_config(self) -> dict[str, Any]:
+        classifier = keras.saving.serialize_keras_object(self.classifier)
         return {
-            "classifier": json.loads(self._hidden.config),
+            "classifier": json.loads(json.dumps(classifier)),  # with lists, as files have it
             "method": self.method,
             "layer": self.layer,
             "decoder_filters": self.decoder_filters,
@@ -403,10 +405,6 @@ def _decode(
         kernel = 3 if filters else 1
         head = L.Conv2D(2, kernel, padding="same", dtype="float32", name=f"{PREFIX}_head")
         return feature_maps, head(x), tuple(filters)
-
-
-def _float32(x: Any) -> Any:
-    return x if keras.backend.standardize_dtype(x.dtype) == "float32" else ops.cast(x, "float32")
 
 
 def _copy(classifier: keras.Model) -> keras.Model:

@@ -86,22 +86,14 @@ def inceptionv3(
 ) -> dict[str, Any]:
     """Build the graph (F-CAM, supplement; the SPG blocks are of Zhang et al., ECCV 2018).
 
-    Args:
-        images: preprocessed images, symbolic (B, H, W, 3).
-        output_stride: 8 (the paper's), 16 (Mixed_6a strided as in Inception) or 32 (and a pool
-            before the SPG blocks).
-        attend: see ``BackboneSpec.build``.
-
-    Returns:
-        Maps by level. At stride 8 and H = W = 224: P1 (B, 112, 112, 64), P2 (B, 57, 57, 80),
-        P3 (B, 29, 29, 288), P4 (B, 29, 29, 768), P5 (B, 29, 29, 1024). The odd sizes are those of
-        the published code, which pads every 3x3 layer.
+    Output stride 8 is the paper's; at 16, Mixed_6a is strided as in Inception; at 32, a pool comes
+    before the SPG blocks. The maps by level at stride 8 and H = W = 224 are P1 (B, 112, 112, 64),
+    P2 (B, 57, 57, 80), P3 (B, 29, 29, 288), P4 (B, 29, 29, 768) and P5 (B, 29, 29, 1024); the odd
+    sizes are those of the published code, which pads every 3x3 layer.
     """
     build = _Builder()
-    feature_maps = {}
-    x = build.chain(images, (32, 3, 2), (32, 3), (64, 3))
-    feature_maps["P1"] = x
-    feature_maps["P2"] = build.conv(_max_pool(x, "pool1"), 80, 1)
+    feature_maps = {"P1": build.chain(images, (32, 3, 2), (32, 3), (64, 3))}
+    feature_maps["P2"] = build.conv(_max_pool(feature_maps["P1"], "pool1"), 80, 1)
     x = _max_pool(build.conv(feature_maps["P2"], 192, 3), "pool2")
     x = _mixed5(build, x, 32, "mixed5b")
     feature_maps["P3"] = _mixed5(build, x, 64, "mixed5c")

@@ -12,15 +12,10 @@ from keras import ops
 def affine(
     scale: float, offset: float | list[float] = 0.0, *, bgr: bool = False
 ) -> Callable[[Any], Any]:
-    """Return what makes of raw RGB (B, H, W, 3) in [0, 255] what weights were trained on.
+    """Return the function from symbolic RGB (B, H, W, 3) in [0, 255] to what weights expect.
 
-    Args:
-        scale: factor of all channels.
-        offset: added after scaling; one number, or one for each channel in the weights' order.
-        bgr: whether the weights want blue first.
-
-    Returns:
-        A function of symbolic images, whose result is float32 even under mixed precision.
+    Scales, then adds the offset, one number or one for each channel in the weights' order; ``bgr``
+    puts blue first. The result is float32 even under mixed precision.
     """
 
     def apply(images: Any) -> Any:

@@ -40,18 +40,10 @@ def skips_of(
 
 
 def levels(model: keras.Model, top: Any) -> dict[int, Any]:
-    """Find the last map of each resolution on the way to the top map.
+    """Find in a flat classifier the last map of each resolution on the way to the top map.
 
-    Args:
-        model: a flat functional classifier.
-        top: its symbolic top map.
-
-    Returns:
-        Symbolic maps (B, h, w, C) by level, finest first; level n is 2^n times smaller than the
-        image, rounded. The top is the last. Level 0, the image itself, is left out.
-
-    Raises:
-        ValueError: the top is as large as the image.
+    Returns symbolic maps (B, h, w, C) by level, the finest first and the top last; level n is 2^n
+    times smaller than the image, rounded. Level 0, the image itself, is left out.
     """
     leading = graph.makers(graph.steps(keras.Model(model.inputs, top)))  # to the top, none beside
     maps = [

@@ -60,7 +60,7 @@ class Epoch(keras.metrics.Metric):
 
     def __init__(self, name: str = "epoch") -> None:
         super().__init__(name=name, dtype="float32")
-        # A metric's variables are sums over replicas by default: each would see its share of it.
+        # A metric's variables are sums over replicas by default: each would see a part of it.
         self.value = self.add_variable((), "ones", aggregation="mean", name="value")
 
     def update_state(self, epoch: Any) -> None:

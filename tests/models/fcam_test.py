@@ -131,6 +131,14 @@ def test_unfreezing_trains_the_classifier_on_labels(classifier):
         np.testing.assert_array_equal(a, b)
 
 
+def test_unfreezing_is_remembered_of_a_classifier_that_came_frozen(classifier):
+    frozen = keras.models.clone_model(classifier)
+    frozen.get_layer("conv0").trainable = False
+    model = FCAM.from_classifier(frozen, decoder_filters=(8, 6, 4))
+    model.unfreeze()
+    assert all(layer.trainable for layer in FCAM.from_config(model.get_config()).layers)
+
+
 def test_unfreezing_the_head_alone(model):
     model.unfreeze(head_only=True)
     trainable = {w.path.split("/")[0] for w in model.trainable_variables}
