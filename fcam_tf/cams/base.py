@@ -19,10 +19,10 @@ def normalize(maps: Any) -> Any:
     """Stretch each map to [0, 1] (min-max at its own, low resolution).
 
     Args:
-        maps: (B, h, w).
+        maps: (B, h, w), or (B, h, w, C), each channel by itself.
 
     Returns:
-        (B, h, w) float32. A constant map, or one that holds NaN or infinity, gives zeros.
+        The same shape, float32. A constant map, or one that holds NaN or infinity, gives zeros.
     """
     maps = ops.cast(maps, "float32")
     low = ops.min(maps, axis=(1, 2), keepdims=True)

@@ -200,12 +200,9 @@ class XGradCAM(GradientCAM):
 class LayerCAM(GradientCAM):
     """LayerCAM (Jiang et al., TIP 2021): each cell weighted by the ReLU of its own gradient.
 
-    Several layers are fused as in the paper: each map, stretched to [0, 1], becomes tanh(2 M), is
-    scaled to the finest of them, and the largest value of each cell is kept.
-
-    Args:
-        model: see `CAM`.
-        layer: see `CAM`; a list fuses several, for instance ``["P4", "P5"]``.
+    Several layers, such as ``["P4", "P5"]``, are fused as in the paper: each map, stretched to
+    [0, 1], becomes tanh(2 M), is scaled to the finest of them, and the largest value of each cell
+    is kept.
     """
 
     name = "layercam"

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from fcam_tf import checks
 from fcam_tf.cams import autodiff
-from fcam_tf.cams.base import CAM, weighted_sum
+from fcam_tf.cams.base import CAM, normalize, weighted_sum
 from fcam_tf.cams.split_classifier import chosen_classes
 from fcam_tf.graphs.resize import resize
 
@@ -22,7 +22,7 @@ class ScoreCAM(CAM):
     Each channel is stretched to [0, 1], scaled to the image and multiplied with it (with the image
     as the first layer sees it, so that masked pixels are the mean colour, not black); weight_k is
     the softmax probability of the class for that image (sigmoid where there is one class).
-    ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps; constant channels are left out. The
+    ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps, which are 0 for constant channels. The
     model runs once or more for each channel: thousands of forward passes for one image.
 
     Args, beside those of `CAM`:
@@ -57,7 +57,7 @@ class ScoreCAM(CAM):
         yield 1.0, 0.0
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        scaled, channels, alive, logits = self._prepare(images)
+        scaled, channels, logits = self._prepare(images)
         labels = chosen_classes(labels, logits)
         batch, height, width, count = channels.shape
         masks = ops.reshape(ops.transpose(channels, (0, 3, 1, 2)), (-1, height, width, 1))
@@ -77,17 +77,12 @@ class ScoreCAM(CAM):
             )
             scores.append(sum(self._probability(*part, *way) for way in filters))
         weights = ops.reshape(ops.concatenate(scores), (batch, 1, 1, count))
-        weights = ops.where(alive, weights, 0.0)
         return ops.relu(weighted_sum(weights, channels)), logits
 
-    def _stretched_channels(self, images: Any) -> tuple[Any, Any, Any, Any]:
-        activations = self.split.activations(images)
-        low = ops.min(activations, axis=(1, 2), keepdims=True)
-        span = ops.max(activations, axis=(1, 2), keepdims=True) - low
-        alive = span > 0
-        channels = ops.where(alive, (activations - low) / ops.where(alive, span, 1.0), 0.0)
+    def _stretched_channels(self, images: Any) -> tuple[Any, Any, Any]:
         scaled = self.split.scale(images)
-        return scaled, channels, alive, self.split.logits_of_scaled(scaled)
+        channels = normalize(self.split.activations(images))
+        return scaled, channels, self.split.logits_of_scaled(scaled)
 
     def _masked_probability(
         self, scaled: Any, masks: Any, labels: Any, factor: Any, noise: Any

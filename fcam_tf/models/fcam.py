@@ -150,8 +150,7 @@ class FCAM(keras.Model):
             **options: those of `FCAM`, from ``method`` to ``name``.
 
         Raises:
-            TypeError: see `FCAM`.
-            ValueError: see `FCAM`.
+            TypeError, ValueError: see `FCAM`.
         """
         if options.get("class_names") is None:
             options["class_names"] = getattr(classifier, "class_names", None)
@@ -268,8 +267,7 @@ class FCAM(keras.Model):
             images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
             labels: (B,) classes to report the scores of, or one for all; -1 and None are the
                 predicted class. The map shows the object whatever its class.
-            threshold: "otsu", or a number in [0, 1] relative to each map's maximum; None for the
-                model's own.
+            threshold: see `FCAM`; None for the model's own.
 
         Returns:
             The localisation, in the frame of ``images``; heat maps are probabilities.

@@ -39,7 +39,9 @@ def load(
     """
     file = saved_file(path)
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
-        what = "is empty" if not file.stat().st_size else _KINDS.get(_head(file), _DAMAGED)
+        with file.open("rb") as opened:
+            head = opened.read(4)
+        what = _KINDS.get(head, _DAMAGED) if head else "is empty"
         raise ValueError(f"{file} is not a Keras model: it {what}.")
     with warnings.catch_warnings():
         # Said of every model that was saved before any fit: its optimizer has no state yet.
@@ -56,8 +58,3 @@ def load(
                 f"{file} holds {found[1]!r}, which Keras does not know. Give it as `custom_objects`"
                 " of fcam_tf.models.load, or its file to the command as --import my_layers.py."
             ) from error
-
-
-def _head(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return opened.read(4)
