@@ -60,8 +60,8 @@ class Explainer:
         if method == OWN:
             if not own:
                 raise ValueError(
-                    f"`method` {OWN!r} takes the maps of a model with a decoder, and this is a "
-                    f"classifier. Choose one of {', '.join(cams.METHODS)}."
+                    f"`method` {OWN!r} needs an F-CAM, and this is a classifier. "
+                    f"Available: {', '.join(cams.METHODS)}."
                 )
             if layer is not None:
                 raise ValueError(

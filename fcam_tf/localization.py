@@ -176,7 +176,7 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
 def scale_box(
     box: Sequence[int], source: tuple[int, int], target: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """Carry a box over to the same picture at another size.
+    """Scale a box to the same picture at another size.
 
     The result is the smallest box of whole pixels that covers what ``box`` covers, so it is never
     empty and never leaves the picture.

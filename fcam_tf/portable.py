@@ -16,7 +16,7 @@ FORMATS = {".tflite": "litert", ".onnx": "onnx"}
 
 
 def export_file(model: FCAM, path: str | Path) -> Path:
-    """Write a model as one file, which holds no operation that LiteRT or ONNX does not know.
+    """Write a model as one file, of operations that LiteRT or ONNX knows.
 
     It takes ``images`` float32 RGB in [0, 255], and gives ``heatmap`` (B, H, W) float32 in [0, 1],
     ``label`` (B,) int32, ``score`` (B,) and ``logits`` (B, classes) float32. Boxes and masks are
@@ -32,7 +32,7 @@ def export_file(model: FCAM, path: str | Path) -> Path:
 
     Raises:
         TypeError: ``model`` is not an F-CAM.
-        ValueError: another ending.
+        ValueError: the path has another ending.
         ImportError: ``.onnx`` without tf2onnx.
         OSError: it cannot be written.
     """

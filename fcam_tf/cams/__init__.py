@@ -59,7 +59,7 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
     built_for = getattr(baseline, "name", "")
     if built_for != name:
         raise ValueError(
-            f"`method` {name!r} is the map of a classifier that was trained so: Classifier(..., "
+            f"`method` {name!r} needs a classifier that was built for it: Classifier(..., "
             f"baseline={name!r}). Received one of "
             + (f"baseline={built_for!r}." if built_for else "no baseline; 'cam' explains it.")
         )

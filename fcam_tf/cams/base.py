@@ -143,7 +143,7 @@ class CAM(abc.ABC):
                 f"{tuple(images.shape)}. One image goes in as images[None]."
             )
         if 0 in images.shape:
-            raise ValueError(f"`images` holds no pixel. Received: shape {tuple(images.shape)}.")
+            raise ValueError(f"`images` is empty. Received: shape {tuple(images.shape)}.")
         return ops.cast(images, self.split.inputs[0].dtype)
 
     def check_labels(self, labels: Any, images: Any) -> Any:

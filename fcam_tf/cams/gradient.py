@@ -54,7 +54,7 @@ class ClassActivationMap(EvidenceCAM):
             raise ValueError(
                 "`cam` needs a model that ends in global average pooling and one dense layer on "
                 "the feature map. Received another head or an earlier `layer`; 'gradcam' and "
-                "'layercam' explain any."
+                "'layercam' explain any model."
             )
 
     def combine(self, evidence: Evidence) -> Any:

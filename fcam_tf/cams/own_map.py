@@ -49,9 +49,9 @@ class OwnMap(CAM):
         heads = [step for step in graph.steps(flat) if hasattr(step.operation, "class_map")]
         if not heads or layer is not None:
             raise ValueError(
-                "`method` needs a classifier that was built for it, as Classifier(..., "
-                "baseline='acol') is, and no `layer`. Received a model without maps of its own; "
-                "'cam', 'gradcam' and 'layercam' explain any."
+                "`method` needs a classifier whose head makes maps of its own, such as "
+                "Classifier(..., baseline='acol'), and no `layer`. Received "
+                f"{'a `layer`' if heads else 'another'}; 'layercam' explains any layer of any."
             )
         self._head = heads[0].operation
         top = heads[0].inputs[-1]

@@ -67,8 +67,8 @@ class Classifier(keras.Model):
 
     Raises:
         ValueError: unknown backbone, baseline or option, a baseline that is not set up for the
-            backbone, impossible ``output_stride`` or ``num_classes``, or as many names as classes
-            are not given.
+            backbone, impossible ``output_stride`` or ``num_classes``, or another number of names
+            than of classes.
         WeightsUnavailableError: the pretrained weights cannot be fetched or read.
     """
 
@@ -188,7 +188,7 @@ class Classifier(keras.Model):
         return super().compute_metrics(x, labels, _logits(y_pred), sample_weight)
 
     def copy(self, dtype: str | None = None) -> Classifier:
-        """Return a model of its own with the same weights and the same frozen layers.
+        """Return an independent model with the same weights and the same frozen layers.
 
         Args:
             dtype: dtype policy of the copy's layers; None keeps this model's.
@@ -257,8 +257,8 @@ def _feature_maps(
     if method.name and not method.augments and not spec.attention:
         known = [name for name, other in backbones.BACKBONES.items() if other.attention]
         raise ValueError(
-            f"`baseline` {method.name!r} is not set up for {spec.name!r}; it is for "
-            f"{', '.join(known)}."
+            f"`baseline` {method.name!r} is not set up for {spec.name!r}. Backbones that "
+            f"it is set up for: {', '.join(known)}."
         )
     feature_maps = spec.build(images, output_stride, attend)
     feature_maps["P5"] = method.top(feature_maps["P5"], attentions)

@@ -108,5 +108,5 @@ def check_names(classifier: keras.Model) -> None:
     if taken:
         raise ValueError(
             f"`classifier` has layers with names of the decoder: {', '.join(taken)}. Rename them, "
-            "as by keras.models.clone_model(classifier, clone_function=...) and set_weights."
+            "by keras.models.clone_model(classifier, clone_function=...) and set_weights."
         )

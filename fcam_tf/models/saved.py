@@ -15,9 +15,9 @@ from fcam_tf.identity import saved_file
 
 _KINDS = {
     b"\x89HDF": "is an HDF5 file, whose name must end in .h5",
-    b"vers": "is the pointer to a file in Git LFS; fetch that by `git lfs pull`",
+    b"vers": "is a pointer of Git LFS; fetch the file itself by `git lfs pull`",
 }
-_DAMAGED = "is not a zip archive, as those files are; it may be cut off"
+_DAMAGED = "is not a zip archive, as .keras files are; it may be cut off"
 
 
 def load(

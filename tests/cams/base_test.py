@@ -272,7 +272,7 @@ def test_minus_one_is_the_predicted_class(methods, name):
 
 @pytest.mark.parametrize("name", cams.METHODS)
 def test_no_images(methods, name):
-    with pytest.raises(ValueError, match=r"`images` holds no pixel.*\(0, 6, 8, 3\)"):
+    with pytest.raises(ValueError, match=r"`images` is empty.*\(0, 6, 8, 3\)"):
         methods[name](X[:0])
 
 

@@ -405,7 +405,7 @@ def test_labels_have_one_meaning(model):
 
 
 def test_no_images(model):
-    with pytest.raises(ValueError, match="`images` holds no pixel"):
+    with pytest.raises(ValueError, match="`images` is empty"):
         model.localize(IMAGES[:0])
 
 
