@@ -124,7 +124,7 @@ def class_numbers(labels: Any, batch: int, classes: int) -> np.ndarray:
 
 
 def check_threshold(threshold: str | float) -> str | float:
-    """Return "otsu", or a number or its text as a float in [0, 1]; ValueError: it is neither."""
+    """Return "otsu", or a number or its text as a float in [0, 1]; else raise a ValueError."""
     if threshold == OTSU:
         return OTSU
     try:

@@ -85,7 +85,7 @@ class CAM(abc.ABC):
         """Compute the maps from what a model has computed already, where `needs_only_features`.
 
         Takes the feature map (B, h, w, C), labels as `raw_maps` does, and logits (B, classes);
-        returns what a call does.
+        returns what a call does. Other methods raise NotImplementedError.
         """
         raise NotImplementedError(f"{self.name!r} needs more than the feature map of this model.")
 
@@ -130,7 +130,7 @@ class CAM(abc.ABC):
         return normalize(maps), logits
 
     def check_images(self, images: Any) -> Any:
-        """Return a batch of images in the dtype that the model takes; ValueError: see a call."""
+        """Return a batch of images in the dtype that the model takes; raise what a call raises."""
         expected = tuple(self.split.inputs[0].shape)
         images = ops.convert_to_tensor(images)
         fits = len(images.shape) == 4 and all(

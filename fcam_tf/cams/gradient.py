@@ -67,7 +67,7 @@ class GradientCAM(EvidenceCAM):
 
     @abc.abstractmethod
     def weights(self, activations: Any, gradients: Any) -> Any:
-        """Weigh the channels, (B, 1, 1, C), or each cell of them, (B, h, w, C).
+        """Weight the channels, (B, 1, 1, C), or each cell of them, (B, h, w, C).
 
         Activations are A, gradients are g = dY/dA, see `Evidence`. A common factor of all channels
         does not matter.

@@ -23,7 +23,7 @@ class ClassMapHead(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def class_map(self, top: Any, labels: Any) -> Any:
-        """Return the map of each image's label before normalisation, (B, h, w) float32."""
+        """Return the maps of labels (B,) int32 before normalisation, (B, h, w) float32."""
 
     @abc.abstractmethod
     def losses_of(self, maps: Sequence[Any], outputs: Sequence[Any], labels: Any) -> Any:
@@ -51,7 +51,7 @@ class OwnMap(CAM):
             raise ValueError(
                 "`method` needs a classifier whose head makes maps of its own, such as "
                 "Classifier(..., baseline='acol'), and no `layer`. Received "
-                f"{'a `layer`' if heads else 'another'}; 'layercam' explains any layer of any."
+                f"{'a `layer`' if heads else 'another classifier'}; 'layercam' explains any layer."
             )
         self._head = heads[0].operation
         top = heads[0].inputs[-1]
