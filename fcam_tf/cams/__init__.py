@@ -9,6 +9,8 @@ import keras
 
 from fcam_tf.cams.base import CAM as CAM
 from fcam_tf.cams.base import normalize as normalize
+from fcam_tf.cams.ending import gives_probabilities as gives_probabilities
+from fcam_tf.cams.ending import logits_output as logits_output
 from fcam_tf.cams.gradient import ClassActivationMap as ClassActivationMap
 from fcam_tf.cams.gradient import GradCAM as GradCAM
 from fcam_tf.cams.gradient import GradCAMPlusPlus as GradCAMPlusPlus
@@ -19,8 +21,6 @@ from fcam_tf.cams.own_map import OwnMap as OwnMap
 from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
 from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
-from fcam_tf.cams.split_classifier import gives_probabilities as gives_probabilities
-from fcam_tf.cams.split_classifier import logits_output as logits_output
 from fcam_tf.names import BASELINES, lookup
 
 METHODS: Mapping[str, type[CAM]] = {

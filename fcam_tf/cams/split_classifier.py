@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,12 @@ import keras
 from keras import ops
 
 from fcam_tf.cams import autodiff
+from fcam_tf.cams.ending import before_probabilities, ends_in_opaque_probabilities, logarithm
 from fcam_tf.graphs import graph
 
 L = keras.layers
 _GLOBAL_POOLING = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
-_PROBABILITIES = ("softmax", "sigmoid")
+_SIDES = (256, 192)  # of an image of any size, to see how a map shrinks
 _INPUT_SCALING = (L.Rescaling, L.Normalization)
 
 _flat = keras.tree.flatten  # a model built with a list of one output gives that output alone
@@ -76,15 +78,19 @@ class SplitClassifier:
         self._maker = graph.makers(self._steps)
         self.inputs = flat.inputs
         self.num_classes = flat.outputs[0].shape[-1]
-        found = [self._find(feature_map, model) for feature_map in feature_maps]
-        self.feature_maps = self._in_order(found or [self._last_map()])
-        levels = {id(x): level for level, x in getattr(model, "feature_maps", {}).items()}
+        self._refuse_channels_first()
+        self._dense, before_logits = before_probabilities(self._maker, flat.outputs[0])
+        named = getattr(model, "feature_maps", {})
+        found = [self._find(feature_map, named) for feature_map in feature_maps]
+        top = found or [*named.values()][-1:] or [self._last_map(before_logits)]
+        self.feature_maps = self._in_order(top)
+        levels = {id(x): level for level, x in named.items()}
         self.layers = tuple(
             levels.get(id(x), self._maker[id(x)].operation.name) for x in self.feature_maps
         )
-        self._dense, before_logits = before_probabilities(self._maker, flat.outputs[0])
         self.head = self._dense or self._maker[id(before_logits)].operation
         self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
+        self._takes_logarithm = self._dense is None and ends_in_opaque_probabilities(flat)
 
         self._before_logits = before_logits
         images = flat.inputs[0]
@@ -102,10 +108,10 @@ class SplitClassifier:
         if self.kernel is not None:
             return self.linear_evidence(self.activations(images), labels)
 
-        start = self._features(images) if self._features else images
+        start = self._features(images, training=False) if self._features else images
 
         def score() -> tuple[list[Any], Any, Any]:
-            *maps, before = _flat(self._rest(start))
+            *maps, before = _flat(self._rest(start, training=False))
             maps = [start, *maps] if self._features else maps
             logits = self._logits(before)
             chosen = chosen_classes(labels, logits)
@@ -134,26 +140,27 @@ class SplitClassifier:
             )
         activations = ops.cast(activations, "float32")
         if logits is None:
-            logits = self._logits(_flat(self._rest(activations))[-1])
+            logits = self._logits(_flat(self._rest(activations, training=False))[-1])
         labels = chosen_classes(labels, logits)
-        weights = ops.take(ops.cast(self.kernel, "float32"), labels, axis=1)  # (C, B)
+        weights = ops.take(ops.cast(self._dense.kernel, "float32"), labels, axis=1)  # (C, B)
         cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
         gradients = ops.transpose(weights)[:, None, None, :] / cells
         return Evidence([activations], [gradients], logits, labels)
 
     def activations(self, images: Any) -> Any:
         """Return the first feature map, (B, h, w, C) float32."""
-        maps = self._features(images) if self._features else _flat(self._rest(images))[0]
-        return ops.cast(maps, "float32")
+        first = self._features or self._rest
+        return ops.cast(_flat(first(images, training=False))[0], "float32")
 
     def scale(self, images: Any) -> Any:
         """Return the images as the first layer with weights sees them."""
         to_scaled, _ = self._scaling
-        return ops.cast(images if to_scaled is None else to_scaled(images), "float32")
+        scaled = images if to_scaled is None else to_scaled(images, training=False)
+        return ops.cast(scaled, "float32")
 
     def logits_of_scaled(self, scaled: Any) -> Any:
         """Return the logits (B, classes) of images that went through `scale`, changed or not."""
-        return self._logits(self._scaling[1](scaled))
+        return self._logits(self._scaling[1](scaled, training=False))
 
     @functools.cached_property
     def _scaling(self) -> tuple[keras.Model | None, keras.Model]:
@@ -172,7 +179,7 @@ class SplitClassifier:
     def _logits(self, before: Any) -> Any:
         before = ops.cast(before, "float32")
         if self._dense is None:
-            return before
+            return logarithm(before) if self._takes_logarithm else before
         logits = ops.matmul(before, ops.cast(self._dense.kernel, "float32"))
         bias = self._dense.bias
         return logits if bias is None else logits + ops.cast(bias, "float32")
@@ -196,8 +203,7 @@ class SplitClassifier:
         unique = {id(x): x for x in feature_maps}.values()
         return sorted(unique, key=lambda x: position[id(x)])
 
-    def _find(self, feature_map: Any, model: keras.Model) -> Any:
-        levels = getattr(model, "feature_maps", {})
+    def _find(self, feature_map: Any, levels: Mapping[str, Any]) -> Any:
         if isinstance(feature_map, str) and feature_map in levels:
             return levels[feature_map]
         name = getattr(feature_map, "name", feature_map)
@@ -215,16 +221,51 @@ class SplitClassifier:
             f"{', '.join([*levels, *maps[-8:]])}."
         )
 
-    def _last_map(self) -> Any:
-        for step in reversed(self._steps):
-            shape = tuple(step.outputs[0].shape)
-            is_map = len(shape) == 4 and shape[1:3] != (1, 1)
-            if is_map and not isinstance(step.operation, _GLOBAL_POOLING):
-                return step.outputs[0]
+    def _last_map(self, before_logits: Any) -> Any:
+        """Return the last map that everything passes on its way to the scores."""
+        maps = [
+            step.outputs[0]
+            for step in self._steps
+            if len(step.outputs[0].shape) == 4
+            and tuple(step.outputs[0].shape)[1:3] != (1, 1)
+            and not isinstance(step.operation, _GLOBAL_POOLING)
+        ]
+        for x in reversed(maps):
+            if self._all_pass(x, [before_logits]) and self._looks_like_the_image(x):
+                return x
+        if not maps:
+            raise ValueError(
+                "`model` has no map (batch, height, width, channels) to explain. Class activation "
+                "maps need a convolutional classifier."
+            )
+        names = [self._maker[id(x)].operation.name for x in maps[-8:]]
         raise ValueError(
-            "`model` has no map (batch, height, width, channels) to explain. Class activation "
-            "maps need a convolutional classifier."
+            "`layer` must be given: the model has no map of the image that everything passes on "
+            f"its way to the scores. The last of its maps are {', '.join(names)}."
         )
+
+    def _looks_like_the_image(self, feature_map: Any) -> bool:
+        """Tell whether height and width shrank alike; heads of attention and tokens do not."""
+        (images,) = self.inputs
+        sides = images.shape[1] or _SIDES[0], images.shape[2] or _SIDES[1]
+        height, width = feature_map.shape[1:3]
+        if None in (height, width):
+            example = keras.KerasTensor((1, *sides, images.shape[3]), images.dtype)
+            try:
+                spec = keras.Model(images, feature_map).compute_output_spec(example)
+            except (TypeError, ValueError):  # takes other sizes, which nobody can know
+                return True
+            height, width = spec.shape[1:3]
+        shrunk = math.log2(sides[0] / height), math.log2(sides[1] / width)
+        return min(shrunk) > -0.5 and abs(shrunk[0] - shrunk[1]) < 1
+
+    def _refuse_channels_first(self) -> None:
+        for step in self._steps:
+            if getattr(step.operation, "data_format", None) == "channels_first":
+                raise ValueError(
+                    "`model` must have its channels last. Received a model whose layer "
+                    f"{step.operation.name!r} has data_format='channels_first'."
+                )
 
     def _is_linear(self, before_logits: Any) -> bool:
         """Tell whether global average pooling alone stands between feature map and dense layer."""
@@ -244,41 +285,3 @@ class SplitClassifier:
             pooled = pooled or pooling
             x = step.inputs[0]
         return pooled
-
-
-def before_probabilities(maker: Mapping[int, graph.Step], output: Any) -> tuple[Any, Any]:
-    """Return the last dense layer and its input, or None and the scores before any softmax."""
-    step = maker[id(output)]
-    operation = step.operation
-    activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
-    probabilities = isinstance(operation, L.Softmax) or activation in _PROBABILITIES
-    if isinstance(operation, L.Dense):
-        if activation in ("linear", *_PROBABILITIES):
-            return operation, step.inputs[0]
-    elif probabilities or type(operation).__name__.lower() in _PROBABILITIES:
-        return before_probabilities(maker, step.inputs[0])
-    return None, output
-
-
-def logits_output(model: keras.Model) -> Any:
-    """Return the symbolic logits (B, classes) of a flat functional classifier.
-
-    A dense layer that ends in a softmax or sigmoid loses it: ``model`` gives logits afterwards.
-    """
-    steps = graph.steps(model)
-    maker = graph.makers(steps)
-    dense, before = before_probabilities(maker, model.outputs[0])
-    if dense is None:
-        return before
-    dense.activation = keras.activations.linear
-    return next(step.outputs[0] for step in steps if step.inputs and step.inputs[0] is before)
-
-
-def gives_probabilities(model: keras.Model) -> bool:
-    """Tell whether a flat functional classifier ends in a softmax or sigmoid, not in logits."""
-    maker = graph.makers(graph.steps(model))
-    output = model.outputs[0]
-    dense, before = before_probabilities(maker, output)
-    if dense is None or maker[id(output)].operation is not dense:
-        return before is not output
-    return dense.activation is not keras.activations.linear

@@ -412,4 +412,6 @@ def _copy(classifier: keras.Model) -> keras.Model:
     flat = graph.flatten(classifier)
     clone = keras.models.clone_model(flat)
     clone.set_weights(flat.get_weights())
+    for layer in clone.layers:  # a Normalization keeps what follows from its weights
+        getattr(layer, "finalize_state", lambda: None)()
     return keras.Model(clone.inputs, cams.logits_output(clone), name=classifier.name)
