@@ -223,6 +223,9 @@ class SplitClassifier:
 
     def _last_map(self, before_logits: Any) -> Any:
         """Return the last map that everything passes on its way to the scores."""
+        head = self._maker[id(before_logits)]
+        if hasattr(head.operation, "class_map"):  # see `fcam_tf.cams.own_map.ClassMapHead`
+            return head.inputs[-1]
         maps = [
             step.outputs[0]
             for step in self._steps

@@ -59,7 +59,7 @@ class TestModels:
         assert logits.shape == (2, 3)
 
     def test_the_method_must_fit_the_model(self, classifier):
-        with pytest.raises(ValueError, match="decoder, and this is a classifier"):
+        with pytest.raises(ValueError, match="needs an F-CAM, and this is a classifier"):
             ModelMaps(classifier, "fcam")
 
 

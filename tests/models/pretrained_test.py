@@ -271,10 +271,16 @@ def test_by_position_needs_the_same_layers():
         pretrained.by_position(one, two)
 
 
-def test_creation_number():
-    class Named:
-        def __init__(self, name):
-            self.name = name
-
-    names = ["conv2d", "conv2d_1", "conv2d_10", "batch_normalization_3"]
-    assert [pretrained._creation_number(Named(name)) for name in names] == [0, 1, 10, 3]
+def test_by_order_goes_by_the_numbers_that_keras_gave():
+    x = images = keras.Input((8, 8, 1))
+    for name in ("conv2d_10", "conv2d", "conv2d_2"):
+        x = keras.layers.Conv2D(1, 1, use_bias=False, name=name)(x)
+    source = keras.Model(images, x)
+    for layer, value in zip(source.layers[1:], (10, 0, 2), strict=True):
+        layer.set_weights([np.full((1, 1, 1, 1), value, np.float32)])
+    y = images
+    for i in range(3):
+        y = keras.layers.Conv2D(1, 1, use_bias=False, name=f"conv{i}")(y)
+    model = keras.Model(images, y)
+    pretrained.by_order(source, model)
+    assert [float(w.numpy().squeeze()) for w in model.weights] == [0, 2, 10]
