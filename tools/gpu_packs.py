@@ -50,9 +50,9 @@ def _packed(split: Any) -> Pack:
     if split.boxes is not None or split.masks is not None:
         truths = [read_truth(split, i, _FRAME.value) for i in range(len(split))]
         if split.boxes is not None:
-            parts["box"] = join([truth.boxes for truth in truths])
+            parts["box"] = join([truth["boxes"] for truth in truths])
         if split.masks is not None:
-            pack["masks"] = np.stack([truth.mask for truth in truths])
+            pack["masks"] = np.stack([truth["mask"] for truth in truths])
     pack |= {f"{key}_{name}": x for key, part in parts.items() for name, x in part.items()}
     return {f"{split.name}_{name}": array for name, array in pack.items()}
 
