@@ -69,9 +69,10 @@ def logits_output(model: keras.Model) -> Any:
     opaque probabilities it is the logarithm.
     """
     steps = graph.steps(model)
-    dense, before = before_probabilities(graph.makers(steps), model.outputs[0])
+    maker = graph.makers(steps)
+    dense, before = before_probabilities(maker, model.outputs[0])
     if dense is None:
-        return logarithm(before) if ends_in_opaque_probabilities(model) else before
+        return logarithm(before) if ends_in_opaque_probabilities(model, maker) else before
     dense.activation = keras.activations.linear
     return next(step.outputs[0] for step in steps if step.inputs and step.inputs[0] is before)
 
@@ -83,14 +84,14 @@ def logarithm(probabilities: Any) -> Any:
 
 def gives_probabilities(model: keras.Model) -> bool:
     """Tell whether a flat functional classifier ends in a softmax or sigmoid, not in logits."""
-    operation = graph.makers(graph.steps(model))[id(model.outputs[0])].operation
-    end = ending(operation)
-    return end in ("softmax", "sigmoid") or (not end and ends_in_opaque_probabilities(model))
+    maker = graph.makers(graph.steps(model))
+    end = ending(maker[id(model.outputs[0])].operation)
+    return end in ("softmax", "sigmoid") or ends_in_opaque_probabilities(model, maker)
 
 
-def ends_in_opaque_probabilities(model: keras.Model) -> bool:
+def ends_in_opaque_probabilities(model: keras.Model, maker: Mapping[int, graph.Step]) -> bool:
     """Try out whether a function that Keras does not know gives probabilities; warn if it does."""
-    operation = graph.makers(graph.steps(model))[id(model.outputs[0])].operation
+    operation = maker[id(model.outputs[0])].operation
     function = getattr(operation, "activation", None) or type(operation)
     known = getattr(function, "__module__", "").startswith(("keras.", "fcam_tf."))
     if ending(operation) or (known and not isinstance(operation, L.Lambda)):

@@ -90,7 +90,9 @@ class SplitClassifier:
         )
         self.head = self._dense or self._maker[id(before_logits)].operation
         self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
-        self._takes_logarithm = self._dense is None and ends_in_opaque_probabilities(flat)
+        self._takes_logarithm = self._dense is None and ends_in_opaque_probabilities(
+            flat, self._maker
+        )
 
         self._before_logits = before_logits
         images = flat.inputs[0]
@@ -223,8 +225,8 @@ class SplitClassifier:
 
     def _last_map(self, before_logits: Any) -> Any:
         """Return the last map that everything passes on its way to the scores."""
-        head = self._maker[id(before_logits)]
-        if hasattr(head.operation, "class_map"):  # see `fcam_tf.cams.own_map.ClassMapHead`
+        head = self._maker.get(id(before_logits))  # none where a dense layer takes the images
+        if head and hasattr(head.operation, "class_map"):  # see `own_map.ClassMapHead`
             return head.inputs[-1]
         maps = [
             step.outputs[0]
