@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from fcam_tf import models
 from fcam_tf.baselines.adl import ADL, AttentionDropout
+from tests.baselines.conftest import BACKBONES
 
 # Channel means 1, 2 / 4, 0.5: with threshold 0.5 the drop mask hides 2 and 4 (2 is not below 2).
 FEATURES = np.array([[[[0, 2], [1, 3]], [[4, 4], [0, 1]]]], np.float32)
@@ -67,15 +68,7 @@ def test_survives_its_config():
     assert AttentionDropout.from_config(layer.get_config()).get_config() == layer.get_config()
 
 
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        "vgg16",
-        pytest.param("efficientnetlite_b0", marks=pytest.mark.slow),
-        pytest.param("resnet50", marks=pytest.mark.slow),
-        pytest.param("inceptionv3", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_sits_at_three_places_of_the_backbone(backbone):
     classifier = models.Classifier(backbone, 2, weights=None, baseline="adl")
     names = models.BACKBONES[backbone].attention

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from fcam_tf import models
 from fcam_tf.baselines.spg import SPG, SelfProducedGuidance, confident, guided
+from tests.baselines.conftest import BACKBONES
 
 PIXELS = np.array([[[0.05, 0.2, 0.5, 0.8, 1.0]]], np.float32)
 
@@ -129,15 +130,7 @@ def test_who_guides_whom_by_hand():
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        "vgg16",
-        pytest.param("efficientnetlite_b0", marks=pytest.mark.slow),
-        pytest.param("resnet50", marks=pytest.mark.slow),
-        pytest.param("inceptionv3", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_branches_start_where_the_table_says(backbone):
     classifier = models.Classifier(backbone, 2, weights=None, baseline="spg")
     inputs = classifier.get_layer("logits").input
