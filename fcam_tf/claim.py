@@ -121,9 +121,8 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _held(folder: Path, results: Sequence[str]) -> list[Path]:
     found = [path for name in results for path in folder.glob(name)]
-    return [
-        path for path in found if path.is_dir() or path.stat().st_size
-    ]  # an empty file is not a result
+    # An empty file is not a result.
+    return [path for path in found if path.is_dir() or path.stat().st_size]
 
 
 @contextlib.contextmanager

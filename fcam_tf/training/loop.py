@@ -27,7 +27,6 @@ from fcam_tf.training.validation import Validation
 Splits = tuple[Split, Split | None]
 
 
-@naming_photos()
 def fit(
     model: keras.Model,
     maps_and_logits: MapsAndLogits,
@@ -163,7 +162,9 @@ def _validate(
         return found
 
     if validation is None:
-        probe, _ = next(iter(evaluation_dataset(train.subset([0]), size=recipe.crop)))
+        first = train.subset([0])
+        with naming_photos(first):
+            probe, _ = next(iter(evaluation_dataset(first, size=recipe.crop)))
         return lambda: checked(probe) and {}
     scorer = Validation(validation, recipe.crop)
     if recipe.select == "accuracy" and not known:
