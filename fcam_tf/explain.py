@@ -10,7 +10,7 @@ import keras
 from fcam_tf import cams
 from fcam_tf.models import FCAM, Classifier
 
-OWN = "fcam"
+FCAM_MAP = "fcam"
 MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
 _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
 
@@ -51,21 +51,21 @@ class Explainer:
         own = isinstance(classifier, FCAM)
         baseline = getattr(classifier, "baseline", None)
         if method is None and own:
-            method = OWN
-        elif method is None and baseline and baseline.own_head:
+            method = FCAM_MAP
+        elif method is None and baseline and baseline.cam is cams.HeadClassMap:
             method = baseline.name
         elif method is None:
             method = "layercam"
             layer = layer or (["P4", "P5"] if isinstance(classifier, Classifier) else None)
-        if method == OWN:
+        if method == FCAM_MAP:
             if not own:
                 raise ValueError(
-                    f"`method` {OWN!r} needs an F-CAM, and this is a classifier. "
+                    f"`method` {FCAM_MAP!r} needs an F-CAM, and this is a classifier. "
                     f"Available: {', '.join(cams.METHODS)}."
                 )
             if layer is not None:
                 raise ValueError(
-                    f"`layer` must be left out with method {OWN!r}. Received: {layer!r}."
+                    f"`layer` must be left out with method {FCAM_MAP!r}. Received: {layer!r}."
                 )
             self.layer, maker = "", classifier
         else:

@@ -13,7 +13,7 @@ from fcam_tf import checks
 from fcam_tf.baselines.base import Baseline
 from fcam_tf.baselines.branch import Branch
 from fcam_tf.cams.base import normalize
-from fcam_tf.cams.own_map import ClassMapHead, OwnMap, of_class
+from fcam_tf.cams.class_map import ClassMapHead, HeadClassMap, of_class
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -72,8 +72,7 @@ class ACoL(Baseline):
     """
 
     name = "acol"
-    cam = OwnMap
-    own_head = True
+    cam = HeadClassMap
     threshold: float = 0.7
     filters: int = 0
 

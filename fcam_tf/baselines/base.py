@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fcam_tf.cams.base import CAM
+from fcam_tf.cams.class_map import ClassMapHead
 from fcam_tf.cams.gradient import ClassActivationMap
-from fcam_tf.cams.own_map import ClassMapHead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Baseline:
     """
 
     name: ClassVar[str] = ""
-    cam: ClassVar[type[CAM]] = ClassActivationMap  # makes the map of a classifier trained so
+    # Makes the map of a classifier trained so; `HeadClassMap` where there is a `head` for that.
+    cam: ClassVar[type[CAM]] = ClassActivationMap
     augments: ClassVar[bool] = False  # whether `augment` changes anything
-    own_head: ClassVar[bool] = False  # whether `head` is used instead of pooling and a dense layer
 
     def augment(self, images: Any, labels: Any, seed: Any = None) -> tuple[Any, Any]:
         """Change a batch of training images and their labels; ``dataset.map`` takes this.
@@ -51,7 +51,7 @@ class Baseline:
         return top
 
     def head(self, num_classes: int, filters: Mapping[str, int], name: str) -> ClassMapHead:
-        """Return the layer from the maps to logits, where it is not pooling and one dense layer.
+        """Return the layer from the maps to logits, where ``cam`` is `HeadClassMap`.
 
         Args:
             num_classes: number of classes.

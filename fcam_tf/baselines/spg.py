@@ -13,7 +13,7 @@ from fcam_tf import checks
 from fcam_tf.baselines.base import Baseline
 from fcam_tf.baselines.branch import Branch
 from fcam_tf.cams.base import normalize
-from fcam_tf.cams.own_map import ClassMapHead, OwnMap, of_class
+from fcam_tf.cams.class_map import ClassMapHead, HeadClassMap, of_class
 from fcam_tf.graphs.replicas import sum_over_replicas
 from fcam_tf.graphs.resize import resize
 
@@ -130,8 +130,7 @@ class SPG(Baseline):
     """
 
     name = "spg"
-    cam = OwnMap
-    own_head = True
+    cam = HeadClassMap
     class_high: float = 0.7
     class_low: float = 0.01
     side_high: float = 0.5

@@ -9,6 +9,7 @@ import keras
 
 from fcam_tf.cams.base import CAM as CAM
 from fcam_tf.cams.base import normalize as normalize
+from fcam_tf.cams.class_map import HeadClassMap as HeadClassMap
 from fcam_tf.cams.ending import gives_probabilities as gives_probabilities
 from fcam_tf.cams.ending import logits_output as logits_output
 from fcam_tf.cams.gradient import ClassActivationMap as ClassActivationMap
@@ -17,7 +18,6 @@ from fcam_tf.cams.gradient import GradCAMPlusPlus as GradCAMPlusPlus
 from fcam_tf.cams.gradient import LayerCAM as LayerCAM
 from fcam_tf.cams.gradient import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from fcam_tf.cams.gradient import XGradCAM as XGradCAM
-from fcam_tf.cams.own_map import OwnMap as OwnMap
 from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
 from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM

@@ -25,7 +25,7 @@ class EvidenceCAM(CAM):
 
     @property
     def needs_only_features(self) -> bool:
-        return self.split.kernel is not None
+        return self.split.is_linear
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         evidence = self.split(images, labels)
@@ -50,7 +50,7 @@ class ClassActivationMap(EvidenceCAM):
 
     def __init__(self, model: keras.Model, layer: Any = None) -> None:
         super().__init__(model, layer)
-        if self.split.kernel is None:
+        if not self.split.is_linear:
             raise ValueError(
                 "`cam` needs a model that ends in global average pooling and one dense layer on "
                 "the feature map. Received another head or an earlier `layer`; 'gradcam' and "
@@ -168,7 +168,7 @@ class SmoothGradCAMPlusPlus(CAM):
         span = ops.max(images, axes, keepdims=True) - ops.min(images, axes, keepdims=True)
         squares = cubes = 0.0
         # Under a linear head all copies have the same gradient, so only the last one is run.
-        runs = self.samples if self.split.kernel is None else 1
+        runs = self.samples if not self.split.is_linear else 1
         for _ in range(runs):
             noise = keras.random.normal(ops.shape(images), dtype="float32", seed=self.draws)
             noise = ops.cast(noise, images.dtype)

@@ -50,7 +50,7 @@ class SplitClassifier:
 
     Attributes:
         layers: names of what it is cut at: levels of our own models, else layers.
-        kernel: dense kernel (C, classes) where the head is pooling and one dense layer, else None.
+        is_linear: whether the head is global average pooling and one dense layer.
         num_classes: number of classes.
         head: what gives the logits: the last dense layer, or where there is none the last operation
             before any softmax.
@@ -89,7 +89,7 @@ class SplitClassifier:
             levels.get(id(x), self._maker[id(x)].operation.name) for x in self.feature_maps
         )
         self.head = self._dense or self._maker[id(before_logits)].operation
-        self.kernel = self._dense.kernel if self._is_linear(before_logits) else None
+        self.is_linear = self._only_pooled(before_logits)
         self._takes_logarithm = self._dense is None and ends_in_opaque_probabilities(
             flat, self._maker
         )
@@ -107,15 +107,13 @@ class SplitClassifier:
 
     def __call__(self, images: Any, labels: Any) -> Evidence:
         """Run the model once and differentiate by the feature maps; see `CAM.raw_maps`."""
-        if self.kernel is not None:
+        if self.is_linear:
             return self.linear_evidence(self.activations(images), labels)
 
-        start = self._features(images, training=False) if self._features else images
+        start = self._first(images)
 
         def score() -> tuple[list[Any], Any, Any]:
-            *maps, before = _flat(self._rest(start, training=False))
-            maps = [start, *maps] if self._features else maps
-            logits = self._logits(before)
+            maps, logits = self._run(start)
             chosen = chosen_classes(labels, logits)
             # Scaled by the number of cells: a float16 gradient would vanish in the mean.
             scale = ops.cast(ops.prod(ops.shape(maps[-1])[1:3]), "float32")
@@ -135,19 +133,23 @@ class SplitClassifier:
 
         Arguments are those of `CAM.from_features`; logits that are None are computed.
         """
-        if self.kernel is None:
+        if not self.is_linear:
             raise ValueError(
                 "the feature map alone gives no evidence: the model does not end in global average "
                 "pooling and one dense layer on it."
             )
         activations = ops.cast(activations, "float32")
         if logits is None:
-            logits = self._logits(_flat(self._rest(activations, training=False))[-1])
+            _, logits = self._run(activations)
         labels = chosen_classes(labels, logits)
         weights = ops.take(ops.cast(self._dense.kernel, "float32"), labels, axis=1)  # (C, B)
         cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
         gradients = ops.transpose(weights)[:, None, None, :] / cells
         return Evidence([activations], [gradients], logits, labels)
+
+    def maps_and_logits(self, images: Any) -> tuple[list[Any], Any]:
+        """Return the feature maps, each (B, h, w, C), and the logits (B, classes) float32."""
+        return self._run(self._first(images))
 
     def activations(self, images: Any) -> Any:
         """Return the first feature map, (B, h, w, C) float32."""
@@ -177,6 +179,14 @@ class SplitClassifier:
             x = users[0].outputs[0]
         to_scaled = None if x is images else keras.Model(images, x)
         return to_scaled, keras.Model(x, self._before_logits)
+
+    def _first(self, images: Any) -> Any:
+        """Return what `_run` starts from: the first feature map where everything passes it."""
+        return self._features(images, training=False) if self._features else images
+
+    def _run(self, start: Any) -> tuple[list[Any], Any]:
+        *maps, before = _flat(self._rest(start, training=False))
+        return [start, *maps] if self._features else maps, self._logits(before)
 
     def _logits(self, before: Any) -> Any:
         before = ops.cast(before, "float32")
@@ -226,7 +236,7 @@ class SplitClassifier:
     def _last_map(self, before_logits: Any) -> Any:
         """Return the last map that everything passes on its way to the scores."""
         head = self._maker.get(id(before_logits))  # none where a dense layer takes the images
-        if head and hasattr(head.operation, "class_map"):  # see `own_map.ClassMapHead`
+        if head and hasattr(head.operation, "class_map"):  # see `class_map.ClassMapHead`
             return head.inputs[-1]
         maps = [
             step.outputs[0]
@@ -272,7 +282,7 @@ class SplitClassifier:
                     f"{step.operation.name!r} has data_format='channels_first'."
                 )
 
-    def _is_linear(self, before_logits: Any) -> bool:
+    def _only_pooled(self, before_logits: Any) -> bool:
         """Tell whether global average pooling alone stands between feature map and dense layer."""
         if self._dense is None or len(self.feature_maps) > 1:
             return False

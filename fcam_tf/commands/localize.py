@@ -14,7 +14,7 @@ from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, note, usage_errors
 from fcam_tf.names import BASELINES, METHODS
 
-AUTO, OWN = "auto", "fcam"
+AUTO, FCAM_MAP = "auto", "fcam"
 _ANSWERS = 20  # photos; the answers for more are in the file only
 
 _DETAILS = """\
@@ -45,7 +45,7 @@ def add_to(fcam: Parser) -> None:
         "--method METHOD",
         "how the heat map is made: %(choices)s; fcam is the model's decoder, auto that where it "
         "has one, else layercam of P4,P5",
-        choices=(AUTO, OWN, *METHODS, *BASELINES),
+        choices=(AUTO, FCAM_MAP, *METHODS, *BASELINES),
         default=AUTO,
     )
     add_maps(parser, batch_size=8)

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from fcam_tf import baselines, checks
+from fcam_tf.cams import HeadClassMap
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
@@ -100,7 +101,7 @@ class Classifier(keras.Model):
         output_stride = spec.output_stride if output_stride is None else output_stride
         if output_stride not in backbones.OUTPUT_STRIDES:
             raise ValueError(f"`output_stride` must be 8, 16 or 32. Received: {output_stride!r}.")
-        has_head = weights is not None and spec.source.has_head and not method.own_head
+        has_head = weights is not None and spec.source.has_head and method.cam is not HeadClassMap
         if has_head and num_classes in (None, 1000):
             num_classes = 1000
             class_names = self.imagenet_class_names() if class_names is None else class_names
@@ -269,7 +270,7 @@ def _head(
     spec: backbones.BackboneSpec, method: baselines.Baseline, maps: list[Any], classes: int
 ) -> tuple[list[Any], Any]:
     """Build the head; return its outputs, the logits first, and the layer if it is a baseline's."""
-    if method.own_head:
+    if method.cam is HeadClassMap:
         head = method.head(classes, spec.branch_filters, HEAD)
         return head(maps), head
     x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(maps[-1])

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcam_tf.explain import OWN, Explainer
+from fcam_tf.explain import FCAM_MAP, Explainer
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import OTSU, Localization, check_threshold
@@ -48,7 +48,7 @@ class Localizer(Explainer):
     ) -> None:
         super().__init__(classifier, method, layer)
         if threshold is None:
-            threshold = classifier.threshold if self.method == OWN else OTSU
+            threshold = classifier.threshold if self.method == FCAM_MAP else OTSU
         self.threshold = check_threshold(threshold)
 
     def __call__(self, images: Any, labels: Any = None) -> Localization:

@@ -65,7 +65,7 @@ def test_map_is_the_larger_of_both():
 def test_predicted_class_is_the_first_branchs():
     parts = head(first=(1, 10))  # means 1.5 and 10
     images = keras.Input((2, 2, 2))
-    cam = cams.OwnMap(keras.Model(images, parts([keras.layers.Identity()(images)])[0]))
+    cam = cams.HeadClassMap(keras.Model(images, parts([keras.layers.Identity()(images)])[0]))
     predicted, _ = cam.raw_maps(TOP, np.array([-1], np.int32))
     np.testing.assert_allclose(predicted, parts.class_map(TOP, np.array([1], np.int32)))
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.cams.own_map import ClassMapHead, OwnMap, of_class
+from fcam_tf.cams.class_map import ClassMapHead, HeadClassMap, of_class
 
 L = keras.layers
 MAPS = np.array([[[[0, 4], [2, 1]], [[0, 1], [0, 2]]]], np.float32)
@@ -31,19 +31,19 @@ def model():
 
 
 def test_gives_the_map_of_the_class_and_the_logits():
-    maps, logits = OwnMap(model()).maps_and_logits(MAPS, [0])
+    maps, logits = HeadClassMap(model()).maps_and_logits(MAPS, [0])
     np.testing.assert_allclose(logits, [[1, 4]])
     np.testing.assert_allclose(maps, [[[0, 1], [0, 0]]])
 
 
 def test_predicted_class_and_features():
-    cam = OwnMap(model())
+    cam = HeadClassMap(model())
     expected = [[[1, 0], [0, 1 / 3]]]  # class 1: 8, 2, 2, 4
     np.testing.assert_allclose(cam(MAPS), expected, rtol=1e-6)
     features = cam.from_features(2 * MAPS, np.array([-1], np.int32), np.float32([[2, 8]]))
     np.testing.assert_allclose(features, expected, rtol=1e-6)
     assert cam.needs_only_features
-    assert OwnMap(model()).split.kernel is None
+    assert not HeadClassMap(model()).split.is_linear
 
 
 def test_of_class_picks_for_each_image():
@@ -55,7 +55,7 @@ def test_of_class_picks_for_each_image():
 def test_needs_such_a_head_and_no_layer():
     images = keras.Input((8, 8, 3))
     x = L.GlobalAveragePooling2D()(L.Conv2D(4, 3, name="conv")(images))
-    with pytest.raises(ValueError, match="maps of its own"):
-        OwnMap(keras.Model(images, L.Dense(2)(x)))
+    with pytest.raises(ValueError, match="map for each class"):
+        HeadClassMap(keras.Model(images, L.Dense(2)(x)))
     with pytest.raises(ValueError, match="no `layer`"):
-        OwnMap(model(), "twice")
+        HeadClassMap(model(), "twice")

@@ -1,4 +1,4 @@
-"""The map that a classifier's own head makes, where the head is more than one dense layer."""
+"""Heads that have a map for each class, and that map."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from keras import ops
 
 from fcam_tf.cams.base import CAM, normalize
 from fcam_tf.cams.split_classifier import chosen_classes
-from fcam_tf.graphs import graph
 
 
 class ClassMapHead(keras.layers.Layer, abc.ABC):
     """A head that scores classes by one map for each of them.
 
     Called on a list of maps, the last of which is the top map (B, h, w, C), it gives a list:
-    logits (B, classes) float32, then whatever `losses` needs.
+    logits (B, classes) float32, then whatever `losses_of` needs.
     """
 
     @abc.abstractmethod
@@ -33,36 +32,33 @@ class ClassMapHead(keras.layers.Layer, abc.ABC):
         """
 
 
-class OwnMap(CAM):
-    """The map of a head that has one for each class: ACoL's and SPG's.
+class HeadClassMap(CAM):
+    """The map that a head has for each class: ACoL's and SPG's.
 
     Raises:
-        ValueError: the model's head has no maps of its own.
+        ValueError: the model's head has no class maps.
     """
 
-    name = "own"
+    name = "class_map"
     needs_only_features = True
 
     def __init__(self, model: keras.Model, layer: Any = None) -> None:
         super().__init__(model, layer)
-        flat = graph.flatten(model)
-        heads = [step for step in graph.steps(flat) if hasattr(step.operation, "class_map")]
-        if not heads or layer is not None:
+        has_maps = hasattr(self.split.head, "class_map")
+        if not has_maps or layer is not None:
             raise ValueError(
-                "`method` needs a classifier whose head makes maps of its own, such as "
+                "`method` needs a classifier whose head has a map for each class, such as "
                 "Classifier(..., baseline='acol'), and no `layer`. Received "
-                f"{'a `layer`' if heads else 'another classifier'}; 'layercam' explains any layer."
+                f"{'a `layer`' if has_maps else 'another classifier'}; 'layercam' explains any "
+                "layer."
             )
-        self._head = heads[0].operation
-        top = heads[0].inputs[-1]
-        self._features = keras.Model(flat.inputs[0], [top, heads[0].outputs[0]])
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        top, logits = self._features(images)
-        return self._head.class_map(top, chosen_classes(labels, logits)), logits
+        (top,), logits = self.split.maps_and_logits(images)
+        return self.split.head.class_map(top, chosen_classes(labels, logits)), logits
 
     def from_features(self, features: Any, labels: Any, logits: Any) -> Any:
-        return normalize(self._head.class_map(features, chosen_classes(labels, logits)))
+        return normalize(self.split.head.class_map(features, chosen_classes(labels, logits)))
 
 
 def of_class(maps: Any, labels: Any) -> Any:
