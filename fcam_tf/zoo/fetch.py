@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +45,23 @@ def find_weights(card: Card, folder: Path) -> Path:
     name = wanted.get("entry", card["name"])
     shared = name != card["name"]
     zoo = os.environ.get(ZOO, "")
-    others = [folder.with_name(name), find_folder(name) or folder] if shared else [folder]
-    own = [str(other / WEIGHTS) for other in others]
-    given = f"{zoo.rstrip('/')}/{name}/{WEIGHTS}" if "://" in zoo else str(Path(zoo, name, WEIGHTS))
+    folders = [folder.with_name(name), find_folder(name) or folder] if shared else [folder]
     failures: list[str] = []
-    for place in dict.fromkeys([given, *own] if zoo else own):
-        if "://" in place:
-            found = _fetch(name, wanted, [place], failures)
-            if found is not None:
-                return found
-        elif not Path(place).is_file():
-            failures.append(f"{place}: not there")
-        elif shared and not _is_right(Path(place), wanted):  # that entry has been trained anew
-            failures.append(f"{place}: another file than the card describes")
+    if "://" in zoo:
+        address = f"{zoo.rstrip('/')}/{name}/{WEIGHTS}"
+        if found := _fetch(name, wanted, [address], failures):
+            return found
+    elif zoo:
+        folders.insert(0, Path(zoo, name))
+    for file in dict.fromkeys(place / WEIGHTS for place in folders):
+        if not file.is_file():
+            failures.append(f"{file}: not there")
+        elif shared and not _is_right(file, wanted):  # that entry has been trained anew
+            failures.append(f"{file}: another file than the card describes")
         else:
-            check_sha256(Path(place), wanted["sha256"])
-            return Path(place)
-    found = _fetch(name, wanted, wanted["addresses"], failures)
-    if found is not None:
+            check_sha256(file, wanted["sha256"])
+            return file
+    if found := _fetch(name, wanted, wanted["addresses"], failures):
         return found
     whose = f", which are those of {name}," if shared else ""
     raise FileNotFoundError(
@@ -168,26 +166,13 @@ def _append(name: str, wanted: dict[str, Any], address: str, part: Path, start: 
     with fsspec.open(address, "rb", **options) as source, part.open("ab" if start else "wb") as to:
         if start:
             source.seek(start)
-        with _progress(name, total, start) as advance:
-            while piece := source.read(_CHUNK):
+        console = rich.console.Console(stderr=True)
+        with rich.progress.wrap_file(
+            source,
+            total - start,
+            description=name,
+            console=console,
+            disable=not console.is_terminal,
+        ) as shown:
+            while to.tell() <= total and (piece := shown.read(_CHUNK)):
                 to.write(piece)
-                advance(len(piece))
-                if to.tell() > total:
-                    break
-
-
-@contextlib.contextmanager
-def _progress(name: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
-    console = rich.console.Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with rich.progress.Progress(
-        rich.progress.TextColumn(name),
-        rich.progress.BarColumn(),
-        rich.progress.DownloadColumn(),
-        rich.progress.TransferSpeedColumn(),
-        console=console,
-    ) as bar:
-        task = bar.add_task("", total=total, completed=done)
-        yield lambda count: bar.advance(task, count)
