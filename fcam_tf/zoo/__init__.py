@@ -15,7 +15,7 @@ from fcam_tf.zoo.entries import untrained as untrained
 __getattr__, _, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "registry": ["as_stored", "load", "save", "verify"],
+        "registry": ["load", "save", "verify"],
         "pack": ["verify_scores"],
         "fetch": ["WeightsDamagedError"],
     },

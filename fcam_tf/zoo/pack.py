@@ -11,7 +11,7 @@ from fcam_tf.data import Split, evaluation_dataset, load, naming_photos
 from fcam_tf.models import FCAM
 from fcam_tf.training import Validation, knows_classes
 from fcam_tf.zoo.cards import Card, data_name
-from fcam_tf.zoo.registry import as_stored, save
+from fcam_tf.zoo.registry import save
 
 
 def pack(
@@ -22,7 +22,6 @@ def pack(
     val: Split | None,
     tests: Mapping[str, Split],
     command: str,
-    int8: bool = False,
     **about: Any,
 ) -> Path:
     """Choose the threshold, measure the model as it will be loaded, and `save` it, which may fail.
@@ -34,20 +33,21 @@ def pack(
         val: images whose boxes choose the threshold; without any the model keeps its own.
         tests: what is measured, by the name of the data set.
         command: that the scores come from.
-        int8: see `save`.
         **about: further arguments of `save`.
     """
-    stored = as_stored(model, int8=int8)
-    if val is not None and val.boxes is not None:
-        with naming_photos(val):
-            model.threshold = best_threshold(stored, val)
-    scores = [
-        {"data": data, "split": split.name, "metric": metric, "value": round(value, 2)}
-        | {"command": command}
-        for data, split in tests.items()
-        for metric, value in _measure(stored, split).items()
-    ]
-    return save(model, name, folder, scores=scores, int8=int8, **about)
+
+    def measure(stored: FCAM) -> list[dict[str, Any]]:
+        if val is not None and val.boxes is not None:
+            with naming_photos(val):
+                model.threshold = stored.threshold = best_threshold(stored, val)
+        return [
+            {"data": data, "split": split.name, "metric": metric, "value": round(value, 2)}
+            | {"command": command}
+            for data, split in tests.items()
+            for metric, value in _measure(stored, split).items()
+        ]
+
+    return save(model, name, folder, measure=measure, **about)
 
 
 def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, Any]]:

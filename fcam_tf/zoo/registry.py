@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ def save(
     trained_on: str,
     licence: str,
     recipe: Mapping[str, Any] | None = None,
-    scores: Sequence[Mapping[str, Any]] = (),
+    measure: Callable[[FCAM], Sequence[Mapping[str, Any]]] = lambda _: (),
     addresses: Sequence[str] = (),
     int8: bool = False,
     replace: bool = False,
@@ -122,7 +121,8 @@ def save(
         trained_on: what it was trained on, in a sentence.
         licence: of the weights.
         recipe: with which.
-        scores: what it reaches, as card.schema.json describes.
+        measure: returns the scores of the model as it will be loaded, with weights that were
+            rounded, as card.schema.json describes; it may set that model's threshold.
         addresses: where the weights can be fetched.
         int8: store large kernels in 8 bits, see `fcam_tf.zoo.weights.write_weights`.
         replace: let it take the place of an entry of that name, once it is complete.
@@ -137,7 +137,12 @@ def save(
             not finite.
         OSError: the folder cannot be written to.
     """
-    source = _source(model)
+    source = getattr(model, "classifier", None)
+    if not isinstance(source, Classifier):
+        raise TypeError(
+            "`model` must be an F-CAM over fcam_tf.models.Classifier: an entry is rebuilt from its "
+            "backbone's name."
+        )
     made = new_entry(name, folder, replace=replace)
     with new_folder(made, replace=replace) as place:
         stored, rebuilt = _write(model, source, name, place / WEIGHTS, int8=int8)
@@ -153,7 +158,8 @@ def save(
             **stored,
             "trained_on": trained_on,
             "recipe": None if recipe is None else dict(recipe),
-            "scores": [dict(score) for score in scores],
+            "scores": [dict(score) for score in measure(rebuilt)],
+            "threshold": rebuilt.threshold,
             "licence": licence,
             "check": reference_output(rebuilt),
         }
@@ -164,24 +170,6 @@ def save(
         check_card(json.loads(text), name)
         (place / CARD).write_text(text, "utf-8")
     return made
-
-
-def as_stored(model: FCAM, *, int8: bool = False) -> FCAM:
-    """Return a model as `load` would give it after `save`: its weights were rounded.
-
-    What a card says of a model is measured on that one.
-
-    Args:
-        model: an F-CAM over a `Classifier`.
-        int8: as of `save`.
-
-    Raises:
-        TypeError: the classifier is none of our own.
-        ValueError: a weight is not finite.
-    """
-    source = _source(model)
-    with tempfile.TemporaryDirectory() as folder:
-        return _write(model, source, model.name, Path(folder, WEIGHTS), int8=int8)[1]
 
 
 def reference_output(model: FCAM) -> dict[str, list[float]]:
@@ -225,16 +213,6 @@ def verify(card: Card, model: FCAM) -> None:
                 f"{card['name']} does not answer as its card says: {name} differ by "
                 f"{difference:.3g}."
             )
-
-
-def _source(model: FCAM) -> Classifier:
-    source = getattr(model, "classifier", None)
-    if not isinstance(source, Classifier):
-        raise TypeError(
-            "`model` must be an F-CAM over fcam_tf.models.Classifier: an entry is rebuilt from its "
-            "backbone's name."
-        )
-    return source
 
 
 def _write(

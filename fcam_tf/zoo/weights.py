@@ -44,7 +44,8 @@ def write_weights(
             values = np.asarray(keras.ops.convert_to_numpy(variable), "float32")
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} is not finite.")
-            if int8 and _quantised(values):
+            is_kernel = values.ndim > 1 and values.shape[-1] > 1
+            if int8 and is_kernel and values.size >= _LARGE:
                 scale = np.maximum(np.abs(values).max(axis=tuple(range(values.ndim - 1))), 1e-12)
                 _store(file, name + SCALE, (scale / 127).astype("float32"))
                 values = np.round(values / scale * 127).astype("int8")
@@ -93,10 +94,6 @@ def _named(model: keras.Model, without: Collection[str]) -> dict[str, Any]:
         if layer.name not in without
         for i, variable in enumerate(layer.weights)
     }
-
-
-def _quantised(values: np.ndarray) -> bool:
-    return values.ndim > 1 and values.size >= _LARGE and values.shape[-1] > 1
 
 
 def _store(file: h5py.File, name: str, values: np.ndarray) -> None:

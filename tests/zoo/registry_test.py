@@ -216,16 +216,24 @@ def test_int8_is_smaller_and_close(model, built, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("int8", [False, True])
-def test_as_stored_is_what_will_be_loaded(model, tmp_path, monkeypatch, int8):
-    stored = zoo.as_stored(model, int8=int8)
-    zoo.save(model, NAME, tmp_path, int8=int8, **ABOUT)
+def test_what_will_be_loaded_is_measured(model, tmp_path, monkeypatch, int8):
+    seen = []
+
+    def measure(stored):
+        stored.threshold = 0.5
+        seen.append(stored)
+        return []
+
+    zoo.save(model, NAME, tmp_path, measure=measure, int8=int8, **ABOUT)
+    (stored,) = seen
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
     loaded = zoo.load(NAME)
     for a, b in zip(stored.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (stored.threshold, stored.input_size) == (loaded.threshold, loaded.input_size)
+    tiny_fcam = FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4))
     with pytest.raises(TypeError, match="rebuilt"):
-        zoo.as_stored(FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4)))
+        zoo.save(tiny_fcam, NAME, tmp_path / "other", **ABOUT)
 
 
 def test_an_entry_is_replaced_by_a_complete_one_alone(model, own):
