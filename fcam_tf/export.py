@@ -35,7 +35,6 @@ def export(
     path: str | Path,
     *,
     threshold: str | float | None = None,
-    warmup: bool = True,
 ) -> Path:
     """Write a model as a SavedModel of core TensorFlow operations.
 
@@ -44,6 +43,8 @@ def export(
     - ``serving_default(images)``: (B, H, W, 3) float32 RGB in [0, 255], any size;
     - ``serve_uint8(images)``: the same for uint8;
     - ``serve_bytes(image_bytes)``: (B,) JPEG or PNG files, photos of any sizes in one batch.
+
+    The folder holds requests that TF Serving runs before it takes others.
 
     Outputs: ``heatmap`` (B, H, W) float32 in [0, 1], ``label`` (B,) int64, ``score`` (B,) and
     ``logits`` (B, classes) float32, ``boxes`` (B, 4) int32 x0, y0, x1, y1, all inclusive
@@ -63,7 +64,6 @@ def export(
         path: folder to make, such as ``serving/fcam/1``: below a model's folder TF Serving finds
             versions only by numbers. Another name is warned of.
         threshold: what counts as object; None for the model's own.
-        warmup: add requests that TF Serving runs before it takes others.
 
     Returns:
         The folder, which appears whole.
@@ -81,8 +81,7 @@ def export(
     archive = _archive(model, threshold)
     with new_folder(path) as place:
         archive.write_out(str(place), verbose=False)
-        if warmup:
-            _write_warmup(place / WARMUP, path.resolve().parent.name, model.input_size)
+        _write_warmup(place / WARMUP, path.resolve().parent.name, model.input_size)
     if not (path.name.isascii() and path.name.isdigit()):
         warnings.warn(
             f"TF Serving will not find {path}: a version's folder must be a number, such as "

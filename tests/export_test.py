@@ -281,7 +281,7 @@ def test_warmup_requests_are_prediction_logs(served):
 @pytest.mark.parametrize("threshold", ["otsu", 0.5])
 def test_another_engine_gives_the_same(model, tmp_path, threshold):
     openvino = pytest.importorskip("openvino")
-    path = export(model, tmp_path / "1", threshold=threshold, warmup=False)
+    path = export(model, tmp_path / "1", threshold=threshold)
     core = openvino.Core()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}  # else bfloat16, where the processor has it
     found = core.compile_model(core.read_model(path), "CPU", exact)(IMAGES.astype("float32"))
@@ -297,7 +297,7 @@ def test_another_engine_gives_the_same(model, tmp_path, threshold):
 def test_models_of_every_floatx_answer_in_float32(floatx, tmp_path, dtype):
     floatx(dtype)
     model = FCAM.from_classifier(tiny_classifier(), decoder_filters=())
-    path = export(model, tmp_path / "1", warmup=False)
+    path = export(model, tmp_path / "1")
     signatures = tf.saved_model.load(str(path)).signatures
     expected = model.localize(IMAGES)
     for name, kind in (("serving_default", "float32"), ("serve_uint8", "uint8")):
@@ -323,7 +323,7 @@ def test_nothing_half_is_left_behind(model, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["latest", "v1", "1.5", "²"])
 def test_a_folder_that_tf_serving_will_not_find_is_warned_of(model, tmp_path, name):
     with pytest.warns(UserWarning, match="must be a number") as told:
-        export(model, tmp_path / name, warmup=False)
+        export(model, tmp_path / name)
     assert [warning.filename for warning in told] == [__file__]
     assert (tmp_path / name / "saved_model.pb").exists()
 

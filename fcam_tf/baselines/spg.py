@@ -105,7 +105,7 @@ def guided(scores: Any, guide: Any, high: float, low: float) -> Any:
     known pixels of the batch, see `confident`; 0 where none is known.
     """
     targets, known = confident(ops.stop_gradient(guide), high, low)
-    entropy = ops.relu(scores) - scores * targets + ops.log1p(ops.exp(-ops.abs(scores)))
+    entropy = ops.binary_crossentropy(targets, scores, from_logits=True)
     images = sum_over_replicas(ops.cast(ops.shape(scores)[0], "float32"))
     pixels = sum_over_replicas(ops.sum(known))
     return images * ops.sum(entropy * known, (1, 2)) / ops.maximum(pixels, 1.0)

@@ -18,21 +18,19 @@ class _Builder:
     def __init__(self) -> None:
         self.count = 0
 
-    def conv(self, x: Any, filters: int, kernel: int | tuple[int, int], stride: int = 1) -> Any:
-        name = f"conv{self.count}"
-        self.count += 1
-        padding = "same"
-        if stride > 1:  # "same" would pad one side only
-            x = L.ZeroPadding2D(1, name=f"{name}_pad")(x)
-            padding = "valid"
-        x = L.Conv2D(filters, kernel, stride, padding=padding, use_bias=False, name=name)(x)
-        # The weight files hold no scale: it is 1, and trained from there.
-        x = L.BatchNormalization(momentum=BATCH_MOMENTUM, epsilon=1e-3, name=f"{name}_bn")(x)
-        return L.Activation("relu", name=f"{name}_relu")(x)
-
-    def chain(self, x: Any, *convolutions: tuple) -> Any:
-        for convolution in convolutions:
-            x = self.conv(x, *convolution)
+    def __call__(self, x: Any, *convolutions: tuple) -> Any:
+        """Convolve by each (filters, kernel size) or (filters, kernel size, stride)."""
+        for filters, kernel, *strides in convolutions:
+            name = f"conv{self.count}"
+            self.count += 1
+            padding = "same"
+            if strides not in ([], [1]):  # "same" would pad one side only
+                x = L.ZeroPadding2D(1, name=f"{name}_pad")(x)
+                padding = "valid"
+            x = L.Conv2D(filters, kernel, *strides, padding=padding, use_bias=False, name=name)(x)
+            # The weight files hold no scale: it is 1, and trained from there.
+            x = L.BatchNormalization(momentum=BATCH_MOMENTUM, epsilon=1e-3, name=f"{name}_bn")(x)
+            x = L.Activation("relu", name=f"{name}_relu")(x)
         return x
 
 
@@ -48,18 +46,18 @@ def _average_pool(x: Any, name: str) -> Any:
 
 def _mixed5(build: _Builder, x: Any, pool_filters: int, name: str) -> Any:
     branches = [
-        build.conv(x, 64, 1),
-        build.chain(x, (48, 1), (64, 5)),
-        build.chain(x, (64, 1), (96, 3), (96, 3)),
-        build.conv(_average_pool(x, name), pool_filters, 1),
+        build(x, (64, 1)),
+        build(x, (48, 1), (64, 5)),
+        build(x, (64, 1), (96, 3), (96, 3)),
+        build(_average_pool(x, name), (pool_filters, 1)),
     ]
     return L.Concatenate(name=name)(branches)
 
 
 def _mixed6a(build: _Builder, x: Any, stride: int) -> Any:
     branches = [
-        build.conv(x, 384, 3, stride),
-        build.chain(x, (64, 1), (96, 3), (96, 3, stride)),
+        build(x, (384, 3, stride)),
+        build(x, (64, 1), (96, 3), (96, 3, stride)),
         L.MaxPooling2D(3, stride, padding="same", name="mixed6a_max_pool")(x),
     ]
     return L.Concatenate(name="mixed6a")(branches)
@@ -68,10 +66,10 @@ def _mixed6a(build: _Builder, x: Any, stride: int) -> Any:
 def _mixed6(build: _Builder, x: Any, width: int, name: str) -> Any:
     row, column = (1, 7), (7, 1)
     branches = [
-        build.conv(x, 192, 1),
-        build.chain(x, (width, 1), (width, row), (192, column)),
-        build.chain(x, (width, 1), (width, column), (width, row), (width, column), (192, row)),
-        build.conv(_average_pool(x, name), 192, 1),
+        build(x, (192, 1)),
+        build(x, (width, 1), (width, row), (192, column)),
+        build(x, (width, 1), (width, column), (width, row), (width, column), (192, row)),
+        build(_average_pool(x, name), (192, 1)),
     ]
     return L.Concatenate(name=name)(branches)
 
@@ -92,9 +90,9 @@ def inceptionv3(
     sizes are those of the published code, which pads every 3x3 layer.
     """
     build = _Builder()
-    feature_maps = {"P1": build.chain(images, (32, 3, 2), (32, 3), (64, 3))}
-    feature_maps["P2"] = build.conv(_max_pool(feature_maps["P1"], "pool1"), 80, 1)
-    x = _max_pool(build.conv(feature_maps["P2"], 192, 3), "pool2")
+    feature_maps = {"P1": build(images, (32, 3, 2), (32, 3), (64, 3))}
+    feature_maps["P2"] = build(_max_pool(feature_maps["P1"], "pool1"), (80, 1))
+    x = _max_pool(build(feature_maps["P2"], (192, 3)), "pool2")
     x = _mixed5(build, x, 32, "mixed5b")
     feature_maps["P3"] = _mixed5(build, x, 64, "mixed5c")
     x = attend("mixed5d", _mixed5(build, feature_maps["P3"], 64, "mixed5d"))

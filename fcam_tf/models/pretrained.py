@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,8 +86,7 @@ def by_order(source: keras.Model, model: keras.Model) -> None:
     """
     for kind, ending in ((keras.layers.Conv2D, ""), (keras.layers.BatchNormalization, "_bn")):
         origins = [layer for layer in source.layers if type(layer) is kind]
-        # conv2d, conv2d_1, ..., conv2d_10
-        origins.sort(key=lambda layer: int((re.search(r"_(\d+)$", layer.name) or "00")[1]))
+        origins.sort(key=lambda layer: (len(layer.name), layer.name))  # conv2d, conv2d_1, conv2d_10
         for i, origin in enumerate(origins):
             try:
                 layer = model.get_layer(f"conv{i}{ending}")
