@@ -38,13 +38,16 @@ LEVELS = {
     "cache": 0,
     "checks": 0,
     "claim": 0,
+    "lazy_tensorflow": 0,
     "grey_levels": 0,
     "masks": 0,
     "streams": 0,
     "names": 0,
 }
 ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
-HELPERS = ("atomic", "cache", "grey_levels", "masks", "names", "photos")
+HELPERS = (
+    *("atomic", "cache", "checks", "grey_levels", "lazy_tensorflow", "masks", "names", "photos"),
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

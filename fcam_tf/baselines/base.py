@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from fcam_tf import lazy_tensorflow as tf
 from fcam_tf.cams.base import CAM
 from fcam_tf.cams.class_map import ClassMapHead
 from fcam_tf.cams.gradient import ClassActivationMap
@@ -67,8 +68,6 @@ def draw_key(seed: Any, salt: int) -> Any:
     Two integers as ``seed`` make a training run repeat, None draws anew each time; ``salt`` tells
     several draws from one seed apart.
     """
-    import tensorflow as tf  # noqa: PLC0415 - other backends run without it
-
     if seed is None:
         return tf.random.uniform((2,), maxval=tf.int64.max, dtype=tf.int64)
     return tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), salt)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from fcam_tf import checks
+from fcam_tf import lazy_tensorflow as tf
 from fcam_tf.baselines.base import Baseline, draw_key
 
 
@@ -36,8 +37,6 @@ class CutMix(Baseline):
 
     def augment(self, images: Any, labels: Any, seed: Any = None) -> tuple[Any, Any]:
         """See `Baseline.augment`; labels become ``{"label", "other", "fraction"}``, each (B,)."""
-        import tensorflow as tf  # noqa: PLC0415 - other backends run without it
-
         batch, height, width = (tf.shape(images)[axis] for axis in range(3))
         mixed, *centre = (
             tf.random.stateless_uniform((), draw_key(seed, salt)) for salt in (0, 2, 3)
@@ -57,8 +56,6 @@ class CutMix(Baseline):
 
 def _stretch(size: Any, cut: Any, position: Any) -> Any:
     """Return which of ``size`` pixels lie in the box, by its relative side and centre."""
-    import tensorflow as tf  # noqa: PLC0415 - as above
-
     half = tf.cast(tf.cast(size, tf.float32) * cut, tf.int32) // 2
     centre = tf.cast(tf.cast(size, tf.float32) * position, tf.int32)
     pixels = tf.range(size)
@@ -67,7 +64,5 @@ def _stretch(size: Any, cut: Any, position: Any) -> Any:
 
 def _draw_beta(concentration: float, key: Any) -> Any:
     """Draw one float32 from Beta(concentration, concentration)."""
-    import tensorflow as tf  # noqa: PLC0415 - as above
-
     a, b = tf.unstack(tf.random.stateless_gamma((2,), key, concentration))
     return tf.math.divide_no_nan(a, a + b)  # both underflow to 0 only for tiny concentrations

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from fcam_tf import checks
+from fcam_tf import lazy_tensorflow as tf
 from fcam_tf.baselines.base import Baseline, draw_key
 
 MEAN_COLOUR = (123.675, 116.28, 103.53)  # of ImageNet, RGB
@@ -36,8 +37,6 @@ class HaS(Baseline):
         checks.number("drop_rate", self.drop_rate, "[0, 1]")
 
     def augment(self, images: Any, labels: Any, seed: Any = None) -> tuple[Any, Any]:
-        import tensorflow as tf  # noqa: PLC0415 - other backends run without it
-
         shape = tf.shape(images)
         rows, columns = (-(-shape[axis] // self.grid_size) for axis in (1, 2))
         noise = tf.random.stateless_uniform((shape[0], rows, columns), draw_key(seed, 0))

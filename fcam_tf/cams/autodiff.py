@@ -8,13 +8,13 @@ from typing import Any
 
 import keras
 
+from fcam_tf import lazy_tensorflow as tf
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``function`` as one graph where the backend is TensorFlow, else as it is."""
     if keras.backend.backend() != "tensorflow":
         return function
-    import tensorflow as tf  # noqa: PLC0415 - not there under every backend
-
     # A partial has no code object, by which TensorFlow would count the traces of all instances of a
     # method as one and warn of retracing.
     return tf.function(functools.partial(function), reduce_retracing=True, autograph=False)
@@ -34,8 +34,6 @@ def gradients(
             f"Received: KERAS_BACKEND={keras.backend.backend()}. A head of global average pooling "
             "and one dense layer needs none."
         )
-    import tensorflow as tf  # noqa: PLC0415
-
     with tf.GradientTape() as tape:
         if watched is not None:
             tape.watch(watched)

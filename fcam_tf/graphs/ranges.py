@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf import lazy_tensorflow as tf
+
 
 def expect_raw_pixels(images: Any) -> None:
     """Warn, once in a process, of a batch of floats that looks like [0, 1].
@@ -24,12 +26,9 @@ def expect_raw_pixels(images: Any) -> None:
         return
     unit = ops.logical_and(ops.max(images) <= 1, ops.any(images != ops.floor(images)))
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf  # noqa: PLC0415 - other backends run without it
-        from tensorflow.python.ops import control_flow_util  # noqa: PLC0415 - see ops/bilateral.py
-
         if tf.executing_eagerly():
             _judge(unit)
-        elif not control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        elif not tf.is_traced_for_xla():
             tf.py_function(_judge, [unit], [])
     elif keras.backend.backend() == "jax":
         import jax  # noqa: PLC0415

@@ -7,13 +7,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf import lazy_tensorflow as tf
+
 
 def replicas() -> int:
     """Return how many replicas the current TensorFlow strategy has; 1 without one."""
     if keras.backend.backend() != "tensorflow":
         return 1
-    import tensorflow as tf  # noqa: PLC0415 - other backends run without it
-
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
@@ -21,8 +21,6 @@ def sum_over_replicas(x: Any) -> Any:
     """Add up what each replica has, inside a training step; a scalar tensor."""
     if replicas() == 1:
         return x
-    import tensorflow as tf  # noqa: PLC0415 - as above
-
     context = tf.distribute.get_replica_context()
     if context is None:  # not in a step: Keras tries the loss once to see what it gives
         return x

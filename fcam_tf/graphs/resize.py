@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf import lazy_tensorflow as tf
+
 
 def resize(images: Any, size: Any, interpolation: str = "bilinear") -> Any:
     """Scale images or maps: half-pixel centres, no antialiasing.
@@ -20,8 +22,7 @@ def resize(images: Any, size: Any, interpolation: str = "bilinear") -> Any:
         (B, height, width, C), float32 if bilinear, else in the dtype of ``images``.
     """
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf  # noqa: PLC0415 - keras.ops takes sizes known beforehand only
-
+        # As keras.ops takes only sizes that are known beforehand.
         return tf.image.resize(images, size, interpolation)
     resized = ops.image.resize(images, size, interpolation=interpolation)
     return ops.cast(resized, "float32") if interpolation == "bilinear" else resized
@@ -33,8 +34,6 @@ def bilinear_aligned(images: Any, size: Any) -> Any:
     This is PyTorch's ``align_corners=True``, by which U-Net decoders fit maps to their skips.
     """
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf  # noqa: PLC0415 - as above
-
         return tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
     images = ops.cast(images, "float32")
     for axis, new in ((1, size[0]), (2, size[1])):

@@ -8,8 +8,10 @@ import keras
 from keras import ops
 
 from fcam_tf import checks
+from fcam_tf import lazy_tensorflow as tf
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import resize
+from fcam_tf.ops import bilateral, dense_bilateral_filter
 
 Method = Literal["lattice", "exact"]
 
@@ -106,8 +108,6 @@ def _resize(images: Any, probabilities: Any, scale: float) -> tuple[Any, Any]:
 def _exact(
     images: Any, probabilities: Any, sigma_rgb: float, sigma_xy: float, symmetric: bool
 ) -> Any:
-    from fcam_tf.ops.dense import dense_bilateral_filter  # noqa: PLC0415 - see _lattice
-
     fixed = ops.stop_gradient(probabilities)
     values = ops.concatenate([fixed, ops.ones_like(fixed[..., :1])], axis=-1)
     filtered = ops.stop_gradient(dense_bilateral_filter(values, images, sigma_rgb, sigma_xy))
@@ -121,10 +121,6 @@ def _exact(
 def _lattice(
     images: Any, probabilities: Any, sigma_rgb: float, sigma_xy: float, symmetric: bool
 ) -> Any:
-    import tensorflow as tf  # noqa: PLC0415 - the exact method runs without it
-
-    from fcam_tf.ops import bilateral  # noqa: PLC0415
-
     @tf.custom_gradient
     def run(probabilities: tf.Tensor) -> tuple[tf.Tensor, Any]:
         losses, gradient = bilateral.crf_loss_and_gradient(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import tensorflow as tf
-
+from fcam_tf import checks
+from fcam_tf import lazy_tensorflow as tf
 from fcam_tf.ops import lattice, loader
 
 
@@ -31,12 +30,16 @@ def bilateral_filter(
         (B, H, W, C) in the dtype of ``values``.
 
     Raises:
+        TypeError: a sigma is not a number.
         ValueError: a sigma is not positive and finite.
         tf.errors.InvalidArgumentError: shapes do not fit, or something is NaN or infinite.
     """
-    sigmas = check_sigmas(sigma_rgb, sigma_xy)
+    for name, sigma in (("sigma_rgb", sigma_rgb), ("sigma_xy", sigma_xy)):
+        checks.number(name, sigma, "(0, inf)")
     values = tf.convert_to_tensor(values)
-    filtered = _filter(tf.cast(values, tf.float32), image_tensor(images), *sigmas, transpose=False)
+    filtered = _filter(
+        tf.cast(values, tf.float32), image_tensor(images), sigma_rgb, sigma_xy, transpose=False
+    )
     return tf.cast(filtered, values.dtype)
 
 
@@ -75,18 +78,6 @@ def crf_loss_and_gradient(
         )
 
 
-def check_sigmas(sigma_rgb: float, sigma_xy: float) -> tuple[float, float]:
-    """Return both as floats.
-
-    Raises:
-        ValueError: one is not positive and finite.
-    """
-    for name, sigma in (("sigma_rgb", sigma_rgb), ("sigma_xy", sigma_xy)):
-        if not (sigma > 0 and math.isfinite(sigma)):
-            raise ValueError(f"`{name}` must be positive and finite. Received: {sigma}.")
-    return float(sigma_rgb), float(sigma_xy)
-
-
 def image_tensor(images: Any) -> tf.Tensor:
     """Return images as uint8 where they are, else as float32."""
     images = tf.convert_to_tensor(images)
@@ -120,15 +111,8 @@ def _filter(
 
 
 def _refuse_xla() -> None:
-    """Say what to do before XLA says that it knows no such operation.
-
-    Raises:
-        NotImplementedError: a function is being traced for XLA.
-    """
-    # TensorFlow has no public way to ask; tests hold that this one works.
-    from tensorflow.python.ops import control_flow_util  # noqa: PLC0415
-
-    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+    """Say what to do before XLA says that it knows no such operation."""
+    if tf.is_traced_for_xla():
         raise NotImplementedError(
             "the permutohedral lattice cannot be compiled by XLA. Compile the model with "
             "jit_compile=False, or set `model.supports_jit = False` before, so that "

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
+
+from fcam_tf import lazy_tensorflow as tf
 
 
 class _Lattice(NamedTuple):

@@ -16,6 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fcam_tf import checks
+from fcam_tf import lazy_tensorflow as tf
 from fcam_tf.cache import cache_folder
 
 SWITCH = "FCAM_OPS"
@@ -39,8 +41,6 @@ def backend() -> str:
 
 def device() -> contextlib.AbstractContextManager:
     """Return the scope to use compiled operations in: the CPU, unless they run on GPUs too."""
-    import tensorflow as tf  # noqa: PLC0415 - slow, and not there under every backend
-
     return contextlib.nullcontext() if on_gpu() else tf.device("CPU")
 
 
@@ -54,8 +54,6 @@ def library() -> Any:
     wanted = _wanted()
     if wanted == TENSORFLOW:
         return None
-    import tensorflow as tf  # noqa: PLC0415 - slow, and not there under every backend
-
     file = path()
     try:
         if not file.is_file():
@@ -83,8 +81,6 @@ def on_gpu() -> bool:
     Raises:
         ImportError: FCAM_OPS=cuda, and it cannot run.
     """
-    import tensorflow as tf  # noqa: PLC0415 - slow, and not there under every backend
-
     wanted = _wanted()
     if wanted == NATIVE or library() is None:
         return False
@@ -131,8 +127,6 @@ def path() -> Path:
 
 def _wanted() -> str:
     wanted = os.environ.get(SWITCH, "")
-    if wanted not in ("", CUDA, NATIVE, TENSORFLOW):
-        raise ValueError(
-            f"{SWITCH} must be 'cuda', 'native' or 'tensorflow'. Received: {wanted!r}."
-        )
+    if wanted:
+        checks.choice(SWITCH, wanted, (CUDA, NATIVE, TENSORFLOW))
     return wanted

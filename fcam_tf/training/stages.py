@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from fcam_tf import baselines, data
 from fcam_tf.data import Split
@@ -140,8 +141,6 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(layers_of("mixed_float16" if recipe.mixed_precision else None))
         if start.mirrored:
-            import tensorflow as tf  # noqa: PLC0415 - other backends do without
-
             stack.enter_context(tf.distribute.MirroredStrategy().scope())
         keras.utils.set_random_seed(recipe.seed)
         if isinstance(recipe, ClassifierRecipe):
