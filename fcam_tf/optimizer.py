@@ -93,3 +93,15 @@ class CoupledAdam(_Coupled, keras.optimizers.Adam):
     Raises:
         ValueError: a negative ``l2``.
     """
+
+
+def optimizer_of(recipe: Any, multipliers: Mapping[str, float] | None = None) -> _Coupled:
+    """Return the optimiser of a `fcam_tf.training.Recipe`, with the ``multipliers`` of ours."""
+    kind: type[Any] = {"sgd": CoupledSGD, "adam": CoupledAdam}[recipe.optimizer]
+    return kind(
+        recipe.learning_rate,
+        recipe.momentum,
+        l2=recipe.weight_decay,
+        multipliers=multipliers,
+        global_clipnorm=recipe.clip_norm or None,
+    )

@@ -1,82 +1,113 @@
-"""Trains both stages from packs under JAX, for a machine with a GPU and without TensorFlow.
+"""Trains both stages under JAX with photos in the GPU's memory, on a machine without TensorFlow.
 
-    KERAS_BACKEND=jax PYTHONPATH=. python tools/gpu_training.py --backbone resnet50 \
-        --packs .gpu/tiny100-0.xz,.gpu/tiny100-1.xz --graphs .gpu --out runs/resnet50
+    KERAS_BACKEND=jax PYTHONPATH=. python tools/gpu_training.py --data tiny100 --graphs graphs \
+        --backbone resnet50 --out runs/resnet50
 
-tools/gpu_packs.py makes the packs. Photos lie in the GPU's memory as bytes, and are cropped and
-mixed there. Stages, each of which is skipped where its file is in --out already:
+Stages, each a training run in a folder of its own, which goes on where it was stopped, and at its
+end the weights of its best epoch on val, for the zoo; a stage with weights is skipped:
 
 1. classifier.h5: the classifier at stride 32, from scratch, from labels and a teacher's logits.
 2. tuned.h5: the same, fine-tuned at the stride at which it is used.
 3. METHOD.h5 for each of --methods: decoders behind it.
 
-scores.json gets the scores of the val and test splits in percent, log.csv the losses.
+Learning rates rise for a twentieth of a stage and fall to 0 by a cosine; of a recipe's schedule,
+resizing and head_ratio nothing is used. scores.json gets the scores on val and test, in percent.
 """
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import json
-import math
 import os
 import sys
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
+import gpu_graphs
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
 from absl import app, flags
-from gpu_crops import cut, mix, random_boxes, whole
-from gpu_maps import apply, maps_of, maps_of_decoder, score
-from gpu_trainer import Trainer
-from packs import Images, read_pack
+from gpu_batches import Batches, Draw, labelled, mapped
+from gpu_maps import Photos, maps_of
 
-from fcam_tf import models
+from fcam_tf import models, training
+from fcam_tf.graphs.resize import resize
 from fcam_tf.losses import FCAMLoss
-from fcam_tf.optimizer import CoupledAdam, CoupledSGD
+from fcam_tf.optimizer import optimizer_of
 from fcam_tf.zoo.weights import read_weights, write_weights
 
-_PACKS = flags.DEFINE_list("packs", None, "packs to train on and to score", required=True)
-_GRAPHS = flags.DEFINE_string("graphs", None, "folder of the graphs of keras-cv, if it is missing")
+_DATA = flags.DEFINE_string("data", None, "data set, as of `fcam train`", required=True)
+_GRAPHS = flags.DEFINE_string("graphs", None, "folder of gpu_graphs.py, if keras-cv is missing")
 _OUT = flags.DEFINE_string("out", None, "folder of the results", required=True)
 _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "name of the backbone")
 _METHODS = flags.DEFINE_list("methods", ["layercam"], "methods that teach decoders")
 _TEACHER = flags.DEFINE_string("teacher", None, "ImageNet weights of efficientnetlite_b0, if any")
 _TEACHER_SIZE = flags.DEFINE_integer("teacher_size", 224, "side that the teacher sees, in pixels")
 _SIDE = flags.DEFINE_integer("side", 64, "side at which photos are kept, in pixels")
-_SIZE = flags.DEFINE_integer("size", 128, "side that the networks see and maps are scored at")
-_BATCH = flags.DEFINE_integer("batch_size", 256, "images in a step")
-_OPTIMIZER = flags.DEFINE_enum("optimizer", "sgd", ["adam", "sgd"], "of the classifier")
-_RATE = flags.DEFINE_float("learning_rate", 0.2, "of the classifier, at its highest")
-_TUNE_RATE = flags.DEFINE_float("tune_rate", 0.03, "of the fine-tuning, at its highest")
-_DECAY = flags.DEFINE_float("weight_decay", 3e-4, "coupled L2 of the classifier")
-_EPOCHS = flags.DEFINE_list("epochs", ["30", "6", "3"], "of the three stages")
-_STEPS = flags.DEFINE_integer("steps", None, "of each stage at most: for rehearsals")
-_CRF = flags.DEFINE_float("crf", 1.4e-7, "weight of the exact CRF at half the resolution")
-_LIMIT = flags.DEFINE_integer("limit", None, "images of each split; None for all")
+_CLASSIFIER = flags.DEFINE_multi_string("classifier_set", [], "KEY=VALUE for the classifier")
+_TUNE = flags.DEFINE_multi_string("tune_set", [], "KEY=VALUE for the fine-tuning")
+_SET = flags.DEFINE_multi_string("set", [], "KEY=VALUE for the decoders")
+_LIMIT = flags.DEFINE_integer("limit", None, "photos of each split: for rehearsals")
+_STEPS = flags.DEFINE_integer("steps", None, "steps of each epoch: for rehearsals")
 
-_SMOOTHING = 0.1
-_OF_TEACHER = 0.7  # share of the teacher in the targets
-_SCALES = (1.0, 1.5, 2.0)  # of the images whose maps teach decoders
-_DECODER_BATCH = 64
-_CHECKS = 4  # how often val is scored while a decoder is trained
+FROM_SCRATCH = ("batch_size=256", "crop=128", "learning_rate=0.2", "weight_decay=3e-4")
+FROM_SCRATCH += ("clip_norm=2", "epochs=36", "select=accuracy")
+TUNING = (*FROM_SCRATCH, "learning_rate=0.03", "epochs=9")
+DECODER = ("batch_size=64", "crop=128", "epochs=2", "select=MaxBoxAccV2")
+DECODER += ("loss.crf=1.4e-7", "loss.crf_scale=0.5", "loss.crf_method=exact")
+SCALES = (1.0, 1.5, 2.0)  # of the images whose maps teach decoders
 
 
-def _classifier(classes: int, names: Any, stride: int | None = None) -> models.Classifier:
+def _fit(
+    model: keras.Model,
+    recipe: training.Recipe,
+    batches: Batches,
+    loss: Any,
+    score: Callable[[], dict[str, float]],
+    *,
+    folder: Path,
+) -> training.RunFolder:
+    """Train a model, or go on with it, and leave its best epoch in it."""
+    steps = recipe.epochs * batches.num_batches
+    optimizer = optimizer_of(recipe)
+    rising = max(1, steps // 20)
+    optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - rising), warmup_target=recipe.learning_rate, warmup_steps=rising
+    )
+    model.compile(optimizer, loss)
+    settings = {"recipe": dataclasses.asdict(recipe), "steps": steps}
+    with training.open_run(folder, settings, recipe.epochs) as run:
+        run.restore(model)
+        model.fit(
+            batches,
+            initial_epoch=run.state.epoch,
+            epochs=recipe.epochs,
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
+                training.StopOnNaN(),
+                training.KeepBest(run, score, recipe.select),
+            ],
+            shuffle=False,
+            verbose=2,
+        )
+        model.set_weights(models.load(run.best).get_weights())
+        return run
+
+
+def _classifier(names: tuple[str, ...], size: int, stride: int | None) -> models.Classifier:
     keras.utils.set_random_seed(0)
     model = models.Classifier(
         _BACKBONE.value,
-        classes,
+        len(names),
         output_stride=stride,
         weights=None,
         class_names=names,
-        input_size=_SIZE.value,
+        input_size=size,
         dtype="mixed_bfloat16",
     )
     first = True
@@ -90,198 +121,128 @@ def _classifier(classes: int, names: Any, stride: int | None = None) -> models.C
     return model
 
 
-def _teacher(names: list[str]) -> Callable[[Any], Any] | None:
+def _teacher(names: tuple[str, ...]) -> Callable[[Any], Any] | None:
     """Return the probabilities that ImageNet's classifier gives to the classes."""
     if _TEACHER.value is None:
         return None
     imagenet = models.Classifier.imagenet_class_names()
     # Tiny ImageNet has the first of the synonyms; "crane" and the like are both birds and machines.
-    columns = np.array(
-        [
-            imagenet.index(name)
-            if name in imagenet
-            else [known.split(",")[0] for known in imagenet].index(name)
-            for name in names
-        ]
-    )
-    model = models.Classifier(
-        "efficientnetlite_b0", 1000, weights=None, class_names=imagenet, dtype="mixed_bfloat16"
-    )
+    first = [known.split(",")[0] for known in imagenet]
+    columns = np.array([(imagenet if n in imagenet else first).index(n) for n in names])
+    model = models.Classifier("efficientnetlite_b0", 1000, weights=None, dtype="mixed_bfloat16")
     read_weights(model, _TEACHER.value)
-    return lambda images: jax.nn.softmax(
-        model(whole(images, _TEACHER_SIZE.value), training=False)[:, columns]
-    )
-
-
-def _train_classifier(
-    model: models.Classifier, train: Images, names: list[str], epochs: float, rate: float
-) -> list[dict[str, Any]]:
-    pixels, labels = jnp.asarray(train.pixels), jnp.asarray(train.labels)
-    teacher = _teacher(names)
-
-    @jax.jit
-    def batch(key: Any, images: Any, labels: Any) -> tuple[Any, Any]:
-        keys = jax.random.split(key, 3)
-        boxes = random_boxes(keys[0], len(images), 0.3, _SIDE.value)
-        x = cut(images, boxes, jax.random.bernoulli(keys[1], 0.5, (len(images),)), _SIZE.value)
-        y = jax.nn.one_hot(labels, len(names)) * (1 - _SMOOTHING) + _SMOOTHING / len(names)
-        x, y = mix(keys[2], x, y)
-        if teacher:
-            y = y + _OF_TEACHER * (teacher(x) - y)
-        return x, y
-
-    kind = {"adam": CoupledAdam, "sgd": CoupledSGD}[_OPTIMIZER.value]
-    model.compile(
-        kind(rate, l2=_DECAY.value, global_clipnorm=2.0),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-    )
-    draw = lambda key, rows: batch(key, pixels[rows], labels[rows])  # noqa: E731
-    trainer = Trainer(
-        model,
-        draw,
-        count=len(train),
-        batch_size=_BATCH.value,
-        epochs=epochs,
-        rate=rate,
-        most=_STEPS.value,
-    )
-    for _ in trainer.run():
-        pass
-    return trainer.log
-
-
-def _train_decoder(
-    classifier: models.Classifier, splits: dict[str, Images], method: str, path: Path
-) -> dict[str, Any]:
-    train, val = splits["train"], splits["val"]
-    candidates = [method] + ["layercam+"] * (method == "layercam")
-    teachers = {name: maps_of(classifier, name, _SCALES) for name in candidates}
-    scores = {f"teacher {name}": score(maps, val, _SIZE.value) for name, maps in teachers.items()}
-    best = max(candidates, key=lambda name: scores[f"teacher {name}"]["MaxBoxAccV2"])
-    coarse = jnp.asarray(apply(teachers[best], train, np.float16)[0])
-    print("taught by", best, scores, flush=True)
-    model = models.FCAM.from_classifier(classifier, method=method)
-    loss = {"positives": 5, "negatives": 5, "negative_fraction": 0.3, "crf": _CRF.value}
-    loss |= {"crf_scale": 0.5, "crf_method": "exact", "windows": {"crf": (2, None)}}
-    model.compile(CoupledAdam(1e-3, l2=1e-4), FCAMLoss(**loss))
-    pixels, labels = jnp.asarray(train.pixels), jnp.asarray(train.labels)
-
-    @jax.jit
-    def batch(key: Any, images: Any, maps: Any, labels: Any) -> tuple[Any, Any]:
-        keys = jax.random.split(key, 2)
-        boxes = random_boxes(keys[0], len(images), 0.5, _SIDE.value)
-        mirrored = jax.random.bernoulli(keys[1], 0.5, (len(images),))
-        part = cut(maps[..., None], boxes * (maps.shape[1] / _SIDE.value), mirrored, _SIZE.value)
-        x = cut(images, boxes, mirrored, _SIZE.value)
-        return x, {"label": labels, "cam": part[..., 0]}
-
-    draw = lambda key, rows: batch(key, pixels[rows], coarse[rows], labels[rows])  # noqa: E731
-    epochs = float(_EPOCHS.value[2])
-    trainer = Trainer(
-        model,
-        draw,
-        count=len(train),
-        batch_size=_DECODER_BATCH,
-        epochs=epochs,
-        rate=1e-3,
-        most=_STEPS.value,
-    )
-    due = max(1, trainer.steps // _CHECKS)
-    maps, kept = maps_of_decoder(model), -math.inf
-    for step in trainer.run(lambda number: (number + 1) % due == 0):
-        found = score(maps, val, _SIZE.value)
-        scores[f"val, step {step + 1}"] = found
-        print(method, step + 1, found, flush=True)
-        if found["MaxBoxAccV2"] > kept:
-            kept = found["MaxBoxAccV2"]
-            write_weights(model, path.with_suffix(".part"), int8=True)
-    path.with_suffix(".part").replace(path)
-    read_weights(model, path)
-    return scores | {
-        "taught by": best,
-        "test": score(maps, splits["test"], _SIZE.value),
-        "log": trainer.log,
-    }
+    size = (_TEACHER_SIZE.value,) * 2
+    return lambda images: jax.nn.softmax(model(resize(images, size), training=False)[:, columns])
 
 
 class Stages:
     """The stages of a backbone, and what they found; those that are done are read."""
 
-    def __init__(self, out: Path, splits: dict[str, Images], names: list[str]) -> None:
-        self.out, self.splits, self.names = out, splits, names
+    def __init__(self, out: Path, splits: Mapping[str, Photos]) -> None:
+        self.out, self.splits = out, splits
         results = out / "scores.json"
         self.scores = json.loads(results.read_text()) if results.exists() else {}
 
     def run(self) -> None:
-        if not (self.out / "tuned.h5").exists():
-            self._classifier("classifier", 32, None)
-        model = self._classifier("tuned", None, self.out / "classifier.h5")
+        """Run the stages that are missing."""
+        get = training.get
+        scratch = get("classifier", "cub").changed([*FROM_SCRATCH, *_CLASSIFIER.value])
+        tuning = get("classifier", "cub").changed([*TUNING, *_TUNE.value])
+        decoder = get("fcam", "small").changed([*DECODER, *_SET.value])
+        if not self._file("tuned").exists():
+            self._classifier("classifier", scratch, 32, None)
+        model = self._classifier("tuned", tuning, None, self._file("classifier"))
         for method in _METHODS.value:
-            path = self.out / f"{method}.h5"
-            if not path.exists():
-                self._keep(method, _train_decoder(model, self.splits, method, path))
+            if not self._file(method).exists():
+                self._decoder(model, method, decoder)
         if "test" not in self.scores:
-            maps = {name: maps_of(model, name) for name in ("cam", "layercam", "layercam+")}
+            found = {n: maps_of(model, n) for n in ("cam", "layercam", "layercam+")}
             test = self.splits["test"]
-            self._keep(
-                "test", {name: score(found, test, _SIZE.value) for name, found in maps.items()}
-            )
+            self._keep("test", {n: test.scores(f, model.input_size) for n, f in found.items()})
 
-    def _classifier(self, stage: str, stride: int | None, start: Path | None) -> models.Classifier:
-        model = _classifier(len(self.names), self.names, stride)
-        path = self.out / f"{stage}.h5"
-        if path.exists():
-            read_weights(model, path)
+    def _file(self, stage: str) -> Path:
+        return self.out / f"{stage}.h5"
+
+    def _classifier(
+        self, stage: str, recipe: training.Recipe, stride: int | None, start: Path | None
+    ) -> models.Classifier:
+        train, val = self.splits["train"], self.splits["val"]
+        model = _classifier(train.split.class_names, recipe.crop, stride)
+        if self._file(stage).exists():
+            read_weights(model, self._file(stage))
             return model
         if start:
             read_weights(model, start)
-        epochs = float(_EPOCHS.value[1 if start else 0])
-        rate = _TUNE_RATE.value if start else _RATE.value
-        log = _train_classifier(model, self.splits["train"], self.names, epochs, rate)
-        write_weights(model, self.out / "part.h5")
-        (self.out / "part.h5").replace(path)
-        self._keep(
-            stage,
-            {"val": score(maps_of(model, "cam"), self.splits["val"], _SIZE.value), "log": log},
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        maps = maps_of(model, "cam")
+        run = _fit(
+            model,
+            recipe,
+            self._batches(labelled(train, recipe.crop, _teacher(train.split.class_names)), recipe),
+            loss,
+            lambda: val.scores(maps, recipe.crop),
+            folder=self.out / stage,
         )
+        self._finish(stage, model, run, {}, int8=False)
         return model
 
+    def _decoder(self, classifier: models.Classifier, method: str, recipe: Any) -> None:
+        train, val, test = (self.splits[name] for name in ("train", "val", "test"))
+        candidates = [method] + ["layercam+"] * (method == "layercam")
+        teachers = {name: maps_of(classifier, name, SCALES) for name in candidates}
+        found = {name: val.scores(maps, recipe.crop) for name, maps in teachers.items()}
+        best = max(candidates, key=lambda name: found[name][recipe.select])
+        print("taught by", best, found, flush=True)
+        maps = [x.astype(jnp.float16) for x, _ in train.explained(teachers[best])]
+        model = models.FCAM.from_classifier(
+            classifier, method=method, decoder_filters=recipe.filters, seed=recipe.seed
+        )
+        size = (recipe.crop, recipe.crop)
+
+        def explain(images: Any, labels: Any) -> tuple[Any, Any]:
+            return model.maps_and_logits(resize(images, size), labels)
+
+        run = _fit(
+            model,
+            recipe,
+            self._batches(mapped(train, recipe.crop, jnp.concatenate(maps)), recipe),
+            FCAMLoss(**recipe.loss),
+            lambda: val.scores(explain, recipe.crop),
+            folder=self.out / method,
+        )
+        more = {"teachers": found, "taught by": best, "test": test.scores(explain, recipe.crop)}
+        self._finish(method, model, run, more, int8=True)
+
+    def _batches(self, draw: Draw, recipe: training.Recipe) -> Batches:
+        return Batches(draw, len(self.splits["train"].split), recipe.batch_size, _STEPS.value)
+
+    def _finish(
+        self, stage: str, model: Any, run: training.RunFolder, more: dict, *, int8: bool
+    ) -> None:
+        """Write the weights of a stage, last of all what tells that it is done."""
+        self._keep(stage, {"val": run.chosen, **more})
+        part = self.out / "part.h5"
+        write_weights(model, part, int8=int8)
+        part.replace(self._file(stage))
+
     def _keep(self, stage: str, found: dict[str, Any]) -> None:
-        for row in found.pop("log", ()):
-            with (self.out / "log.csv").open("a", newline="") as file:
-                csv.writer(file).writerow([stage, *row.values()])
         self.scores[stage] = {**found, "command": " ".join(sys.argv)}
         (self.out / "scores.json").write_text(json.dumps(self.scores, indent=1))
         print(stage, found, flush=True)
 
 
-def _use_graphs(folder: Path) -> None:
-    """Put graphs that keras-cv built elsewhere in its place: it insists on TensorFlow."""
-    families = types.SimpleNamespace()
-    for path in folder.glob("*.json"):
-        backbone, kind, _ = path.name.split(".")
-        if backbone in (_BACKBONE.value, "efficientnetlite_b0"):
-            build = lambda path=path, **_: keras.models.model_from_json(path.read_text())  # noqa: E731
-            setattr(families, kind, build)
-    sys.modules["keras_cv"] = types.SimpleNamespace(models=families)
-
-
 def main(argv: list[str]) -> None:
-    """Run the stages that are missing."""
+    """Read the photos, and run the stages that are missing."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     if _GRAPHS.value:
-        _use_graphs(Path(_GRAPHS.value))
+        gpu_graphs.use(Path(_GRAPHS.value))
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    packs = [read_pack(path) for path in _PACKS.value]
-    names = [str(name) for pack in packs for name in pack.get("class_names", ())]
-    splits = {
-        name: Images(packs, name, _SIDE.value, len(names), _LIMIT.value)
-        for name in ("train", "val", "test")
-    }
-    print({name: len(split) for name, split in splits.items()}, flush=True)
-    Stages(out, splits, names).run()
+    names = ("train", "val", "test")
+    splits = {n: Photos.load(_DATA.value, n, _SIDE.value, _LIMIT.value) for n in names}
+    print({name: len(photos.split) for name, photos in splits.items()}, flush=True)
+    Stages(out, splits).run()
 
 
 if __name__ == "__main__":

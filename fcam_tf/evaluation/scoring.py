@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from fcam_tf.data import evaluation_dataset, naming_photos
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.scores import Scored, read_truth, score_map
@@ -129,6 +128,8 @@ def _batches(
     if source.image_size is None or not todo:
         yield from ((chunk, None) for chunk in chunks)
         return
+    from fcam_tf.data import evaluation_dataset, naming_photos  # noqa: PLC0415 - TensorFlow
+
     rest = split.subset(todo)
     batches = iter(evaluation_dataset(rest, batch_size=batch_size, size=source.image_size))
     for chunk in chunks:

@@ -9,9 +9,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from fcam_tf.data import Split, evaluation_dataset
+from fcam_tf.data import Split
 from fcam_tf.explain import MapsAndLogits
 from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder
 from fcam_tf.visualize import overlay
@@ -83,6 +82,8 @@ class Overlays(keras.callbacks.Callback):
     def __init__(
         self, maps_and_logits: MapsAndLogits, split: Split, folder: str | Path, size: int
     ) -> None:
+        from fcam_tf.data import evaluation_dataset  # noqa: PLC0415 - TensorFlow
+
         super().__init__()
         self.maps_and_logits = maps_and_logits
         self.folder = str(folder)
@@ -93,6 +94,9 @@ class Overlays(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+        import tensorflow as tf  # noqa: PLC0415 - not there under every backend
+
+        self._summary = tf.summary
         self._writer = tf.summary.create_file_writer(self.folder)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
@@ -101,7 +105,7 @@ class Overlays(keras.callbacks.Callback):
             for name, photo, heatmap in zip(
                 self.split.ids, np.asarray(self._images, np.uint8), np.asarray(maps), strict=True
             ):
-                tf.summary.image(name, overlay(photo, heatmap)[None])
+                self._summary.image(name, overlay(photo, heatmap)[None])
         self._writer.flush()
 
 

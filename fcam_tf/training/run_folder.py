@@ -168,5 +168,5 @@ def environment() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "backend": keras.backend.backend(),
-        **{name: metadata.version(name) for name in names},
+        **{name: found.version for name in names for found in metadata.distributions(name=name)},
     }

@@ -18,10 +18,10 @@ from fcam_tf.graphs import graph
 from fcam_tf.identity import model_sha256
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier, backbones
-from fcam_tf.optimizer import CoupledAdam, CoupledSGD
+from fcam_tf.optimizer import CoupledAdam, CoupledSGD, optimizer_of  # noqa: F401 - the package's
 from fcam_tf.training.cam_store import stored_cams
 from fcam_tf.training.loop import fit, knows_classes
-from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
+from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe
 from fcam_tf.training.run_folder import RunFolder
 
 
@@ -88,7 +88,7 @@ def fit_classifier(
     head = next(layer for layer in reversed(flat.layers) if layer.weights)
     multipliers = dict.fromkeys((*fast, f"{head.name}/"), recipe.head_ratio)
     classifier.compile(
-        optimizer=_optimizer(recipe, {} if recipe.train == "head" else multipliers),
+        optimizer=optimizer_of(recipe, {} if recipe.train == "head" else multipliers),
         loss=keras.losses.SparseCategoricalCrossentropy(
             from_logits=not cams.gives_probabilities(flat)
         ),
@@ -157,7 +157,7 @@ def fit_fcam(
     if recipe.train == "all":
         model.unfreeze()
     model.input_size = model.inputs[0].shape[1] or recipe.crop
-    model.compile(optimizer=_optimizer(recipe, {}), loss=FCAMLoss(**recipe.loss))
+    model.compile(optimizer=optimizer_of(recipe), loss=FCAMLoss(**recipe.loss))
     if knows_classes(model, train):
         _check_labels(train, model.num_classes, lowest=-1)
     else:
@@ -187,17 +187,6 @@ def fit_fcam(
         callbacks=callbacks,
         verbose=verbose,
         with_masks=recipe.loss.get("masks", 0) > 0,
-    )
-
-
-def _optimizer(recipe: Recipe, multipliers: dict[str, float]) -> keras.optimizers.Optimizer:
-    kind = {"sgd": CoupledSGD, "adam": CoupledAdam}[recipe.optimizer]
-    return kind(
-        recipe.learning_rate,
-        recipe.momentum,
-        l2=recipe.weight_decay,
-        multipliers=multipliers,
-        global_clipnorm=recipe.clip_norm or None,
     )
 
 
