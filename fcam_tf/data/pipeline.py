@@ -10,8 +10,6 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +17,6 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.data.split import BrokenPhotoError, Split
-from fcam_tf.names import printable
 from fcam_tf.photos import is_plain_jpeg
 
 _BROKEN = "the photo is broken"
@@ -111,12 +108,7 @@ def training_dataset(
 
 
 def evaluation_dataset(
-    split: Split,
-    *,
-    batch_size: int = 32,
-    size: int | tuple[int, int] = 224,
-    cams: ArrayLike | None = None,
-    with_masks: bool = False,
+    split: Split, *, batch_size: int = 32, size: int | tuple[int, int] = 224
 ) -> tf.data.Dataset:
     """Batches in the split's order, each image resized straight to one size.
 
@@ -124,59 +116,37 @@ def evaluation_dataset(
         split: what to read.
         batch_size: images in a batch.
         size: side, or (height, width).
-        cams: see ``training_dataset``.
-        with_masks: see ``training_dataset``. Metrics resize masks with the benchmark's own rule
-            (``metrics.join_masks``) instead.
 
     Returns:
-        Batches as in ``training_dataset``; batch k holds ids[k * batch_size :].
+        Batches (image, label) as in ``training_dataset``; batch k holds ids[k * batch_size :].
 
     Raises:
-        ValueError: see ``training_dataset``.
+        ValueError: for a size that is not positive, or an empty split.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise ValueError(f"size must be positive, got {size}")
 
     def load(element: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Batch]:
-        layers = _read(split, element, (height, width), with_masks=with_masks)
-        return _finish(layers, element["label"])
+        return _finish(_read(split, element, (height, width)), element["label"])
 
-    images = tf.data.Dataset.from_tensor_slices(_columns(split, cams, with_masks=with_masks))
+    images = tf.data.Dataset.from_tensor_slices(_columns(split))
     return _mapped(images, load).batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 @contextlib.contextmanager
-def naming_photos(*splits: Split) -> Iterator[None]:
-    """Turns what a data set of these splits raises for a bad photo into a BrokenPhotoError."""
+def naming_photos() -> Iterator[None]:
+    """Turns what a data set of a split raises for a bad photo into a BrokenPhotoError."""
     try:
         yield
     except tf.errors.OpError as error:
         found = re.search(rf"{_BROKEN}\W+([0-9a-f]+)", error.message)
-        if found:
-            raise BrokenPhotoError(os.fsdecode(bytes.fromhex(found[1]))) from None
-        if "JPEG" not in error.message:
+        if not found:
             raise
-        # Damage that Pillow overlooks; TensorFlow does not say in which file.
-        with ThreadPoolExecutor() as executor:
-            paths = [path for split in splits for path in split.paths]
-            name = next(filter(None, executor.map(_refused, paths)), "a photo")
-        raise BrokenPhotoError(
-            printable(f"{name}: TensorFlow cannot decode it; save it again with another program")
-        ) from None
+        raise BrokenPhotoError(os.fsdecode(bytes.fromhex(found[1]))) from None
 
 
-def _refused(path: Path) -> Path | None:
-    """Return the file if TensorFlow cannot decode it, and should."""
-    try:
-        if is_plain_jpeg(path):
-            _decode_jpeg(os.fsencode(path))
-    except tf.errors.OpError:
-        return path
-    return None
-
-
-def _decode_jpeg(path: Any) -> tf.Tensor:
+def _decode_jpeg(path: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
 
 
@@ -184,7 +154,9 @@ def _mapped(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.D
     return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[str, tf.Tensor]:
+def _columns(
+    split: Split, cams: ArrayLike | None = None, *, with_masks: bool = False
+) -> dict[str, tf.Tensor]:
     if len(split) == 0:
         raise ValueError(f"split {split.name!r} is empty")
     if with_masks and split.masks is None and split.boxes is None:
@@ -208,16 +180,21 @@ def _columns(split: Split, cams: ArrayLike | None, *, with_masks: bool) -> dict[
 
 
 def _read(
-    split: Split, element: dict[str, tf.Tensor], size: tuple[int, int], *, with_masks: bool
+    split: Split, element: dict[str, tf.Tensor], size: tuple[int, int], *, with_masks: bool = False
 ) -> dict[str, tf.Tensor]:
     """Reads what is asked of one image as (height, width, channels) layers of one size."""
+
+    def by_pillow() -> tf.Tensor:
+        return _in_python(split.read_pixels, element["index"], (1, 1, 3))
+
+    def by_tensorflow() -> tf.Tensor:
+        photo = tf.data.Dataset.from_tensors(element["path"]).map(_decode_jpeg)
+        other = tf.data.Dataset.range(1).map(lambda _: by_pillow())
+        return photo.ignore_errors().concatenate(other).take(1).get_single_element()
+
     # TensorFlow is the faster reader of plain JPEGs and gives the pixels of Pillow, which decodes
-    # with the accurate transform, too.
-    image = tf.cond(
-        element["plain"],
-        lambda: _decode_jpeg(element["path"]),
-        lambda: _in_python(split.read_pixels, element["index"], (1, 1, 3)),
-    )
+    # with the accurate transform, too. Damage that TensorFlow alone refuses is left to Pillow.
+    image = tf.cond(element["plain"], by_tensorflow, by_pillow)
     image = tf.ensure_shape(image, (None, None, 3))
     # By TensorFlow: Pillow lets no other thread work while it resizes.
     layers = {"image": tf.image.resize(image, size, method="bilinear", antialias=True)}

@@ -12,7 +12,6 @@ from fcam_tf.metrics.boxes import box_iou as box_iou
 from fcam_tf.metrics.boxes import boxes_from_map as boxes_from_map
 from fcam_tf.metrics.boxes import resize_boxes as resize_boxes
 from fcam_tf.metrics.measures import MEASURES as MEASURES
-from fcam_tf.metrics.measures import iou_curve as iou_curve
 from fcam_tf.metrics.measures import threshold_grid as threshold_grid
 from fcam_tf.metrics.scoremap import check_scoremap as check_scoremap
 from fcam_tf.metrics.scoremap import normalize_cam as normalize_cam

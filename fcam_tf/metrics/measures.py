@@ -10,12 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fcam_tf.grey_levels import LEVELS, otsu, to_levels
 from fcam_tf.masks import IGNORED, OBJECT
 from fcam_tf.metrics.boxes import check_boxes, pairwise_iou
-from fcam_tf.metrics.contours import (
-    Contours,
-    all_contours,
-    best_per_threshold,
-    largest_contours,
-)
+from fcam_tf.metrics.contours import Contours, all_contours, best_per_threshold, largest_contours
 from fcam_tf.metrics.scoremap import Floats, check_scoremap
 
 CHUNK = 16384  # pixels at a time: temporaries stay in the processor's cache
@@ -75,28 +70,6 @@ THRESHOLDS = threshold_grid()
 def grey_thresholds(peak: int, thresholds: ArrayLike) -> NDArray[np.int64]:
     """The 8-bit thresholds that relative ones stand for in a map with this maximum."""
     return (np.asarray(thresholds) * float(peak)).astype(np.int64)
-
-
-def iou_curve(
-    heatmap: ArrayLike, boxes: ArrayLike, thresholds: ArrayLike, multiple: bool = False
-) -> Floats:
-    """Best IoU of any predicted with any true box of one image, at each threshold.
-
-    Args:
-        heatmap: (H, W) floats in [0, 1].
-        boxes: (n, 4) true boxes in the map's frame, n >= 1.
-        thresholds: (T,) in [0, 1), relative to the map's maximum.
-        multiple: which boxes a threshold gives, see ``boxes_from_map``.
-
-    Returns:
-        (T,) float64 IoU.
-
-    Raises:
-        TypeError, ValueError: see ``check_scoremap`` and ``check_boxes``; without a true box.
-    """
-    found = HeatMap(heatmap)
-    curve = best_iou(found.every if multiple else found.largest, check_truth(boxes))
-    return curve[grey_thresholds(found.peak, thresholds), 0]
 
 
 def best_iou(found: Contours, truth: NDArray) -> Floats:

@@ -63,7 +63,7 @@ def stored_cams(
     ids = hashlib.sha256("\n".join(split.ids).encode())
     labels = hashlib.sha256(split.labels.tobytes())
     about = {**about, "size": size, "images": ids.hexdigest(), "labels": labels.hexdigest()}
-    with claim(folder, about, ["*.npz"], file=_ABOUT, wait=True) as claimed, naming_photos(split):
+    with claim(folder, about, ["*.npz"], file=_ABOUT, wait=True) as claimed, naming_photos():
         claimed.begin()
         progress = keras.utils.Progbar(len(split), verbose=int(verbose not in (0, "0")))
         maps = []

@@ -77,7 +77,7 @@ def fit(
             def set_rate(epoch: int, _: Any) -> None:
                 model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
 
-            with naming_photos(*filter(None, splits)), _telling_divergence(model, run):
+            with naming_photos(), _telling_divergence(model, run):
                 model.fit(
                     dataset,
                     initial_epoch=run.state.epoch,
@@ -163,7 +163,7 @@ def _validate(
 
     if validation is None:
         first = train.subset([0])
-        with naming_photos(first):
+        with naming_photos():
             probe, _ = next(iter(evaluation_dataset(first, size=recipe.crop)))
         return lambda: checked(probe) and {}
     scorer = Validation(validation, recipe.crop)

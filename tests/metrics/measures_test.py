@@ -5,19 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcam_tf import metrics
-from fcam_tf.metrics import iou_curve, threshold_grid
-from fcam_tf.metrics.measures import score_histogram
+from fcam_tf.metrics import MEASURES, threshold_grid
+from fcam_tf.metrics.measures import HeatMap, grey_thresholds, score_histogram
 
 
-@pytest.mark.parametrize("multiple", [False, True])
-def test_iou_curve_equals_the_oracle(multiple):
+@pytest.mark.parametrize(("name", "multiple"), [("MaxBoxAcc", False), ("MaxBoxAccV2", True)])
+def test_best_iou_equals_the_oracle(name, multiple):
     rng = np.random.default_rng(1)
     for scale in (1.0, 0.3, 0.0):
         heatmap = rng.random((18, 25)) * scale
-        boxes = [[2, 3, 12, 15], [0, 0, 4, 4]]
+        boxes = np.array([[2, 3, 12, 15], [0, 0, 4, 4]])
         thresholds = threshold_grid(0.01)
         want = oracle.best_iou_curve(heatmap, boxes, thresholds, multiple)
-        np.testing.assert_allclose(iou_curve(heatmap, boxes, thresholds, multiple), want)
+        found = HeatMap(heatmap)
+        curve = MEASURES[name].of(found, boxes)[grey_thresholds(found.peak, thresholds), 0]
+        np.testing.assert_allclose(curve, want)
 
 
 def test_grid_is_numpy_s_arange():
