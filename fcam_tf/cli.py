@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
         app.run(_run, list(argv), flags_parser=_parse)
     except SystemExit as end:
         if isinstance(end.code, str):  # of a file of --import
-            return failed(end, goes_on=False)
+            return failed(end)
         return end.code or 0
     except KeyboardInterrupt:
         sys.stderr.write("\nfcam: interrupted; what is finished is kept\n")
@@ -57,7 +57,7 @@ def _run(values: argparse.Namespace) -> int:
     except app.UsageError as error:
         parser.error(str(error))
     except (OSError, FolderBusyError, ArithmeticError) as error:
-        return failed(error, goes_on="out" in values)
+        return failed(error, values)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

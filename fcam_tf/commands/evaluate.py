@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,10 @@ def _run(values: argparse.Namespace) -> int:
         run = job.run(values.batch_size, console())
         file = report.write_report(run, *others)
     except (ValueError, TypeError, RuntimeError) as error:
-        return failed(error)
-    _tell(run, others)
+        return failed(error, values)
+    figures = report.tables.comparison(run, others)
+    head = f"{run.settings.split}, {len(run.rows)} images, %"
+    answer_table([head, *figures.heads[1:]], figures.rows)
     note(f"report in {file}")
     return 0
 
@@ -162,20 +164,3 @@ def _source(
         return load()
 
     return load_model
-
-
-def _tell(
-    run: fcam_tf.evaluation.StoredEvaluation, others: Sequence[fcam_tf.evaluation.StoredEvaluation]
-) -> None:
-    """The headline figures; differences are to the first of the others."""
-    runs, rows = [*others, run], []
-    for name in fcam_tf.evaluation.HEADLINES:
-        values = [each.metrics.get(name) for each in runs]
-        cells = ["-" if value is None else f"{value:.2f}" for value in values]
-        if others:
-            first, last = values[0], values[-1]
-            cells.append("-" if None in (first, last) else f"{last - first:+.2f}")
-        rows.append((name, *cells))
-    head = f"{run.settings.split}, {len(run.rows)} images, %"
-    titles = [each.settings.title for each in runs]
-    answer_table([head, *titles, *["difference"] * bool(others)], rows)

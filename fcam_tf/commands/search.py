@@ -59,7 +59,7 @@ def _run(values: argparse.Namespace) -> int:
             done = fcam_tf.training.recall_search(values.out, asked)
             trials = done or _search(values, model, run_asked, asked)
     except RuntimeError as error:
-        return failed(error)
+        return failed(error, values)
     best = Path(values.out, "best.json")
     _tell(trials, json.loads(best.read_text("utf-8"))["select"])
     note(f"best recipe in {best}")

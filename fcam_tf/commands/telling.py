@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app
 
+from fcam_tf.claim import FolderBusyError
 from fcam_tf.names import printable, shortened
 
 if TYPE_CHECKING:
@@ -66,10 +68,20 @@ def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[No
         raise app.UsageError(text) from None
 
 
-def failed(error: BaseException, *, goes_on: bool = True) -> int:
-    """Tell that a job ended early, and that it can go on if it can; return the exit status."""
+def failed(error: BaseException, values: argparse.Namespace | None = None) -> int:
+    """Tell that a job ended early and, if its folder holds something, that it can go on.
+
+    Args:
+        error: what ended it.
+        values: the arguments of a command; None of what cannot go on.
+
+    Returns:
+        The exit status.
+    """
     warn(reason_of(error))
-    if goes_on:
+    out = getattr(values, "runs", None) or getattr(values, "out", None)
+    begun = out and any(Path(out).glob("*"))  # which is silent where it may not look
+    if begun and not isinstance(error, FolderBusyError):
         warn("what is finished is kept; the same command goes on from there")
     return 1
 

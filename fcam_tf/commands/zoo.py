@@ -189,7 +189,7 @@ def _make(values: argparse.Namespace) -> int:
             recipe=recipe,
         )
     except (RuntimeError, ValueError, TypeError) as error:
-        return failed(error)
+        return failed(error, values)
     note(f"{values.name} in {folder}")
     return 0
 

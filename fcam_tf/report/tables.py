@@ -50,7 +50,7 @@ def tiles(run: StoredEvaluation, baseline: StoredEvaluation | None) -> list[Tile
 
 
 def comparison(run: StoredEvaluation, others: Sequence[StoredEvaluation]) -> Table:
-    """All runs side by side; differences are to the first of the others."""
+    """All runs side by side; differences are to the first of the others, if there are any."""
     runs = [*others, run]
     columns = [_figures(each.metrics) for each in runs]
     rows = []
@@ -58,16 +58,18 @@ def comparison(run: StoredEvaluation, others: Sequence[StoredEvaluation]) -> Tab
         values = [column.get(name) for column in columns]
         if values != [None] * len(runs):
             cells = [_percent(value, 2) for value in values]
-            rows.append([name, *cells, _change(now, values[0])])
+            rows.append([name, *cells, *[_change(now, values[0])] * bool(others)])
+    heads = ["", *(each.settings.title for each in runs)]
+    if not others:
+        return Table("Percent.", heads, rows)
     for what, sign in (("gain", 1), ("lose", -1)):
         counts = [np.count_nonzero(sign * gains(each, others[0]) > 0) for each in runs[1:]]
         rows.append([f"images that {what}", "", *map(str, counts), ""])
-    heads = ["", *(each.settings.title for each in runs), "difference"]
     caption = (
         "All runs, percent. Differences, and the images that gain or lose IoU, are against "
         f"{others[0].settings.title}."
     )
-    return Table(caption, heads, rows)
+    return Table(caption, [*heads, "difference"], rows)
 
 
 def gains(run: StoredEvaluation, baseline: StoredEvaluation) -> NDArray[np.float64]:

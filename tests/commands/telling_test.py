@@ -1,6 +1,9 @@
+import argparse
+
 import pytest
 from absl import app
 
+from fcam_tf.claim import FolderBusyError
 from fcam_tf.commands.telling import absolute, answer_table, failed, usage_errors
 
 
@@ -18,18 +21,23 @@ def test_other_errors_pass():
         raise TypeError
 
 
-def test_a_failure_says_that_nothing_is_lost(capsys):
-    assert failed(ValueError("full [disk]")) == 1
+def test_a_failure_says_that_nothing_is_lost_once_there_is_something(capsys, tmp_path):
+    job = argparse.Namespace(out=str(tmp_path / "out"))
+    for error, arguments in ((OSError("no way on"), None), (OSError("no way on"), job)):
+        assert failed(error, arguments) == 1
+        assert capsys.readouterr().err == "fcam: no way on\n"
+    (tmp_path / "out" / "parts").mkdir(parents=True)
+    assert failed(FolderBusyError("busy"), job) == 1
+    assert capsys.readouterr().err == "fcam: busy\n"
+    assert failed(ValueError("full [disk]"), job) == 1
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == "fcam: full [disk]"
     assert "what is finished is kept" in shown[1]
-    assert failed(OSError("no way on"), goes_on=False) == 1
-    assert capsys.readouterr().err == "fcam: no way on\n"
 
 
 def test_errors_of_the_system_name_the_file(capsys):
-    failed(OSError(28, "No space left on device", "a.png"), goes_on=False)
-    failed(OSError(28, "No space left on device"), goes_on=False)
+    failed(OSError(28, "No space left on device", "a.png"))
+    failed(OSError(28, "No space left on device"))
     with pytest.raises(app.UsageError, match=r"^b: Is a directory$"), usage_errors(OSError):
         raise IsADirectoryError(21, "Is a directory", "b")
     shown = capsys.readouterr().err
