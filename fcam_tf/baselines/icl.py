@@ -149,7 +149,7 @@ class ICL(Baseline):
     Map: that of CAM.
 
     Attributes:
-        drop_rate: probability with which features are erased instead of weighed.
+        drop_rate: probability with which features are erased instead of weighted.
         high: attention in [0, 1], after min-max, from which on a cell is most telling.
         foreground: from here on it is object,
         low: and below here background.

@@ -1,6 +1,5 @@
 """Models: backbones, the classifier and F-CAM, each one flat functional graph."""
 
-from fcam_tf.graphs.graph import flatten as flatten
 from fcam_tf.identity import saved_file as saved_file
 from fcam_tf.models.backbones import BACKBONES as BACKBONES
 from fcam_tf.models.backbones import BackboneSpec as BackboneSpec

@@ -12,10 +12,13 @@ from keras import ops
 from fcam_tf.graphs.layers import BATCH_MOMENTUM
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.graphs.resize import bilinear_aligned
+from fcam_tf.models import backbones
+from fcam_tf.models.classifier import Classifier, layers_of
+from fcam_tf.models.pyramid import skips_of
 
 L = keras.layers
-PREFIX = "decoder"
-_NAMES = re.compile(rf"fcam|{PREFIX}_head|{PREFIX}_(center|block\d+)_\w+")
+_PREFIX = "decoder"
+_NAMES = re.compile(rf"fcam|{_PREFIX}_head|{_PREFIX}_(center|block\d+)_\w+")
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -48,6 +51,45 @@ class MatchSize(keras.layers.Layer):
         return (x[0], *reference[1:3], x[3])
 
 
+def object_map(
+    classifier: keras.Model, top: Any, filters: Sequence[int] | None
+) -> tuple[dict[str, Any], Any, tuple[int, ...]]:
+    """Put a decoder behind a classifier.
+
+    Args:
+        classifier: flat and functional.
+        top: its symbolic map (B, h, w, C) to start from.
+        filters: channels of the blocks, the coarsest first; None for the backbone's own, none for a
+            1x1 convolution of the top map.
+
+    Returns:
+        The classifier's symbolic maps by level; the scores (B, H, W, 2) of background and object;
+        and the channels of the blocks.
+
+    Raises:
+        ValueError: a wrong number of filters, layers named as the decoder's will be, or a top map
+            that a decoder cannot start from.
+    """
+    _check_names(classifier)
+    spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
+    feature_maps, skips = skips_of(classifier, top, spec)
+    blocks = len(skips) + 1
+    if filters is None:
+        filters = (spec or backbones.BackboneSpec).decoder_filters[:blocks]
+    if filters and (len(filters) != blocks or min(filters) < 1):
+        raise ValueError(
+            f"`decoder_filters` must give the channels of the decoder's {blocks} blocks, or "
+            f"none for a linear one. Received: {filters!r}."
+        )
+    with layers_of(classifier.dtype_policy if spec else None):
+        x = top
+        if filters:
+            x = decoder(x, skips, filters, center=spec is not None and spec.decoder_center)
+        kernel = 3 if filters else 1
+        head = L.Conv2D(2, kernel, padding="same", dtype="float32", name=f"{_PREFIX}_head")
+        return feature_maps, head(x), tuple(filters)
+
+
 def decoder(
     top: Any, skips: Sequence[tuple[Any, bool]], filters: Sequence[int], *, center: bool = False
 ) -> Any:
@@ -69,9 +111,9 @@ def decoder(
     """
     x = top
     if center:
-        x = _convolve(x, int(top.shape[-1]), f"{PREFIX}_center")
+        x = _convolve(x, int(top.shape[-1]), f"{_PREFIX}_center")
     for i, ((skip, finer), width) in enumerate(zip([*skips, (None, True)], filters, strict=True)):
-        name = f"{PREFIX}_block{i + 1}"
+        name = f"{_PREFIX}_block{i + 1}"
         if finer:
             x = L.UpSampling2D(2, name=f"{name}_double")(x)
         if skip is not None:
@@ -102,7 +144,7 @@ def _convolve(x: Any, width: int, name: str) -> Any:
     return x
 
 
-def check_names(classifier: keras.Model) -> None:
+def _check_names(classifier: keras.Model) -> None:
     """Refuse layers that are named as the decoder's will be: Keras wants each name once."""
     taken = [layer.name for layer in classifier.layers if _NAMES.fullmatch(layer.name)]
     if taken:

@@ -20,13 +20,10 @@ from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
-from fcam_tf.models import backbones
-from fcam_tf.models.classifier import Classifier, layers_of
-from fcam_tf.models.decoder import PREFIX, MatchSize, check_names, decoder
-from fcam_tf.models.pyramid import skips_of
+from fcam_tf.models.classifier import Classifier
+from fcam_tf.models.decoder import MatchSize, object_map
 from fcam_tf.models.targets import Epoch, checked, labels_of, planes
 
-L = keras.layers
 _ADDED = "regularization"  # what layers add to the loss, in the logs
 
 
@@ -94,7 +91,7 @@ class FCAM(keras.Model):
         teacher = cams.get(method, classifier, layer)
         top = teacher.split.feature_maps[0]
         images, logits = classifier.inputs[0], classifier.outputs[0]
-        feature_maps, maps, filters = _decode(classifier, top, decoder_filters)
+        feature_maps, maps, filters = object_map(classifier, top, decoder_filters)
         if logits.dtype != "float32":
             logits = ops.cast(logits, "float32")
         outputs = {
@@ -170,7 +167,7 @@ class FCAM(keras.Model):
             return self._hidden.training(inputs, training=True)
         return super().call(inputs, training=training, mask=mask)
 
-    _layers_add = False  # whether their own losses are in the logs
+    _layers_add = False  # whether the losses of layers are in the logs
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Train, as ``fit`` of every Keras model does.
@@ -362,8 +359,8 @@ class FCAM(keras.Model):
         return cls(classifier, **config)
 
     def _classifier_layers(self) -> list[Any]:
-        own = {id(layer) for layer in self.classifier.layers}
-        return [layer for layer in self.layers if id(layer) in own]
+        inside = {id(layer) for layer in self.classifier.layers}
+        return [layer for layer in self.layers if id(layer) in inside]
 
     def _classifier_trains(self) -> bool:
         return any(layer.trainable_variables for layer in self._classifier_layers())
@@ -379,30 +376,6 @@ class FCAM(keras.Model):
             maps = cams.normalize(self.teacher.raw_maps(images, labels)[0])
         size = ops.shape(images)[1:3]
         return ops.stop_gradient(resize(maps[..., None], size)[..., 0])
-
-
-def _decode(
-    classifier: keras.Model, top: Any, filters: Sequence[int] | None
-) -> tuple[dict[str, Any], Any, tuple[int, ...]]:
-    """Build the decoder; return the classifier's maps by level, its two maps, and its channels."""
-    check_names(classifier)
-    spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
-    feature_maps, skips = skips_of(classifier, top, spec)
-    blocks = len(skips) + 1
-    if filters is None:
-        filters = (spec or backbones.BackboneSpec).decoder_filters[:blocks]
-    if filters and (len(filters) != blocks or min(filters) < 1):
-        raise ValueError(
-            f"`decoder_filters` must give the channels of the decoder's {blocks} blocks, or "
-            f"none for a linear one. Received: {filters!r}."
-        )
-    with layers_of(classifier.dtype_policy if spec else None):
-        x = top
-        if filters:
-            x = decoder(x, skips, filters, center=spec is not None and spec.decoder_center)
-        kernel = 3 if filters else 1
-        head = L.Conv2D(2, kernel, padding="same", dtype="float32", name=f"{PREFIX}_head")
-        return feature_maps, head(x), tuple(filters)
 
 
 def _copy(classifier: keras.Model) -> keras.Model:

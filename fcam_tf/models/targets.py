@@ -55,7 +55,7 @@ def planes(name: str, values: Any) -> Any:
 class Epoch(keras.metrics.Metric):
     """The number of the epoch in training: what `fit` sets and the loss reads.
 
-    A metric, because its variable is no weight of the model and yet part of a compiled step.
+    A metric, because its variable is not a weight of the model, yet part of a compiled step.
     """
 
     def __init__(self, name: str = "epoch") -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcam_tf.atomic import write_atomically, write_csv
+from fcam_tf.atomic import write_atomically, write_csv, write_json
 from fcam_tf.claim import claim, read_settings
 from fcam_tf.names import parsed
 from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder
@@ -174,7 +174,7 @@ def search(
             scores = {trial.number: trial.score for trial in trials if trial.score is not None}
             if scores:
                 best = recipes[max(scores, key=scores.__getitem__)]
-                write_atomically(out / _BEST, best.to_json().encode())
+                write_json(out / _BEST, dataclasses.asdict(best))
             rows.append({"trial": number, **drawing, "score": score, "epoch": epoch})
             write_csv(out / _TABLE, rows)  # last: what is in it is finished
     if not scores:

@@ -102,10 +102,6 @@ class Recipe:
             values[key] = value
         return type(self).from_dict(values)
 
-    def to_json(self) -> str:
-        """Return the recipe as JSON text that ``from_json`` reads."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Make a recipe from plain values, each checked against the type of its default.

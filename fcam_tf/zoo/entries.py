@@ -39,8 +39,8 @@ def _roots() -> list[Path]:
     # A wheel carries the entries; a source checkout has them beside the package, where an installed
     # package may have a neighbour of that name.
     bundled = here / "entries" if (here / "entries").is_dir() else here.parents[1] / "zoo"
-    own = os.environ.get(ZOO, "")
-    return [bundled, *([Path(own)] if own and "://" not in own else [])]
+    users = os.environ.get(ZOO, "")
+    return [bundled, *([Path(users)] if users and "://" not in users else [])]
 
 
 def find_folder(name: str) -> Path | None:

@@ -66,8 +66,7 @@ def read_weights(model: keras.Model, path: str | Path, *, without: Collection[st
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, is no HDF5, or does not hold this model's weights and nothing
-            else.
+        ValueError: it cannot be read, is not HDF5, or holds anything but this model's weights.
     """
     variables = _named(model, without)
     try:
@@ -147,8 +146,7 @@ def _dataset(file: h5py.File, name: str) -> Any:
                 f"{name} is a link in {file.filename}, which is refused."
             )
         node = node[part]
-    own = isinstance(node, h5py.Dataset) and not node.is_virtual and not node.external
-    if not own:
+    if not isinstance(node, h5py.Dataset) or node.is_virtual or node.external:
         raise ValueError(f"{name} holds no numbers of its own in {file.filename}.")
     return node
 

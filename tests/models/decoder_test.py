@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.decoder import MatchSize, decoder
+from tests.models.tiny import photos, tiny_classifier, with_a_layer_named
 
 L = keras.layers
 
@@ -81,3 +82,32 @@ def test_what_fits_passes_untouched_and_without_a_condition():
         np.testing.assert_array_equal(call([x, x]), x)
         conditions = {op.type for op in call.get_concrete_function().graph.get_operations()}
         assert ("StatelessIf" in conditions or "If" in conditions) == training
+
+
+@pytest.mark.parametrize("name", ["fcam", "decoder_head", "decoder_block1_conv1"])
+def test_names_of_the_decoder_are_refused_in_a_classifier(name):
+    with pytest.raises(ValueError, match=f"`classifier`.*{name}.*Rename"):
+        FCAM.from_classifier(with_a_layer_named(name), decoder_filters=(8, 6, 4))
+
+
+def test_a_linear_decoder_is_one_convolution_on_the_top_map():
+    images = photos()
+    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=())
+    (kernel, bias) = model.get_layer("decoder_head").get_weights()
+    assert kernel.shape[:2] == (1, 1)
+    outputs = model(images)
+    assert outputs["fcam"].shape == (*images.shape[:3], 2)
+    top = np.asarray(keras.Model(model.inputs[0], model.get_layer("decoder_head").input)(images))
+    corners = (top @ kernel[0, 0] + bias)[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    found = np.asarray(outputs["fcam"])[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    np.testing.assert_allclose(found, corners, atol=1e-4)  # corners stay where they are
+    again = FCAM.from_config(model.get_config())
+    assert again.decoder_filters == ()
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"), [((8, 6), "decoder's 3 blocks"), ((8, 6, 0), "decoder_filters")]
+)
+def test_wrong_filters_are_refused(filters, message):
+    with pytest.raises(ValueError, match=message):
+        FCAM.from_classifier(tiny_classifier(), decoder_filters=filters)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from fcam_tf import cams
 from fcam_tf.losses import IGNORE, FCAMLoss, sample_seeds
 from fcam_tf.models import FCAM, Classifier, load
-from tests.models.tiny import photos, tiny_classifier
+from tests.models.tiny import photos, tiny_classifier, with_a_layer_named
 
 IMAGES = photos()
 LABELS = np.array([0, 1, 2, 0])
@@ -164,25 +164,11 @@ def test_without_a_head_none_is_unfrozen(classifier):
         model.unfreeze(head_only=True)
 
 
-def _with_a_layer_named(name):
-    x = images = L.Input((32, 32, 3))
-    for n, width in enumerate((4, 6)):
-        x = L.Conv2D(width, 3, 2, padding="same", name=f"conv{n}")(x)
-    x = L.Conv2D(8, 3, 2, padding="same", name=name)(x)
-    return keras.Model(images, L.Dense(3, name="logits")(L.GlobalAveragePooling2D()(x)))
-
-
 def test_a_classifier_s_layers_are_told_by_being_its_own():
-    model = FCAM.from_classifier(_with_a_layer_named("decoder_conv"), decoder_filters=(8, 6, 4))
+    model = FCAM.from_classifier(with_a_layer_named("decoder_conv"), decoder_filters=(8, 6, 4))
     assert not model.get_layer("decoder_conv").trainable
     assert all(w.path.startswith("decoder_") for w in model.trainable_variables)
     assert not model.classifier.trainable_variables
-
-
-@pytest.mark.parametrize("name", ["fcam", "decoder_head", "decoder_block1_conv1"])
-def test_names_of_the_decoder_are_refused_in_a_classifier(name):
-    with pytest.raises(ValueError, match=f"`classifier`.*{name}.*Rename"):
-        FCAM.from_classifier(_with_a_layer_named(name), decoder_filters=(8, 6, 4))
 
 
 def test_the_online_map_is_that_of_the_method(model, classifier):
@@ -440,8 +426,6 @@ L = keras.layers
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decoder_filters": (8, 6)}, "decoder's 3 blocks"),
-        ({"decoder_filters": (8, 6, 0)}, "decoder_filters"),
         ({"class_names": ("a",)}, "class_names"),
         ({"method": "nonsense"}, "nonsense"),
         ({"layer": "nonsense"}, "nonsense"),
@@ -487,7 +471,7 @@ import numpy as np, keras
 from fcam_tf.losses import Batch, FCAMLoss
 from fcam_tf.models import FCAM
 from fcam_tf.optimizer import CoupledSGD
-from tests.models.tiny import photos, tiny_classifier
+from tests.models.tiny import photos, tiny_classifier, with_a_layer_named
 
 keras.utils.set_random_seed(0)
 model = FCAM.from_classifier(tiny_classifier(size=32), decoder_filters=(8, 6, 4))
@@ -565,20 +549,6 @@ def test_clones_are_plain_functional_models_that_compute_the_same(model):
     clone.set_weights(model.get_weights())
     np.testing.assert_array_equal(clone(IMAGES)["fcam"], model(IMAGES)["fcam"])
     assert len(clone.trainable_variables) == len(model.trainable_variables)
-
-
-def test_a_linear_decoder_is_one_convolution_on_the_top_map(classifier):
-    model = FCAM.from_classifier(classifier, decoder_filters=())
-    (kernel, bias) = model.get_layer("decoder_head").get_weights()
-    assert kernel.shape[:2] == (1, 1)
-    outputs = model(IMAGES)
-    assert outputs["fcam"].shape == (*IMAGES.shape[:3], 2)
-    top = np.asarray(keras.Model(model.inputs[0], model.get_layer("decoder_head").input)(IMAGES))
-    corners = (top @ kernel[0, 0] + bias)[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    found = np.asarray(outputs["fcam"])[:, [0, 0, -1, -1], [0, -1, 0, -1]]
-    np.testing.assert_allclose(found, corners, atol=1e-4)  # corners stay where they are
-    again = FCAM.from_config(model.get_config())
-    assert again.decoder_filters == ()
 
 
 def test_masks_must_be_given_where_they_count(classifier):

@@ -54,3 +54,12 @@ def tiny_backbone(name):
 
 def photos(number=4, size=32, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (number, size, size, 3)).astype("uint8")
+
+
+def with_a_layer_named(name):
+    """Return a classifier whose last convolution has a name."""
+    x = images = L.Input((32, 32, 3))
+    for n, width in enumerate((4, 6)):
+        x = L.Conv2D(width, 3, 2, padding="same", name=f"conv{n}")(x)
+    x = L.Conv2D(8, 3, 2, padding="same", name=name)(x)
+    return keras.Model(images, L.Dense(3, name="logits")(L.GlobalAveragePooling2D()(x)))
