@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,17 +13,14 @@ from fcam_tf.graphs.layers import BATCH_MOMENTUM, FreezableDropout
 L = keras.layers
 
 
-class _Builder:
-    """Numbers the convolutions in the order in which keras.applications creates its own."""
+def _builder() -> Callable[..., Any]:
+    """Return what convolves, numbering as keras.applications numbers in the order of creation."""
+    numbers = itertools.count()
 
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, x: Any, *convolutions: tuple) -> Any:
+    def build(x: Any, *convolutions: tuple) -> Any:
         """Convolve by each (filters, kernel size) or (filters, kernel size, stride)."""
         for filters, kernel, *strides in convolutions:
-            name = f"conv{self.count}"
-            self.count += 1
+            name = f"conv{next(numbers)}"
             padding = "same"
             if strides not in ([], [1]):  # "same" would pad one side only
                 x = L.ZeroPadding2D(1, name=f"{name}_pad")(x)
@@ -32,6 +30,8 @@ class _Builder:
             x = L.BatchNormalization(momentum=BATCH_MOMENTUM, epsilon=1e-3, name=f"{name}_bn")(x)
             x = L.Activation("relu", name=f"{name}_relu")(x)
         return x
+
+    return build
 
 
 def _max_pool(x: Any, name: str) -> Any:
@@ -44,7 +44,7 @@ def _average_pool(x: Any, name: str) -> Any:
     return L.AveragePooling2D(3, 1, padding="same", name=f"{name}_pool")(x)
 
 
-def _mixed5(build: _Builder, x: Any, pool_filters: int, name: str) -> Any:
+def _mixed5(build: Callable[..., Any], x: Any, pool_filters: int, name: str) -> Any:
     branches = [
         build(x, (64, 1)),
         build(x, (48, 1), (64, 5)),
@@ -54,7 +54,7 @@ def _mixed5(build: _Builder, x: Any, pool_filters: int, name: str) -> Any:
     return L.Concatenate(name=name)(branches)
 
 
-def _mixed6a(build: _Builder, x: Any, stride: int) -> Any:
+def _mixed6a(build: Callable[..., Any], x: Any, stride: int) -> Any:
     branches = [
         build(x, (384, 3, stride)),
         build(x, (64, 1), (96, 3), (96, 3, stride)),
@@ -63,7 +63,7 @@ def _mixed6a(build: _Builder, x: Any, stride: int) -> Any:
     return L.Concatenate(name="mixed6a")(branches)
 
 
-def _mixed6(build: _Builder, x: Any, width: int, name: str) -> Any:
+def _mixed6(build: Callable[..., Any], x: Any, width: int, name: str) -> Any:
     row, column = (1, 7), (7, 1)
     branches = [
         build(x, (192, 1)),
@@ -89,7 +89,7 @@ def inceptionv3(
     P2 (B, 57, 57, 80), P3 (B, 29, 29, 288), P4 (B, 29, 29, 768) and P5 (B, 29, 29, 1024); the odd
     sizes are those of the published code, which pads every 3x3 layer.
     """
-    build = _Builder()
+    build = _builder()
     feature_maps = {"P1": build(images, (32, 3, 2), (32, 3), (64, 3))}
     feature_maps["P2"] = build(_max_pool(feature_maps["P1"], "pool1"), (80, 1))
     x = _max_pool(build(feature_maps["P2"], (192, 3)), "pool2")

@@ -45,6 +45,11 @@ class Validation:
         Returns:
             Percent by name.
         """
+        metrics = self.summary(maps_and_logits, known_classes).metrics()
+        return {name: metrics[name] for name in self.scores if metrics[name] is not None}
+
+    def summary(self, maps_and_logits: MapsAndLogits, known_classes: bool = True) -> Summary:
+        """Score a model as a call does, and return all that follows from its maps."""
         classes = len(self.split.class_names) if known_classes else None
         scored = score_images(
             FunctionMaps(maps_and_logits, (self.size, self.size), classes),
@@ -53,5 +58,4 @@ class Validation:
             batch_size=self.batch_size,
             frame=self.size,
         )
-        metrics = Summary(scored, self.split).metrics()
-        return {name: metrics[name] for name in self.scores if metrics[name] is not None}
+        return Summary(scored, self.split)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fcam_tf import metrics
-from fcam_tf.data import Split, evaluation_dataset, load, naming_photos
+from fcam_tf.data import Split, load, naming_photos
 from fcam_tf.models import FCAM
 from fcam_tf.training import Validation, knows_classes
 from fcam_tf.zoo.cards import Card, data_name
@@ -94,14 +94,6 @@ def best_threshold(model: FCAM, split: Split) -> float:
     """
     if split.boxes is None:
         raise ValueError(f"split {split.name!r} has no boxes, by which a threshold is chosen.")
-    metric = metrics.MaxBoxAcc()
-    frame = (model.input_size, model.input_size)
-    start = 0
-    for images, _ in evaluation_dataset(split, size=frame):
-        boxes = [
-            metrics.resize_boxes(split.boxes[i], split.size(i), frame)
-            for i in range(start, start + len(images))
-        ]
-        metric.update_state(model.maps_and_logits(images)[0], boxes)
-        start += len(images)
-    return round(float(metric.best_thresholds()[0]), 3)
+    without_masks = dataclasses.replace(split, masks=None, ignores=())
+    summary = Validation(without_masks, model.input_size).summary(model.maps_and_logits, False)
+    return round(float(summary.counted["MaxBoxAcc"].best_thresholds()[0]), 3)

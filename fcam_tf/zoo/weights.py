@@ -101,15 +101,10 @@ def _store(file: h5py.File, name: str, values: np.ndarray) -> None:
 
 
 def _read(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    dataset = _dataset(file, name)
+    dataset = _dataset(file, name, shape, ("float16", "float32", "int8"))
+    values = dataset[()].astype("float32")
     if dataset.dtype == np.int8:
-        scale = _dataset(file, name + SCALE)
-        _check(scale, name + SCALE, shape[-1:], ("float32",))
-        factor = scale[()]
-    else:
-        factor = np.float32(1)
-    _check(dataset, name, shape, ("float16", "float32", "int8"))
-    values = dataset[()].astype("float32") * factor
+        values *= _dataset(file, name + SCALE, shape[-1:], ("float32",))[()]
     if not np.isfinite(values).all():
         raise ValueError(f"{name} is not finite in {file.filename}: the file is damaged.")
     return values
@@ -135,7 +130,7 @@ def _unexpected(group: h5py.Group, expected: Collection[str], at: str = "") -> s
     return None
 
 
-def _dataset(file: h5py.File, name: str) -> Any:
+def _dataset(file: h5py.File, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> Any:
     """Walk to a dataset through plain groups only: a link could lead into another file."""
     node: Any = file
     for part in name.split("/"):
@@ -148,29 +143,25 @@ def _dataset(file: h5py.File, name: str) -> Any:
         node = node[part]
     if not isinstance(node, h5py.Dataset) or node.is_virtual or node.external:
         raise ValueError(f"{name} holds no numbers of its own in {file.filename}.")
-    return node
-
-
-def _check(dataset: Any, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
     # Before anything is read: what a file promises to unpack to is bounded by the model.
-    if dataset.shape != shape or dataset.dtype.name not in dtypes:
+    if node.shape != shape or node.dtype.name not in dtypes:
         raise ValueError(
-            f"{name} must be {shape} of {' or '.join(dtypes)} in {dataset.file.filename}. Found: "
-            f"{dataset.shape} of {dataset.dtype}."
+            f"{name} must be {shape} of {' or '.join(dtypes)} in {file.filename}. Found: "
+            f"{node.shape} of {node.dtype}."
         )
-    if dataset.chunks is None:
-        return
-    # Memory is taken by the chunk, so that one larger than the dataset would get round that.
-    if any(chunk > side for chunk, side in zip(dataset.chunks, shape, strict=True)):
-        raise ValueError(
-            f"{name} is in chunks of {dataset.chunks} in {dataset.file.filename}, which is larger "
-            f"than {shape}, all of it."
-        )
-    _check_packing(dataset, name)
+    if node.chunks is not None:
+        _check_packing(node, name)
+    return node
 
 
 def _check_packing(dataset: Any, name: str) -> None:
     """Refuse chunks that unpack to more than their size, as HDF5 gives them memory without end."""
+    # Memory is taken by the chunk, so that one larger than the dataset counts as well.
+    if any(chunk > side for chunk, side in zip(dataset.chunks, dataset.shape, strict=True)):
+        raise ValueError(
+            f"{name} is in chunks of {dataset.chunks} in {dataset.file.filename}, which is larger "
+            f"than {dataset.shape}, all of it."
+        )
     settings = dataset.id.get_create_plist()
     filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
     if filters not in ([], _PACKING):
