@@ -86,16 +86,15 @@ class SelfProducedGuidance(ClassMapHead):
     def losses_of(self, maps: Sequence[Any], outputs: Sequence[Any], labels: Any) -> Any:  # noqa: ARG002
         scores, *sides = outputs
         attention = normalize(of_class(scores, labels))
-        attention, b1, b2, c = (self._full_size(x) for x in (attention, *sides))
+        attention, b1, b2, c = (
+            resize(x[..., None], (self.size, self.size))[..., 0] for x in (attention, *sides)
+        )
         guides = {
             "class": (b2, attention),
             "side": (b1, ops.sigmoid(b2)),
             "fused": (c, (ops.sigmoid(b1) + ops.sigmoid(b2)) / 2),
         }
         return sum(guided(*pair, *self.bounds[name]) for name, pair in guides.items())
-
-    def _full_size(self, maps: Any) -> Any:
-        return resize(maps[..., None], (self.size, self.size))[..., 0]
 
 
 def guided(scores: Any, guide: Any, high: float, low: float) -> Any:
