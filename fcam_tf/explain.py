@@ -9,8 +9,8 @@ import keras
 
 from fcam_tf import cams
 from fcam_tf.models import FCAM, Classifier
+from fcam_tf.names import FCAM_MAP
 
-FCAM_MAP = "fcam"
 MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
 _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
 

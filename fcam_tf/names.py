@@ -20,6 +20,7 @@ METHODS = (
     *("scorecam", "sscam", "iscam"),
 )
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
+FCAM_MAP = "fcam"  # the method that takes the map of an F-CAM's decoder
 FSL = "fsl"  # few-shot full supervision: masks teach it
 
 _LONGEST = 100

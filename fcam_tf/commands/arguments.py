@@ -185,8 +185,8 @@ def add_maps(parser: Parser, *, batch_size: int) -> None:
     """Add flags of commands that make heat maps."""
     parser.add(
         "--layer NAME,NAME",
-        "layers to weigh: levels such as P5, or layer names; layercam fuses several (default: the "
-        "top map)",
+        "layers whose maps are weighted: levels such as P5, or layer names; layercam fuses several "
+        "(default: the top map)",
         default="",
     )
     parser.add(

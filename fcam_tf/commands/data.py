@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
 import fcam_tf
 from fcam_tf.commands.arguments import Parser
-from fcam_tf.commands.telling import answer, answer_table, usage_errors
+from fcam_tf.commands.telling import answer, usage_errors
 
 _SUMMARY = "is a data set what training expects: counts, and what is wrong, by file and line"
 _DETAILS = """\
@@ -32,10 +31,7 @@ def add_to(fcam: Parser) -> None:
 def _run(values: argparse.Namespace) -> int:
     with usage_errors(OSError, ValueError):
         report = fcam_tf.data.check_dataset(values.folder)
-    columns = [field.name for field in dataclasses.fields(fcam_tf.data.check.SplitCounts)]
-    answer_table(columns, map(dataclasses.astuple, report.rows))
-    for line in (*report.problems, *report.notes):
-        answer(line)
+    answer(report)
     count = len(report.problems)
     answer(f"{count} problem{'s' * (count != 1)}" if count else "nothing is wrong")
     return 0 if report.ok else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from fcam_tf.commands.telling import (
     usage_errors,
     warn,
 )
-from fcam_tf.names import BASELINES, METHODS
+from fcam_tf.names import BASELINES, FCAM_MAP, METHODS
 
-_CENTER, _OWN, _MAPS = "center", "fcam", "maps"
+_CENTER, _MAPS = "center", "maps"
 
 _DETAILS = """\
 Heat maps are scored against boxes (MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3) and masks (PxAP) in a frame
@@ -64,7 +65,7 @@ def add_to(fcam: Parser) -> None:
         "--method METHOD",
         "how heat maps are made: %(choices)s; fcam is the model's decoder (default: that where it "
         "has one, else layercam of P4,P5, as fcam localize does)",
-        choices=(*METHODS, *BASELINES, _OWN, _CENTER),
+        choices=(*METHODS, *BASELINES, FCAM_MAP, _CENTER),
     )
     add_maps(parser, batch_size=32)
     parser.add("--maps FOLDER", "score the .npy maps there instead")
@@ -155,12 +156,8 @@ def _source(
         ids = [name for split in asked.splits().values() for name in split.ids]
         return fcam_tf.evaluation.StoredMaps(values.maps, ids)
 
-    if model is None:
-        return fcam_tf.evaluation.Center()
-    load = model.load
-
-    def load_model() -> Any:
+    def load_model(model: Model) -> Any:
         note(f"Loading {values.model} ...")
-        return load()
+        return model.load()
 
-    return load_model
+    return partial(load_model, model) if model else fcam_tf.evaluation.Center()

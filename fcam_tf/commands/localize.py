@@ -12,9 +12,9 @@ from fcam_tf.commands.arguments import Parser, add_maps, add_model, positive
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, note, usage_errors
-from fcam_tf.names import BASELINES, METHODS
+from fcam_tf.names import BASELINES, FCAM_MAP, METHODS
 
-AUTO, FCAM_MAP = "auto", "fcam"
+AUTO = "auto"
 _ANSWERS = 20  # photos; the answers for more are in the file only
 
 _DETAILS = """\
@@ -82,7 +82,6 @@ def _run(values: argparse.Namespace) -> int:
             values.heatmap,
             values.layer,
         )
-    with usage_errors(predict.SettingsChangedError):
         job = predict.Job(
             values.photos, values.out, settings, overwrite=values.overwrite, console=console()
         )
@@ -93,9 +92,8 @@ def _run(values: argparse.Namespace) -> int:
                 localizer, label = settings.localizer(model.load())
             where = f" at {localizer.layer}" if localizer.layer else ""
             note(f"maps of {localizer.method}{where}, threshold {localizer.threshold}")
-            with usage_errors(
-                predict.SettingsChangedError
-            ):  # what "auto" comes to may have changed
+            # What "auto" comes to may have changed.
+            with usage_errors(predict.SettingsChangedError):
                 job.run(localizer, label, values.batch_size)
     _report(job, Path(values.out))
     return 1 if job.failures else 0

@@ -23,6 +23,7 @@ from fcam_tf.names import FSL, printable, shortened
 
 # Arguments that are on a card: names of files and folders alone, and in the user's words.
 _FILES = ("data", "test", "run", "recipe", "weights")
+_TRAINING = ("set", "classifier_set", "output_stride", "weights", "cams", "strategy", "skip_broken")
 _WORDS = ("output_stride", "licence", "classifier_set", "set")
 
 _DETAILS = """\
@@ -218,16 +219,7 @@ def _given(
     values: argparse.Namespace, backbone: str, method: str
 ) -> tuple[fcam_tf.models.FCAM, dict[str, Any] | None, int | None]:
     """Load a finished run or a .keras file; return what `_trained` does, as far as it is known."""
-    trains = (
-        "set",
-        "classifier_set",
-        "output_stride",
-        "weights",
-        "cams",
-        "strategy",
-        "skip_broken",
-    )
-    if unused := given(values, trains):
+    if unused := given(values, _TRAINING):
         flags = ", ".join(map(flag_of, unused))
         raise ValueError(f"--run packs what is trained already: leave out {flags}")
     file = fcam_tf.models.saved_file(values.run)

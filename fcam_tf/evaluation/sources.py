@@ -89,7 +89,7 @@ class ModelMaps(FunctionMaps):
     Attributes:
         model: as given.
         method: the one chosen.
-        layer: names of the layers that are weighed, with commas.
+        layer: names of the layers whose maps are weighted, with commas.
 
     Raises:
         ValueError: the method does not fit the model.

@@ -40,7 +40,7 @@ class EvaluationSettings:
         model: file or name of the model, for people; another of the same content is the same.
         model_sha256: of the file, in the card of a model of the zoo, or as of
             `identity.model_sha256`; empty without a model.
-        layer: names of the layers that are weighed, with commas; empty without any.
+        layer: names of the layers whose maps are weighted, with commas; empty without any.
         maps: folder of .npy files, empty without.
         threshold_split: where thresholds are chosen for the figures without an oracle, or empty.
         labels: "truth" or "predicted".

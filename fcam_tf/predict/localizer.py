@@ -9,10 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcam_tf.explain import FCAM_MAP, Explainer
+from fcam_tf.explain import Explainer
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import OTSU, Localization, check_threshold
+from fcam_tf.names import FCAM_MAP
 
 
 class Localizer(Explainer):
@@ -29,7 +30,7 @@ class Localizer(Explainer):
             F-CAM's decoder. None takes what `Explainer` does.
         threshold: "otsu", or a number in [0, 1] relative to each map's maximum. None takes the one
             that was chosen for an F-CAM's maps, else "otsu".
-        layer: the map or maps to weigh, see `fcam_tf.cams.CAM`.
+        layer: the feature maps to weight, see `fcam_tf.cams.CAM`.
 
     Attributes:
         threshold: "otsu" or a float. For the others see `Explainer`.

@@ -49,7 +49,8 @@ class LocalizeSettings:
         label: the class to localise as the user gave it; None is the predicted one.
         top: how many of the most probable classes are listed.
         heatmap: "png", "npy" or "none".
-        layer: names of the layers to weigh, with commas; empty is the method's own choice.
+        layer: names of the layers whose maps are weighted, with commas; empty leaves them to the
+            method.
 
     Raises:
         ValueError: no such ``heatmap``, or ``top`` is below 1.
