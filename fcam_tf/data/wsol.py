@@ -22,10 +22,7 @@ from numpy.typing import NDArray
 
 from fcam_tf.data.split import DataError, Problem, Split
 
-METADATA = (
-    *("image_ids", "class_labels", "image_sizes"),
-    *("localization", "localization_masks"),
-)
+METADATA = ("image_ids", "class_labels", "image_sizes", "localization", "localization_masks")
 _INTEGER = re.compile(r"[0-9]{1,6}(\.0*)?")
 _NUMBER = re.compile(r"[-+.0-9e]+")
 

@@ -215,8 +215,7 @@ def check_split(split: Split) -> None:
 
 def check_classes(source: MapSource, split: Split, labels: str) -> None:
     """Raises ValueError if maps of true classes are asked of a model with other classes."""
-    if labels not in {"truth", "predicted"}:
-        raise ValueError(f"`labels` must be 'truth' or 'predicted'. Received: {labels!r}")
+    checks.choice("labels", labels, ["truth", "predicted"])
     if labels == "predicted" or source.num_classes is None:
         return
     if split.has_classes(source.num_classes, source.class_names):

@@ -15,13 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.metrics.accumulator import Accumulator, as_batch
-from fcam_tf.metrics.measures import (
-    MEASURES,
-    HeatMap,
-    check_truth,
-    grey_thresholds,
-    threshold_grid,
-)
+from fcam_tf.metrics.measures import MEASURES, HeatMap, check_truth, grey_thresholds, threshold_grid
 from fcam_tf.metrics.scoremap import Floats
 
 
@@ -176,10 +170,8 @@ class MaxBoxAcc(Accumulator):
             (IoU thresholds,) percent.
         """
         given = np.asarray(thresholds, dtype=np.float64)
-        if (
-            given.shape not in {(), (len(self.iou_thresholds),)}
-            or not ((given >= 0) & (given < 1)).all()
-        ):
+        in_range = ((given >= 0) & (given < 1)).all()
+        if given.shape not in {(), (len(self.iou_thresholds),)} or not in_range:
             raise ValueError(
                 f"thresholds must be one or {len(self.iou_thresholds)} values in [0, 1), "
                 f"got {given}"
