@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from absl import app, flags
-from score_table import print_scores
+from absl import flags
+from common import print_scores, start
 
 _DATA = flags.DEFINE_string("data", "shapes", "data set, as of `fcam train`")
 _OUT = flags.DEFINE_string("out", None, "folder of the runs", required=True)
@@ -83,9 +83,8 @@ def _train(seed: int) -> dict[str, dict[str, float]]:
         )
         recipe = recipe.changed([f"seed={seed}"])
         # At once if it is finished, and refused if it was another training.
-        run = training.fit_fcam(
-            model, train, val, recipe, folder, cache=out / f"cams-{seed}", verbose=0
-        )
+        cache = out / f"cams-{seed}" if recipe.cams == "stored" else None
+        run = training.fit_fcam(model, train, val, recipe, folder, cache=cache, verbose=0)
         if not scores.exists():
             best = models.load(run.best)
             scores.write_text(json.dumps(validation(best.maps_and_logits)))
@@ -93,14 +92,12 @@ def _train(seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Train, and print the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     seeds = [_train(seed) for seed in range(_SEEDS.value)]
     title = f"{_DATA.value}, {_BACKBONE.value}, test, %, {len(seeds)} seeds"
     print_scores(title, {name: [found[name] for found in seeds] for name in seeds[0]})
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -8,13 +8,11 @@ here; a data pipeline does it beside the training.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
-from absl import app, flags
-from rich.console import Console
-from rich.table import Table
+from absl import flags
+from common import print_table, start, times
 
 _BACKBONE = flags.DEFINE_string("backbone", "efficientnetlite_b0", "name of the backbone")
 _STRIDE = flags.DEFINE_integer("output_stride", 16, "pixels for one cell of the coarse map")
@@ -38,32 +36,26 @@ def _step(name: str, images: np.ndarray, labels: np.ndarray) -> Callable[[], obj
     return lambda: classifier.train_on_batch(*classifier.baseline.augment(images, labels))
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Measure, and print the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     from fcam_tf import baselines  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
     images = rng.uniform(0, 255, (_BATCH.value, _SIZE.value, _SIZE.value, 3)).astype("float32")
     labels = np.arange(_BATCH.value) % 200
     steps = {name: _step(name, images, labels) for name in ("cam", *baselines.METHODS)}
-    for step in steps.values():
-        step()  # traces
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(_ROUNDS.value):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
-    table = Table(title=f"{_BACKBONE.value}, stride {_STRIDE.value}, {_SIZE.value} pixels")
-    for column in ("method", "images/s", "times plain CAM's step"):
-        table.add_column(column, justify="right" if column != "method" else "left")
-    for name, taken in times.items():
-        ratio = np.median(np.divide(taken, times["cam"]))
-        table.add_row(name, f"{_BATCH.value / min(taken):.1f}", f"{ratio:.2f}")
-    Console(width=100).print(table)
+    found = times(steps, _ROUNDS.value)
+    rows = [
+        (
+            name,
+            f"{_BATCH.value / min(taken):.1f}",
+            f"{np.median(np.divide(taken, found['cam'])):.2f}",
+        )
+        for name, taken in found.items()
+    ]
+    title = f"{_BACKBONE.value}, stride {_STRIDE.value}, {_SIZE.value} pixels"
+    print_table(title, ("method", "images/s", "times plain CAM's step"), rows)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

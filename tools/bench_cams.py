@@ -9,14 +9,12 @@ times for one image, so they are timed on --score_images images at --score_size 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import app, flags
-from rich.console import Console
-from rich.table import Table
+from absl import flags
+from common import print_table, start, times
 
 _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "name of the backbone")
 _BATCH = flags.DEFINE_integer("batch", 8, "images at once", lower_bound=1)
@@ -28,12 +26,6 @@ _SCORE_IMAGES = flags.DEFINE_integer(
 _SCORE_SIZE = flags.DEFINE_integer("score_size", 64, "pixels on each side for the score methods")
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    np.asarray(call())
-    return time.perf_counter() - start
-
-
 def _forward(model: Any, images: Any) -> Callable[[], Any]:
     import tensorflow as tf  # noqa: PLC0415 - after the flags were read
 
@@ -41,7 +33,7 @@ def _forward(model: Any, images: Any) -> Callable[[], Any]:
     return lambda: run(images)
 
 
-def _measure(model: Any, names: list[str], images: Any, rounds: int, table: Table) -> None:
+def _measure(model: Any, names: list[str], images: Any, rounds: int) -> list[tuple[str, ...]]:
     from fcam_tf import cams  # noqa: PLC0415
 
     labels = np.zeros(len(images), "int32")
@@ -52,48 +44,34 @@ def _measure(model: Any, names: list[str], images: Any, rounds: int, table: Tabl
     if "layercam" in methods and hasattr(model, "feature_maps"):
         fused = cams.get("layercam", model, ["P4", "P5"])
         calls["layercam P4+P5"] = lambda: fused(images, labels)
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(_seconds(call))
-    for name, values in times.items():
-        # Each round has its own forward pass, so that a slow moment hits both sides.
-        ratios = [t / base for t, base in zip(values, times["forward pass"], strict=True)]
+    found, rows = times(calls, rounds), []
+    for name, values in found.items():
         median = statistics.median(values)
-        table.add_row(
-            name,
-            f"{images.shape[1]}",
-            f"{len(images) / median:.2f}",
-            f"{1000 * median / len(images):.1f}",
-            f"{statistics.median(ratios):.3f}",
-        )
+        ratio = np.median(np.divide(values, found["forward pass"]))
+        speed = f"{len(images) / median:.2f}", f"{1000 * median / len(images):.1f}"
+        rows.append((name, f"{images.shape[1]}", *speed, f"{ratio:.3f}"))
+    return rows
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Print the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     from fcam_tf import cams, models  # noqa: PLC0415
 
     model = models.Classifier(_BACKBONE.value, 200, weights=None)
     rng = np.random.default_rng(0)
-    table = Table(title=f"{_BACKBONE.value}, stride {model.output_stride}, batch {_BATCH.value}")
-    for column in ("method", "pixels", "images/s", "ms/image", "times the forward pass"):
-        table.add_column(column, justify="left" if column == "method" else "right")
     score = [name for name in cams.METHODS if issubclass(cams.METHODS[name], cams.ScoreCAM)]
     quick = [name for name in cams.METHODS if name not in score]
 
     def images(count: int, size: int) -> Any:
         return rng.uniform(0, 255, (count, size, size, 3)).astype("float32")
 
-    _measure(model, quick, images(_BATCH.value, _SIZE.value), _ROUNDS.value, table)
+    rows = _measure(model, quick, images(_BATCH.value, _SIZE.value), _ROUNDS.value)
     if _SCORE_IMAGES.value:
-        table.add_section()
-        _measure(model, score, images(_SCORE_IMAGES.value, _SCORE_SIZE.value), 1, table)
-    Console(width=100).print(table)
+        rows += _measure(model, score, images(_SCORE_IMAGES.value, _SCORE_SIZE.value), 1)
+    title = f"{_BACKBONE.value}, stride {model.output_stride}, batch {_BATCH.value}"
+    columns = ("method", "pixels", "images/s", "ms/image", "times the forward pass")
+    print_table(title, columns, rows)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -14,15 +14,13 @@ from __future__ import annotations
 import importlib
 import re
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
-from rich.console import Console
-from rich.table import Table
+from absl import flags
+from common import print_table, start, times
 from scipy.ndimage import gaussian_filter
 from skimage import data, transform
 
@@ -101,36 +99,26 @@ def _clock() -> float | None:
     return float(stated[1]) / 1000 if stated else None
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Print the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     clock = _clock()
-    table = None
+    rows: list[list[str]] = []
     for name, size, classes, *sigmas in _CASES:
         images = _photos(size)
         if name == "uniform noise":
             images = np.random.default_rng(0).integers(0, 256, images.shape, np.uint8)
         calls = _calls(images, _maps(len(images), size, classes), tuple(sigmas))
-        if table is None:
-            table = Table(title=f"CRF loss and gradient, ms an image; clock {clock or '?'} GHz")
-            extra = ("cycles/pixel", "batch 1 / copy") + (("peer / batch 1",) * bool(_PEER.value))
-            for column in ("case", *calls, *extra):
-                table.add_column(column, justify="left" if column == "case" else "right")
-        times: dict[str, list[float]] = {call: [] for call in calls}
-        for _ in range(_ROUNDS.value):
-            for call, (function, count) in calls.items():
-                start = time.perf_counter()
-                function()
-                times[call].append(1000 * (time.perf_counter() - start) / count)
-        row = {call: statistics.median(values[1:]) for call, values in times.items()}
+        found = times({name: call for name, (call, _) in calls.items()}, _ROUNDS.value)
+        row = {name: 1000 * statistics.median(found[name]) / n for name, (_, n) in calls.items()}
         cycles = f"{row['op, batch 1'] * clock * 1e6 / size**2:.0f}" if clock else "?"
         ratios = [f"{row['op, batch 1'] / row['copy']:.0f}"]
         ratios += [f"{row['peer'] / row['op, batch 1']:.1f}"] if _PEER.value else []
         case = f"{name} {size}, K={classes}, sigmas {sigmas[0]:g}/{sigmas[1]:g}"
-        table.add_row(case, *(f"{value:.3f}" for value in row.values()), cycles, *ratios)
-    Console(width=150).print(table)
+        rows.append([case, *(f"{value:.3f}" for value in row.values()), cycles, *ratios])
+    extra = ["cycles/pixel", "batch 1 / copy", *["peer / batch 1"] * bool(_PEER.value)]
+    title = f"CRF loss and gradient, ms per image; clock {clock or '?'} GHz"
+    print_table(title, ["case", *row, *extra], rows)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

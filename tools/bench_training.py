@@ -13,15 +13,13 @@ from __future__ import annotations
 import itertools
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import app, flags
-from rich.console import Console
-from rich.table import Table
+from absl import flags
+from common import print_table, start, times
 
 if TYPE_CHECKING:
     from fcam_tf.data import Split
@@ -82,10 +80,8 @@ def _storing(cam: Any, split: Split, batch: int, size: int, folder: str) -> Call
     return store
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Print the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
@@ -129,15 +125,8 @@ def main(argv: list[str]) -> None:
             "seeds": seeds,
             "CRF loss and gradient": crf,
         }
-        times: dict[str, list[float]] = {name: [] for name in calls}
-        for call in calls.values():
-            call()
-        for _ in range(_ROUNDS.value):
-            for name, call in calls.items():
-                start = time.perf_counter()
-                np.asarray(call())
-                times[name].append(time.perf_counter() - start)
-    median = {name: statistics.median(values) for name, values in times.items()}
+        found = times(calls, _ROUNDS.value)
+    median = {name: statistics.median(values) for name, values in found.items()}
     median["input (in parallel)"] /= _AHEAD
     inside = ("frozen classifier", "coarse map", "seeds", "CRF loss and gradient")
     rest = median["whole step"] - sum(median[name] for name in inside)
@@ -145,24 +134,21 @@ def main(argv: list[str]) -> None:
 
     with_stored, storing = median.pop("stored maps"), median.pop("storing")
 
-    table = Table(title=f"{_BACKBONE.value}, {size} pixels, batch {batch}")
-    for column in ("part", "ms/image", "images/s", "share of the step, %"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    for name, seconds in median.items():
-        share = 100 * seconds / median["whole step"]
-        table.add_row(
-            name, f"{1000 * seconds / batch:.2f}", f"{batch / seconds:.1f}", f"{share:.2f}"
-        )
-    Console(width=100).print(table)
+    whole = median["whole step"]
+    rows = [
+        (name, f"{1000 * s / batch:.2f}", f"{batch / s:.1f}", f"{100 * s / whole:.2f}")
+        for name, s in median.items()
+    ]
+    title = f"{_BACKBONE.value}, {size} pixels, batch {batch}"
+    print_table(title, ("part", "ms/image", "images/s", "fraction of the step, %"), rows)
 
-    table = Table(title=f"coarse maps of {_METHOD.value}, ms/image")
-    for column in ("made", "once", "each step"):
-        table.add_column(column, justify="left" if column == "made" else "right")
     once, step = 1000 * storing / len(split), 1000 / batch
-    table.add_row("online", "0.00", f"{step * median['whole step']:.2f}")
-    table.add_row("stored", f"{once:.2f}", f"{step * with_stored:.2f}")
-    Console(width=100).print(table)
+    rows = [
+        ("online", "0.00", f"{step * whole:.2f}"),
+        ("stored", f"{once:.2f}", f"{step * with_stored:.2f}"),
+    ]
+    print_table(f"coarse maps of {_METHOD.value}, ms/image", ("made", "once", "each step"), rows)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -15,8 +15,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import app, flags
-from score_table import print_scores
+from absl import flags
+from common import print_scores, start
 
 if TYPE_CHECKING:
     from fcam_tf import training
@@ -140,10 +140,8 @@ class Comparison:
         return rows
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Train, and print the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     comparison = Comparison()
     rows: dict[str, list[dict[str, float]]] = {}
     for method in _METHODS.value:
@@ -153,4 +151,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -11,10 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from absl import app, flags
-from PIL import Image
-from rich.console import Console
-from rich.table import Table
+from absl import flags
+from common import print_table, start
 
 _DATA = flags.DEFINE_string("data", "../shared/data/pets3", "a data set in the benchmark's layout")
 _SPLIT = flags.DEFINE_string("split", "test", "a split with boxes")
@@ -41,38 +39,37 @@ def _ious(localizer: Any, photos: np.ndarray, boxes: list[np.ndarray]) -> np.nda
             for start in range(0, len(photos), _BATCH.value)
         ]
     )
-    return np.array([box_iou(f[None], b).max() for f, b in zip(found, boxes, strict=True)])
+    return np.array(
+        [
+            box_iou(f[None], b).max() if f[2] >= f[0] else 0.0  # a map may show nothing
+            for f, b in zip(found, boxes, strict=True)
+        ]
+    )
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Print the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     from fcam_tf import data, metrics, models, predict  # noqa: PLC0415
 
     split = data.load_wsol(_DATA.value, _SPLIT.value)
     frame = (_SIZE.value, _SIZE.value)
-    photos = np.stack(
-        [
-            np.asarray(Image.open(p).convert("RGB").resize(frame, Image.Resampling.BILINEAR))
-            for p in split.paths
-        ]
-    )
+    batches = data.evaluation_dataset(split, batch_size=_BATCH.value, size=_SIZE.value)
+    photos = np.concatenate([np.asarray(images) for images, _ in batches])
     boxes = [
         metrics.resize_boxes(box, tuple(size), frame)
         for box, size in zip(split.boxes, split.sizes, strict=True)
     ]
-    table = Table(title=f"efficientnetlite_b0 on {len(photos)} photos at {_SIZE.value} pixels")
-    for column in ("output stride", "method", "layers", "IoU >= 0.5, %", "mean IoU, %"):
-        table.add_column(column, justify="right")
+    rows = []
     for stride, method, layers in _CASES:
         classifier = models.Classifier("efficientnetlite_b0", output_stride=stride)
         localizer = predict.Localizer(classifier, method, layer=layers.split(","))
         ious = _ious(localizer, photos, boxes)
         good, mean = f"{100 * (ious >= 0.5).mean():.1f}", f"{100 * ious.mean():.1f}"
-        table.add_row(str(stride), method, layers, good, mean)
-    Console(width=100).print(table)
+        rows.append((str(stride), method, layers, good, mean))
+    title = f"efficientnetlite_b0 on {len(photos)} photos at {_SIZE.value} pixels"
+    columns = ("output stride", "method", "layers", "IoU >= 0.5, %", "mean IoU, %")
+    print_table(title, columns, rows)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

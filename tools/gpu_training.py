@@ -31,7 +31,8 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from absl import app, flags
+from absl import flags
+from common import start
 from gpu_batches import Batches, Draw, labelled, mapped
 from gpu_maps import Photos, maps_of
 
@@ -164,15 +165,15 @@ class Stages:
         return self.out / f"{stage}.h5"
 
     def _classifier(
-        self, stage: str, recipe: training.Recipe, stride: int | None, start: Path | None
+        self, stage: str, recipe: training.Recipe, stride: int | None, before: Path | None
     ) -> models.Classifier:
         train, val = self.splits["train"], self.splits["val"]
         model = _classifier(train.split.class_names, recipe.crop, stride)
         if self._file(stage).exists():
             read_weights(model, self._file(stage))
             return model
-        if start:
-            read_weights(model, start)
+        if before:
+            read_weights(model, before)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         maps = maps_of(model, "cam")
         run = _fit(
@@ -231,10 +232,8 @@ class Stages:
         print(stage, found, flush=True)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Read the photos, and run the stages that are missing."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     if _GRAPHS.value:
         gpu_graphs.use(Path(_GRAPHS.value))
     out = Path(_OUT.value)
@@ -246,4 +245,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

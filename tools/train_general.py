@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import app, flags
-from rich.console import Console
-from rich.table import Table
+from absl import flags
+from common import print_table, start
 
 if TYPE_CHECKING:
     from fcam_tf.data import Split
@@ -53,10 +52,8 @@ def _mixture(root: Path) -> Split:
     )
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Train, and print the scores."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     import keras  # noqa: PLC0415
 
     from fcam_tf import cams, data, models, training  # noqa: PLC0415
@@ -65,9 +62,7 @@ def main(argv: list[str]) -> None:
     train, val = _mixture(root), data.load(root / "pets3", "val")
     tests = {name: training.Validation(data.load(root / name, "test")) for name in _TESTS}
     recipe = training.get("fcam", _RECIPE.value).changed(_SET.value)
-    table = Table(title=f"test, %, trained on {len(train)} photos")
-    for column in ("maps", "data", "PxAP", "MaxBoxAcc", "MaxBoxAccV2"):
-        table.add_column(column)
+    rows = []
     for method in _METHODS.value:
         keras.utils.set_random_seed(_SEED.value)
         classifier = models.Classifier("efficientnetlite_b0")
@@ -84,12 +79,12 @@ def main(argv: list[str]) -> None:
         for title, scores in found.items():
             for name, values in scores.items():
                 row = [f"{values[key]:.1f}" if key in values else "" for key in _COLUMNS]
-                table.add_row(title if title == method else f"F-CAM on {method}", name, *row)
-    Console(width=100).print(table)
+                rows.append((title if title == method else f"F-CAM on {method}", name, *row))
+    print_table(f"test, %, trained on {len(train)} photos", ("maps", "data", *_COLUMNS), rows)
 
 
 _TESTS = ("pets3", "tiny10")
 _COLUMNS = ("PxAP", "MaxBoxAcc", "MaxBoxAccV2")
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -13,12 +13,11 @@ TOOLS = ROOT / "tools"
 TRAIN = """
 import sys
 import gpu_training
-from absl import app
 from fcam_tf.models import BACKBONES
 from tests.models.tiny import tiny_backbone
 BACKBONES["resnet50"] = tiny_backbone("resnet50")
 gpu_training.SCALES = (1.0, 2.0)  # XLA compiles each one
-app.run(gpu_training.main)
+gpu_training.start(gpu_training.main)
 """
 
 

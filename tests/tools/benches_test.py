@@ -1,0 +1,107 @@
+"""One tiny run of each tool that measures or trains: what it prints, not how fast it is."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from fcam_tf.data import write_shapes
+from fcam_tf.models import BACKBONES
+from tests.models.tiny import tiny_backbone
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run a tool with arguments in this process, and return what it prints."""
+    before = set(flags.FLAGS)
+    monkeypatch.syspath_prepend(str(TOOLS))
+    for name in ("efficientnetlite_b0", "resnet50"):
+        monkeypatch.setitem(BACKBONES, name, tiny_backbone(name))
+
+    def run(name, *arguments, **values):
+        module = importlib.import_module(name)
+        vars(module).update(values)
+        monkeypatch.delitem(sys.modules, name)
+        flags.FLAGS([name, *map(str, arguments)])
+        module.main()
+        return capsys.readouterr().out
+
+    yield run
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    counts = {"train": 6, "val": 3, "test": 3}
+    return write_shapes(tmp_path_factory.mktemp("data") / "shapes", counts, size=48)
+
+
+@pytest.mark.slow
+def test_bench_baselines(tool):
+    shown = tool("bench_baselines", "--batch=2", "--size=32", "--rounds=1")
+    assert all(name in shown for name in ("cam", "cutmix", "adl", "acol", "spg", "icl"))
+
+
+@pytest.mark.slow
+def test_bench_cams(tool):
+    shown = tool("bench_cams", "--batch=1", "--size=32", "--rounds=1")
+    assert all(name in shown for name in ("forward pass", "gradcampp", "layercam P4+P5"))
+    assert "scorecam" not in shown
+
+
+@pytest.mark.slow
+def test_bench_crf(tool):
+    cases = (("photos", 16, 2, 15.0, 100.0), ("uniform noise", 16, 3, 5.0, 20.0))
+    shown = tool("bench_crf", "--rounds=3", _CASES=cases)
+    assert "photos 16, K=2, sigmas 15/100" in shown
+    assert "uniform noise 16, K=3, sigmas 5/20" in shown
+
+
+@pytest.mark.slow
+def test_bench_training(tool):
+    shown = tool("bench_training", "--batch=2", "--size=32", "--rounds=1")
+    assert all(part in shown for part in ("whole step", "decoder, forward", "online", "stored"))
+
+
+SMALL = ("crop=32", "resize=32", "epochs=1", "batch_size=3")
+SETTINGS = [f"--{stage}={x}" for stage in ("classifier_set", "set") for x in SMALL]
+
+
+@pytest.mark.slow
+def test_ablation(tool, shapes, tmp_path):
+    arguments = ("--data", shapes, "--out", tmp_path, "--seeds=1", *SETTINGS)
+    shown = tool("ablation", *arguments, "--vary=loss.crf=0,1e-9")
+    assert all(row in shown for row in ("CAM*", "loss.crf=0", "loss.crf=1e-9", "MaxBoxAcc"))
+
+
+@pytest.mark.slow
+def test_compare_baselines(tool, shapes, tmp_path):
+    arguments = ("--data", shapes, "--out", tmp_path, "--seeds=1", "--draws=1", *SETTINGS)
+    shown = tool("compare_baselines", *arguments, "--methods=cam,adl")
+    assert all(row in shown for row in ("adl + F-CAM", "cam + F-CAM", "MaxBoxAcc"))
+
+
+@pytest.mark.slow
+def test_train_general(tool, shapes, tmp_path):
+    for name in ("in1k", "pets3", "tiny10"):
+        (tmp_path / name).symlink_to(shapes)
+    sets = [f"--set={x}" for x in SMALL]
+    shown = tool("train_general", "--data", tmp_path, "--out", tmp_path / "runs", *sets)
+    assert all(row in shown for row in ("F-CAM on cam", "pets3", "tiny10"))
+
+
+def test_compare_maps(tool, shapes):
+    shown = tool("compare_maps", "--data", shapes, "--size=32")
+    assert shown.count("P4,P5") == 2
+    assert "3 photos at 32 pixels" in shown
+
+
+def test_imagenet_accuracy(tool, shapes):
+    shown = tool("imagenet_accuracy", "--data", shapes, "--splits=val,test", "--size=32")
+    assert "6 photos at 32 pixels" in shown
+    assert all(stride in shown for stride in ("32", "16", "8"))
