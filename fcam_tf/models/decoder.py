@@ -54,21 +54,10 @@ class MatchSize(keras.layers.Layer):
 def object_map(
     classifier: keras.Model, top: Any, filters: Sequence[int] | None
 ) -> tuple[dict[str, Any], Any, tuple[int, ...]]:
-    """Put a decoder behind a classifier.
+    """Put a decoder behind a map of a classifier; ``filters`` are those of `FCAM`.
 
-    Args:
-        classifier: flat and functional.
-        top: its symbolic map (B, h, w, C) to start from.
-        filters: channels of the blocks, the coarsest first; None for the backbone's own, none for a
-            1x1 convolution of the top map.
-
-    Returns:
-        The classifier's symbolic maps by level; the scores (B, H, W, 2) of background and object;
-        and the channels of the blocks.
-
-    Raises:
-        ValueError: a wrong number of filters, layers named as the decoder's will be, or a top map
-            that a decoder cannot start from.
+    Returns the classifier's symbolic maps by level, the logits (B, h, w, 2) of background and
+    object, and the channels of the decoder's blocks.
     """
     _check_names(classifier)
     spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None

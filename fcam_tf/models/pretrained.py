@@ -24,7 +24,7 @@ class WeightsUnavailableError(OSError):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One place where a backbone's ImageNet weights can be had."""
+    """One place where a backbone's ImageNet weights can be found."""
 
     address: str  # where ``"imagenet"`` is looked up, for people
     local_form: str  # what a local path must point to

@@ -46,7 +46,7 @@ def device() -> contextlib.AbstractContextManager:
 
 @functools.cache
 def library() -> Any:
-    """Return the module of the compiled operations, or None where TensorFlow has to do.
+    """Return the module of the compiled operations, or None where TensorFlow computes the lattice.
 
     Raises:
         ImportError, ValueError: as of `backend`.

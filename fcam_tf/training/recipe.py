@@ -36,7 +36,7 @@ class Recipe:
         flip: whether to flip half of the training images.
         mixed_precision: train in float16 with loss scaling.
         select: the score on the validation split by which the best epoch is chosen, of `SELECT`.
-        val_fraction: fraction of the photos held out as val, where class folders have no split val.
+        val_fraction: fraction of the photos held out as val, where class folders have no val split.
         seed: of weights, order, crops, flips and seed pixels.
     """
 

@@ -99,7 +99,7 @@ def load_splits(
     try:
         validation = load("val")
     except FileNotFoundError:
-        tell("there is no split val: the last epoch will be kept, not the best")
+        tell("there is no val split: the last epoch will be kept, not the best")
         return (images, None), recipe
     if validation.boxes is None and validation.masks is None and recipe.select != "accuracy":
         without = "no boxes or masks for val"

@@ -53,7 +53,7 @@ def fit_classifier(
         method: CAM method whose maps are scored.
         about: what else the run depends on, as JSON values; a run of other ones is refused. So is
             one of other layers; the weights that the classifier comes with are not compared, as
-            those of a new head are others at each start.
+            those of a new head differ at each start.
         asked: what `recall_run` will know the finished run by, as JSON values.
         callbacks: further callbacks of ``fit``.
         verbose: as of ``fit``.

@@ -91,7 +91,7 @@ def card(name: str) -> Card:
 def identity(name: str) -> str:
     """Return the SHA-256 of all that a trained model answers by, as its card has it.
 
-    That are its weights, architecture, threshold and input.
+    These are its weights, architecture, threshold and input.
 
     Raises:
         ValueError, OSError: see `card`; or nobody has trained it.

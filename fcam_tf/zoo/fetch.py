@@ -38,8 +38,8 @@ def find_weights(card: Card, folder: Path) -> Path:
         folder: of the entry.
 
     Raises:
-        FileNotFoundError: they are nowhere; the message lists where was looked and why it failed.
-        WeightsDamagedError: a file in one of the folders is another.
+        FileNotFoundError: they were found nowhere; the message says where, and why not.
+        WeightsDamagedError: a file in one of the folders is not the one that the card describes.
     """
     wanted = card["weights"]
     name = wanted.get("entry", card["name"])
@@ -65,7 +65,7 @@ def find_weights(card: Card, folder: Path) -> Path:
         return found
     whose = f", which are those of {name}," if shared else ""
     raise FileNotFoundError(
-        f"the weights of {card['name']}{whose} are nowhere to be had: {'; '.join(failures)}. Give "
+        f"the weights of {card['name']}{whose} were found nowhere: {'; '.join(failures)}. Give "
         f"a file with `weights`, or a folder or address that holds {name}/{WEIGHTS} with {ZOO}."
     )
 
@@ -80,7 +80,7 @@ def check_sha256(path: Path, expected: str) -> None:
     if found != expected:
         raise WeightsDamagedError(
             f"{path} is not the file that its card describes: its SHA-256 is {found}, not "
-            f"{expected}. It is damaged or was changed; remove it, and the next place is looked at."
+            f"{expected}. It is damaged or was changed; remove it, and the next place is tried."
         )
 
 

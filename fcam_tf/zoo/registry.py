@@ -48,9 +48,9 @@ def load(
         ValueError: there is no such model, its card cannot be built, the file holds other weights,
             or the number of classes and their names do not fit.
         TypeError: ``class_names`` is one str.
-        FileNotFoundError: the weights are nowhere to be had.
+        FileNotFoundError: the weights were found nowhere.
         WeightsDamagedError: a file is not the one that the card describes.
-        WeightsUnavailableError: the ImageNet weights of the backbone cannot be had.
+        WeightsUnavailableError: the ImageNet weights of the backbone cannot be fetched.
     """
     if isinstance(class_names, str):
         raise TypeError(f"`class_names` must be a list of names. Received: {class_names!r}.")

@@ -166,7 +166,7 @@ def _check_packing(dataset: Any, name: str) -> None:
     filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
     if filters not in ([], _PACKING):
         raise ValueError(
-            f"{name} is packed in {dataset.file.filename} otherwise than by shuffle and gzip."
+            f"{name} is packed in {dataset.file.filename} by other filters than shuffle and gzip."
         )
     size = math.prod(dataset.chunks) * dataset.dtype.itemsize
     chunks: list[Any] = []

@@ -75,7 +75,7 @@ def test_nothing_to_choose_or_to_test_by(root, tmp_path):
     plain = str(write_plain(tmp_path))
     (train_images, none), _ = load_splits("classifier", plain, recipe, told.append)
     assert (len(train_images), none) == (2, None)  # too few to hold one out
-    assert told[1:] == ["there is no split val: the last epoch will be kept, not the best"]
+    assert told[1:] == ["there is no val split: the last epoch will be kept, not the best"]
     splits, same = load_splits("classifier", root, recipe, pytest.fail)
     assert same == recipe
     run = train("classifier", Start(tiny), recipe, splits, tmp_path / "run")

@@ -150,7 +150,7 @@ def test_other_packings_are_refused(file, packing):
     with h5py.File(file, "a") as stored:
         del stored["bn/1"]
         stored.create_dataset("bn/1", data=np.zeros(64, "float16"), **packing)
-    refused(file, "bn/1 is packed in .* otherwise than by shuffle and gzip")
+    refused(file, "bn/1 is packed in .* by other filters than shuffle and gzip")
 
 
 def test_a_maze_of_groups(file):
