@@ -13,7 +13,6 @@ import numpy as np
 from keras import ops
 
 from fcam_tf import cams, checks
-from fcam_tf.cams import autodiff
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
@@ -102,12 +101,7 @@ class FCAM(keras.Model):
 
         # A layer that only training needs is no output for users.
         training = keras.Model(images, {**outputs, "features": top})
-        self._hidden = graph.Untracked(
-            classifier=classifier,
-            teacher=teacher,
-            training=training,
-            forward=autodiff.compiled(lambda x: self(x, training=False)),
-        )
+        self._hidden = graph.Untracked(classifier=classifier, teacher=teacher, training=training)
         self.feature_maps = feature_maps
         self.method = method
         self.layer = layer
@@ -288,14 +282,10 @@ class FCAM(keras.Model):
         expect_raw_pixels(images)
         images = self.teacher.check_images(images)
         self.teacher.check_labels(labels, images)
-        strategy = getattr(self, "distribute_strategy", None)  # under TensorFlow alone
-        if strategy and strategy.num_replicas_in_sync > 1:
-            # There `predict_on_batch` gives the whole batch once per replica.
-            outputs = self._hidden.forward(images)
-        else:
-            outputs = self.predict_on_batch(images)
-        maps = ops.convert_to_numpy(ops.softmax(outputs["fcam"]))[..., 1]
-        return maps, ops.convert_to_numpy(outputs["logits"])
+        outputs = self.predict_on_batch(images)
+        batch = len(images)  # which each replica of a strategy gives once more
+        maps = ops.convert_to_numpy(ops.softmax(outputs["fcam"][:batch]))[..., 1]
+        return maps, ops.convert_to_numpy(outputs["logits"][:batch])
 
     def freeze(self) -> None:
         """Stop training the classifier; batch statistics and dropout stay in inference mode."""
