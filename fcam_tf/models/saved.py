@@ -48,13 +48,16 @@ def load(
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         try:
             return keras.saving.load_model(file, custom_objects, safe_mode=safe_mode)
-        except (KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file} is not a Keras model, or it is damaged: {error}.") from error
-        except TypeError as error:
+        except (OSError, ValueError):
+            raise
+        except (
+            Exception
+        ) as error:  # a damaged file or the code of a custom layer may raise anything
             found = re.search(r"Could not (?:locate|deserialize) \w+ '(\w+)'", str(error))
-            if not found:
-                raise
-            raise ValueError(
-                f"{file} holds {found[1]!r}, which Keras does not know. Give it as `custom_objects`"
-                " of fcam_tf.models.load, or its file to the command as --import my_layers.py."
-            ) from error
+            reason = f"is not a Keras model, or damaged, or its code fails: {error!r}"
+            if found:
+                reason = (
+                    f"holds {found[1]!r}, which Keras does not know. Give it as custom_objects of "
+                    "fcam_tf.models.load, or its file to the command as --import my_layers.py."
+                )
+            raise ValueError(f"{file} {reason}") from error

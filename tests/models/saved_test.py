@@ -86,6 +86,18 @@ def test_custom_layers(tmp_path):
     assert "--import my_layers.py" in found.stderr
 
 
+class Broken(keras.layers.Layer):
+    def call(self, x):
+        return x.no_such_attribute
+
+
+def test_a_layer_whose_code_fails_is_told_with_its_file(tmp_path):
+    x = keras.Input((2,))
+    keras.Model(x, Twice()(x)).save(tmp_path / "a.keras")
+    with pytest.raises(ValueError, match=r"a\.keras .* its code fails: .*no_such_attribute"):
+        models.load(tmp_path / "a.keras", custom_objects={"Twice": Broken})
+
+
 def test_lambdas_are_loaded_by_who_trusts_them(tmp_path):
     x = keras.Input((2,))
     keras.Model(x, keras.layers.Lambda(lambda x: 3 * x)(x)).save(tmp_path / "a.keras")
