@@ -84,7 +84,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, and where help is in another; exit with status 2."""
-        text = re.sub("`([-a-z_.]+)`", r"\1", message.removeprefix("argument "))
+
+        def as_typed(name: re.Match[str]) -> str:
+            flag = flag_of(name[1])
+            return flag if flag in self._option_string_actions else name[1]
+
+        text = re.sub("`([-a-z_.]+)`", as_typed, message.removeprefix("argument "))
         self.exit(2, f"{self.prog}: {text}\nSee {self.prog} --help\n")
 
     def arrange(self, arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -58,14 +57,12 @@ def console() -> Console:
 
 @contextlib.contextmanager
 def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[None]:
-    """Take errors of these kinds for wrong usage; arguments in their messages may be flags."""
+    """Take errors of these kinds for wrong usage; `Parser.error` turns arguments into flags."""
     try:
         yield
     except kinds as error:
         text = reason_of(error)
-        if are_flags:
-            text = re.sub("`([a-z_]+)`", lambda m: "--" + m[1].replace("_", "-"), text)
-        raise app.UsageError(text) from None
+        raise app.UsageError(text if are_flags else text.replace("`", "")) from None
 
 
 def failed(error: BaseException, values: argparse.Namespace | None = None) -> int:

@@ -4,16 +4,25 @@ import pytest
 from absl import app
 
 from fcam_tf.claim import FolderBusyError
+from fcam_tf.commands.arguments import Parser
 from fcam_tf.commands.telling import absolute, answer_table, failed, usage_errors
 
 
-@pytest.mark.parametrize(("are_flags", "text"), [(True, "--batch-size"), (False, "`batch_size`")])
-def test_arguments_are_named_as_flags(are_flags, text):
+@pytest.mark.parametrize(
+    ("are_flags", "text"), [(True, "--batch-size is 0, model 1"), (False, "batch_size is 0, model")]
+)
+def test_arguments_are_named_as_the_command_has_them(are_flags, text, capsys):
+    parser = Parser(prog="fcam")
+    parser.add("model MODEL", "by its place")
+    parser.add("--batch-size N", "a flag")
     with (
-        pytest.raises(app.UsageError, match=f"^{text} is 0$"),
+        pytest.raises(app.UsageError) as found,
         usage_errors(ValueError, are_flags=are_flags),
     ):
-        raise ValueError("`batch_size` is 0")
+        raise ValueError("`batch_size` is 0, `model` 1")
+    with pytest.raises(SystemExit):
+        parser.error(str(found.value))
+    assert capsys.readouterr().err.startswith(f"fcam: {text}")
 
 
 def test_other_errors_pass():
