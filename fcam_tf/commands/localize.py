@@ -11,7 +11,7 @@ import fcam_tf
 from fcam_tf.commands.arguments import Parser, add_maps, add_model, positive
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import answer, console, note, usage_errors
+from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
 from fcam_tf.names import BASELINES, FCAM_MAP, METHODS
 
 AUTO = "auto"
@@ -28,8 +28,8 @@ _EXAMPLES = """\
 Examples:
   fcam localize cat.jpg
   fcam localize holiday/ 'more/**/*.png' --out found --heatmap npy
-  fcam localize dogs/ --label beagle --method gradcam --threshold 0.2
-  fcam localize birds/ --model runs/cub-fcam"""
+  fcam localize dogs/ --label beagle --method gradcam --threshold 0.2 --out beagles
+  fcam localize birds/ --model runs/cub-fcam --out birds-found"""
 
 
 def add_to(fcam: Parser) -> None:
@@ -92,9 +92,12 @@ def _run(values: argparse.Namespace) -> int:
                 localizer, label = settings.localizer(model.load())
             where = f" at {localizer.layer}" if localizer.layer else ""
             note(f"maps of {localizer.method}{where}, threshold {localizer.threshold}")
-            # What "auto" comes to may have changed.
-            with usage_errors(predict.SettingsChangedError):
-                job.run(localizer, label, values.batch_size)
+            try:
+                # What "auto" comes to may have changed.
+                with usage_errors(predict.SettingsChangedError):
+                    job.run(localizer, label, values.batch_size)
+            except (ValueError, TypeError, RuntimeError) as error:
+                return failed(error)
     _report(job, Path(values.out))
     return 1 if job.failures else 0
 

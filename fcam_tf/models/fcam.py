@@ -271,7 +271,7 @@ class FCAM(keras.Model):
         heatmaps, logits = self.maps_and_logits(images)
         probabilities = ops.convert_to_numpy(ops.softmax(logits))
         if not np.isfinite(probabilities).all() or not np.isfinite(heatmaps).all():
-            raise ValueError("The model's outputs are not finite: its weights are damaged.")
+            raise ValueError("The outputs are not finite: the images or the weights contain NaN.")
         return Localization.from_heatmaps(heatmaps, probabilities, labels, threshold)
 
     def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:

@@ -66,14 +66,13 @@ class Localizer(Explainer):
             ValueError: no image, another shape, a label that is not a class, or logits of the
                 classifier that are not finite.
         """
-        images = keras.ops.convert_to_tensor(images)
         expect_raw_pixels(images)
         maps, logits = self.maps_and_logits(images, labels)
         maps = keras.ops.convert_to_tensor(maps)
-        heatmaps = resize(maps[..., None], images.shape[1:3])[..., 0]
+        heatmaps = resize(maps[..., None], np.shape(images)[1:3])[..., 0]
         probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
         if not np.isfinite(probabilities).all():
-            raise ValueError("The classifier's logits are not finite: its weights are damaged.")
+            raise ValueError("The logits are not finite: the images or the weights contain NaN.")
         return Localization.from_heatmaps(
             keras.ops.convert_to_numpy(heatmaps), probabilities, labels, self.threshold
         )

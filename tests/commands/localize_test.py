@@ -98,6 +98,14 @@ def test_wrong_label(tiny, photos, capfd):
     assert not os.path.lexists("fcam-output")
 
 
+def test_damaged_weights(photos, tmp_path, tiny_backbone, capfd):
+    model = models.Classifier(tiny_backbone, 3, weights=None)
+    model.set_weights([np.full(weight.shape, np.nan) for weight in model.get_weights()])
+    model.save(tmp_path / "nan.keras")
+    assert status(photos, "--model", tmp_path / "nan.keras") == 1
+    assert "fcam: The logits are not finite" in capfd.readouterr().err
+
+
 def test_where_nothing_can_be_written(tiny, photos, capfd):
     assert status(photos, "--model", tiny, "--out=/proc/fcam-output") == 1
     # Before any model is loaded.

@@ -73,6 +73,8 @@ def test_damaged_weights_are_told(classifier, images):
     damaged.layers[-1].set_weights([np.full((2, 2), np.nan)])
     with pytest.raises(ValueError, match="not finite"):
         Localizer(damaged)(images)
+    with pytest.raises(ValueError, match="the images or the weights contain NaN"):
+        Localizer(classifier)(np.full(images.shape, np.nan))
 
 
 @pytest.fixture
