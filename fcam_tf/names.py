@@ -51,7 +51,7 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     Raises:
         ValueError: there is no such name; the message gives the nearest ones, and all of a few.
     """
-    if name in table:
+    if isinstance(name, str) and name in table:
         return table[name]
     raise ValueError(unknown(table, name, kind))
 

@@ -19,7 +19,7 @@ def test_finds():
     assert lookup(TABLE, "vgg16", "backbone") == 2
 
 
-@pytest.mark.parametrize("name", ["resnet5", "bottle", None, 7])
+@pytest.mark.parametrize("name", ["resnet5", "bottle", None, 7, ["vgg16"]])
 def test_unknown_names_are_told_with_all_that_there_is(name):
     with pytest.raises(ValueError, match=r"`backbone` is unknown.*Available: resnet50, vgg16") as e:
         lookup(TABLE, name, "backbone")

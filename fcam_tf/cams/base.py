@@ -13,6 +13,7 @@ from fcam_tf.cams import autodiff
 from fcam_tf.cams.split_classifier import SplitClassifier
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import class_numbers
+from fcam_tf.names import shortened
 
 
 def normalize(maps: Any) -> Any:
@@ -132,7 +133,12 @@ class CAM(abc.ABC):
     def check_images(self, images: Any) -> Any:
         """Return a batch of images in the dtype that the model takes; raise what a call raises."""
         expected = tuple(self.split.inputs[0].shape)
-        images = ops.convert_to_tensor(images)
+        try:
+            images = ops.convert_to_tensor(images)
+        except (TypeError, ValueError):  # a backend's own message names no argument
+            raise ValueError(
+                f"`images` must be an array of pixels. Received: {shortened(images)}"
+            ) from None
         fits = len(images.shape) == 4 and all(
             None in (want, have) or want == have
             for want, have in zip(expected, images.shape, strict=True)

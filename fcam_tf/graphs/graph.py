@@ -60,7 +60,8 @@ def _functional(model: keras.Model) -> Any:
     if graph is None:
         raise TypeError(
             f"`model` must be a functional or built sequential model. Received: {model!r}. "
-            "Rebuild it with keras.Model(inputs, outputs), or call a Sequential once on data."
+            "Rebuild it with keras.Model(inputs, outputs), call a Sequential once on data, or give "
+            "the .classifier of an F-CAM."
         )
     return graph
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from fcam_tf import cams
 from fcam_tf.cams.base import normalize, weighted_sum
@@ -274,6 +275,12 @@ def test_minus_one_is_the_predicted_class(methods, name):
 def test_no_images(methods, name):
     with pytest.raises(ValueError, match=r"`images` is empty.*\(0, 6, 8, 3\)"):
         methods[name](X[:0])
+
+
+@pytest.mark.parametrize("images", [None, [Image.new("RGB", (8, 6))], [X[0], X[0, :2]]])
+def test_what_is_no_array_of_pixels(methods, images):
+    with pytest.raises(ValueError, match=r"`images` must be an array of pixels. Received: "):
+        methods["cam"](images)
 
 
 def test_runs_in_a_graph_of_any_batch_and_size(model):
