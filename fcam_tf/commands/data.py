@@ -10,11 +10,11 @@ from fcam_tf.commands.telling import answer, usage_errors
 
 _SUMMARY = "is a data set what training expects: counts, and what is wrong, by file and line"
 _DETAILS = """\
-FOLDER is a data set in the layout of the WSOL benchmark (metadata/SPLIT/image_ids.txt and so on) or
-a folder of class folders, with train/ and val/ around them or without. Every image and mask is read
-as training would read it. Found are lines that cannot be read, missing and broken files, wrong
-sizes, boxes outside their image, empty masks, classes without images, and images that stand in two
-splits; each with its file and line."""
+DATA is a folder in the layout of the WSOL benchmark (metadata/SPLIT/image_ids.txt and so on), a
+folder of class folders, with train/ and val/ around them or without, tfds:NAME, or shapes. Every
+image and mask is read as training would read it. Found are lines that cannot be read, missing and
+broken files, wrong sizes, boxes outside their image, empty masks, classes without images, and
+images that stand in two splits; each with its file and line."""
 _EXAMPLES = """\
 Example:
   fcam data check data/CUB"""
@@ -22,15 +22,15 @@ Example:
 
 def add_to(fcam: Parser) -> None:
     """Add ``fcam data``."""
-    parser = fcam.command("data", "check FOLDER", _SUMMARY).command(
-        "check", "FOLDER", _SUMMARY, details=_DETAILS, examples=_EXAMPLES, run=_run
+    parser = fcam.command("data", "check DATA", _SUMMARY).command(
+        "check", "DATA", _SUMMARY, details=_DETAILS, examples=_EXAMPLES, run=_run
     )
-    parser.add("folder FOLDER", "the data set")
+    parser.add("data DATA", "the data set")
 
 
 def _run(values: argparse.Namespace) -> int:
     with usage_errors(OSError, ValueError):
-        report = fcam_tf.data.check_dataset(values.folder)
+        report = fcam_tf.data.check_dataset(values.data)
     answer(report)
     count = len(report.problems)
     answer(f"{count} problem{'s' * (count != 1)}" if count else "nothing is wrong")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fcam_tf.data.folder import describe, find_splits, load_folder
+from fcam_tf.data.load import find_root
 from fcam_tf.data.split import DataError, Problem, Split
 from fcam_tf.data.wsol import find_folders, list_splits, read_lines
 from fcam_tf.names import listed
@@ -66,11 +67,12 @@ def check_dataset(root: str | Path) -> Report:
     size, classes without images, and ids that occur in more than one split.
 
     Args:
-        root: the data set, see ``load_wsol`` and ``load_folder``.
+        root: the data set, see ``load``.
 
     Raises:
         FileNotFoundError: if there is nothing that looks like a data set.
     """
+    root = find_root(root)
     folders = find_folders(root)
     if not folders.metadata.is_dir():
         return _check_folder(Path(root))

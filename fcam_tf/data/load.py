@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from fcam_tf.cache import cache_folder
@@ -53,12 +52,20 @@ def folder_notes(data: str | Path, val_fraction: float = VAL_FRACTION) -> list[s
 
 
 def find_root(data: str | Path) -> Path:
-    """The folder of a data set, which is written first if it does not come as one."""
+    """The folder of a data set, which is written first if it does not come as one, see ``load``."""
     name = str(data)
     if name == SHAPES or name.startswith(TFDS):
         root = cache_folder() / name.removeprefix(TFDS)
         if not root.is_dir():
-            with contextlib.suppress(FileExistsError):  # somebody else made it in the meantime
+            try:
                 write_shapes(root) if name == SHAPES else write_tfds(name, root, download=True)
+            except OSError as error:
+                if not error.errno and not isinstance(error, FileExistsError):
+                    raise  # of the network
+                if not root.is_dir():  # else somebody else made it in the meantime
+                    raise FileNotFoundError(
+                        f"{root} is not a folder and cannot be made: {error.strerror or error}; "
+                        "set FCAM_CACHE to a folder that can be written to"
+                    ) from error
         return root
     return Path(data)

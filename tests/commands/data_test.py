@@ -45,7 +45,7 @@ def test_what_is_wrong_is_named(dataset, capsys):
     ("arguments", "message"),
     [
         ((), "fcam data: say what to do: check"),
-        (("check",), "fcam data check: the following arguments are required: FOLDER"),
+        (("check",), "fcam data check: the following arguments are required: DATA"),
         (("clean", "x"), "command is unknown: 'clean'"),
         (("check", "a", "b"), "fcam data check: unrecognized arguments: b"),
     ],

@@ -1,8 +1,12 @@
+import importlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from fcam_tf.data import check_dataset
+
+loading = importlib.import_module("fcam_tf.data.load")
 
 
 def append(file, line):
@@ -20,6 +24,12 @@ def test_a_sound_data_set(shapes):
     table = str(report).splitlines()
     assert table[0].split() == ["split", "images", "classes", "boxes", "masks", "problems"]
     assert len(table) == 3
+
+
+def test_a_generated_data_set(shapes, monkeypatch):
+    monkeypatch.setenv("FCAM_CACHE", str(shapes.parent))
+    monkeypatch.setattr(loading, "SHAPES", shapes.name)
+    assert check_dataset(shapes.name) == check_dataset(shapes)
 
 
 def damage_missing(root):

@@ -52,5 +52,13 @@ def test_what_is_no_data_set(cache):
     with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder.*tfds:NAME, or shapes"):
         load(cache / "nowhere", "train")
     (cache / "shapes").touch()
-    with pytest.raises(FileNotFoundError, match="shapes is not a folder"):
+    with pytest.raises(FileNotFoundError, match=r"shapes is not a folder.*set FCAM_CACHE"):
+        load("shapes", "train")
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null"])
+def test_a_cache_that_cannot_be_written_to(monkeypatch, folder):
+    monkeypatch.setenv("FCAM_CACHE", folder)
+    with pytest.raises(FileNotFoundError, match=f"{folder}/shapes .* cannot be made: .*FCAM_CACHE"):
         load("shapes", "train")
