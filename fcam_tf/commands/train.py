@@ -207,12 +207,11 @@ def report(run: fcam_tf.training.RunFolder, root: str) -> bool:
 def _tell_scores(run: fcam_tf.training.RunFolder) -> None:
     prefix, history = fcam_tf.training.run_folder.VALIDATION_PREFIX, run.state.history
     before, chosen = history[0], run.chosen
-    answer_table(
-        ["", "before", f"chosen: epoch {chosen['epoch']:.0f}"],
-        [
-            (name.removeprefix(prefix), f"{before[name]:.2f}", f"{chosen[name]:.2f}")
-            for name in chosen
-            if name.startswith(prefix)
-        ],
-        title=f"{len(history) - 1} epochs, val, %",
-    )
+    rows = [
+        (name.removeprefix(prefix), f"{before[name]:.2f}", f"{chosen[name]:.2f}")
+        for name in chosen
+        if name.startswith(prefix)
+    ]
+    columns, title = ("", "before", f"chosen: epoch {chosen['epoch']:.0f}"), "epochs, val, %"
+    if rows:  # else there is no val, such as of a few photos
+        answer_table(columns, rows, title=f"{len(history) - 1} {title}")

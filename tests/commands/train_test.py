@@ -30,6 +30,20 @@ def data(tmp_path_factory):
     )
 
 
+def test_so_few_photos_that_none_is_held_out(tmp_path, tiny, data, capfd):
+    photos = sorted((data / "images").rglob("*.png"))
+    for index in range(5):
+        (tmp_path / "few" / str(index)).mkdir(parents=True)
+        shutil.copy(photos[index], tmp_path / "few" / str(index))
+    out = tmp_path / "out"
+    flags = ("--data", tmp_path / "few", "--model", tiny, "--recipe=small", *FAST, "--out", out)
+    assert status("classifier", *flags) == 0
+    shown = capfd.readouterr()
+    assert "0 of 5 photos are held out" in shown.err
+    assert f"model in {out}/best.keras" in shown.err
+    assert "epochs, val" not in shown.out
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
