@@ -146,7 +146,8 @@ class CAM(abc.ABC):
         if not fits:
             raise ValueError(
                 f"`images` must have the shape (batch, *{expected[1:]}). Received: shape "
-                f"{tuple(images.shape)}. One image goes in as images[None]."
+                f"{tuple(images.shape)}. Resize them (in a recipe by `crop`); one image goes in as "
+                "images[None]."
             )
         if 0 in images.shape:
             raise ValueError(f"`images` is empty. Received: shape {tuple(images.shape)}.")

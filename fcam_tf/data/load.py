@@ -60,12 +60,10 @@ def find_root(data: str | Path) -> Path:
             try:
                 write_shapes(root) if name == SHAPES else write_tfds(name, root, download=True)
             except OSError as error:
-                if not error.errno and not isinstance(error, FileExistsError):
-                    raise  # of the network
                 if not root.is_dir():  # else somebody else made it in the meantime
                     raise FileNotFoundError(
-                        f"{root} is not a folder and cannot be made: {error.strerror or error}; "
-                        "set FCAM_CACHE to a folder that can be written to"
+                        f"{root} is not a folder and cannot be made: {error.strerror or error}. "
+                        "FCAM_CACHE says where else to write."
                     ) from error
         return root
     return Path(data)

@@ -52,7 +52,7 @@ def test_what_is_no_data_set(cache):
     with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder.*tfds:NAME, or shapes"):
         load(cache / "nowhere", "train")
     (cache / "shapes").touch()
-    with pytest.raises(FileNotFoundError, match=r"shapes is not a folder.*set FCAM_CACHE"):
+    with pytest.raises(FileNotFoundError, match=r"shapes is not a folder.*FCAM_CACHE"):
         load("shapes", "train")
 
 
