@@ -97,7 +97,7 @@ def _run(values: argparse.Namespace) -> int:
                 with usage_errors(predict.SettingsChangedError):
                     job.run(localizer, label, values.batch_size)
             except (ValueError, TypeError, RuntimeError) as error:
-                return failed(error)
+                return failed(error, values)
     _report(job, Path(values.out))
     return 1 if job.failures else 0
 
