@@ -37,7 +37,8 @@ class Explainer:
         maps_and_logits: images (B, H, W, 3) and labels (B,) or None -> maps (B, h, w) in [0, 1] and
             logits (B, classes).
         image_size: (height, width) that photos are resized to, in pixels.
-        num_classes: number of classes.
+        num_classes: number of classes; 2 where the classifier has one output.
+        activation: "softmax", or "sigmoid" where each class has a probability by itself.
         class_names: their names in the order of the labels, or None.
 
     Raises:
@@ -68,12 +69,14 @@ class Explainer:
                     f"`layer` must be left out with method {FCAM_MAP!r}. Received: {layer!r}."
                 )
             self.layer, maker = "", classifier
+            self.num_classes, self.activation = classifier.num_classes, classifier.activation
         else:
             maker = cams.get(method, classifier.classifier if own else classifier, layer)
             self.layer = ",".join(maker.layers)
+            self.num_classes = maker.split.num_classes
+            self.activation = classifier.activation if own else maker.split.activation
         self.method: str = method
         self.maps_and_logits: MapsAndLogits = maker.maps_and_logits
-        self.num_classes: int = classifier.num_classes if own else classifier.output_shape[-1]
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
         height, width = classifier.input_shape[1:3]
         side = getattr(classifier, "input_size", _INPUT_SIZE)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fcam_tf import cams
 from fcam_tf.atomic import new_folder
 from fcam_tf.graphs import regions
 from fcam_tf.localization import check_threshold
@@ -102,7 +103,7 @@ def _archive(model: FCAM, threshold: str | float) -> keras.export.ExportArchive:
             images = tf.identity(images)
         outputs = model(images, training=False)
         heatmaps = tf.nn.softmax(outputs["fcam"])[..., 1]
-        probabilities = tf.nn.softmax(outputs["logits"])
+        probabilities = cams.probabilities(outputs["logits"], model.activation)
         return {
             "heatmap": heatmaps,
             "label": tf.argmax(probabilities, axis=1),

@@ -22,13 +22,14 @@ class Localization:
     Attributes:
         heatmaps: (B, H, W) float32 in [0, 1], high on the evidence for the label.
         labels: (B,) int64, the class that was localised.
-        scores: (B,) float32 in [0, 1], softmax probability of the label.
+        scores: (B,) float32 in [0, 1], probability of the label.
         boxes: (B, 4) int64, x0, y0, x1, y1 of the mask in the frame of the heat map, all inclusive;
             `NO_BOX` where the mask is empty.
         masks: (B, H, W) bool, the largest 8-connected component above the threshold; empty where
             the heat map is all zero.
         thresholds: (B,) float32 in [0, 1], what was applied, relative to the heat map's maximum.
-        probabilities: (B, classes) float32, softmax over the classes.
+        probabilities: (B, classes) float32 in [0, 1]; they sum to one, unless the classifier gives
+            each class a sigmoid.
     """
 
     heatmaps: np.ndarray

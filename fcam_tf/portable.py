@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fcam_tf import cams
 from fcam_tf.atomic import replacing
 from fcam_tf.models import FCAM
 
@@ -63,7 +64,7 @@ def _graph(model: FCAM, side: int | None) -> keras.Model:
     images = keras.Input((*fixed, 3), batch_size=1 if side else None, name="images")
     outputs = model(images, training=False)
     # Not `argmax`: Keras looks for negative zeros in it, by an operation that LiteRT does not have.
-    score, label = ops.top_k(ops.softmax(outputs["logits"]), 1)
+    score, label = ops.top_k(cams.probabilities(outputs["logits"], model.activation), 1)
     graph = keras.Model(
         images,
         {

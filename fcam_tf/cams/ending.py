@@ -1,10 +1,11 @@
-"""How a classifier ends: its logits, and whether it gives them or probabilities."""
+"""How a classifier ends: its logits, and how probabilities follow from them."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from keras import ops
 from fcam_tf.graphs import graph
 
 L = keras.layers
+Activation = Literal["softmax", "sigmoid"]
 _SIDE = 64  # pixels of the images that an opaque ending is tried on
 # By the name of an activation, an operation or a layer. A log-softmax gives logits less what all
 # classes have in common, so that it counts as logits wherever no gradient is taken.
@@ -24,33 +26,153 @@ _ENDINGS = {
     "log_softmax_v2": "log_softmax",
     "logsoftmax": "log_softmax",
 }
+_BINARY_LOSSES = (
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "bce",
+    "BCE",
+    "sparse_sigmoid_crossentropy",  # ours
+)
 
 
-def ending(operation: Any) -> str:
-    """Return "softmax", "sigmoid" or "log_softmax" for what ends in that, else ""."""
-    function = getattr(operation, "activation", operation)
-    return _ENDINGS.get(getattr(function, "__name__", type(function).__name__).lower(), "")
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """How the outputs of a classifier become logits, one a class, and logits probabilities.
+
+    One unit stands for two classes: with z before its sigmoid their logits are -z/2 and z/2, whose
+    softmax is 1 - sigmoid(z) and sigmoid(z).
+
+    Attributes:
+        dense: the last layer, if it computes x @ kernel + bias and nothing else.
+        scores: what that layer takes; without one, what the model gives before any softmax or
+            sigmoid.
+        units: width of the model's output.
+        activation: what makes probabilities of logits.
+        gives_probabilities: whether the model's outputs are probabilities.
+        opaque: whether ``scores`` are probabilities too, by a function that cannot be taken off.
+    """
+
+    dense: Any
+    scores: Any
+    units: int
+    activation: Activation
+    gives_probabilities: bool
+    opaque: bool
+
+    @property
+    def num_classes(self) -> int:
+        return classes_of(self.units)
+
+    @property
+    def gain(self) -> float:
+        """What a class's logit is multiplied by to give the score that is explained, z or -z."""
+        return 2.0 if self.units == 1 else 1.0
+
+    def logits(self, scores: Any) -> Any:
+        """Return the logits (B, classes) of ``scores``, or of what the dense layer gives."""
+        if self.opaque:
+            smallest = keras.config.epsilon()
+            odds = ops.log(ops.maximum(scores, smallest))
+            if self.activation == "sigmoid" or self.units == 1:
+                odds -= ops.log(ops.maximum(1 - scores, smallest))
+            scores = odds
+        return ops.concatenate([-scores / 2, scores / 2], axis=-1) if self.units == 1 else scores
+
+    def kernel(self) -> Any:
+        """Return the dense layer's kernel (C, classes) float32, the score's that is explained."""
+        kernel = ops.cast(self.dense.kernel, "float32")  # LoRA computes it anew
+        return ops.concatenate([-kernel, kernel], axis=1) if self.units == 1 else kernel
 
 
-def before_probabilities(maker: Mapping[int, graph.Step], output: Any) -> tuple[Any, Any]:
-    """Return the last dense layer and its input, or None and the scores before any softmax.
+def classes_of(units: int) -> int:
+    """Return the number of classes of a model with as many outputs."""
+    return max(units, 2)
+
+
+def ending_of(model: keras.Model, loss: Any = None) -> Ending:
+    """Find out how a flat functional classifier ends.
+
+    Several outputs are probabilities by a sigmoid, each by itself, if they end in one, or if they
+    end in none and ``loss``, which the model was compiled with, is a binary cross-entropy.
 
     Raises:
-        ValueError: the softmax or sigmoid is part of a layer that is more than a dense one.
+        ValueError: the softmax or sigmoid is part of a layer that is more than a dense one, or the
+            softmax of one unit.
     """
+    maker = graph.makers(graph.steps(model))
+    output = model.outputs[0]
+    units = output.shape[-1]
+    dense, scores, end = _before_activation(maker, output)
+    if units == 1 and "softmax" in end:
+        raise ValueError(
+            "`model` ends in the softmax of one unit, which is 1 whatever the image. End it in a "
+            "sigmoid, or in two units."
+        )
+    opaque = "" if dense or end else _tried_out(model, maker)
+    end = end or opaque
+    name = getattr(loss, "name", getattr(loss, "__name__", loss))
+    labels = end == "sigmoid" or (not end and name in _BINARY_LOSSES)
+    return Ending(
+        dense=dense,
+        scores=scores,
+        units=units,
+        activation="sigmoid" if labels and units > 1 else "softmax",
+        gives_probabilities=end in ("softmax", "sigmoid"),
+        opaque=bool(opaque),
+    )
+
+
+def probabilities(logits: Any, activation: Activation) -> Any:
+    """Return the probabilities (B, classes) of logits: of all classes, or of each by itself."""
+    return ops.sigmoid(logits) if activation == "sigmoid" else ops.softmax(logits)
+
+
+def logits_output(model: keras.Model, ending: Ending) -> Any:
+    """Return the symbolic logits (B, classes) of a flat functional classifier.
+
+    A dense layer that ends in a softmax or sigmoid loses it: ``model`` gives logits afterwards. One
+    of a single unit gets a second one.
+    """
+    dense, scores = ending.dense, ending.scores
+    if dense is None:
+        return ending.logits(scores)
+    if ending.units > 1:
+        dense.activation = keras.activations.linear
+        steps = graph.steps(model)
+        return next(step.outputs[0] for step in steps if step.inputs and step.inputs[0] is scores)
+    config = dense.get_config() | {"units": 2, "activation": None}
+    config.pop("lora_rank", None)  # the kernel holds what it adds
+    both = L.Dense.from_config(config)
+    logits = both(scores)
+    weights = [w for w in (dense.kernel, dense.bias) if w is not None]
+    both.set_weights([np.concatenate([-w, w], -1) / 2 for w in map(ops.convert_to_numpy, weights)])
+    return logits
+
+
+def _before_activation(maker: Mapping[int, graph.Step], output: Any) -> tuple[Any, Any, str]:
+    """Return the last dense layer and its input, or None and the scores; and the activation."""
     step = maker[id(output)]
-    operation, end = step.operation, ending(step.operation)
+    operation, end = step.operation, _name(step.operation)
     linear = getattr(operation, "activation", None) in (None, keras.activations.linear)
     if _is_dense(operation) and (linear or end):
-        return operation, step.inputs[0]
+        return operation, step.inputs[0], end
     if not end:
-        return None, output
+        return None, output, ""
     if getattr(operation, "weights", None):
         raise ValueError(
             f"`model` ends in the layer {operation.name!r}, whose {end} cannot be taken off. Give "
             f"it no activation, and the model a layer Activation({end!r}) behind it."
         )
-    return before_probabilities(maker, step.inputs[0])
+    dense, scores, earlier = _before_activation(maker, step.inputs[0])
+    if earlier in ("softmax", "sigmoid"):  # of probabilities: they are the logits then
+        return None, step.inputs[0], end
+    return dense, scores, end
+
+
+def _name(operation: Any) -> str:
+    """Return "softmax", "sigmoid" or "log_softmax" for what ends in that, else ""."""
+    function = getattr(operation, "activation", operation)
+    return _ENDINGS.get(getattr(function, "__name__", type(function).__name__).lower(), "")
 
 
 def _is_dense(operation: Any) -> bool:
@@ -62,50 +184,26 @@ def _is_dense(operation: Any) -> bool:
     )
 
 
-def logits_output(model: keras.Model) -> Any:
-    """Return the symbolic logits (B, classes) of a flat functional classifier.
-
-    A dense layer that ends in a softmax or sigmoid loses it: ``model`` gives logits afterwards. Of
-    opaque probabilities it is the logarithm.
-    """
-    steps = graph.steps(model)
-    maker = graph.makers(steps)
-    dense, before = before_probabilities(maker, model.outputs[0])
-    if dense is None:
-        return logarithm(before) if ends_in_opaque_probabilities(model, maker) else before
-    dense.activation = keras.activations.linear
-    return next(step.outputs[0] for step in steps if step.inputs and step.inputs[0] is before)
-
-
-def logarithm(probabilities: Any) -> Any:
-    """Return what a softmax makes probabilities of, finite everywhere."""
-    return ops.log(ops.maximum(probabilities, keras.config.epsilon()))
-
-
-def gives_probabilities(model: keras.Model) -> bool:
-    """Tell whether a flat functional classifier ends in a softmax or sigmoid, not in logits."""
-    maker = graph.makers(graph.steps(model))
-    end = ending(maker[id(model.outputs[0])].operation)
-    return end in ("softmax", "sigmoid") or ends_in_opaque_probabilities(model, maker)
-
-
-def ends_in_opaque_probabilities(model: keras.Model, maker: Mapping[int, graph.Step]) -> bool:
-    """Try out whether a function that Keras does not know gives probabilities; warn if it does."""
+def _tried_out(model: keras.Model, maker: Mapping[int, graph.Step]) -> str:
+    """Try out what a function that Keras does not know gives; warn if it is probabilities."""
     operation = maker[id(model.outputs[0])].operation
     function = getattr(operation, "activation", None) or type(operation)
     known = getattr(function, "__module__", "").startswith(("keras.", "fcam_tf."))
-    if ending(operation) or (known and not isinstance(operation, L.Lambda)):
-        return False
+    if known and not isinstance(operation, L.Lambda):
+        return ""
     images = model.inputs[0]
     shape = (2, *(side or _SIDE for side in images.shape[1:]))
     tried = np.random.default_rng(0).uniform(0, 255, shape).astype(images.dtype)
     scores = np.asarray(ops.convert_to_numpy(model(tried, training=False)), np.float64)
-    if scores.shape[-1] < 2 or scores.min() < 0 or np.abs(scores.sum(-1) - 1).max() > 1e-3:
-        return False
+    if scores.min() < 0 or scores.max() > 1:
+        return ""
+    together = scores.shape[-1] > 1 and np.abs(scores.sum(-1) - 1).max() < 1e-3
+    seen = "sum to one" if together else "lie in [0, 1]"
+    kind = "softmax" if together else "sigmoid"
     warnings.warn(
-        f"`model` ends in {operation.name!r}, whose outputs sum to one: they are taken for "
-        "probabilities, and their logarithm is explained. End the model in logits, or in a Softmax "
-        "layer, and the logits are.",
+        f"`model` ends in {operation.name!r}, whose outputs {seen}: they are taken for "
+        f"probabilities by a {kind}, and the logits that belong to them are explained. End the "
+        f"model in logits, or in Activation({kind!r}), and its own logits are.",
         stacklevel=2,
     )
-    return True
+    return kind

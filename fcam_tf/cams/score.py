@@ -12,6 +12,7 @@ from rich.progress import track
 from fcam_tf import checks
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.base import CAM, normalize, weighted_sum
+from fcam_tf.cams.ending import probabilities
 from fcam_tf.cams.split_classifier import chosen_classes
 from fcam_tf.graphs.resize import resize
 
@@ -21,7 +22,7 @@ class ScoreCAM(CAM):
 
     Each channel is stretched to [0, 1], scaled to the image and multiplied with it (with the image
     as the first layer sees it, so that masked pixels are the mean colour, not black); weight_k is
-    the softmax probability of the class for that image (sigmoid where there is one class).
+    the probability of the class for that image.
     ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps, which are 0 for constant channels. The
     model runs once or more for each channel: thousands of forward passes for one image.
 
@@ -89,9 +90,8 @@ class ScoreCAM(CAM):
     ) -> Any:
         masks = resize(masks, ops.shape(scaled)[1:3])
         logits = self.split.logits_of_scaled(scaled * (masks * factor + noise))
-        if self.split.num_classes == 1:  # softmax would be 1 whatever the image
-            return ops.sigmoid(logits)[:, 0]
-        return ops.take_along_axis(ops.softmax(logits), labels[:, None], axis=1)[:, 0]
+        scores = probabilities(logits, self.split.activation)
+        return ops.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
 
 
 class SmoothedScoreCAM(ScoreCAM):

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from fcam_tf.cams import autodiff
-from fcam_tf.cams.ending import before_probabilities, ends_in_opaque_probabilities, logarithm
+from fcam_tf.cams.ending import ending_of
 from fcam_tf.graphs import graph
 
 L = keras.layers
@@ -36,7 +36,7 @@ class Evidence:
     activations: list[Any]  # the feature maps, each (B, h, w, C) float32
     # Of the label's logit by each map, (B, h, w, C) float32; (B, 1, 1, C) where all cells agree.
     gradients: list[Any]
-    logits: Any  # (B, classes) float32, before any softmax
+    logits: Any  # (B, classes) float32, see `fcam_tf.cams.ending.Ending`
     labels: Any  # (B,) int32, the classes that were explained
 
 
@@ -51,7 +51,8 @@ class SplitClassifier:
     Attributes:
         layers: names of what it is cut at: levels of our own models, else layers.
         is_linear: whether the head is global average pooling and one dense layer.
-        num_classes: number of classes.
+        num_classes: number of classes; 2 where the model has one output.
+        activation: "softmax" or "sigmoid", what makes probabilities of the logits.
         head: what gives the logits: the last dense layer, or where there is none the last operation
             before any softmax.
 
@@ -77,9 +78,11 @@ class SplitClassifier:
         self._steps = graph.steps(flat)
         self._maker = graph.makers(self._steps)
         self.inputs = flat.inputs
-        self.num_classes = flat.outputs[0].shape[-1]
         self._refuse_channels_first()
-        self._dense, before_logits = before_probabilities(self._maker, flat.outputs[0])
+        self._ending = ending_of(flat, getattr(model, "loss", None))
+        self.num_classes = self._ending.num_classes
+        self.activation = self._ending.activation
+        before_logits = self._ending.scores
         named = getattr(model, "feature_maps", {})
         found = [self._find(feature_map, named) for feature_map in feature_maps]
         top = found or [*named.values()][-1:] or [self._last_map(before_logits)]
@@ -88,12 +91,9 @@ class SplitClassifier:
         self.layers = tuple(
             levels.get(id(x), self._maker[id(x)].operation.name) for x in self.feature_maps
         )
-        self.head = self._dense or self._maker[id(before_logits)].operation
-        self.is_linear = self._only_pooled(before_logits)
-        self._takes_logarithm = self._dense is None and ends_in_opaque_probabilities(
-            flat, self._maker
-        )
-
+        dense = self._ending.dense
+        self.head = dense or self._maker[id(before_logits)].operation
+        self.is_linear = dense is not None and self._only_pooled(before_logits)
         self._before_logits = before_logits
         images = flat.inputs[0]
         first, *later = self.feature_maps
@@ -118,7 +118,7 @@ class SplitClassifier:
             # Scaled by the number of cells: a float16 gradient would vanish in the mean.
             scale = ops.cast(ops.prod(ops.shape(maps[-1])[1:3]), "float32")
             picked = ops.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
-            return maps, picked * scale, (logits, chosen, scale)
+            return maps, self._ending.gain * picked * scale, (logits, chosen, scale)
 
         maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, start)
         return Evidence(
@@ -142,7 +142,7 @@ class SplitClassifier:
         if logits is None:
             _, logits = self._run(activations)
         labels = chosen_classes(labels, logits)
-        weights = ops.take(ops.cast(self._dense.kernel, "float32"), labels, axis=1)  # (C, B)
+        weights = ops.take(self._ending.kernel(), labels, axis=1)  # (C, B)
         cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
         gradients = ops.transpose(weights)[:, None, None, :] / cells
         return Evidence([activations], [gradients], logits, labels)
@@ -189,12 +189,11 @@ class SplitClassifier:
         return [start, *maps] if self._features else maps, self._logits(before)
 
     def _logits(self, before: Any) -> Any:
-        before = ops.cast(before, "float32")
-        if self._dense is None:
-            return logarithm(before) if self._takes_logarithm else before
-        logits = ops.matmul(before, ops.cast(self._dense.kernel, "float32"))
-        bias = self._dense.bias
-        return logits if bias is None else logits + ops.cast(bias, "float32")
+        scores, dense = ops.cast(before, "float32"), self._ending.dense
+        if dense is not None:
+            scores = ops.matmul(scores, ops.cast(dense.kernel, "float32"))
+            scores = scores if dense.bias is None else scores + ops.cast(dense.bias, "float32")
+        return self._ending.logits(scores)
 
     def _all_pass(self, feature_map: Any, tensors: list[Any]) -> bool:
         """Tell whether every path from the images to ``tensors`` leads through ``feature_map``."""
@@ -284,7 +283,7 @@ class SplitClassifier:
 
     def _only_pooled(self, before_logits: Any) -> bool:
         """Tell whether global average pooling alone stands between feature map and dense layer."""
-        if self._dense is None or len(self.feature_maps) > 1:
+        if len(self.feature_maps) > 1:
             return False
         x = before_logits
         pooled = False

@@ -54,7 +54,7 @@ class Row:
         id: of the image.
         label: true class.
         predicted: class with the highest score.
-        confidence: its softmax probability.
+        confidence: its probability.
         rank: how many classes are predicted before the true one.
         iou: of the largest contour's box at MaxBoxAcc's threshold, in [0, 1].
         best_iou: of the largest contour's box at the image's own best threshold.

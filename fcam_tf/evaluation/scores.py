@@ -28,7 +28,7 @@ class Scored:
     index: int = 0  # of the image in its split
     rank: int = -1  # how many classes are predicted before the true one, -1 if that is not known
     predicted: int = -1  # the class with the highest score, -1 if there are no class scores
-    confidence: float = np.nan  # its softmax probability, NaN without
+    confidence: float = np.nan  # its probability, NaN without
 
 
 def measures_of(split: Split) -> dict[str, Measure]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fcam_tf.cams import probabilities
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.scores import Scored, read_truth, score_map
@@ -110,8 +111,9 @@ def _answers(
                 f"the class scores of {ids[int(bad.argmax())]} are not finite; "
                 "the model's weights are damaged"
             )
-        predicted, highest = logits.argmax(axis=1), logits.max(axis=1, keepdims=True)
-        confidence = 1 / np.exp(logits - highest, dtype=np.float64).sum(axis=1)  # its softmax
+        predicted = logits.argmax(axis=1)
+        activation: Any = getattr(source, "activation", "softmax")
+        confidence = np.asarray(probabilities(logits.astype(np.float64), activation)).max(axis=1)
         if split.has_classes(source.num_classes, source.class_names):
             rank = class_rank(labels, logits, len(ids))
     names = ("index", "rank", "predicted", "confidence")

@@ -21,6 +21,7 @@ from fcam_tf.names import listed
 if TYPE_CHECKING:
     import keras
 
+    from fcam_tf.cams import Activation
     from fcam_tf.explain import MapsAndLogits
 
 FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
@@ -34,6 +35,8 @@ class MapSource(Protocol):
         image_size: (height, width) of the images it wants, or None if it does not look at any.
         num_classes: number of its class scores, or None if it gives none.
         class_names: their names, or None if unknown.
+
+    One whose logits belong to sigmoids says so by ``activation = "sigmoid"``.
     """
 
     image_size: tuple[int, int] | None
@@ -68,6 +71,7 @@ class FunctionMaps:
     image_size: tuple[int, int] | None
     num_classes: int | None
     class_names: Sequence[str] | None = None
+    activation: Activation = "softmax"
 
     def __call__(
         self, ids: Sequence[str], images: Any, labels: Any
@@ -99,7 +103,13 @@ class ModelMaps(FunctionMaps):
         from fcam_tf.explain import Explainer  # noqa: PLC0415 - TensorFlow
 
         made = Explainer(model, method, layer)
-        super().__init__(made.maps_and_logits, made.image_size, made.num_classes, made.class_names)
+        super().__init__(
+            made.maps_and_logits,
+            made.image_size,
+            made.num_classes,
+            made.class_names,
+            made.activation,
+        )
         self.method, self.layer, self.model = made.method, made.layer, model
 
     @cached_property

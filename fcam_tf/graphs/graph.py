@@ -112,6 +112,23 @@ def _unique_names() -> Callable[[Any], Any]:
     return replace
 
 
+def run(model: keras.Model, inputs: Any) -> Any:
+    """Run a flat functional model in training mode as far as its layers train.
+
+    A frozen layer infers, whatever is in it: dropout, noise and batch statistics stay as they are
+    when the model answers. So does each layer that changes the image (``RandomFlip``): what a loss
+    compares with the image would be elsewhere.
+    """
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(operation, keras.layers.Layer):
+            augments = ".preprocessing" in type(operation).__module__
+            kwargs["training"] = operation.trainable and not augments
+        return operation(*args, **kwargs)
+
+    return _functional(model)._run_through_graph(inputs, call_fn=call)  # noqa: SLF001
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One operation of a graph, with the symbolic tensors that it takes and gives."""

@@ -6,6 +6,7 @@ from fcam_tf.losses.objective import FCAMLoss as FCAMLoss
 from fcam_tf.losses.seeds import IGNORE as IGNORE
 from fcam_tf.losses.seeds import SeedSampling as SeedSampling
 from fcam_tf.losses.seeds import sample_seeds as sample_seeds
+from fcam_tf.losses.terms import SparseSigmoidCrossentropy as SparseSigmoidCrossentropy
 from fcam_tf.losses.terms import cross_entropy as cross_entropy
 from fcam_tf.losses.terms import entropy as entropy
 from fcam_tf.losses.terms import extended_log_barrier as extended_log_barrier

@@ -28,10 +28,11 @@ class Batch:
     seed: Any = 0  # int or SeedGenerator, see `SeedSampling`
     # (B, H, W) integers, 1 object, 0 background, 255 ignored; None where they have no weight.
     masks: Any = None
-    # (B,) integers, negative where the class is unknown; None where no part of the classifier
+    # (B,) or (B, classes) integers, see `cross_entropy`; None where no part of the classifier
     # trains.
     labels: Any = None
     logits: Any = None  # (B, classes); None with ``labels``
+    activation: str = "softmax"  # or "sigmoid", of the logits
 
     @cached_property
     def probabilities(self) -> Any:
@@ -98,7 +99,9 @@ class FCAMLoss(SeedSampling):
     )
     entropy: float = _term(0.0, lambda _, batch: entropy(batch.maps))
     masks: float = _term(0.0, lambda _, batch: partial_cross_entropy(batch.maps, batch.masks))
-    classification: float = _term(1.0, lambda _, batch: cross_entropy(batch.labels, batch.logits))
+    classification: float = _term(
+        1.0, lambda _, batch: cross_entropy(batch.labels, batch.logits, batch.activation)
+    )
     windows: Mapping[str, tuple[int, int | None]] = dataclasses.field(
         default_factory=dict, hash=False
     )

@@ -89,18 +89,60 @@ def entropy(logits: Any) -> Any:
     return -ops.mean(ops.sum(ops.exp(logs) * logs, axis=-1), axis=(1, 2)) / math.log(2)
 
 
-def cross_entropy(labels: Any, logits: Any) -> Any:
-    """Return the cross-entropy of each image's class.
+def cross_entropy(labels: Any, logits: Any, activation: str = "softmax") -> Any:
+    """Return the cross-entropy of each image's class, or classes.
 
     Args:
-        labels: (B,) integers; negative where the class is not known.
+        labels: (B,) integers, negative where the class is not known; or, of sigmoids, (B, classes):
+            1 for what is there, 0 for what is not, negative where that is not known.
         logits: (B, classes).
+        activation: "softmax"; or "sigmoid" for the mean of the binary cross-entropies of the
+            classes that are known.
 
     Returns:
-        (B,), in nats; 0 where the class is not known.
+        (B,), in nats; 0 where no class is known.
     """
     known = labels >= 0
+    if activation == "sigmoid":
+        logits = ops.cast(logits, "float32")
+        if len(labels.shape) == 1:
+            known = ops.broadcast_to(known[:, None], ops.shape(logits))
+            labels = ops.one_hot(labels, logits.shape[-1], dtype="int32")
+        there = ops.cast(labels > 0, "float32")
+        each = ops.where(known, ops.softplus(logits) - there * logits, 0.0)
+        return ops.sum(each, axis=1) / ops.maximum(ops.sum(ops.cast(known, "float32"), axis=1), 1.0)
     losses = keras.losses.sparse_categorical_crossentropy(
         ops.where(known, labels, 0), logits, from_logits=True
     )
     return ops.where(known, losses, 0.0)
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class SparseSigmoidCrossentropy(keras.losses.Loss):
+    """The mean binary cross-entropy of sigmoids, one for each class, against class numbers.
+
+    Called on labels (B,) or (B, 1) and outputs (B, classes), as Keras does: the class of an image
+    is there, all others are not.
+
+    Args:
+        from_logits: whether the outputs are logits, not probabilities.
+        reduction: as of every Keras loss.
+        name: of the loss.
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        reduction: str = "sum_over_batch_size",
+        name: str = "sparse_sigmoid_crossentropy",
+    ) -> None:
+        super().__init__(name, reduction)
+        self.from_logits = from_logits
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        there = ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
+        return keras.losses.binary_crossentropy(there, y_pred, self.from_logits)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"from_logits": self.from_logits}

@@ -38,7 +38,9 @@ class FCAM(keras.Model):
     {"label": ..., "cam": ...})`` with stored coarse maps (B, h, w) in [0, 1], cropped and flipped
     as the image was. Without those, the CAM of the features that the decoder reads is used:
     nothing runs twice. Labels are (B,) or (B, 1) class numbers; one below 0 stands for the
-    predicted class, and such an image adds nothing to the classification term.
+    predicted class, and such an image adds nothing to the classification term. A classifier of
+    sigmoids takes (B, classes) too: 1 for each class that an image shows, 0 for the others, -1
+    where that is not known. The maps of the classes shown teach together, by their maximum.
 
     What layers add to the loss (regularisers, activity regularisers, ``add_loss``) is added as
     Keras does it: that of weights only while they train, unweighted, and logged by itself.
@@ -63,7 +65,8 @@ class FCAM(keras.Model):
         name: name of the model.
 
     Attributes, beside most of the arguments:
-        num_classes: number of classes.
+        num_classes: number of classes; 2 where the classifier has one output.
+        activation: "softmax", or "sigmoid" where each class has a probability by itself.
         teacher: the CAM method itself, ready to explain the classifier.
         feature_maps: symbolic maps of the classifier by level, ``"P1"`` the finest.
 
@@ -108,6 +111,7 @@ class FCAM(keras.Model):
         self.threshold = check_threshold(threshold)
         self.decoder_filters = filters
         self.num_classes = int(logits.shape[-1])
+        self.activation = teacher.split.activation
         names = getattr(classifier, "class_names", None) if class_names is None else class_names
         self.class_names = checks.class_names(names, self.num_classes)
         own_size = getattr(classifier, "input_size", 224)
@@ -158,7 +162,7 @@ class FCAM(keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, Any]:
         if training:
-            return self._hidden.training(inputs, training=True)
+            return graph.run(self._hidden.training, inputs)
         return super().call(inputs, training=training, mask=mask)
 
     _layers_add = False  # whether the losses of layers are in the logs
@@ -208,7 +212,7 @@ class FCAM(keras.Model):
         added = [ops.sum(ops.cast(loss, "float32")) for loss in self.losses]
         self._layers_add = bool(added)
         targets = y if isinstance(y, Mapping) else {"label": y}
-        labels = checked(labels_of(targets), self.num_classes)
+        labels = checked(labels_of(targets, self.num_classes, self.activation), self.num_classes)
         needs_cams = self.loss.weights["seeds"] > 0
         coarse = self._coarse_maps(x, labels, targets.get("cam"), y_pred) if needs_cams else None
         masks = targets.get("mask")
@@ -226,6 +230,7 @@ class FCAM(keras.Model):
             masks=None if masks is None else planes("mask", masks),
             labels=labels if self._classifier_trains() else None,
             logits=y_pred["logits"],
+            activation=self.activation,
         )
         total = sum(added, 0.0)
         if added:
@@ -269,7 +274,7 @@ class FCAM(keras.Model):
         """
         threshold = self.threshold if threshold is None else threshold
         heatmaps, logits = self.maps_and_logits(images)
-        probabilities = ops.convert_to_numpy(ops.softmax(logits))
+        probabilities = ops.convert_to_numpy(cams.probabilities(logits, self.activation))
         if not np.isfinite(probabilities).all() or not np.isfinite(heatmaps).all():
             raise ValueError("The outputs are not finite: the images or the weights contain NaN.")
         return Localization.from_heatmaps(heatmaps, probabilities, labels, threshold)
@@ -359,6 +364,12 @@ class FCAM(keras.Model):
         """Return what teaches the decoder, (B, H, W) in [0, 1], without a gradient."""
         if stored is not None:
             maps = ops.cast(planes("cam", stored), "float32")
+        elif len(labels.shape) == 2:  # the largest of the maps of all that is in an image
+            rows, classes = (ops.cast(i, "int32") for i in ops.nonzero(labels > 0))
+            given = {name: ops.take(y, rows, 0) for name, y in y_pred.items() if name != "fcam"}
+            each = self._coarse_maps(ops.take(images, rows, 0), classes, None, given)
+            maps = ops.segment_max(each, rows, num_segments=ops.shape(images)[0])
+            return ops.maximum(maps, 0.0)  # of an image without any class
         elif "features" in y_pred and self.teacher.needs_only_features:
             maps = self.teacher.from_features(y_pred["features"], labels, y_pred["logits"])
         else:
@@ -377,4 +388,8 @@ def _copy(classifier: keras.Model) -> keras.Model:
     clone.set_weights(flat.get_weights())
     for layer in clone.layers:  # a Normalization keeps what follows from its weights
         getattr(layer, "finalize_state", lambda: None)()
-    return keras.Model(clone.inputs, cams.logits_output(clone), name=classifier.name)
+    ending = cams.ending_of(clone, getattr(classifier, "loss", None))
+    copy = keras.Model(clone.inputs, cams.logits_output(clone, ending), name=classifier.name)
+    if ending.activation == "sigmoid":  # which its logits do not say
+        copy.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
+    return copy

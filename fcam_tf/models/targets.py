@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 
-def labels_of(targets: Mapping[str, Any]) -> Any:
-    """Return the labels of a batch, (B,) int32."""
+def labels_of(targets: Mapping[str, Any], num_classes: int, activation: str = "softmax") -> Any:
+    """Return the labels of a batch, (B,) int32; or (B, classes), of a classifier of sigmoids."""
     if targets.get("label") is None:
         keys = [name for name, value in targets.items() if value is not None]
         raise ValueError(
@@ -19,10 +19,13 @@ def labels_of(targets: Mapping[str, Any]) -> Any:
         )
     labels = ops.cast(targets["label"], "int32")
     shape = tuple(labels.shape)
+    if activation == "sigmoid" and shape[1:] == (num_classes,):
+        return labels
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(
             "`y` must give one class number for each image, (B,) or (B, 1). Received: labels of "
-            f"shape {shape}. Take the argmax of one-hot rows."
+            f"shape {shape}. Take the argmax of one-hot rows; rows of "
+            "several classes need a classifier that ends in a sigmoid."
         )
     return ops.reshape(labels, (-1,))
 
@@ -34,7 +37,10 @@ def checked(labels: Any, num_classes: int) -> Any:
     import tensorflow as tf  # noqa: PLC0415 - other backends run without it
 
     message = f"`y` must hold classes in [0, {num_classes}), or -1 for the predicted one"
-    fits = tf.debugging.Assert(tf.reduce_all(labels < num_classes), [message, labels])
+    if len(labels.shape) == 2:
+        message = "`y` must hold 1 for each class that an image shows, 0 for others, -1 for unknown"
+    limit = num_classes if len(labels.shape) == 1 else 2
+    fits = tf.debugging.Assert(tf.reduce_all(labels < limit), [message, labels])
     with tf.control_dependencies([fits]):
         return tf.identity(labels)
 

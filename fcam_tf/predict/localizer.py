@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fcam_tf import cams
 from fcam_tf.explain import Explainer
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import resize
@@ -70,11 +71,11 @@ class Localizer(Explainer):
         maps, logits = self.maps_and_logits(images, labels)
         maps = keras.ops.convert_to_tensor(maps)
         heatmaps = resize(maps[..., None], np.shape(images)[1:3])[..., 0]
-        probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-        if not np.isfinite(probabilities).all():
+        scores = keras.ops.convert_to_numpy(cams.probabilities(logits, self.activation))
+        if not np.isfinite(scores).all():
             raise ValueError("The logits are not finite: the images or the weights contain NaN.")
         return Localization.from_heatmaps(
-            keras.ops.convert_to_numpy(heatmaps), probabilities, labels, self.threshold
+            keras.ops.convert_to_numpy(heatmaps), scores, labels, self.threshold
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from fcam_tf import cams
 from fcam_tf.data import Split, evaluation_dataset, naming_photos, training_dataset
 from fcam_tf.explain import MapsAndLogits
 from fcam_tf.graphs.replicas import replicas
@@ -103,7 +104,7 @@ def knows_classes(model: keras.Model, split: Split) -> bool:
 
 
 def _num_classes(model: keras.Model) -> int:
-    return getattr(model, "num_classes", None) or model.output_shape[-1]
+    return getattr(model, "num_classes", None) or cams.classes_of(model.output_shape[-1])
 
 
 def _described(model: keras.Model, splits: Splits, recipe: Recipe) -> dict[str, Any]:

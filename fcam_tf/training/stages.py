@@ -199,9 +199,12 @@ def _fcam(start: Start, recipe: FCAMRecipe, images: Split) -> FCAM:
         given = start.model()
         classifier = _in_precision(getattr(given, "classifier", given), recipe)
     method = method_of(start.method, classifier)
-    return FCAM.from_classifier(
+    model = FCAM.from_classifier(
         classifier, method=method, decoder_filters=recipe.filters, seed=recipe.seed
     )
+    if model.class_names is None and model.num_classes == len(images.class_names):
+        model.class_names = images.class_names
+    return model
 
 
 def _built(

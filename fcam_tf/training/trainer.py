@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from fcam_tf.baselines import Baseline
 from fcam_tf.data import Split
 from fcam_tf.graphs import graph
 from fcam_tf.identity import model_sha256
-from fcam_tf.losses import FCAMLoss
+from fcam_tf.losses import FCAMLoss, SparseSigmoidCrossentropy
 from fcam_tf.models import FCAM, Classifier, backbones
+from fcam_tf.names import listed
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD, optimizer_of  # noqa: F401 - the package's
 from fcam_tf.training.cam_store import stored_cams
 from fcam_tf.training.loop import fit, knows_classes
@@ -75,7 +77,14 @@ def fit_classifier(
             "`classifier` must be a classifier. Received an F-CAM: name the model that it was made "
             "from, or give its .classifier in Python."
         )
-    _check_labels(train, classifier.output_shape[-1])
+    flat = graph.flatten(classifier)
+    ending = cams.ending_of(flat, classifier.loss)
+    if len(train.class_names) != ending.num_classes:
+        raise ValueError(
+            f"`classifier` must have the {len(train.class_names)} classes of the data "
+            f"({listed(train.class_names, 3)}). Received one of {ending.num_classes} classes."
+        )
+    _check_labels(train, ending.num_classes)
     if isinstance(classifier, Classifier):
         classifier.unfreeze()
         classifier.input_size = recipe.crop
@@ -84,15 +93,11 @@ def fit_classifier(
         fast = backbones.get(classifier.backbone).fast_learners
     else:
         fast = ()
-    flat = graph.flatten(classifier)
     head = next(layer for layer in reversed(flat.layers) if layer.weights)
     multipliers = dict.fromkeys((*fast, f"{head.name}/"), recipe.head_ratio)
     classifier.compile(
         optimizer=optimizer_of(recipe, {} if recipe.train == "head" else multipliers),
-        loss=keras.losses.SparseCategoricalCrossentropy(
-            from_logits=not cams.gives_probabilities(flat)
-        ),
-        metrics=["accuracy"],
+        **_scored_by(ending),
     )
     cam = cams.get(method, classifier)
     about = {"method": method, "layer": ",".join(cam.layers), **(about or {})}
@@ -161,6 +166,11 @@ def fit_fcam(
     if knows_classes(model, train):
         _check_labels(train, model.num_classes, lowest=-1)
     else:
+        warnings.warn(
+            f"The {model.num_classes} classes of the model are not the {len(train.class_names)} of "
+            "the data: the maps of the predicted classes teach.",
+            stacklevel=2,
+        )
         train = dataclasses.replace(train, labels=np.full(len(train), -1))
     about = {
         "classifier": model_sha256(model.classifier),
@@ -188,6 +198,19 @@ def fit_fcam(
         verbose=verbose,
         with_masks=recipe.loss.get("masks", 0) > 0,
     )
+
+
+def _scored_by(ending: cams.Ending) -> dict[str, Any]:
+    """Return the loss and the metrics of a classifier's outputs against class numbers."""
+    logits = not ending.gives_probabilities
+    if ending.units == 1:
+        binary = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if logits else 0.5)
+        return {"loss": keras.losses.BinaryCrossentropy(logits), "metrics": [binary]}
+    if ending.activation == "sigmoid":
+        accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+        return {"loss": SparseSigmoidCrossentropy(logits), "metrics": [accuracy]}
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    return {"loss": loss, "metrics": ["accuracy"]}
 
 
 def _check_labels(split: Split, num_classes: int, lowest: int = 0) -> None:

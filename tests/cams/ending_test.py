@@ -187,18 +187,95 @@ def test_inputs_of_other_shapes(shape):
     np.testing.assert_allclose(cams.get("layercam", model)(x), layercam(model, "top", x), atol=1e-4)
 
 
+# What ends a model, given its pooled features; and what belongs to it: units, and the probability
+# of each class from what comes before the end.
+HEADS = {
+    "a sigmoid": (lambda x: scores(x, 1, activation="sigmoid"), 1),
+    "a logit": (lambda x: scores(x, 1), 1),
+    "a sigmoid layer": (lambda x: L.Activation("sigmoid")(scores(x, 1)), 1),
+    "sigmoids": (lambda x: scores(x, 3, activation="sigmoid"), 3),
+    "sigmoid operation": (lambda x: ops.sigmoid(scores(x, 3)), 3),
+    "sigmoids by TensorFlow": (lambda x: scores(x, 3, activation=tf.nn.sigmoid), 3),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_heads_of_sigmoids(kind):
+    make, units = HEADS[kind]
+    model = build(lambda x: make(pooled(trunk(x))))
+    before = keras.Model(model.input, model.get_layer("scores").input)(IMAGES, training=False)
+    z = before @ model.get_layer("scores").kernel + model.get_layer("scores").bias
+    there = np.asarray(ops.sigmoid(z))
+    expected = np.concatenate([1 - there, there], 1) if units == 1 else there
+    signed = np.concatenate([-z, z], 1) if units == 1 else np.asarray(z)
+
+    cam = cams.get("layercam", model)
+    _, logits = cam.maps_and_logits(IMAGES)
+    found = np.asarray(cams.probabilities(logits, cam.split.activation))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert cam.split.num_classes == max(units, 2)
+
+    kernel = np.asarray(model.get_layer("scores").kernel)
+    kernel = np.concatenate([-kernel, kernel], 1) if units == 1 else kernel
+    top = np.asarray(cam.split.activations(IMAGES))
+    for label in range(max(units, 2)):  # the negative class has its own evidence
+        raw = np.maximum(top * np.maximum(kernel[:, label], 0), 0).sum(-1)
+        low, high = raw.min((1, 2), keepdims=True), raw.max((1, 2), keepdims=True)
+        expected_map = (raw - low) / np.where(high > low, high - low, 1)
+        np.testing.assert_allclose(cam(IMAGES, label), expected_map, atol=1e-4)
+    np.testing.assert_array_equal(cam(IMAGES), cam(IMAGES, signed.argmax(1)))
+
+
+def test_the_score_of_one_unit_is_what_its_sigmoid_takes():
+    """Grad-CAM++ as published tells z from z / 2."""
+    kernel = np.random.default_rng(3).normal(size=(6, 1))
+    one = build(lambda x: scores(pooled(trunk(x)), 1, activation="sigmoid"))
+    two = build(lambda x: scores(pooled(trunk(x)), 2))
+    two.set_weights([*one.get_weights()[:-2], np.hstack([-kernel, kernel]), np.zeros(2)])
+    one.get_layer("scores").set_weights([kernel, np.zeros(1)])
+    for name, options in {"gradcampp": {"formula": "published"}, "gradcam": {}}.items():
+        maps = [cams.get(name, model, **options)(IMAGES, 1) for model in (one, two)]
+        np.testing.assert_allclose(*maps, atol=1e-5)
+
+
+def test_a_loss_says_that_logits_are_those_of_sigmoids():
+    model = build(lambda x: scores(pooled(trunk(x))))
+    assert cams.get("cam", model).split.activation == "softmax"
+    for loss in ("binary_crossentropy", keras.losses.BinaryCrossentropy(from_logits=True)):
+        model.compile("sgd", loss)
+        assert cams.get("cam", model).split.activation == "sigmoid"
+    model = build(lambda x: scores(pooled(trunk(x)), activation="softmax"))
+    model.compile("sgd", "binary_crossentropy")
+    assert cams.get("cam", model).split.activation == "softmax"
+
+
+def test_the_softmax_of_one_unit_says_nothing():
+    model = build(lambda x: scores(pooled(trunk(x)), 1, activation="softmax"))
+    with pytest.raises(ValueError, match="softmax of one unit, which is 1 whatever the image"):
+        cams.get("cam", model)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_opaque_sigmoids_are_warned_of(units):
+    model = build(lambda x: L.Lambda(tf.nn.sigmoid)(scores(pooled(trunk(x)), units)))
+    with pytest.warns(UserWarning, match=r"outputs lie in \[0, 1\].*probabilities by a sigmoid"):
+        cam = cams.get("layercam", model)
+    found = np.asarray(cams.probabilities(cam.maps_and_logits(IMAGES)[1], cam.split.activation))
+    np.testing.assert_allclose(found[:, -units:], model(IMAGES), atol=1e-4)
+
+
 def test_opaque_probabilities_are_warned_of_and_never_get_a_softmax_twice():
     model = build(lambda x: L.Lambda(tf.nn.softmax)(scores(pooled(trunk(x)))))
     with pytest.warns(UserWarning, match=r"ends in 'lambda\w*', whose outputs sum to one"):
         _, logits = cams.get("layercam", model).maps_and_logits(IMAGES)
     np.testing.assert_allclose(ops.softmax(logits), model(IMAGES), atol=1e-5)
     with pytest.warns(UserWarning, match="sum to one"):
-        assert cams.gives_probabilities(model)
+        assert cams.ending_of(model).gives_probabilities
 
 
 def test_a_log_softmax_is_not_taken_for_probabilities():
     model = build(lambda x: scores(pooled(trunk(x)), activation="log_softmax"))
-    assert not cams.gives_probabilities(model)
+    assert not cams.ending_of(model).gives_probabilities
 
 
 def two_branches(x):

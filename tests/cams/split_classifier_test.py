@@ -38,7 +38,10 @@ def test_endings_give_the_maps_of_the_logits(tiny, x, ending, name):
     options = {"seed": 0} if name in ("sscam", "smoothgradcampp") else {}
     if name == "sscam":
         options["samples"] = 2
-    expected, expected_logits = cams.get(name, tiny.build(), **options).maps_and_logits(x, [0, 2])
+    model = tiny.build()
+    if "sigmoid" in ending:  # which the score methods weight by
+        model.compile("sgd", "binary_crossentropy")
+    expected, expected_logits = cams.get(name, model, **options).maps_and_logits(x, [0, 2])
     maps, logits = cams.get(name, tiny.build(ending), **options).maps_and_logits(x, [0, 2])
     np.testing.assert_allclose(maps, expected, atol=1e-5)
     np.testing.assert_allclose(logits, expected_logits, atol=1e-5)
@@ -46,20 +49,22 @@ def test_endings_give_the_maps_of_the_logits(tiny, x, ending, name):
 
 @pytest.mark.parametrize("ending", ["linear", *ENDINGS])
 def test_probabilities_are_told_from_logits(tiny, ending):
-    assert cams.gives_probabilities(tiny.build(ending)) == (ending != "linear")
+    assert cams.ending_of(tiny.build(ending)).gives_probabilities == (ending != "linear")
 
 
 def test_pooled_class_maps_are_logits_until_a_softmax():
     x = keras.Input((6, 6, 3))
     logits = L.GlobalAveragePooling2D()(L.Conv2D(4, 1)(x))
-    assert not cams.gives_probabilities(keras.Model(x, logits))
-    assert cams.gives_probabilities(keras.Model(x, L.Softmax()(logits)))
+    assert not cams.ending_of(keras.Model(x, logits)).gives_probabilities
+    assert cams.ending_of(keras.Model(x, L.Softmax()(logits))).gives_probabilities
 
 
 def test_binary_classifier(tiny, x):
     for name in (*LINEAR, "scorecam"):
-        maps = cams.get(name, tiny.build("sigmoid", classes=1))(x)
-        np.testing.assert_allclose(maps, cams.get(name, tiny.build(classes=1))(x, 0), atol=1e-5)
+        cam, of_logits = (cams.get(name, tiny.build(e, classes=1)) for e in ("sigmoid", "linear"))
+        for label in (0, 1):
+            np.testing.assert_allclose(cam(x, label), of_logits(x, label), atol=1e-5)
+        assert np.abs(cam(x, 0) - cam(x, 1)).max() > 0.01
 
 
 def test_evidence_of_a_linear_head(tiny, x):

@@ -10,7 +10,7 @@ LABELS = np.array([2, 0, -1])
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:, None], LABELS.astype("float32")])
 def test_labels(labels):
-    found = labels_of({"label": labels})
+    found = labels_of({"label": labels}, 4)
     assert found.dtype == "int32"
     np.testing.assert_array_equal(found, LABELS)
 
@@ -26,7 +26,7 @@ def test_labels(labels):
 )
 def test_bad_labels(targets, message):
     with pytest.raises(ValueError, match=message):
-        labels_of(targets)
+        labels_of(targets, 4)
 
 
 def test_planes():
