@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf import training
+from fcam_tf import cams, training
 from fcam_tf.graphs.layers import FreezableDropout
 from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.training import ClassifierRecipe, FCAMRecipe, knows_classes
-from tests.models.tiny import tiny_classifier
+from tests.models.tiny import photos, tiny_classifier
 
 pytestmark = pytest.mark.usefixtures("quick")
 SMALL = {"epochs": 2, "batch_size": 6, "resize": 36, "crop": 32}
@@ -170,19 +170,61 @@ def test_a_score_without_truth_is_refused(fcam, splits, tmp_path):
 
 def test_accuracy_needs_the_data_s_classes(splits, tmp_path):
     recipe = dataclasses.replace(CLASSIFIER, select="accuracy")
-    with pytest.raises(ValueError, match="the 7 classes of the model are not the 5 of the data"):
-        training.fit_classifier(tiny_classifier(classes=7), *splits, recipe, tmp_path, verbose=0)
+    model = tiny_classifier(classes=5)
+    model.class_names = tuple("abcde")
+    with pytest.raises(ValueError, match="the 5 classes of the model are not the 5 of the data"):
+        training.fit_classifier(model, *splits, recipe, tmp_path, verbose=0)
+
+
+@pytest.mark.parametrize("classes", [3, 7])
+def test_another_number_of_classes(splits, tmp_path, classes):
+    model = tiny_classifier(classes=classes)
+    with pytest.raises(
+        ValueError, match=rf"have the 5 classes of the data \(disc.*of {classes} cl"
+    ):
+        training.fit_classifier(model, *splits, CLASSIFIER, tmp_path, verbose=0)
 
 
 def test_labels_out_of_range(splits, tmp_path):
-    with pytest.raises(ValueError, match=r"\[0, 3\)"):
-        training.fit_classifier(tiny_classifier(), *splits, CLASSIFIER, tmp_path, verbose=0)
+    train, val = splits
+    train = dataclasses.replace(train, labels=np.where(train.labels == 4, 5, train.labels))
+    model = tiny_classifier(classes=5)
+    with pytest.raises(ValueError, match=r"\[0, 5\)"):
+        training.fit_classifier(model, train, val, CLASSIFIER, tmp_path, verbose=0)
+
+
+@pytest.mark.parametrize("units", [1, 2])
+@pytest.mark.parametrize("end", [None, "sigmoid"])
+def test_sigmoids_are_trained_by_their_own_loss(splits, tmp_path, units, end):
+    train, val = (
+        dataclasses.replace(split, labels=split.labels % 2, class_names=("even", "odd"))
+        for split in splits
+    )
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, strides=4)(inputs / 255))
+    outputs = keras.layers.Dense(units, activation=end)(x)
+    model = keras.Model(inputs, outputs)
+    if units == 2 and end is None:
+        model.compile("sgd", "binary_crossentropy")
+    recipe = dataclasses.replace(CLASSIFIER, **ONE_STEP)
+    run = training.fit_classifier(model, train, val, recipe, tmp_path, method="cam", verbose=0)
+    best = keras.models.load_model(run.best)
+    images, head = photos(2, 32).astype("float32"), best.layers[-1]
+    z = keras.Model(best.input, head.input)(images) @ head.kernel + head.bias
+    labels = np.array([0, 1])
+    target = labels[:, None] if units == 1 else np.eye(2)[labels]
+    expected = keras.losses.binary_crossentropy(target, z, from_logits=True)
+    found = best.evaluate(images, labels, verbose=0, return_dict=True)
+    np.testing.assert_allclose(found["loss"], np.mean(expected), rtol=1e-4)
+    assert 0 <= found["accuracy"] <= 1
+    assert cams.ending_of(best, best.loss).num_classes == 2
 
 
 def test_foreign_classifiers_teach_what_they_predict(splits, tmp_path):
     model = FCAM.from_classifier(tiny_classifier(classes=9), decoder_filters=(8, 6, 4))
     assert not knows_classes(model, splits[0])
-    run = fit_fcam(model, splits, tmp_path, dataclasses.replace(DECODER, **ONE_STEP))
+    with pytest.warns(UserWarning, match="The 9 classes of the model are not the 5 of the data"):
+        run = fit_fcam(model, splits, tmp_path, dataclasses.replace(DECODER, **ONE_STEP))
     assert np.isfinite(run.state.history[-1]["seeds_loss"])
     assert "val_accuracy" not in run.state.history[-1]
 
