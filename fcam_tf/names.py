@@ -17,7 +17,8 @@ BACKBONES = (
 )
 METHODS = (
     *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
-    *("scorecam", "sscam", "iscam"),
+    *("hirescam", "gradcamelementwise", "eigencam", "eigengradcam"),
+    *("scorecam", "sscam", "iscam", "ablationcam"),
 )
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 FCAM_MAP = "fcam"  # the method that takes the map of an F-CAM's decoder

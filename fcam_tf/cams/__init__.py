@@ -10,6 +10,8 @@ import keras
 from fcam_tf.cams.base import CAM as CAM
 from fcam_tf.cams.base import normalize as normalize
 from fcam_tf.cams.class_map import HeadClassMap as HeadClassMap
+from fcam_tf.cams.eigen import EigenCAM as EigenCAM
+from fcam_tf.cams.eigen import EigenGradCAM as EigenGradCAM
 from fcam_tf.cams.ending import Activation as Activation
 from fcam_tf.cams.ending import Ending as Ending
 from fcam_tf.cams.ending import classes_of as classes_of
@@ -17,11 +19,14 @@ from fcam_tf.cams.ending import ending_of as ending_of
 from fcam_tf.cams.ending import logits_output as logits_output
 from fcam_tf.cams.ending import probabilities as probabilities
 from fcam_tf.cams.gradient import ClassActivationMap as ClassActivationMap
+from fcam_tf.cams.gradient import ElementwiseGradCAM as ElementwiseGradCAM
 from fcam_tf.cams.gradient import GradCAM as GradCAM
 from fcam_tf.cams.gradient import GradCAMPlusPlus as GradCAMPlusPlus
+from fcam_tf.cams.gradient import HiResCAM as HiResCAM
 from fcam_tf.cams.gradient import LayerCAM as LayerCAM
 from fcam_tf.cams.gradient import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from fcam_tf.cams.gradient import XGradCAM as XGradCAM
+from fcam_tf.cams.score import AblationCAM as AblationCAM
 from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
 from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
@@ -36,9 +41,14 @@ METHODS: Mapping[str, type[CAM]] = {
         SmoothGradCAMPlusPlus,
         XGradCAM,
         LayerCAM,
+        HiResCAM,
+        ElementwiseGradCAM,
+        EigenCAM,
+        EigenGradCAM,
         ScoreCAM,
         SmoothedScoreCAM,
         IntegratedScoreCAM,
+        AblationCAM,
     )
 }
 

@@ -49,6 +49,10 @@ class CAM(abc.ABC):
             gives one tensor (B, classes) of logits or probabilities.
         layer: the map to weight: a layer, its name, or a level ("P4") of our own models. None
             takes the last map before the head, the top map, as the papers do.
+        relu: whether the ReLU that ends the formula of most methods is applied. False shows
+            evidence against the class, too: after normalisation 0 is the strongest evidence
+            against it, and a cell without evidence lies between 0 and 1. Methods whose formula
+            does not end in a ReLU give the same map either way.
 
     Attributes:
         layers: names of the maps that are weighted.
@@ -61,7 +65,7 @@ class CAM(abc.ABC):
     name: ClassVar[str]
     fuses: ClassVar[bool] = False  # whether several layers make one map
 
-    def __init__(self, model: keras.Model, layer: Any = None) -> None:
+    def __init__(self, model: keras.Model, layer: Any = None, *, relu: bool = True) -> None:
         if keras.config.image_data_format() != "channels_last":
             raise ValueError(
                 "class activation maps need channels_last images. Received: "
@@ -75,6 +79,7 @@ class CAM(abc.ABC):
             )
         self.split = SplitClassifier(model, [x for x in layers if x is not None])
         self.layers: tuple[str, ...] = self.split.layers
+        self.relu = bool(relu)
         self._compiled = autodiff.compiled(self._normalized)
 
     @property
@@ -129,6 +134,10 @@ class CAM(abc.ABC):
     def _normalized(self, images: Any, labels: Any) -> tuple[Any, Any]:
         maps, logits = self.raw_maps(images, labels)
         return normalize(maps), logits
+
+    def rectified(self, maps: Any) -> Any:
+        """Return the ReLU of maps, or the maps where ``relu`` is off."""
+        return ops.relu(maps) if self.relu else maps
 
     def check_images(self, images: Any) -> Any:
         """Return a batch of images in the dtype that the model takes; raise what a call raises."""

@@ -42,8 +42,8 @@ class HeadClassMap(CAM):
     name = "class_map"
     needs_only_features = True
 
-    def __init__(self, model: keras.Model, layer: Any = None) -> None:
-        super().__init__(model, layer)
+    def __init__(self, model: keras.Model, layer: Any = None, **options: Any) -> None:
+        super().__init__(model, layer, **options)
         has_maps = hasattr(self.split.head, "class_map")
         if not has_maps or layer is not None:
             raise ValueError(

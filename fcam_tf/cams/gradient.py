@@ -48,8 +48,8 @@ class ClassActivationMap(EvidenceCAM):
 
     name = "cam"
 
-    def __init__(self, model: keras.Model, layer: Any = None) -> None:
-        super().__init__(model, layer)
+    def __init__(self, model: keras.Model, layer: Any = None, **options: Any) -> None:
+        super().__init__(model, layer, **options)
         if not self.split.is_linear:
             raise ValueError(
                 "`cam` needs a model that ends in global average pooling and one dense layer on "
@@ -77,7 +77,7 @@ class GradientCAM(EvidenceCAM):
         return self._weighted(evidence.activations[0], evidence.gradients[0])
 
     def _weighted(self, activations: Any, gradients: Any) -> Any:
-        return ops.relu(weighted_sum(self.weights(activations, gradients), activations))
+        return self.rectified(weighted_sum(self.weights(activations, gradients), activations))
 
 
 class GradCAM(GradientCAM):
@@ -87,6 +87,31 @@ class GradCAM(GradientCAM):
 
     def weights(self, activations: Any, gradients: Any) -> Any:  # noqa: ARG002
         return ops.mean(gradients, axis=_SPACE, keepdims=True)
+
+
+class HiResCAM(GradientCAM):
+    """HiResCAM (Draelos and Carin, 2020): ``M = ReLU(sum_k g_k A_k)``, each cell by its own g_k.
+
+    With ``relu=False`` and a linear head, the cells add up to the logit without its bias.
+    """
+
+    name = "hirescam"
+
+    def weights(self, activations: Any, gradients: Any) -> Any:  # noqa: ARG002
+        return gradients
+
+
+class ElementwiseGradCAM(EvidenceCAM):
+    """Element-wise Grad-CAM: ``M = sum_k ReLU(g_k A_k)``.
+
+    There is no paper; it is known from public implementations. Without the ReLU it is HiResCAM.
+    """
+
+    name = "gradcamelementwise"
+
+    def combine(self, evidence: Evidence) -> Any:
+        product = evidence.gradients[0] * evidence.activations[0]
+        return weighted_sum(1.0, ops.relu(product))
 
 
 class GradCAMPlusPlus(GradientCAM):
@@ -110,8 +135,9 @@ class GradCAMPlusPlus(GradientCAM):
         layer: Any = None,
         *,
         formula: Literal["tables", "published"] = "tables",
+        **options: Any,
     ) -> None:
-        super().__init__(model, layer)
+        super().__init__(model, layer, **options)
         checks.choice("formula", formula, ("tables", "published"))
         self.formula = formula
 
@@ -154,10 +180,11 @@ class SmoothGradCAMPlusPlus(CAM):
         samples: int = 4,
         noise_level: float = 0.068,
         seed: int | None = None,
+        **options: Any,
     ) -> None:
         checks.whole("samples", samples, 1)
         checks.number("noise_level", noise_level, "[0, inf)")
-        super().__init__(model, layer)
+        super().__init__(model, layer, **options)
         self.samples = samples
         self.noise_level = noise_level
         self.draws = keras.random.SeedGenerator(seed)
@@ -179,7 +206,7 @@ class SmoothGradCAMPlusPlus(CAM):
         alpha = squares / (2.0 * squares + cubes * total)
         weights = alpha * ops.relu(noisy.gradients[0])
         weights = ops.mean(ops.where(squares > 0, weights, 0.0), axis=_SPACE, keepdims=True)
-        return ops.relu(weighted_sum(weights, noisy.activations[0])), clean.logits
+        return self.rectified(weighted_sum(weights, noisy.activations[0])), clean.logits
 
 
 class XGradCAM(GradientCAM):

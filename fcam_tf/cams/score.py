@@ -1,11 +1,13 @@
-"""CAM methods that weight each channel by what the model says of the image seen through it."""
+"""CAM methods that weight each channel by what the model says when it is singled out or missing."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from rich.progress import track
 
@@ -17,79 +19,149 @@ from fcam_tf.cams.split_classifier import chosen_classes
 from fcam_tf.graphs.resize import resize
 
 
-class ScoreCAM(CAM):
-    """Score-CAM (Wang et al., CVPR Workshops 2020).
-
-    Each channel is stretched to [0, 1], scaled to the image and multiplied with it (with the image
-    as the first layer sees it, so that masked pixels are the mean colour, not black); weight_k is
-    the probability of the class for that image.
-    ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps, which are 0 for constant channels. The
-    model runs once or more for each channel: thousands of forward passes for one image.
+class ChannelCAM(CAM):
+    """``M = ReLU(sum_k weight_k A_k)``, with a pass through the model for each weight.
 
     Args, beside those of `CAM`:
-        batch_size: masked images that go through the model at once.
+        channels: K, how many channels count: those that vary most over the cells of the image's
+            map (by the variance of A_k); the others weigh nothing, so that the map is another one.
+            None takes all, as the papers do.
+        batch_size: passes that are made at once.
         progress: show a progress bar.
 
     Raises:
-        ValueError: ``batch_size`` below 1.
+        ValueError: ``batch_size`` or ``channels`` below 1.
     """
-
-    name = "scorecam"
 
     def __init__(
         self,
         model: keras.Model,
         layer: Any = None,
         *,
+        channels: int | None = None,
         batch_size: int = 32,
         progress: bool = False,
+        **options: Any,
     ) -> None:
         checks.whole("batch_size", batch_size, 1)
-        super().__init__(model, layer)
+        if channels is not None:
+            checks.whole("channels", channels, 1)
+        super().__init__(model, layer, **options)
+        self.channels = channels
         self.batch_size = batch_size
         self.progress = progress
         # The loop over channels runs outside the graph, so that it is cut into equal small parts.
         self._compiled = self._normalized
-        self._prepare = autodiff.compiled(self._stretched_channels)
-        self._probability = autodiff.compiled(self._masked_probability)
+        self._prepare = autodiff.compiled(self._prepared)
+        self._score = autodiff.compiled(self.score)
+
+    @abc.abstractmethod
+    def prepare(self, images: Any, activations: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
+        """Return what a pass takes, and what is weighted.
+
+        ``chosen`` are the numbers of the K channels, (B, K). Returns a list of tensors with one
+        entry for each image, one tensor with an entry for each image and channel (B * K, ...), and
+        the channels (B, h, w, K).
+        """
+
+    @abc.abstractmethod
+    def score(self, whole: list[Any], part: Any, labels: Any, factor: Any, noise: Any) -> Any:
+        """Return the class score (n,) of n pairs of an image and a channel; see `prepare`."""
+
+    def weights(self, scores: Any, logits: Any, labels: Any) -> Any:  # noqa: ARG002
+        """Return the weights (B, K) that follow from the scores (B, K)."""
+        return scores
 
     def filters(self, shape: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:  # noqa: ARG002
         """Yield (factor, noise) of each way in which a mask is applied to images of ``shape``."""
         yield 1.0, 0.0
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        scaled, channels, logits = self._prepare(images)
+        whole, parts, channels, logits = self._prepare(images)
         labels = chosen_classes(labels, logits)
-        batch, height, width, count = channels.shape
-        masks = ops.reshape(ops.transpose(channels, (0, 3, 1, 2)), (-1, height, width, 1))
+        batch, count = channels.shape[0], channels.shape[-1]
         filters = [
             (ops.convert_to_tensor(f, "float32"), ops.convert_to_tensor(n, "float32"))
-            for f, n in self.filters(tuple(scaled.shape))
+            for f, n in self.filters(tuple(images.shape))
         ]
         scores = []
         starts = range(0, batch * count, self.batch_size)
         for start in track(starts, f"{self.name}: channels", disable=not self.progress):
             pairs = ops.arange(start, min(start + self.batch_size, batch * count), dtype="int32")
-            chosen = pairs // count
-            part = (
-                ops.take(scaled, chosen, 0),
-                ops.take(masks, pairs, 0),
-                ops.take(labels, chosen),
+            image = pairs // count
+            pair = (
+                [ops.take(each, image, 0) for each in whole],
+                ops.take(parts, pairs, 0),
+                ops.take(labels, image),
             )
-            scores.append(sum(self._probability(*part, *way) for way in filters))
-        weights = ops.reshape(ops.concatenate(scores), (batch, 1, 1, count))
-        return ops.relu(weighted_sum(weights, channels)), logits
+            scores.append(sum(self._score(*pair, *way) for way in filters))
+        weights = self.weights(ops.reshape(ops.concatenate(scores), (batch, count)), logits, labels)
+        return self.rectified(weighted_sum(weights[:, None, None, :], channels)), logits
 
-    def _stretched_channels(self, images: Any) -> tuple[Any, Any, Any]:
-        scaled = self.split.scale(images)
-        channels = normalize(self.split.activations(images))
-        return scaled, channels, self.split.logits_of_scaled(scaled)
+    def _prepared(self, images: Any) -> tuple[list[Any], Any, Any, Any]:
+        (maps, *_), logits = self.split.maps_and_logits(images)
+        maps = ops.cast(maps, "float32")
+        batch, count = ops.shape(maps)[0], maps.shape[-1]
+        if self.channels is None or self.channels >= count:
+            chosen = ops.tile(ops.arange(count, dtype="int32")[None], (batch, 1))
+        else:
+            _, chosen = ops.top_k(ops.var(maps, axis=(1, 2)), self.channels)
+        return *self.prepare(images, maps, chosen), logits
 
-    def _masked_probability(
-        self, scaled: Any, masks: Any, labels: Any, factor: Any, noise: Any
-    ) -> Any:
-        masks = resize(masks, ops.shape(scaled)[1:3])
-        logits = self.split.logits_of_scaled(scaled * (masks * factor + noise))
+
+def _taken(activations: Any, chosen: Any) -> Any:
+    """Return the chosen channels (B, h, w, K) of maps (B, h, w, C)."""
+    return ops.take_along_axis(activations, chosen[:, None, None, :], axis=-1)
+
+
+class ScoreCAM(ChannelCAM):
+    """Score-CAM (Wang et al., CVPR Workshops 2020).
+
+    Each channel is stretched to [0, 1], scaled to the image and used as a mask: where it is 0, the
+    image becomes the baseline colour. weight_k is the probability of the class for that image.
+    ``M = ReLU(sum_k weight_k A_k)`` with the stretched
+    maps, which are 0 for constant channels. The model runs once or more for each channel:
+    thousands of forward passes for one image.
+
+    Args, beside those of `ChannelCAM`:
+        baseline: the colour of masked pixels, in the range of the images: one number, or one for
+            each channel. None takes the colour that our own classifiers' preprocessing maps to
+            zero, as the tables were measured, and for any other model the mean colour of each
+            image. Both depend on what the model computes and not on how its scaling is written.
+
+    Raises:
+        ValueError: ``baseline`` is not a colour.
+    """
+
+    name = "scorecam"
+
+    def __init__(
+        self, model: keras.Model, layer: Any = None, *, baseline: Any = None, **options: Any
+    ) -> None:
+        super().__init__(model, layer, **options)
+        number = self.split.inputs[0].shape[-1]
+        colour = getattr(model, "zero_colour", None) if baseline is None else baseline
+        self.baseline = None if colour is None else np.asarray(colour, "float32")
+        if self.baseline is not None and not (
+            self.baseline.shape in ((), (number,)) and np.isfinite(self.baseline).all()
+        ):
+            raise ValueError(
+                f"`baseline` must be one number, or {number} of them. Received: {baseline!r}."
+            )
+
+    def prepare(self, images: Any, activations: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
+        channels = normalize(_taken(activations, chosen))
+        _, height, width, _ = ops.shape(channels)
+        masks = ops.reshape(ops.transpose(channels, (0, 3, 1, 2)), (-1, height, width, 1))
+        return [images], masks, channels
+
+    def score(self, whole: list[Any], part: Any, labels: Any, factor: Any, noise: Any) -> Any:
+        images = ops.cast(whole[0], "float32")
+        base = self.baseline
+        base = ops.mean(images, axis=(1, 2), keepdims=True) if base is None else base
+        masks = resize(part, ops.shape(images)[1:3])
+        masked = base + (images - base) * (masks * factor + noise)
+        logits = self.split.logits(ops.saturate_cast(masked, self.split.inputs[0].dtype))
         scores = probabilities(logits, self.split.activation)
         return ops.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
 
@@ -154,3 +226,36 @@ class IntegratedScoreCAM(ScoreCAM):
     def filters(self, shape: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:  # noqa: ARG002
         for n in range(1, self.intervals + 1):
             yield n * (n + 1) / (2 * self.intervals), 0.0
+
+
+class AblationCAM(ChannelCAM):
+    """Ablation-CAM (Desai and Ramaswamy, WACV 2020).
+
+    ``M = ReLU(sum_k weight_k A_k)`` with weight_k = (y - y_k) / y, where y is the logit of the
+    class and y_k that with channel k set to zero. The division by y is left out: it is common to
+    all channels, and where y is negative it would turn the map around. Only what follows the map
+    runs for each channel. Under a linear head that is no pass at all: y - y_k is w_k mean(A_k).
+    """
+
+    name = "ablationcam"
+
+    def prepare(self, images: Any, activations: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
+        return [images, activations], ops.reshape(chosen, (-1,)), _taken(activations, chosen)
+
+    def score(self, whole: list[Any], part: Any, labels: Any, factor: Any, noise: Any) -> Any:  # noqa: ARG002
+        images, activations = whole
+        kept = 1.0 - ops.one_hot(part, activations.shape[-1], dtype="float32")
+        logits = self.split.logits_with(images, activations * kept[:, None, None, :])
+        return ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+
+    def weights(self, scores: Any, logits: Any, labels: Any) -> Any:
+        return ops.take_along_axis(logits, labels[:, None], axis=1) - scores
+
+    def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        if not self.split.is_linear:
+            return super().raw_maps(images, labels)
+        _, chosen, channels, logits = self._prepare(images)
+        evidence = self.split.linear_evidence(channels, labels, logits)
+        chosen = ops.reshape(chosen, (channels.shape[0], -1))
+        drops = _taken(evidence.gradients[0], chosen) * ops.sum(channels, (1, 2), keepdims=True)
+        return self.rectified(weighted_sum(drops, channels)), logits

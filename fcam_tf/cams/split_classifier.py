@@ -18,7 +18,6 @@ from fcam_tf.graphs import graph
 L = keras.layers
 _GLOBAL_POOLING = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
 _SIDES = (256, 192)  # of an image of any size, to see how a map shrinks
-_INPUT_SCALING = (L.Rescaling, L.Normalization)
 
 _flat = keras.tree.flatten  # a model built with a list of one output gives that output alone
 
@@ -156,29 +155,21 @@ class SplitClassifier:
         first = self._features or self._rest
         return ops.cast(_flat(first(images, training=False))[0], "float32")
 
-    def scale(self, images: Any) -> Any:
-        """Return the images as the first layer with weights sees them."""
-        to_scaled, _ = self._scaling
-        scaled = images if to_scaled is None else to_scaled(images, training=False)
-        return ops.cast(scaled, "float32")
+    def logits(self, images: Any) -> Any:
+        """Return the logits (B, classes) float32."""
+        return self.maps_and_logits(images)[1]
 
-    def logits_of_scaled(self, scaled: Any) -> Any:
-        """Return the logits (B, classes) of images that went through `scale`, changed or not."""
-        return self._logits(self._scaling[1](scaled, training=False))
+    def logits_with(self, images: Any, activations: Any) -> Any:
+        """Return the logits (B, classes) with ``activations`` in the place of the first map."""
+        start = activations if self._features else [images, activations]
+        return self._logits(_flat(self._behind(start, training=False))[-1])
 
     @functools.cached_property
-    def _scaling(self) -> tuple[keras.Model | None, keras.Model]:
-        """The scaling of images in the graph, None without any, and what follows it."""
-        x = images = self.inputs[0]
-        while True:
-            users = [step for step in self._steps if any(i is x for i in step.inputs)]
-            operation = users[0].operation
-            scaling = isinstance(operation, _INPUT_SCALING) or type(operation).__name__ == "Flip"
-            if len(users) != 1 or len(users[0].inputs) != 1 or not scaling:
-                break
-            x = users[0].outputs[0]
-        to_scaled = None if x is images else keras.Model(images, x)
-        return to_scaled, keras.Model(x, self._before_logits)
+    def _behind(self) -> keras.Model:
+        """What follows the first map; it takes the images, too, where something leads around it."""
+        if self._features:
+            return self._rest
+        return keras.Model([self.inputs[0], self.feature_maps[0]], self._before_logits)
 
     def _first(self, images: Any) -> Any:
         """Return what `_run` starts from: the first feature map where everything passes it."""

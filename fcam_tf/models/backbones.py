@@ -12,7 +12,7 @@ from fcam_tf.graphs import graph
 from fcam_tf.graphs.layers import BATCH_MOMENTUM
 from fcam_tf.models import pretrained
 from fcam_tf.models.inceptionv3 import inceptionv3
-from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT
+from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT, Preprocessing
 from fcam_tf.models.vgg16 import vgg16
 from fcam_tf.names import lookup
 
@@ -29,7 +29,7 @@ class BackboneSpec:
     # resolution, P5 the top. ``attend(name, x)`` may replace what the layers in ``attention`` and
     # ``sides`` give.
     build: Callable[..., dict[str, Any]]
-    preprocessing: Callable[[Any], Any]  # what the pretrained weights expect
+    preprocessing: Preprocessing  # what the pretrained weights expect
     source: pretrained.Source  # of ``weights="imagenet"``
     output_stride: int = 8  # the default; the paper's
     licence: str = "Apache-2.0"  # of the pretrained weights

@@ -64,6 +64,7 @@ class Classifier(keras.Model):
 
     Attributes, beside most of the arguments:
         feature_maps: symbolic maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
+        zero_colour: what becomes zero before the first layer with weights, RGB in [0, 255].
         baseline: a `fcam_tf.baselines.Baseline`, which by default changes nothing.
 
     Raises:
@@ -131,6 +132,7 @@ class Classifier(keras.Model):
         self.output_stride = int(output_stride)
         self.class_names = class_names
         self.feature_maps = feature_maps
+        self.zero_colour = spec.preprocessing.zero_colour
         if weights is not None:
             spec.source.load(self, None if weights == "imagenet" else str(weights), backbone)
         for layer_name in frozen:

@@ -105,7 +105,7 @@ class TestEveryMethod:
     def test_full_size(self, tiny, name):
         x = keras.Input((None, None, 3))
         coarse = tiny.build()(keras.layers.AveragePooling2D(2)(x))
-        cam = cams.get(name, keras.Model(x, coarse))
+        cam = cams.get(name, keras.Model(x, coarse), relu=False)
         full = cam.full_size(X, 1).numpy()
         assert full.shape == (2, 6, 8)
         assert full.dtype == "float32"
@@ -189,8 +189,9 @@ def test_channels_first_is_refused(model):
 def test_get(tiny):
     with pytest.raises(ValueError, match=r"'gradcan'.*mean 'gradcam'.*layercam"):
         cams.get("gradcan", tiny.build())
-    names = "cam gradcam gradcampp iscam layercam scorecam smoothgradcampp sscam xgradcam"
-    assert sorted(cams.METHODS) == names.split()
+    nine = "cam gradcam gradcampp iscam layercam scorecam smoothgradcampp sscam xgradcam"
+    more = "ablationcam eigencam eigengradcam gradcamelementwise hirescam"
+    assert sorted(cams.METHODS) == sorted([*nine.split(), *more.split()])
 
 
 @pytest.mark.parametrize("name", [n for n in cams.METHODS if n != "layercam"])

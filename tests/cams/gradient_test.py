@@ -45,6 +45,10 @@ def layercam(w, a):
     return a @ np.maximum(w, 0)
 
 
+def hirescam(w, a):
+    return (a * (w / a[..., 0].size)).sum(-1)
+
+
 CASES = {
     "gradcam": ("gradcam", {}, gradcam),
     "gradcam++, tables": ("gradcampp", {}, gradcampp_tables),
@@ -52,6 +56,8 @@ CASES = {
     "smooth without noise": ("smoothgradcampp", {"noise_level": 0.0}, gradcampp_published),
     "xgradcam": ("xgradcam", {}, xgradcam),
     "layercam": ("layercam", {}, layercam),
+    "hirescam": ("hirescam", {}, hirescam),
+    "element-wise": ("gradcamelementwise", {}, layercam),  # A is never negative
 }
 each = pytest.mark.parametrize(("name", "options", "formula"), CASES.values(), ids=CASES)
 
@@ -143,6 +149,8 @@ GENERAL = {
         lambda a, g: (g * a).sum((1, 2), keepdims=True) / a.sum((1, 2), keepdims=True),
     ),
     "layercam": ({}, lambda _, g: np.maximum(g, 0)),
+    "hirescam": ({}, lambda _, g: g),
+    "gradcamelementwise": ({}, lambda _, g: np.maximum(g, 0)),
 }
 
 
@@ -367,3 +375,26 @@ def test_features_and_logits_that_are_there_are_enough(tiny, name):
     np.testing.assert_allclose(found, cam(x, [2, 0]), atol=1e-5)
     with pytest.raises(NotImplementedError, match="'scorecam' needs more"):
         cams.get("scorecam", model).from_features(features, labels, None)
+
+
+@pytest.mark.parametrize("name", ["gradcam", "gradcampp", "xgradcam", "layercam", "hirescam"])
+def test_without_relu_what_speaks_against_the_class_is_kept(tiny, x, name):
+    model = tiny.build()
+    a, (kernel, _) = tiny.activations(model, x), tiny.head(model)
+    weights = {
+        "gradcampp": np.maximum(kernel[:, 1], 0) ** 3,
+        "layercam": np.maximum(kernel, 0)[:, 1],
+    }
+    raw = a @ weights.get(name, kernel[:, 1])
+    kept = cams.get(name, model, relu=False)
+    np.testing.assert_allclose(kept(x, 1), tiny.min_max(raw), **CLOSE)
+    negative = name not in weights
+    assert (np.min(kept.raw_maps(x, np.int32([1, 1]))[0]) < 0) == negative
+
+
+def test_hirescam_without_relu_adds_up_to_the_logit(tiny, x):
+    model = tiny.build()
+    maps, logits = cams.get("hirescam", model, relu=False).raw_maps(x, np.int32([0, 2]))
+    _, bias = tiny.head(model)
+    explained = np.asarray(logits)[[0, 1], [0, 2]] - bias[[0, 2]]
+    np.testing.assert_allclose(np.sum(maps, (1, 2)), explained, rtol=1e-4)

@@ -4,6 +4,7 @@ import pytest
 
 from fcam_tf import cams
 from fcam_tf.graphs.resize import resize
+from fcam_tf.models import Classifier
 
 L = keras.layers
 
@@ -58,14 +59,16 @@ CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 @pytest.mark.parametrize("label", [0, 2])
 def test_scorecam_equals_a_loop(tiny, model, x, label):
     raw = brute_force(model, x, label, [(1.0, 0.0)])
-    np.testing.assert_allclose(cams.get("scorecam", model)(x, label), tiny.min_max(raw), **CLOSE)
+    np.testing.assert_allclose(
+        cams.get("scorecam", model, baseline=-0.5)(x, label), tiny.min_max(raw), **CLOSE
+    )
 
 
 def test_iscam_equals_a_loop(tiny, model, x):
     """The n-th image is the sum of i / N times the masked one; scores are added up."""
     steps = np.cumsum(np.arange(1, 5) / 4)
     raw = brute_force(model, x, 1, [(factor, 0.0) for factor in steps])
-    cam = cams.get("iscam", model, intervals=4)
+    cam = cams.get("iscam", model, intervals=4, baseline=-0.5)
     np.testing.assert_allclose(cam(x, 1), tiny.min_max(raw), **CLOSE)
 
 
@@ -74,7 +77,7 @@ def test_sscam_equals_a_loop(tiny, model, x):
     seeds = keras.random.SeedGenerator(7)
     noises = [2.0 * keras.random.normal((1, 8, 12, 3), seed=seeds).numpy()[0] for _ in range(3)]
     raw = brute_force(model, x, 1, [(1.0, noise) for noise in noises])
-    cam = cams.get("sscam", model, samples=3, seed=7)
+    cam = cams.get("sscam", model, samples=3, seed=7, baseline=-0.5)
     np.testing.assert_allclose(cam(x, 1), tiny.min_max(raw), **CLOSE)
 
 
@@ -86,13 +89,14 @@ def test_the_methods_differ(model, x):
 
 
 def test_defaults_are_the_tables(model):
+    assert cams.get("scorecam", model).channels is None
     assert cams.get("sscam", model).samples == 35
     assert cams.get("sscam", model).std == 2.0
     assert cams.get("iscam", model).intervals == 10
     assert cams.get("scorecam", model).batch_size == 32
 
 
-@pytest.mark.parametrize("name", ["scorecam", "sscam", "iscam"])
+@pytest.mark.parametrize("name", ["scorecam", "sscam", "iscam", "ablationcam"])
 def test_chunks_do_not_change_the_result(model, x, name):
     options = {"samples": 2, "seed": 1} if name == "sscam" else {}
     whole = cams.get(name, model, batch_size=100, **options)(x, [0, 2])
@@ -115,7 +119,7 @@ def test_constant_channels_are_left_out(tiny, x):
     kernel[..., 1] = 0
     bias[1] = 5.0  # the same everywhere
     model.get_layer("maps").set_weights([kernel, bias])
-    cam = cams.get("scorecam", model)
+    cam = cams.get("scorecam", model, baseline=0)
     maps, _ = cam.raw_maps(x, np.array([1, 1], "int32"))
     a = tiny.activations(model, x)
     assert np.ptp(a[..., 1]) == 0
@@ -149,3 +153,110 @@ def test_wrong_batch_size(model):
 def test_wrong_numbers_of_passes(model, name, option, value):
     with pytest.raises(ValueError, match=f"`{option}` must be .*Received: {value}"):
         cams.get(name, model, **{option: value})
+
+
+def written(kind, convolution, head):
+    """One function of raw pixels, by other operations: (x - 127.5) / 50 in front."""
+    x = images = keras.Input((8, 12, 3))
+    if kind == "rescaling":
+        x = L.Rescaling(1 / 50, -127.5 / 50)(x)
+    elif kind == "normalization":
+        x = L.Normalization(mean=127.5, variance=2500.0)(x)
+    elif kind == "operations":
+        x = (x - 127.5) / 50.0
+    elif kind == "lambda":
+        x = L.Lambda(lambda v: (v - 127.5) / 50)(x)
+    elif kind == "two steps":
+        x = L.Rescaling(2.55)(L.Rescaling(1 / 127.5, -1.0)(x))
+    else:
+        convolution = [convolution[0] / 50, convolution[1] - 2.55 * convolution[0].sum((0, 1, 2))]
+    layer = L.Conv2D(5, 3, strides=2, activation="relu")
+    dense = L.Dense(3)
+    model = keras.Model(images, dense(L.GlobalAveragePooling2D()(layer(x))))
+    layer.set_weights(convolution)
+    dense.set_weights(head)
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"baseline": (120, 110, 100)}], ids=["mean", "colour"])
+@pytest.mark.parametrize("name", ["scorecam", "sscam", "iscam"])
+def test_masked_pixels_mean_the_same_however_the_scaling_is_written(name, options):
+    rng = np.random.default_rng(0)
+    weights = [[rng.normal(size=(3, 3, 3, 5)), rng.normal(size=5)]]
+    weights.append([rng.normal(size=(5, 3)), rng.normal(size=3)])
+    x = rng.uniform(0, 255, (2, 8, 12, 3)).astype("float32")
+    options = options | ({"seed": 0, "samples": 2} if name == "sscam" else {})
+    kinds = ("rescaling", "normalization", "operations", "lambda", "two steps", "none")
+    maps = [np.asarray(cams.get(name, written(k, *weights), **options)(x, 1)) for k in kinds]
+    assert np.ptp(maps[0]) == 1
+    for kind, other in zip(kinds, maps, strict=True):
+        np.testing.assert_allclose(other, maps[0], atol=2e-3, err_msg=kind)
+
+
+def test_masked_pixels_become_the_baseline(tiny):
+    """With one channel, everything but its brightest cell fades to the colour."""
+    model, x = tiny.build(), tiny.images(1)
+    masks = np.zeros((1, 6, 8, 1), "float32")
+    for baseline, colour in ((0.25, [0.25] * 3), (None, x.mean((1, 2))[0])):
+        cam = cams.get("scorecam", model, baseline=baseline)
+        found = cam.score([x], masks, np.int32([1]), np.float32(1), np.float32(0))
+        flat = np.broadcast_to(np.float32(colour), x.shape)
+        np.testing.assert_allclose(found, softmax(tiny.logits(model, flat))[:, 1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("baseline", [(1, 2), np.nan, [[1, 2, 3]]])
+def test_a_baseline_that_is_no_colour(model, baseline):
+    with pytest.raises(ValueError, match=r"`baseline` must be one number, or 3 of them"):
+        cams.get("scorecam", model, baseline=baseline)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet50"])
+def test_our_own_models_are_masked_with_what_their_preprocessing_makes_zero(name):
+    classifier = Classifier(name, 2, weights=None)
+    layer = classifier.get_layer("preprocessing")
+    zero = keras.Model(classifier.input, layer.output)
+    colour = np.float32(cams.get("scorecam", classifier).baseline)
+    np.testing.assert_allclose(zero(np.broadcast_to(colour, (1, 4, 4, 3))), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["scorecam", "ablationcam"])
+def test_the_channels_that_vary_most_count(tiny, x, name):
+    model = tiny.build()
+    a = tiny.activations(model, x)
+    options = {"baseline": 0} if name == "scorecam" else {}
+    raw = np.zeros(a.shape[:3])
+    for i, maps in enumerate(a):
+        for k in np.argsort(-maps.var((0, 1)))[:2]:
+            channel = maps[..., k]
+            if name == "scorecam":
+                channel = (channel - channel.min()) / np.ptp(channel)
+                masked = (x[i] * channel[..., None])[None]
+                raw[i] += softmax(tiny.logits(model, masked))[0, 1] * channel
+            else:
+                raw[i] += tiny.head(model)[0][k, 1] * channel.mean() * channel
+    few = cams.get(name, model, channels=2, **options)(x, 1)
+    np.testing.assert_allclose(few, tiny.min_max(np.maximum(raw, 0)), **CLOSE)
+    everything = cams.get(name, model, **options)(x, 1)
+    assert np.abs(few - everything).max() > 1e-3
+    np.testing.assert_allclose(
+        cams.get(name, model, channels=99, **options)(x, 1), everything, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("layer", [None, "maps"])
+def test_ablationcam_equals_a_loop(tiny, x, layer):
+    """The drop of the logit with one channel at zero; in closed form where the head is linear."""
+    model = tiny.build(hidden=layer is not None)
+    cam = cams.get("ablationcam", model, layer, relu=False)
+    assert cam.split.is_linear == (layer is None)
+    tail = keras.Model(model.get_layer("maps").output, model.output)
+    a = tiny.activations(model, x)
+    raw = np.zeros(a.shape[:3])
+    for k in range(a.shape[-1]):
+        less = a.copy()
+        less[..., k] = 0
+        drop = (tail(a) - tail(less)).numpy()[:, 2]
+        raw += drop[:, None, None] * a[..., k]
+    np.testing.assert_allclose(cam.raw_maps(x, np.int32([2, 2]))[0], raw, rtol=1e-3, atol=1e-4)
+    rectified = cams.get("ablationcam", model, layer)(x, 2)
+    np.testing.assert_allclose(rectified, tiny.min_max(np.maximum(raw, 0)), **CLOSE)

@@ -292,25 +292,14 @@ def test_errors():
         SplitClassifier(keras.Model(extra, L.Dense(2)(extra)))
 
 
-def test_scaled_images_are_those_after_the_preprocessing(x):
+@pytest.mark.parametrize("around", [False, True], ids=["all pass", "one leads around"])
+def test_a_changed_map_gives_what_the_rest_makes_of_it(x, around):
     inputs = keras.Input((6, 8, 3))
-    y = L.Rescaling(2.0)(L.Rescaling(1 / 255, offset=-0.5)(inputs))
-    scored = L.Dense(2)(L.GlobalAveragePooling2D()(L.Conv2D(3, 1)(y)))
-    split = SplitClassifier(keras.Model(inputs, scored))
-    scaled = split.scale(x)
-    np.testing.assert_allclose(scaled, 2 * (x / 255 - 0.5), rtol=1e-5)
-    np.testing.assert_allclose(
-        split.logits_of_scaled(scaled), keras.Model(inputs, scored)(x), atol=1e-6
-    )
-
-
-def test_scaled_images_of_a_model_without_preprocessing(tiny, x):
-    split = SplitClassifier(tiny.build())
-    np.testing.assert_array_equal(split.scale(x), x)
-
-
-def test_scaled_images_of_our_models():
-    model = Classifier("vgg16", 2, weights=None)
-    images = np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 3)).astype("float32")
-    scaled = SplitClassifier(model).scale(images).numpy()
-    np.testing.assert_allclose(scaled[..., 2], images[..., 0] - 123.68, atol=1e-4)
+    y = L.Conv2D(3, 1, name="map")(inputs)
+    z = L.Add()([y, inputs]) if around else y
+    scored = L.Dense(2)(L.GlobalAveragePooling2D()(L.ReLU()(z)))
+    split = SplitClassifier(keras.Model(inputs, scored), ["map"])
+    maps = split.activations(x)
+    np.testing.assert_allclose(split.logits_with(x, maps), split.logits(x), atol=1e-6)
+    expected = keras.Model([inputs, y], scored)([x, 2 * maps])
+    np.testing.assert_allclose(split.logits_with(x, 2 * maps), expected, atol=1e-6)

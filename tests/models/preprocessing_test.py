@@ -41,3 +41,9 @@ def test_float32_under_mixed_precision(name):
     fine = PIXEL + 0.01  # float16 would round it away
     assert model(fine).dtype == "float32"
     assert np.all(model(fine).numpy() != model(PIXEL).numpy())
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_zero_colour_becomes_zero(name):
+    colour = np.float32(getattr(preprocessing, name).zero_colour)
+    np.testing.assert_allclose(build(name)(colour[None, None, None]), 0, atol=1e-5)
