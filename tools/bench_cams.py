@@ -23,6 +23,9 @@ _ROUNDS = flags.DEFINE_integer("rounds", 7, "times each method is run", lower_bo
 _SCORE_IMAGES = flags.DEFINE_integer(
     "score_images", 0, "images for the score methods; 0 leaves them out", lower_bound=0
 )
+_CHANNELS = flags.DEFINE_integer(
+    "channels", 0, "also time the score methods with the K channels that vary most", lower_bound=0
+)
 _SCORE_SIZE = flags.DEFINE_integer("score_size", 64, "pixels on each side for the score methods")
 
 
@@ -41,6 +44,11 @@ def _measure(model: Any, names: list[str], images: Any, rounds: int) -> list[tup
     calls = {"forward pass": _forward(model, images)} | {
         name: lambda method=method: method(images, labels) for name, method in methods.items()
     }
+    for name in (
+        names if _CHANNELS.value and issubclass(cams.METHODS[names[0]], cams.ScoreCAM) else ()
+    ):
+        few = cams.get(name, model, channels=_CHANNELS.value)
+        calls[f"{name}, {_CHANNELS.value} channels"] = lambda few=few: few(images, labels)
     if "layercam" in methods and hasattr(model, "feature_maps"):
         fused = cams.get("layercam", model, ["P4", "P5"])
         calls["layercam P4+P5"] = lambda: fused(images, labels)

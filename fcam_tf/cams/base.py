@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import abc
 import contextlib
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
+from fcam_tf import checks
 from fcam_tf.cams import autodiff
-from fcam_tf.cams.split_classifier import SplitClassifier
+from fcam_tf.cams.split_classifier import SplitClassifier, chosen_classes
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import class_numbers
 from fcam_tf.names import shortened
@@ -53,6 +55,11 @@ class CAM(abc.ABC):
             evidence against the class, too: after normalisation 0 is the strongest evidence
             against it, and a cell without evidence lies between 0 and 1. Methods whose formula
             does not end in a ReLU give the same map either way.
+        scales: sizes at which the images are explained, relative to their own, 1 among them. The
+            normalised maps, each scaled to the finest one, are averaged, and the mean is
+            stretched to [0, 1].
+        flip: whether mirrored images are explained, too, and their maps averaged with the others.
+            Logits, and the predicted class, are those of the images as they are.
 
     Attributes:
         layers: names of the maps that are weighted.
@@ -65,7 +72,15 @@ class CAM(abc.ABC):
     name: ClassVar[str]
     fuses: ClassVar[bool] = False  # whether several layers make one map
 
-    def __init__(self, model: keras.Model, layer: Any = None, *, relu: bool = True) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: Any = None,
+        *,
+        relu: bool = True,
+        scales: Sequence[float] = (1,),
+        flip: bool = False,
+    ) -> None:
         if keras.config.image_data_format() != "channels_last":
             raise ValueError(
                 "class activation maps need channels_last images. Received: "
@@ -80,6 +95,9 @@ class CAM(abc.ABC):
         self.split = SplitClassifier(model, [x for x in layers if x is not None])
         self.layers: tuple[str, ...] = self.split.layers
         self.relu = bool(relu)
+        self.scales = tuple(scales)
+        self.flip = bool(flip)
+        self._check_scales()
         self._compiled = autodiff.compiled(self._normalized)
 
     @property
@@ -132,8 +150,53 @@ class CAM(abc.ABC):
         return resize(maps, ops.shape(images)[1:3])[..., 0]
 
     def _normalized(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        maps, logits = self.raw_maps(images, labels)
-        return normalize(maps), logits
+        first = self.raw_maps(images, labels)
+        logits = first[1]
+        if not self.averages:
+            return normalize(first[0]), logits
+        labels = chosen_classes(labels, logits)
+        size = ops.shape(images)[1:3]
+        # From the finest on: its maps are what the others are scaled to.
+        found: list[Any] = []
+        for scale in sorted(self.scales, reverse=True):
+            resized = images if scale == 1 else self._resized(images, size, scale)
+            maps, _ = first if scale == 1 else self.raw_maps(resized, labels)
+            copies = [normalize(maps)]
+            if self.flip:
+                mirrored, _ = self.raw_maps(ops.flip(resized, axis=2), labels)
+                copies.append(ops.flip(normalize(mirrored), axis=2))
+            finest = ops.shape((found or copies)[0])[1:3]
+            found += [resize(each[..., None], finest)[..., 0] for each in copies]
+        return normalize(sum(found) / len(found)), logits
+
+    def _resized(self, images: Any, size: tuple[Any, Any], scale: float) -> Any:
+        height, width = (
+            max(1, round(n * scale))
+            if isinstance(n, int)
+            else ops.maximum(1, ops.cast(ops.round(ops.cast(n, "float32") * scale), "int32"))
+            for n in size
+        )
+        return ops.saturate_cast(resize(images, (height, width)), images.dtype)
+
+    @property
+    def averages(self) -> bool:
+        """Whether maps of resized or mirrored copies are averaged."""
+        return self.flip or len(self.scales) > 1
+
+    def _check_scales(self) -> None:
+        for scale in self.scales:
+            checks.number("scales", scale, "(0, inf)")
+        if 1 not in self.scales:
+            raise ValueError(
+                f"`scales` must contain 1, whose logits are given. Received: {self.scales}."
+            )
+        sides = tuple(self.split.inputs[0].shape[1:3])
+        if len(self.scales) > 1 and sides != (None, None):
+            raise ValueError(
+                f"`scales` must be (1,): the model takes images of {sides} pixels only. Received: "
+                f"{self.scales}. Build it with an input of (None, None, channels); `flip` works "
+                "with any."
+            )
 
     def rectified(self, maps: Any) -> Any:
         """Return the ReLU of maps, or the maps where ``relu`` is off."""

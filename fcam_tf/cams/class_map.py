@@ -40,7 +40,6 @@ class HeadClassMap(CAM):
     """
 
     name = "class_map"
-    needs_only_features = True
 
     def __init__(self, model: keras.Model, layer: Any = None, **options: Any) -> None:
         super().__init__(model, layer, **options)
@@ -52,6 +51,10 @@ class HeadClassMap(CAM):
                 f"{'a `layer`' if has_maps else 'another classifier'}; 'layercam' explains any "
                 "layer."
             )
+
+    @property
+    def needs_only_features(self) -> bool:
+        return not self.averages
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         (top,), logits = self.split.maps_and_logits(images)

@@ -25,7 +25,7 @@ class EvidenceCAM(CAM):
 
     @property
     def needs_only_features(self) -> bool:
-        return self.split.is_linear
+        return self.split.is_linear and not self.averages
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         evidence = self.split(images, labels)
