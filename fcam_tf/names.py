@@ -17,7 +17,7 @@ BACKBONES = (
 )
 METHODS = (
     *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
-    *("hirescam", "gradcamelementwise", "eigencam", "eigengradcam"),
+    *("hirescam", "gradcamelementwise", "eigencam", "eigengradcam", "fullgrad"),
     *("scorecam", "sscam", "iscam", "ablationcam"),
 )
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")

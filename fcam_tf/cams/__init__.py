@@ -18,6 +18,7 @@ from fcam_tf.cams.ending import classes_of as classes_of
 from fcam_tf.cams.ending import ending_of as ending_of
 from fcam_tf.cams.ending import logits_output as logits_output
 from fcam_tf.cams.ending import probabilities as probabilities
+from fcam_tf.cams.fullgrad import FullGrad as FullGrad
 from fcam_tf.cams.gradient import ClassActivationMap as ClassActivationMap
 from fcam_tf.cams.gradient import ElementwiseGradCAM as ElementwiseGradCAM
 from fcam_tf.cams.gradient import GradCAM as GradCAM
@@ -45,6 +46,7 @@ METHODS: Mapping[str, type[CAM]] = {
         ElementwiseGradCAM,
         EigenCAM,
         EigenGradCAM,
+        FullGrad,
         ScoreCAM,
         SmoothedScoreCAM,
         IntegratedScoreCAM,

@@ -54,6 +54,7 @@ class SplitClassifier:
         activation: "softmax" or "sigmoid", what makes probabilities of the logits.
         head: what gives the logits: the last dense layer, or where there is none the last operation
             before any softmax.
+        before_logits: what `logits_of` takes, symbolic.
 
     Raises:
         TypeError: ``model`` has no functional graph.
@@ -93,7 +94,7 @@ class SplitClassifier:
         dense = self._ending.dense
         self.head = dense or self._maker[id(before_logits)].operation
         self.is_linear = dense is not None and self._only_pooled(before_logits)
-        self._before_logits = before_logits
+        self.before_logits = before_logits
         images = flat.inputs[0]
         first, *later = self.feature_maps
         # Only what follows the first map is differentiated, unless something leads around it.
@@ -162,14 +163,14 @@ class SplitClassifier:
     def logits_with(self, images: Any, activations: Any) -> Any:
         """Return the logits (B, classes) with ``activations`` in the place of the first map."""
         start = activations if self._features else [images, activations]
-        return self._logits(_flat(self._behind(start, training=False))[-1])
+        return self.logits_of(_flat(self._behind(start, training=False))[-1])
 
     @functools.cached_property
     def _behind(self) -> keras.Model:
         """What follows the first map; it takes the images, too, where something leads around it."""
         if self._features:
             return self._rest
-        return keras.Model([self.inputs[0], self.feature_maps[0]], self._before_logits)
+        return keras.Model([self.inputs[0], self.feature_maps[0]], self.before_logits)
 
     def _first(self, images: Any) -> Any:
         """Return what `_run` starts from: the first feature map where everything passes it."""
@@ -177,9 +178,10 @@ class SplitClassifier:
 
     def _run(self, start: Any) -> tuple[list[Any], Any]:
         *maps, before = _flat(self._rest(start, training=False))
-        return [start, *maps] if self._features else maps, self._logits(before)
+        return [start, *maps] if self._features else maps, self.logits_of(before)
 
-    def _logits(self, before: Any) -> Any:
+    def logits_of(self, before: Any) -> Any:
+        """Return the logits (B, classes) float32 of what is before the last dense layer."""
         scores, dense = ops.cast(before, "float32"), self._ending.dense
         if dense is not None:
             scores = ops.matmul(scores, ops.cast(dense.kernel, "float32"))

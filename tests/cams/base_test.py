@@ -111,7 +111,7 @@ class TestEveryMethod:
         assert full.shape == (2, 6, 8)
         assert full.dtype == "float32"
         assert 0 <= full.min() < full.max() <= 1
-        if name not in ("smoothgradcampp", "sscam"):
+        if name not in ("smoothgradcampp", "sscam", "fullgrad"):
             small = cam(X, 1).numpy()
             assert small.shape == (2, 3, 4)
             # Half-pixel centres: cells 0 and 1 meet between pixels 1 and 2.
@@ -191,7 +191,7 @@ def test_get(tiny):
     with pytest.raises(ValueError, match=r"'gradcan'.*mean 'gradcam'.*layercam"):
         cams.get("gradcan", tiny.build())
     nine = "cam gradcam gradcampp iscam layercam scorecam smoothgradcampp sscam xgradcam"
-    more = "ablationcam eigencam eigengradcam gradcamelementwise hirescam"
+    more = "ablationcam eigencam eigengradcam fullgrad gradcamelementwise hirescam"
     assert sorted(cams.METHODS) == sorted([*nine.split(), *more.split()])
 
 
