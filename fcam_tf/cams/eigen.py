@@ -29,19 +29,22 @@ def first_component(maps: Any) -> Any:
     _, height, width, channels = ops.shape(maps)
     matrix = ops.reshape(maps, (-1, height * width, channels))
     # In units of the largest value, or the squares of small gradients would vanish.
-    largest = ops.max(ops.abs(matrix), axis=(1, 2), keepdims=True)
-    matrix = matrix / ops.where(largest > 0, largest, 1.0)
+    largest = ops.max(ops.abs(maps), axis=(1, 2, 3), keepdims=True)
+    maps = maps / ops.where(largest > 0, largest, 1.0)
+    matrix = ops.reshape(maps, (-1, height * width, channels))
     turned = ops.transpose(matrix, (0, 2, 1))
     known = isinstance(height, int) and isinstance(width, int)
     if known and height * width < channels:  # the smaller of the two matrices of products
         _, vectors = ops.eigh(ops.matmul(matrix, turned))
         direction = ops.matmul(turned, vectors[:, :, -1:])[:, :, 0]
+        length = ops.sqrt(ops.sum(ops.square(direction), axis=-1, keepdims=True))
+        direction = direction / ops.where(length > 0, length, 1.0)
     else:
         _, vectors = ops.eigh(ops.matmul(turned, matrix))
         direction = vectors[:, :, -1]
     projected = weighted_sum(direction[:, None, None, :], maps)
     agreement = ops.sum(projected * ops.sum(maps, axis=-1), axis=(1, 2), keepdims=True)
-    return ops.where(agreement < 0, -projected, projected)
+    return ops.where(agreement < 0, -projected, projected) * largest[..., 0]
 
 
 class EigenCAM(EvidenceCAM):
