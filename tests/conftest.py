@@ -5,10 +5,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# In CI the same examples each time: new ones are looked for where somebody looks at what they find.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# On a busy machine an example may take long. In CI the same ones each time: new ones are looked for
+# where somebody looks at what they find.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 def pytest_configure(config):
@@ -49,8 +50,16 @@ def floatx():
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def undrawn(monkeypatch):
+    """Train without curves and overlays."""
+    monkeypatch.setattr("fcam_tf.training.loop.tensorboard", lambda *_: [])
+    monkeypatch.setattr("fcam_tf.training.loop.draw_convergence", lambda *args: args[2].touch())
+
+
+@pytest.fixture
+def quick(undrawn, monkeypatch):
     """Train without tracing, which a few steps do not repay, and without curves and overlays."""
+    del undrawn
     import keras  # noqa: PLC0415 - as above
 
     make_train_function = keras.Model.make_train_function
@@ -60,8 +69,6 @@ def quick(monkeypatch):
         make_train_function(self, force)
 
     monkeypatch.setattr(keras.Model, "make_train_function", make_eagerly)
-    monkeypatch.setattr("fcam_tf.training.loop.tensorboard", lambda *_: [])
-    monkeypatch.setattr("fcam_tf.training.loop.draw_convergence", lambda *args: args[2].touch())
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -311,6 +313,20 @@ def test_models_of_every_floatx_answer_in_float32(floatx, tmp_path, dtype):
     assert signatures["serve_bytes"](image_bytes=file)["heatmap"].dtype == tf.float32
 
 
+@pytest.fixture
+def unwritten(monkeypatch):
+    """Write an empty file for a SavedModel; return the thresholds asked for."""
+    asked = []
+
+    def archive(_, threshold):
+        asked.append(threshold)
+        return SimpleNamespace(write_out=lambda path, **_: Path(path, "saved_model.pb").touch())
+
+    monkeypatch.setattr("fcam_tf.export._archive", archive)
+    return asked
+
+
+@pytest.mark.usefixtures("unwritten")
 def test_nothing_half_is_left_behind(model, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -321,7 +337,7 @@ def test_nothing_half_is_left_behind(model, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("unwritten")
 @pytest.mark.parametrize("name", ["latest", "v1", "1.5", "²"])
 def test_a_folder_that_tf_serving_will_not_find_is_warned_of(model, tmp_path, name):
     with pytest.warns(UserWarning, match="must be a number") as told:
@@ -339,7 +355,7 @@ def test_bad_arguments(model, served):
         export(model, served, threshold=2)
 
 
-def test_command(model, tmp_path, capfd):
+def test_command(model, unwritten, tmp_path, capfd):
     model.save(tmp_path / "a.keras")
 
     def status(*arguments):
@@ -347,6 +363,7 @@ def test_command(model, tmp_path, capfd):
 
     assert status(tmp_path / "a.keras", tmp_path / "s" / "1", "--threshold=0.3") == 0
     assert (tmp_path / "s" / "1" / "saved_model.pb").exists()
+    assert unwritten == [0.3]
     assert status(tmp_path / "a.keras", tmp_path / "s" / "1") == 2
     assert status(tmp_path / "a.keras") == 2
     assert status(tmp_path / "a.keras", tmp_path / "a.tflite", "--threshold=0.3") == 2

@@ -318,7 +318,12 @@ def under(floatx):
 
 
 @pytest.mark.parametrize(
-    ("floatx", "close"), [("float64", 1e-5), ("float16", 0.005), ("bfloat16", 0.05)]
+    ("floatx", "close"),
+    [
+        ("float64", 1e-5),
+        pytest.param("float16", 0.005, marks=pytest.mark.slow),
+        ("bfloat16", 0.05),
+    ],
 )
 def test_every_floatx_gives_the_maps_of_float32(floatx, close):
     (expected, _), (found, loss) = under("float32"), under(floatx)

@@ -69,14 +69,15 @@ def expected(tiny, model, x, label, formula):
 
 
 @each
-@pytest.mark.parametrize("label", [0, 1, 2])
 @pytest.mark.parametrize("closed", [True, False])
-def test_equals_numpy(tiny, model, x, name, options, formula, label, closed):
+def test_equals_numpy(tiny, model, x, name, options, formula, closed):
     cam = cams.get(name, model, **options)
     assert cam.split.is_linear
     if not closed:
         cam.split.is_linear = False
-    np.testing.assert_allclose(cam(x, label), expected(tiny, model, x, label, formula), **CLOSE)
+    for label in range(3):
+        found = cam(x, label)
+        np.testing.assert_allclose(found, expected(tiny, model, x, label, formula), **CLOSE)
 
 
 def test_the_formulas_differ(tiny, model, x):
@@ -155,15 +156,15 @@ GENERAL = {
 
 
 @pytest.mark.parametrize("case", GENERAL)
-@pytest.mark.parametrize("label", [0, 2])
-def test_gradients_that_vary_over_the_map(tiny, x, case, label):
+def test_gradients_that_vary_over_the_map(tiny, x, case):
     options, weights = GENERAL[case]
     model = tiny.build(hidden=True)
-    a, g = numpy_hidden(model, x, label)
-    raw = np.maximum(np.nansum(weights(a, g) * a, axis=-1), 0)
     cam = cams.get(case.split()[0], model, "maps", **options)
     assert not cam.split.is_linear
-    np.testing.assert_allclose(cam(x, label), tiny.min_max(raw), **CLOSE)
+    for label in (0, 2):
+        a, g = numpy_hidden(model, x, label)
+        raw = np.maximum(np.nansum(weights(a, g) * a, axis=-1), 0)
+        np.testing.assert_allclose(cam(x, label), tiny.min_max(raw), **CLOSE)
 
 
 def test_xgradcam_leaves_out_dead_channels(tiny, x):

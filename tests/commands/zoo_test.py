@@ -144,8 +144,16 @@ def test_make_and_measure_again(shapes, tmp_path, monkeypatch, capfd):
 
 
 @pytest.fixture
-def trained(model, tmp_path, monkeypatch):  # noqa: F811
+def measured(monkeypatch):
+    """Let maps of any model be half right: tests/zoo/pack_test.py measures them."""
+    monkeypatch.setattr("fcam_tf.zoo.pack.best_threshold", lambda *_: 0.5)
+    monkeypatch.setattr("fcam_tf.zoo.pack._measure", lambda *_: {"PxAP": 50.0})
+
+
+@pytest.fixture
+def trained(model, measured, tmp_path, monkeypatch):  # noqa: F811
     """Train and measure nothing: note what is asked for, and take the zoo's model for it."""
+    del measured
     model.save(tmp_path / "best.keras")
     asked = []
 
@@ -155,8 +163,6 @@ def trained(model, tmp_path, monkeypatch):  # noqa: F811
 
     monkeypatch.setattr("fcam_tf.training.train", train)
     monkeypatch.setattr("fcam_tf.training.report", lambda *_: None)
-    monkeypatch.setattr("fcam_tf.zoo.pack.best_threshold", lambda *_: 0.5)
-    monkeypatch.setattr("fcam_tf.zoo.pack._measure", lambda *_: {})
     return asked
 
 
@@ -199,6 +205,7 @@ def test_make_full_supervision(shapes, trained, capfd):
     assert [(stage, start.model) for stage, start, *_ in trained] == [("fsl", "mobilenet_v3_large")]
 
 
+@pytest.mark.usefixtures("measured")
 def test_a_finished_run_is_packed_as_it_is(shapes, tmp_path, model, capfd):  # noqa: F811
     settings = {"recipe": {"epochs": 7}, "train": {"images": 70}}
     (tmp_path / "run").mkdir()
@@ -217,6 +224,7 @@ def test_a_finished_run_is_packed_as_it_is(shapes, tmp_path, model, capfd):  # n
     assert zoo.card(name) == card
 
 
+@pytest.mark.usefixtures("measured")
 def test_a_file_is_packed_with_what_it_does_not_tell(own, shapes, tmp_path, model, capfd):  # noqa: F811
     file = tmp_path / "model.keras"
     model.save(file)

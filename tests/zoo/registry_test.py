@@ -113,7 +113,7 @@ def test_what_is_untrained_starts_from_its_backbone(efficientnetlite, tmp_path):
     [
         pytest.param("resnet50_layercam", "", "layercam", 8, 5, marks=pytest.mark.slow),
         ("vgg16_acol", "acol", "acol", 8, 3),
-        ("mobilenet_v3_large_has", "has", "has", 16, 5),
+        pytest.param("mobilenet_v3_large_has", "has", "has", 16, 5, marks=pytest.mark.slow),
         pytest.param("densenet121_fsl", "", "cam", 8, 5, marks=pytest.mark.slow),
     ],
 )
