@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[No
         yield
     except kinds as error:
         text = reason_of(error)
-        raise app.UsageError(text if are_flags else text.replace("`", "")) from None
+        raise app.UsageError(text if are_flags else re.sub(r"`(\w+)`", r"\1", text)) from None
 
 
 def failed(error: BaseException, values: argparse.Namespace | None = None) -> int:

@@ -327,5 +327,5 @@ def test_a_changed_map_gives_what_the_rest_makes_of_it(x, around):
     split = SplitClassifier(keras.Model(inputs, scored), ["map"])
     maps = split.activations(x)
     np.testing.assert_allclose(split.logits_with(x, maps), split.logits(x), atol=1e-6)
-    expected = keras.Model([inputs, y], scored)([x, 2 * maps])
+    expected = keras.Model([inputs, y], scored)([keras.ops.convert_to_tensor(x), 2 * maps])
     np.testing.assert_allclose(split.logits_with(x, 2 * maps), expected, atol=1e-6)
