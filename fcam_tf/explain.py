@@ -24,11 +24,13 @@ class Explainer:
     alone (docs/results.md).
 
     Args:
-        classifier: a Keras functional classifier, raw RGB in [0, 255] to logits; or an F-CAM, of
+        classifier: a Keras classifier, raw RGB in [0, 255] to logits; or an F-CAM, of
             which a CAM method explains the classifier within.
         method: a name in `fcam_tf.cams.METHODS` or of a baseline, or "fcam" for the maps of an
             F-CAM's decoder.
         layer: the map or maps to weight, see `fcam_tf.cams.CAM`.
+        **interface: of a model that is more than images in and class scores out, see there:
+            ``image_input``, ``output``, ``score``, ``grid``.
 
     Attributes:
         classifier: as given.
@@ -46,7 +48,11 @@ class Explainer:
     """
 
     def __init__(
-        self, classifier: keras.Model, method: str | None = None, layer: Any = None
+        self,
+        classifier: keras.Model,
+        method: str | None = None,
+        layer: Any = None,
+        **interface: Any,
     ) -> None:
         self.classifier = classifier
         own = isinstance(classifier, FCAM)
@@ -64,20 +70,24 @@ class Explainer:
                     f"`method` {FCAM_MAP!r} needs an F-CAM, and this is a classifier. "
                     f"Available: {', '.join(cams.METHODS)}."
                 )
-            if layer is not None:
+            if layer is not None or interface:
+                given = {"layer": layer} if layer is not None else interface
                 raise ValueError(
-                    f"`layer` must be left out with method {FCAM_MAP!r}. Received: {layer!r}."
+                    f"`{next(iter(given))}` must be left out with method {FCAM_MAP!r}. Received: "
+                    f"{next(iter(given.values()))!r}."
                 )
             self.layer, maker = "", classifier
             self.num_classes, self.activation = classifier.num_classes, classifier.activation
+            images = classifier.inputs[0]
         else:
-            maker = cams.get(method, classifier.classifier if own else classifier, layer)
+            explained = classifier.classifier if own else classifier
+            maker = cams.get(method, explained, layer, **interface)
             self.layer = ",".join(maker.layers)
-            self.num_classes = maker.split.num_classes
+            self.num_classes, images = maker.split.num_classes, maker.split.images
             self.activation = classifier.activation if own else maker.split.activation
         self.method: str = method
         self.maps_and_logits: MapsAndLogits = maker.maps_and_logits
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
-        height, width = classifier.input_shape[1:3]
+        height, width = images.shape[1:3]
         side = getattr(classifier, "input_size", _INPUT_SIZE)
         self.image_size: tuple[int, int] = (height or side, width or side)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from fcam_tf.cams import scores as scores
 from fcam_tf.cams.base import CAM as CAM
 from fcam_tf.cams.base import normalize as normalize
 from fcam_tf.cams.class_map import HeadClassMap as HeadClassMap
@@ -60,9 +61,10 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
 
     Args:
         name: one of `METHODS`, or the baseline that a classifier of ours was trained with.
-        model: any functional or sequential Keras classifier.
+        model: any functional or sequential Keras classifier, or what docs/models.md lists.
         layer: the feature map to weight; see `CAM`.
-        **options: further arguments of the method.
+        **options: further arguments of the method, and those of `CAM` that say what is explained:
+            ``image_input``, ``output``, ``score``, ``grid``.
 
     Raises:
         ValueError: no such method; the message gives the nearest names. Or ``name`` is a baseline,

@@ -12,6 +12,8 @@ from keras import ops
 
 from fcam_tf import checks
 from fcam_tf.cams import autodiff
+from fcam_tf.cams.interface import Options
+from fcam_tf.cams.preprocessing import Preprocessing
 from fcam_tf.cams.split_classifier import SplitClassifier, chosen_classes
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import class_numbers
@@ -50,7 +52,9 @@ class CAM(abc.ABC):
         model: any functional or sequential Keras classifier, also with models nested in it, that
             gives one tensor (B, classes) of logits or probabilities.
         layer: the map to weight: a layer, its name, or a level ("P4") of our own models. None
-            takes the last map before the head, the top map, as the papers do.
+            takes the last map before the head, the top map, as the papers do. It may be tokens
+            (batch, tokens, channels), whose class and register tokens are dropped; see
+            docs/models.md for the one that None takes.
         relu: whether the ReLU that ends the formula of most methods is applied. False shows
             evidence against the class, too: after normalisation 0 is the strongest evidence
             against it, and a cell without evidence lies between 0 and 1. Methods whose formula
@@ -60,6 +64,14 @@ class CAM(abc.ABC):
             stretched to [0, 1].
         flip: whether mirrored images are explained, too, and their maps averaged with the others.
             Logits, and the predicted class, are those of the images as they are.
+        image_input: name of the images among several inputs; None takes the only one with four
+            axes.
+        output: name or position of the class scores among several outputs.
+        score: what to explain in the place of a class: a function of the outputs (of the one that
+            ``output`` names, if given), before a final softmax or sigmoid, to one number for each
+            image, (B,); see `fcam_tf.cams.scores`. Such a model counts as one of one class whose
+            logit is the score, and may give anything.
+        grid: (height, width) of the tokens, where it does not follow from their number.
 
     Attributes:
         layers: names of the maps that are weighted.
@@ -80,6 +92,7 @@ class CAM(abc.ABC):
         relu: bool = True,
         scales: Sequence[float] = (1,),
         flip: bool = False,
+        **interface: Any,
     ) -> None:
         if keras.config.image_data_format() != "channels_last":
             raise ValueError(
@@ -92,7 +105,10 @@ class CAM(abc.ABC):
                 f"`layer` must be one layer: {self.name!r} does not fuse several, as 'layercam' "
                 f"does. Received: {layer!r}."
             )
-        self.split = SplitClassifier(model, [x for x in layers if x is not None])
+        self.split = SplitClassifier(
+            model, [x for x in layers if x is not None], Options(**interface)
+        )
+        self._preprocessing = Preprocessing(model)
         self.layers: tuple[str, ...] = self.split.layers
         self.relu = bool(relu)
         self.scales = tuple(scales)
@@ -126,7 +142,9 @@ class CAM(abc.ABC):
         """Compute the maps of a batch.
 
         Args:
-            images: (B, H, W, channels) in the range that the model takes; uint8 or float.
+            images: (B, H, W, channels) in the range that the model takes; uint8 or float. Raw
+                photos of any size for a keras-hub task with a preprocessor. All inputs of a model
+                that has several, in a list or by name, as ``model.predict`` takes them.
             labels: (B,) int, the classes to explain, -1 for the predicted one; one int for all;
                 None for the predicted ones.
 
@@ -140,20 +158,31 @@ class CAM(abc.ABC):
 
     def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
         """Compute the maps as a call does, and the logits (B, classes) of the same forward pass."""
-        images = self.check_images(images)
-        return self._compiled(images, self.check_labels(labels, images))
+        images, others = self.split.separate(images)
+        images = self._preprocessed(images)
+        return self._compiled(images, self.check_labels(labels, images), others)
 
     def full_size(self, images: Any, labels: Any = None) -> Any:
-        """Compute the maps and scale them to the images, (B, H, W): bilinear, half-pixel."""
-        images = self.check_images(images)
-        maps = self(images, labels)[..., None]
-        return resize(maps, ops.shape(images)[1:3])[..., 0]
+        """Compute the maps and scale them to the images, (B, H, W): bilinear, half-pixel.
 
-    def _normalized(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        Under a keras-hub preprocessor that crops photos, the map is 0 where the model saw nothing.
+        """
+        maps = self(images, labels)
+        photos, _ = self.split.separate(images)
+        return self._preprocessing.to_photo(maps, ops.shape(photos)[1:3])
+
+    def _normalized(
+        self, images: Any, labels: Any, others: tuple[Any, ...] = ()
+    ) -> tuple[Any, Any]:
+        with self.split.given(others):
+            if self.averages:
+                return self._averaged(images, labels)
+            maps, logits = self.raw_maps(images, labels)
+            return normalize(maps), logits
+
+    def _averaged(self, images: Any, labels: Any) -> tuple[Any, Any]:
         first = self.raw_maps(images, labels)
         logits = first[1]
-        if not self.averages:
-            return normalize(first[0]), logits
         labels = chosen_classes(labels, logits)
         size = ops.shape(images)[1:3]
         # From the finest on: its maps are what the others are scaled to.
@@ -190,7 +219,7 @@ class CAM(abc.ABC):
             raise ValueError(
                 f"`scales` must contain 1, whose logits are given. Received: {self.scales}."
             )
-        sides = tuple(self.split.inputs[0].shape[1:3])
+        sides = tuple(self.split.images.shape[1:3])
         if len(self.scales) > 1 and sides != (None, None):
             raise ValueError(
                 f"`scales` must be (1,): the model takes images of {sides} pixels only. Received: "
@@ -202,9 +231,14 @@ class CAM(abc.ABC):
         """Return the ReLU of maps, or the maps where ``relu`` is off."""
         return ops.relu(maps) if self.relu else maps
 
+    def _preprocessed(self, images: Any) -> Any:
+        if self._preprocessing and len(ops.shape(images)) == 4 and 0 not in ops.shape(images):
+            images = self._preprocessing(images)
+        return self.check_images(images)
+
     def check_images(self, images: Any) -> Any:
         """Return a batch of images in the dtype that the model takes; raise what a call raises."""
-        expected = tuple(self.split.inputs[0].shape)
+        expected = tuple(self.split.images.shape)
         try:
             images = ops.convert_to_tensor(images)
         except (TypeError, ValueError):  # a backend's own message names no argument
@@ -223,7 +257,7 @@ class CAM(abc.ABC):
             )
         if 0 in images.shape:
             raise ValueError(f"`images` is empty. Received: shape {tuple(images.shape)}.")
-        return ops.cast(images, self.split.inputs[0].dtype)
+        return ops.cast(images, self.split.images.dtype)
 
     def check_labels(self, labels: Any, images: Any) -> Any:
         """Return the classes of a batch of images, (B,) int32, -1 for the predicted one.

@@ -46,7 +46,7 @@ class Ending:
         dense: the last layer, if it computes x @ kernel + bias and nothing else.
         scores: what that layer takes; without one, what the model gives before any softmax or
             sigmoid.
-        units: width of the model's output.
+        units: width of the model's output; 0 of a score.
         activation: what makes probabilities of logits.
         gives_probabilities: whether the model's outputs are probabilities.
         opaque: whether ``scores`` are probabilities too, by a function that cannot be taken off.
@@ -59,9 +59,14 @@ class Ending:
     gives_probabilities: bool
     opaque: bool
 
+    @classmethod
+    def of_score(cls, outputs: list[Any]) -> Ending:
+        """Return the ending of a model whose outputs a function makes one score of."""
+        return cls(None, outputs, 0, "softmax", gives_probabilities=False, opaque=False)
+
     @property
     def num_classes(self) -> int:
-        return classes_of(self.units)
+        return classes_of(self.units) if self.units else 1
 
     @property
     def gain(self) -> float:
@@ -159,10 +164,7 @@ def _before_activation(maker: Mapping[int, graph.Step], output: Any) -> tuple[An
     if not end:
         return None, output, ""
     if getattr(operation, "weights", None):
-        raise ValueError(
-            f"`model` ends in the layer {operation.name!r}, whose {end} cannot be taken off. Give "
-            f"it no activation, and the model a layer Activation({end!r}) behind it."
-        )
+        raise ValueError(_cannot_take_off(operation))
     dense, scores, earlier = _before_activation(maker, step.inputs[0])
     if earlier in ("softmax", "sigmoid"):  # of probabilities: they are the logits then
         return None, step.inputs[0], end
@@ -173,6 +175,39 @@ def _name(operation: Any) -> str:
     """Return "softmax", "sigmoid" or "log_softmax" for what ends in that, else ""."""
     function = getattr(operation, "activation", operation)
     return _ENDINGS.get(getattr(function, "__name__", type(function).__name__).lower(), "")
+
+
+def without_probabilities(maker: Mapping[int, graph.Step], output: Any) -> Any:
+    """Return a symbolic output of any shape before its softmax or sigmoid, as it is without one.
+
+    Raises:
+        ValueError: that is part of a layer with a ``call`` of its own.
+    """
+    step = maker.get(id(output))
+    if step is None or not _name(step.operation):
+        return output
+    operation = step.operation
+    if not getattr(operation, "weights", None):
+        return without_probabilities(maker, step.inputs[0])
+    if not type(operation).call.__module__.startswith("keras."):
+        raise ValueError(_cannot_take_off(operation))
+    view = object.__new__(type(operation))  # shares the weights
+    view.__dict__.update(operation.__dict__)
+    view.__dict__.update(
+        name=f"{operation.name}_logits",
+        activation=keras.activations.linear,
+        _inbound_nodes=[],
+        _outbound_nodes=[],
+    )
+    return view(step.inputs[0])
+
+
+def _cannot_take_off(operation: Any) -> str:
+    end = _name(operation)
+    return (
+        f"`model` ends in the layer {operation.name!r}, whose {end} cannot be taken off. Give "
+        f"it no activation, and the model a layer Activation({end!r}) behind it."
+    )
 
 
 def _is_dense(operation: Any) -> bool:
@@ -191,10 +226,14 @@ def _tried_out(model: keras.Model, maker: Mapping[int, graph.Step]) -> str:
     known = getattr(function, "__module__", "").startswith(("keras.", "fcam_tf."))
     if known and not isinstance(operation, L.Lambda):
         return ""
-    images = model.inputs[0]
-    shape = (2, *(side or _SIDE for side in images.shape[1:]))
-    tried = np.random.default_rng(0).uniform(0, 255, shape).astype(images.dtype)
-    scores = np.asarray(ops.convert_to_numpy(model(tried, training=False)), np.float64)
+    draw = np.random.default_rng(0)
+    shapes = [(2, *(side or _SIDE for side in x.shape[1:])) for x in model.inputs]
+    tried = [
+        draw.uniform(0, 255 if len(shape) == 4 else 1, shape).astype(x.dtype)
+        for x, shape in zip(model.inputs, shapes, strict=True)
+    ]
+    outputs = keras.tree.flatten(keras.Model(model.inputs, model.outputs)(tried, training=False))
+    scores = np.asarray(ops.convert_to_numpy(outputs[0]), np.float64)
     if scores.min() < 0 or scores.max() > 1:
         return ""
     together = scores.shape[-1] > 1 and np.abs(scores.sum(-1) - 1).max() < 1e-3

@@ -45,21 +45,24 @@ class FullGrad(CAM):
                 f"`layer` must be left out: 'fullgrad' takes all layers. Received: {layer!r}."
             )
         self.layers = ()
-        images = self.split.inputs[0]
+        if len(self.split.inputs) > 1:
+            raise ValueError("'fullgrad' needs a model of images alone. Choose another method.")
+        images = self.split.images
         self._noted: list[tuple[Any, Any]] = []  # layer, and what it gives before its activation
         self._views: dict[int, Any] = {}
         inputs = keras.Input(batch_shape=images.shape, dtype=images.dtype)
-        before = graph.replay(keras.Model(images, self.split.before_logits), inputs, self._noting)
+        scored = graph.replay(keras.Model(images, self.split.scored), inputs, self._noting)
         self._model = keras.Model(
-            inputs, [*(z for _, z in self._noted), *keras.tree.flatten(before)]
+            inputs, [*(z for _, z in self._noted), *keras.tree.flatten(scored)]
         )
 
     def parts(self, images: Any, labels: Any) -> tuple[list[Any], Any]:
         """Return the terms (B, ...) of the image and of each bias, float32, and the logits."""
 
         def score() -> tuple[list[Any], Any, Any]:
-            *maps, before = keras.tree.flatten(self._model(images, training=False))
-            logits = self.split.logits_of(before)
+            values = keras.tree.flatten(self._model(images, training=False))
+            maps, scored = values[: len(self._noted)], values[len(self._noted) :]
+            logits = self.split.logits_of(scored)
             chosen = chosen_classes(labels, logits)
             picked = ops.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
             return [images, *maps], picked * _SCALE, logits

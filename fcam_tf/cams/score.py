@@ -53,15 +53,16 @@ class ChannelCAM(CAM):
         # The loop over channels runs outside the graph, so that it is cut into equal small parts.
         self._compiled = self._normalized
         self._prepare = autodiff.compiled(self._prepared)
-        self._score = autodiff.compiled(self.score)
+        self._score = autodiff.compiled(self._scored)
 
     @abc.abstractmethod
-    def prepare(self, images: Any, activations: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
+    def prepare(self, images: Any, first: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
         """Return what a pass takes, and what is weighted.
 
-        ``chosen`` are the numbers of the K channels, (B, K). Returns a list of tensors with one
-        entry for each image, one tensor with an entry for each image and channel (B * K, ...), and
-        the channels (B, h, w, K).
+        ``first`` is the map as the model gives it, (B, h, w, C) or tokens; ``chosen`` are the
+        numbers of the K channels, (B, K). Returns a list of tensors with one entry for each image,
+        one tensor with an entry for each image and channel (B * K, ...), and the channels
+        (B, h, w, K).
         """
 
     @abc.abstractmethod
@@ -77,7 +78,8 @@ class ChannelCAM(CAM):
         yield 1.0, 0.0
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        whole, parts, channels, logits = self._prepare(images)
+        others = self.split.others
+        whole, parts, channels, logits = self._prepare(images, others)
         labels = chosen_classes(labels, logits)
         batch, count = channels.shape[0], channels.shape[-1]
         filters = [
@@ -94,31 +96,40 @@ class ChannelCAM(CAM):
                 ops.take(parts, pairs, 0),
                 ops.take(labels, image),
             )
-            scores.append(sum(self._score(*pair, *way) for way in filters))
+            rest = tuple(ops.take(other, image, 0) for other in others)
+            scores.append(sum(self._score(pair, rest, *way) for way in filters))
         weights = self.weights(ops.reshape(ops.concatenate(scores), (batch, count)), logits, labels)
         return self.rectified(weighted_sum(weights[:, None, None, :], channels)), logits
 
-    def _prepared(self, images: Any) -> tuple[list[Any], Any, Any, Any]:
-        (maps, *_), logits = self.split.maps_and_logits(images)
-        maps = ops.cast(maps, "float32")
+    def _scored(
+        self, pair: tuple[list[Any], Any, Any], others: tuple[Any, ...], factor: Any, noise: Any
+    ) -> Any:
+        with self.split.given(others):
+            return self.score(*pair, factor, noise)
+
+    def _prepared(self, images: Any, others: tuple[Any, ...]) -> tuple[list[Any], Any, Any, Any]:
+        with self.split.given(others):
+            (first, *_), logits = self.split.maps_and_logits(images)
+        (maps,) = self.split.as_maps([first])
         batch, count = ops.shape(maps)[0], maps.shape[-1]
         if self.channels is None or self.channels >= count:
             chosen = ops.tile(ops.arange(count, dtype="int32")[None], (batch, 1))
         else:
             _, chosen = ops.top_k(ops.var(maps, axis=(1, 2)), self.channels)
-        return *self.prepare(images, maps, chosen), logits
+        return *self.prepare(images, first, chosen), logits
 
-
-def _taken(activations: Any, chosen: Any) -> Any:
-    """Return the chosen channels (B, h, w, K) of maps (B, h, w, C)."""
-    return ops.take_along_axis(activations, chosen[:, None, None, :], axis=-1)
+    def _taken(self, first: Any, chosen: Any) -> Any:
+        """Return the chosen channels (B, h, w, K) of the map."""
+        (maps,) = self.split.as_maps([first])
+        return ops.take_along_axis(maps, chosen[:, None, None, :], axis=-1)
 
 
 class ScoreCAM(ChannelCAM):
     """Score-CAM (Wang et al., CVPR Workshops 2020).
 
     Each channel is stretched to [0, 1], scaled to the image and used as a mask: where it is 0, the
-    image becomes the baseline colour. weight_k is the probability of the class for that image.
+    image becomes the baseline colour. weight_k is the probability of the class for that image, or a
+    ``score`` as it is.
     ``M = ReLU(sum_k weight_k A_k)`` with the stretched
     maps, which are 0 for constant channels. The model runs once or more for each channel:
     thousands of forward passes for one image.
@@ -139,7 +150,7 @@ class ScoreCAM(ChannelCAM):
         self, model: keras.Model, layer: Any = None, *, baseline: Any = None, **options: Any
     ) -> None:
         super().__init__(model, layer, **options)
-        number = self.split.inputs[0].shape[-1]
+        number = self.split.images.shape[-1]
         colour = getattr(model, "zero_colour", None) if baseline is None else baseline
         self.baseline = None if colour is None else np.asarray(colour, "float32")
         if self.baseline is not None and not (
@@ -149,8 +160,8 @@ class ScoreCAM(ChannelCAM):
                 f"`baseline` must be one number, or {number} of them. Received: {baseline!r}."
             )
 
-    def prepare(self, images: Any, activations: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
-        channels = normalize(_taken(activations, chosen))
+    def prepare(self, images: Any, first: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
+        channels = normalize(self._taken(first, chosen))
         _, height, width, _ = ops.shape(channels)
         masks = ops.reshape(ops.transpose(channels, (0, 3, 1, 2)), (-1, height, width, 1))
         return [images], masks, channels
@@ -161,7 +172,9 @@ class ScoreCAM(ChannelCAM):
         base = ops.mean(images, axis=(1, 2), keepdims=True) if base is None else base
         masks = resize(part, ops.shape(images)[1:3])
         masked = base + (images - base) * (masks * factor + noise)
-        logits = self.split.logits(ops.saturate_cast(masked, self.split.inputs[0].dtype))
+        logits = self.split.logits(ops.saturate_cast(masked, self.split.images.dtype))
+        if self.split.score is not None:
+            return logits[:, 0]
         scores = probabilities(logits, self.split.activation)
         return ops.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
 
@@ -239,13 +252,13 @@ class AblationCAM(ChannelCAM):
 
     name = "ablationcam"
 
-    def prepare(self, images: Any, activations: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
-        return [images, activations], ops.reshape(chosen, (-1,)), _taken(activations, chosen)
+    def prepare(self, images: Any, first: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
+        return [images, first], ops.reshape(chosen, (-1,)), self._taken(first, chosen)
 
     def score(self, whole: list[Any], part: Any, labels: Any, factor: Any, noise: Any) -> Any:  # noqa: ARG002
-        images, activations = whole
-        kept = 1.0 - ops.one_hot(part, activations.shape[-1], dtype="float32")
-        logits = self.split.logits_with(images, activations * kept[:, None, None, :])
+        images, first = whole
+        kept = 1.0 - ops.one_hot(part, first.shape[-1], dtype="float32")
+        logits = self.split.logits_without(images, first, kept)
         return ops.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
 
     def weights(self, scores: Any, logits: Any, labels: Any) -> Any:
@@ -254,8 +267,10 @@ class AblationCAM(ChannelCAM):
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         if not self.split.is_linear:
             return super().raw_maps(images, labels)
-        _, chosen, channels, logits = self._prepare(images)
+        _, chosen, channels, logits = self._prepare(images, self.split.others)
         evidence = self.split.linear_evidence(channels, labels, logits)
         chosen = ops.reshape(chosen, (channels.shape[0], -1))
-        drops = _taken(evidence.gradients[0], chosen) * ops.sum(channels, (1, 2), keepdims=True)
+        drops = ops.take_along_axis(
+            evidence.gradients[0], chosen[:, None, None], axis=-1
+        ) * ops.sum(channels, (1, 2), keepdims=True)
         return self.rectified(weighted_sum(drops, channels)), logits

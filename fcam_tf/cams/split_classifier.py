@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from fcam_tf.cams import autodiff
-from fcam_tf.cams.ending import ending_of
+from fcam_tf.cams import autodiff, tokens
+from fcam_tf.cams.choosing import Choice
+from fcam_tf.cams.ending import Ending, ending_of, without_probabilities
+from fcam_tf.cams.interface import Interface, Options
 from fcam_tf.graphs import graph
+from fcam_tf.graphs.opening import Opened
 
 L = keras.layers
-_GLOBAL_POOLING = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
-_SIDES = (256, 192)  # of an image of any size, to see how a map shrinks
 
 _flat = keras.tree.flatten  # a model built with a list of one output gives that output alone
 
@@ -43,67 +45,98 @@ class SplitClassifier:
     """A classifier cut at one or more of its feature maps.
 
     Args:
-        model: see `fcam_tf.cams.CAM`.
+        model: see `fcam_tf.cams.CAM`, as for what follows.
         feature_maps: what to cut at: layer names, layers, or levels ("P4") of our own models.
             Empty for the last map before the head.
+        options: the rest.
 
     Attributes:
+        model: the flat graph that is cut.
         layers: names of what it is cut at: levels of our own models, else layers.
+        grids: (height, width) of each where it is tokens, None where it is a map.
         is_linear: whether the head is global average pooling and one dense layer.
-        num_classes: number of classes; 2 where the model has one output.
+        num_classes: number of classes; 2 where the model has one output, 1 for a score.
         activation: "softmax" or "sigmoid", what makes probabilities of the logits.
         head: what gives the logits: the last dense layer, or where there is none the last operation
             before any softmax.
-        before_logits: what `logits_of` takes, symbolic.
+        scored: what `logits_of` takes, symbolic.
+        others: the inputs beside the images, see `given`.
+        images: the symbolic images; the ``inputs`` are these and whatever else the model takes.
 
     Raises:
         TypeError: ``model`` has no functional graph.
         ValueError: a feature map is unknown or not a map, the model's output is not one row of
-            class scores, or it has several inputs.
+            class scores and there is no ``score``, or one of several inputs or outputs must be
+            named.
     """
 
-    def __init__(self, model: keras.Model, feature_maps: Sequence[Any] = ()) -> None:
-        flat = graph.flatten(model)
-        if len(flat.inputs) != 1:
-            raise ValueError(
-                "`model` must take one tensor of images. Received inputs of shapes "
-                f"{[tuple(x.shape) for x in flat.inputs]}."
-            )
-        if len(flat.outputs) != 1 or len(flat.outputs[0].shape) != 2:
-            raise ValueError(
-                "`model` must give one tensor (batch, classes). Received outputs of shapes "
-                f"{[tuple(x.shape) for x in flat.outputs]}. Choose one with "
-                "keras.Model(model.inputs, output)."
-            )
+    def __init__(
+        self,
+        model: keras.Model,
+        feature_maps: Sequence[Any] = (),
+        options: Options = Options(),  # noqa: B008 - frozen
+    ) -> None:
+        opened = Opened(model)
+        self.model = flat = opened.model
         self._steps = graph.steps(flat)
         self._maker = graph.makers(self._steps)
         self.inputs = flat.inputs
+        self._interface = Interface(model, flat, options)
+        self.images = self._interface.images
+        self.separate = self._interface.separate
+        self.score = options.score
         self._refuse_channels_first()
-        self._ending = ending_of(flat, getattr(model, "loss", None))
+        outputs = self._interface.outputs
+        if self.score is None:
+            loss = getattr(model, "loss", None)
+            self._ending = ending_of(keras.Model(flat.inputs, outputs[0]), loss)
+            self.scored = [self._ending.scores]
+        else:
+            self.scored = [without_probabilities(self._maker, x) for x in outputs]
+            self._ending = Ending.of_score(self.scored)
+            # What is made here of an output is no step of the model's graph.
+            self._maker = graph.makers(graph.steps(keras.Model(flat.inputs, self.scored)))
         self.num_classes = self._ending.num_classes
         self.activation = self._ending.activation
-        before_logits = self._ending.scores
         named = getattr(model, "feature_maps", {})
-        found = [self._find(feature_map, named) for feature_map in feature_maps]
-        top = found or [*named.values()][-1:] or [self._last_map(before_logits)]
-        self.feature_maps = self._in_order(top)
-        levels = {id(x): level for level, x in named.items()}
-        self.layers = tuple(
-            levels.get(id(x), self._maker[id(x)].operation.name) for x in self.feature_maps
+        self._choice = Choice(
+            opened,
+            self._maker,
+            self.images,
+            scored=self.scored,
+            levels=named,
+            grid=options.grid,
         )
-        dense = self._ending.dense
-        self.head = dense or self._maker[id(before_logits)].operation
-        self.is_linear = dense is not None and self._only_pooled(before_logits)
-        self.before_logits = before_logits
-        images = flat.inputs[0]
+        found = [self._choice.find(feature_map) for feature_map in feature_maps]
+        top = found or [*named.values()][-1:] or [self._choice.last_map()]
+        self.feature_maps = self._choice.in_order(top)
+        self.layers = tuple(map(self._choice.name, self.feature_maps))
+        self.grids = [self._choice.grid(x) for x in self.feature_maps]
+        self.head = self._ending.dense or self._maker[id(self.scored[0])].operation
+        self.is_linear = self._only_pooled(self.scored[0])
+        self.others: tuple[Any, ...] = ()
+
         first, *later = self.feature_maps
         # Only what follows the first map is differentiated, unless something leads around it.
-        if self._all_pass(first, [*later, before_logits]):
-            self._features = keras.Model(images, first)
-            self._rest = keras.Model(first, [*later, before_logits])
+        if self._choice.all_pass(first, [*later, *self.scored], self.inputs):
+            self._features = keras.Model(self.inputs, first)
+            self._rest = keras.Model(first, [*later, *self.scored])
         else:
             self._features = None
-            self._rest = keras.Model(images, [*self.feature_maps, before_logits])
+            self._rest = keras.Model(self.inputs, [*self.feature_maps, *self.scored])
+
+    @contextlib.contextmanager
+    def given(self, others: tuple[Any, ...]) -> Iterator[None]:
+        """Let ``others`` be the inputs beside the images while maps are computed."""
+        before, self.others = self.others, others
+        try:
+            yield
+        finally:
+            self.others = before
+
+    def _feed(self, images: Any) -> list[Any]:
+        others = iter(self.others)
+        return [images if x is self.images else next(others) for x in self.inputs]
 
     def __call__(self, images: Any, labels: Any) -> Evidence:
         """Run the model once and differentiate by the feature maps; see `CAM.raw_maps`."""
@@ -122,8 +155,8 @@ class SplitClassifier:
 
         maps, gradients, (logits, chosen, scale) = autodiff.gradients(score, start)
         return Evidence(
-            [ops.cast(a, "float32") for a in maps],
-            [ops.cast(g, "float32") / scale for g in gradients],
+            self.as_maps(maps),
+            [g / scale for g in self.as_maps(gradients)],
             logits,
             chosen,
         )
@@ -140,131 +173,71 @@ class SplitClassifier:
             )
         activations = ops.cast(activations, "float32")
         if logits is None:
-            _, logits = self._run(activations)
+            _, logits = self._run(tokens.to_tokens(activations, self.grids[0]))
         labels = chosen_classes(labels, logits)
         weights = ops.take(self._ending.kernel(), labels, axis=1)  # (C, B)
         cells = ops.cast(ops.prod(ops.shape(activations)[1:3]), "float32")
         gradients = ops.transpose(weights)[:, None, None, :] / cells
         return Evidence([activations], [gradients], logits, labels)
 
-    def maps_and_logits(self, images: Any) -> tuple[list[Any], Any]:
-        """Return the feature maps, each (B, h, w, C), and the logits (B, classes) float32."""
-        return self._run(self._first(images))
-
     def activations(self, images: Any) -> Any:
         """Return the first feature map, (B, h, w, C) float32."""
         first = self._features or self._rest
-        return ops.cast(_flat(first(images, training=False))[0], "float32")
+        return self.as_maps(_flat(first(self._feed(images), training=False))[:1])[0]
+
+    def maps_and_logits(self, images: Any) -> tuple[list[Any], Any]:
+        """Return the feature maps, each (B, h, w, C) or tokens, and the logits (B, classes)."""
+        return self._run(self._first(images))
+
+    def _first(self, images: Any) -> Any:
+        """Return what `_run` starts from: the first feature map where everything passes it."""
+        return self._features(self._feed(images), training=False) if self._features else images
+
+    def _run(self, start: Any) -> tuple[list[Any], Any]:
+        values = _flat(self._rest(start if self._features else self._feed(start), training=False))
+        number = len(self.scored)
+        maps, scored = values[:-number], values[-number:]
+        return [start, *maps] if self._features else maps, self.logits_of(scored)
+
+    def as_maps(self, values: Sequence[Any]) -> list[Any]:
+        """Return feature maps as (B, h, w, C) float32, also where they are tokens."""
+        pairs = zip(values, self.grids, strict=False)
+        return [ops.cast(tokens.to_map(x, grid), "float32") for x, grid in pairs]
 
     def logits(self, images: Any) -> Any:
         """Return the logits (B, classes) float32."""
         return self.maps_and_logits(images)[1]
 
-    def logits_with(self, images: Any, activations: Any) -> Any:
-        """Return the logits (B, classes) with ``activations`` in the place of the first map."""
-        start = activations if self._features else [images, activations]
-        return self.logits_of(_flat(self._behind(start, training=False))[-1])
+    def logits_without(self, images: Any, first: Any, kept: Any) -> Any:
+        """Return the logits (B, classes) with the channels of the first map times ``kept``, (B, C).
+
+        ``first`` is that map as `maps_and_logits` gives it. Class tokens stay as they are.
+        """
+        kept = ops.cast(kept, first.dtype)[:, None]
+        if self.grids[0]:
+            extra = first.shape[1] - math.prod(self.grids[0])
+            changed = ops.concatenate([first[:, :extra], first[:, extra:] * kept], axis=1)
+        else:
+            changed = first * kept[:, None]
+        start = changed if self._features else [*self._feed(images), changed]
+        return self.logits_of(_flat(self._behind(start, training=False))[-len(self.scored) :])
 
     @functools.cached_property
     def _behind(self) -> keras.Model:
-        """What follows the first map; it takes the images, too, where something leads around it."""
+        """What follows the first map; it takes the inputs, too, where something leads around it."""
         if self._features:
             return self._rest
-        return keras.Model([self.inputs[0], self.feature_maps[0]], self.before_logits)
+        return keras.Model([*self.inputs, self.feature_maps[0]], self.scored)
 
-    def _first(self, images: Any) -> Any:
-        """Return what `_run` starts from: the first feature map where everything passes it."""
-        return self._features(images, training=False) if self._features else images
-
-    def _run(self, start: Any) -> tuple[list[Any], Any]:
-        *maps, before = _flat(self._rest(start, training=False))
-        return [start, *maps] if self._features else maps, self.logits_of(before)
-
-    def logits_of(self, before: Any) -> Any:
+    def logits_of(self, scored: Sequence[Any]) -> Any:
         """Return the logits (B, classes) float32 of what is before the last dense layer."""
-        scores, dense = ops.cast(before, "float32"), self._ending.dense
+        if self.score is not None:
+            return self._interface.scores(self.score, list(scored))
+        values, dense = ops.cast(scored[0], "float32"), self._ending.dense
         if dense is not None:
-            scores = ops.matmul(scores, ops.cast(dense.kernel, "float32"))
-            scores = scores if dense.bias is None else scores + ops.cast(dense.bias, "float32")
-        return self._ending.logits(scores)
-
-    def _all_pass(self, feature_map: Any, tensors: list[Any]) -> bool:
-        """Tell whether every path from the images to ``tensors`` leads through ``feature_map``."""
-        waiting, seen = list(tensors), {id(feature_map)}
-        while waiting:
-            tensor = waiting.pop()
-            if id(tensor) in seen:
-                continue
-            seen.add(id(tensor))
-            if id(tensor) not in self._maker:
-                return False
-            waiting.extend(self._maker[id(tensor)].inputs)
-        return True
-
-    def _in_order(self, feature_maps: list[Any]) -> list[Any]:
-        """Sort by the order in which they are computed, and drop what was named twice."""
-        position = {id(x): i for i, step in enumerate(self._steps) for x in step.outputs}
-        unique = {id(x): x for x in feature_maps}.values()
-        return sorted(unique, key=lambda x: position[id(x)])
-
-    def _find(self, feature_map: Any, levels: Mapping[str, Any]) -> Any:
-        if isinstance(feature_map, str) and feature_map in levels:
-            return levels[feature_map]
-        name = getattr(feature_map, "name", feature_map)
-        for step in self._steps:
-            if step.operation.name == name:
-                if len(step.outputs[0].shape) != 4:
-                    raise ValueError(
-                        f"`layer` must name a map (batch, height, width, channels). {name!r} gives "
-                        f"{tuple(step.outputs[0].shape)}."
-                    )
-                return step.outputs[0]
-        maps = [s.operation.name for s in self._steps if len(s.outputs[0].shape) == 4]
-        raise ValueError(
-            f"`layer` is not in the model: {name!r}. The last of its maps are "
-            f"{', '.join([*levels, *maps[-8:]])}."
-        )
-
-    def _last_map(self, before_logits: Any) -> Any:
-        """Return the last map that everything passes on its way to the scores."""
-        head = self._maker.get(id(before_logits))  # none where a dense layer takes the images
-        if head and hasattr(head.operation, "class_map"):  # see `class_map.ClassMapHead`
-            return head.inputs[-1]
-        maps = [
-            step.outputs[0]
-            for step in self._steps
-            if len(step.outputs[0].shape) == 4
-            and tuple(step.outputs[0].shape)[1:3] != (1, 1)
-            and not isinstance(step.operation, _GLOBAL_POOLING)
-        ]
-        for x in reversed(maps):
-            if self._all_pass(x, [before_logits]) and self._looks_like_the_image(x):
-                return x
-        if not maps:
-            raise ValueError(
-                "`model` has no map (batch, height, width, channels) to explain. Class activation "
-                "maps need a convolutional classifier."
-            )
-        names = [self._maker[id(x)].operation.name for x in maps[-8:]]
-        raise ValueError(
-            "`layer` must be given: the model has no map of the image that everything passes on "
-            f"its way to the scores. The last of its maps are {', '.join(names)}."
-        )
-
-    def _looks_like_the_image(self, feature_map: Any) -> bool:
-        """Tell whether height and width shrank alike; heads of attention and tokens do not."""
-        (images,) = self.inputs
-        sides = images.shape[1] or _SIDES[0], images.shape[2] or _SIDES[1]
-        height, width = feature_map.shape[1:3]
-        if None in (height, width):
-            example = keras.KerasTensor((1, *sides, images.shape[3]), images.dtype)
-            try:
-                spec = keras.Model(images, feature_map).compute_output_spec(example)
-            except (TypeError, ValueError):  # takes other sizes, which nobody can know
-                return True
-            height, width = spec.shape[1:3]
-        shrunk = math.log2(sides[0] / height), math.log2(sides[1] / width)
-        return min(shrunk) > -0.5 and abs(shrunk[0] - shrunk[1]) < 1
+            values = ops.matmul(values, ops.cast(dense.kernel, "float32"))
+            values = values if dense.bias is None else values + ops.cast(dense.bias, "float32")
+        return self._ending.logits(values)
 
     def _refuse_channels_first(self) -> None:
         for step in self._steps:
@@ -273,18 +246,28 @@ class SplitClassifier:
                     "`model` must have its channels last. Received a model whose layer "
                     f"{step.operation.name!r} has data_format='channels_first'."
                 )
+        shape = tuple(self.images.shape)[1:]
+        few = range(1, 5)  # channels, not a side
+        if len(shape) == 3 and shape[0] in few and not any(n in few for n in shape[1:]):
+            raise ValueError(
+                "`model` must have its channels last. Received a model that takes images "
+                f"{shape}. Put a layer Permute((3, 1, 2)) between images with channels last and it."
+            )
 
     def _only_pooled(self, before_logits: Any) -> bool:
         """Tell whether global average pooling alone stands between feature map and dense layer."""
-        if len(self.feature_maps) > 1:
+        if self._ending.dense is None or len(self.feature_maps) > 1:
+            return False
+        (top,), (grid,) = self.feature_maps, self.grids
+        if grid and math.prod(grid) != top.shape[1]:  # a class token is pooled, too
             return False
         x = before_logits
         pooled = False
-        while x is not self.feature_maps[0]:
+        while x is not top:
             step = self._maker.get(id(x))
             if step is None or len(step.inputs) != 1:
                 return False
-            pooling = isinstance(step.operation, L.GlobalAveragePooling2D)
+            pooling = _averages(step)
             if not pooling and not isinstance(step.operation, (L.Dropout, L.Flatten)):
                 return False
             if isinstance(step.operation, L.Flatten) and tuple(step.inputs[0].shape)[1:3] != (1, 1):
@@ -292,3 +275,13 @@ class SplitClassifier:
             pooled = pooled or pooling
             x = step.inputs[0]
         return pooled
+
+
+def _averages(step: graph.Step) -> bool:
+    """Tell whether a step takes the mean of a map or of tokens."""
+    operation = step.operation
+    if type(operation).__name__ == "Mean" and type(operation).__module__.startswith("keras."):
+        axes = operation.axis if isinstance(operation.axis, (list, tuple)) else [operation.axis]
+        rank = len(step.inputs[0].shape)
+        return {n % rank for n in axes if n is not None} == set(range(1, rank - 1))
+    return isinstance(operation, (L.GlobalAveragePooling1D, L.GlobalAveragePooling2D))

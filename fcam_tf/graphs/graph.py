@@ -82,13 +82,16 @@ def flatten(model: keras.Model) -> keras.Model:
     graph = _functional(model)
     if not any(as_functional(layer) for layer in graph.layers):
         return graph
-    inputs = keras.tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), graph.input
-    )
-    return keras.Model(inputs, replay(graph, inputs, _unique_names()), name=model.name)
+    inputs = keras.tree.map_structure(same_input, graph.input)
+    return keras.Model(inputs, replay(graph, inputs, unique_names()), name=model.name)
 
 
-def _unique_names() -> Callable[[Any], Any]:
+def same_input(tensor: Any) -> Any:
+    """Return a new input of the shape, dtype and name of a symbolic tensor."""
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+
+
+def unique_names() -> Callable[[Any], Any]:
     """Return a ``replace`` function for `replay` that gives the second layer of a name another."""
     owners: dict[str, Any] = {}
     views: dict[int, Any] = {}

@@ -91,7 +91,7 @@ class FCAM(keras.Model):
         name: str | None = None,
     ) -> None:
         teacher = cams.get(method, classifier, layer)
-        top = teacher.split.feature_maps[0]
+        top = _map_in(classifier, teacher)
         images, logits = classifier.inputs[0], classifier.outputs[0]
         feature_maps, maps, filters = object_map(classifier, top, decoder_filters)
         if logits.dtype != "float32":
@@ -379,10 +379,33 @@ class FCAM(keras.Model):
         return ops.stop_gradient(resize(maps[..., None], size)[..., 0])
 
 
+def _map_in(classifier: keras.Model, teacher: cams.CAM) -> Any:
+    """Return the map that a CAM weights, as a tensor of the classifier's own graph."""
+    top, name = teacher.split.feature_maps[0], teacher.layers[0]
+    if len(top.shape) != 4 or len(classifier.inputs) > 1:
+        raise ValueError(
+            "an F-CAM needs a classifier of images alone with a map (batch, height, width, "
+            f"channels) that teaches the decoder. Received: {name!r} gives {tuple(top.shape)}, "
+            f"inputs {[x.name for x in classifier.inputs]}."
+        )
+    tensors = [x for step in graph.steps(classifier) for x in step.outputs]
+    if all(x is not top for x in tensors):  # layers behind it were taken apart, see `Opened`
+        operation = graph.makers(graph.steps(teacher.split.model))[id(top)].operation
+        top = classifier.get_layer(operation.name).output
+    return top
+
+
 def _copy(classifier: keras.Model) -> keras.Model:
     """Copy a classifier with its weights; one that gives probabilities comes out giving logits."""
     if isinstance(classifier, Classifier):
         return classifier.copy()
+    if getattr(classifier, "preprocessor", None) is not None:
+        raise ValueError(
+            f"`classifier` {classifier.name!r} has a preprocessor that its graph does not contain, "
+            "and the decoder must see what the classifier sees. Set `preprocessor` to None, and "
+            "put layers in front that do the same: "
+            "keras.Model(images, classifier(keras.layers.Rescaling(scale, offset)(images)))."
+        )
     flat = graph.flatten(classifier)
     clone = keras.models.clone_model(flat)
     clone.set_weights(flat.get_weights())

@@ -49,6 +49,13 @@ class Localizer(Explainer):
         layer: Any = None,
     ) -> None:
         super().__init__(classifier, method, layer)
+        inputs = getattr(classifier, "inputs", None) or ()
+        if len(inputs) > 1:
+            raise ValueError(
+                "`classifier` must take images alone: photos tell nothing of its other inputs. "
+                f"Received inputs {', '.join(x.name for x in inputs)}. "
+                "fcam_tf.cams.get explains it."
+            )
         if threshold is None:
             threshold = classifier.threshold if self.method == FCAM_MAP else OTSU
         self.threshold = check_threshold(threshold)

@@ -66,7 +66,8 @@ def attention(x):
     heads = ops.transpose(ops.reshape(x, (-1, SIZE**2 // 4, 2, 3)), (0, 2, 1, 3))
     weights = ops.softmax(ops.matmul(heads, ops.transpose(heads, (0, 1, 3, 2))))
     mixed = ops.transpose(ops.matmul(weights, heads), (0, 2, 1, 3))
-    return ops.mean(ops.reshape(mixed, (-1, SIZE**2 // 4, 6)), axis=1)
+    mixed = L.Identity(name="mixed")(ops.reshape(mixed, (-1, SIZE**2 // 4, 6)))
+    return ops.mean(mixed, axis=1)
 
 
 def twice(x):
@@ -110,7 +111,7 @@ MODELS = {
     "mean by an operation": (lambda x: scores(ops.mean(trunk(x), axis=(1, 2))), "top"),
     "normalised features": (lambda x: scores(L.BatchNormalization()(pooled(trunk(x)))), "top"),
     "class maps": (lambda x: pooled(L.Conv2D(3, 1, name="maps")(trunk(x))), "maps"),
-    "attention behind the map": (lambda x: scores(attention(trunk(x))), "top"),
+    "attention behind the map": (lambda x: scores(attention(trunk(x))), "mixed"),
 }
 
 
@@ -165,6 +166,7 @@ def layercam(model, name, x):
             head.call = plain_head
     raw = np.asarray(tf.reduce_sum(tf.nn.relu(gradient) * noted["map"], -1))
     raw = np.maximum(raw, 0)
+    raw = raw.reshape(-1, SIZE // 2, SIZE // 2) if raw.ndim == 2 else raw  # tokens
     low, high = raw.min((1, 2), keepdims=True), raw.max((1, 2), keepdims=True)
     return (raw - low) / np.where(high > low, high - low, 1)
 

@@ -312,8 +312,9 @@ def test_errors():
         SplitClassifier(keras.Model(images, [row, y]))
     with pytest.raises(ValueError, match=r"one tensor \(batch, classes\).*\(None, 6, 8, 3\)"):
         SplitClassifier(keras.Model(images, y))
-    with pytest.raises(ValueError, match=r"one tensor of images.*\(None, 3\)"):
-        SplitClassifier(keras.Model([images, extra], L.Add()([row, extra])))
+    other = keras.Input((6, 8, 3), name="other")
+    with pytest.raises(ValueError, match=r"`image_input` must say which.*other, of shapes"):
+        SplitClassifier(keras.Model([images, other], L.Dense(2)(row)))
     with pytest.raises(ValueError, match="no map"):
         SplitClassifier(keras.Model(extra, L.Dense(2)(extra)))
 
@@ -325,7 +326,10 @@ def test_a_changed_map_gives_what_the_rest_makes_of_it(x, around):
     z = L.Add()([y, inputs]) if around else y
     scored = L.Dense(2)(L.GlobalAveragePooling2D()(L.ReLU()(z)))
     split = SplitClassifier(keras.Model(inputs, scored), ["map"])
-    maps = split.activations(x)
-    np.testing.assert_allclose(split.logits_with(x, maps), split.logits(x), atol=1e-6)
-    expected = keras.Model([inputs, y], scored)([keras.ops.convert_to_tensor(x), 2 * maps])
-    np.testing.assert_allclose(split.logits_with(x, 2 * maps), expected, atol=1e-6)
+    (maps,), logits = split.maps_and_logits(x)
+    kept = np.tile([1.0, 0.0, 2.0], (len(x), 1)).astype("float32")
+    found = split.logits_without(x, maps, np.ones_like(kept))
+    np.testing.assert_allclose(found, logits, atol=1e-6)
+    changed = maps * kept[:, None, None]
+    expected = keras.Model([inputs, y], scored)([keras.ops.convert_to_tensor(x), changed])
+    np.testing.assert_allclose(split.logits_without(x, maps, kept), expected, atol=1e-6)
