@@ -48,6 +48,7 @@ ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
 HELPERS = (
     *("atomic", "cache", "checks", "grey_levels", "lazy_tensorflow", "masks", "names", "photos"),
 )
+OF_SEVERAL = ("imports_test.py", "heads_test.py", "benches_test.py")  # tests of several files
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -127,7 +128,7 @@ def test_only_one_file_imports(name, users):
 def test_tests_mirror_sources():
     for test in (ROOT / "tests").rglob("*_test.py"):
         path = test.relative_to(ROOT / "tests")
-        if path.parts[0] == "conformance" or path.name == "imports_test.py":
+        if path.parts[0] == "conformance" or path.name in OF_SEVERAL:
             continue
         stem = path.stem.removesuffix("_test")
         stem = "__init__" if stem == "init" else stem

@@ -326,10 +326,11 @@ def test_a_changed_map_gives_what_the_rest_makes_of_it(x, around):
     z = L.Add()([y, inputs]) if around else y
     scored = L.Dense(2)(L.GlobalAveragePooling2D()(L.ReLU()(z)))
     split = SplitClassifier(keras.Model(inputs, scored), ["map"])
+    x = keras.ops.convert_to_tensor(x)
     (maps,), logits = split.maps_and_logits(x)
     kept = np.tile([1.0, 0.0, 2.0], (len(x), 1)).astype("float32")
     found = split.logits_without(x, maps, np.ones_like(kept))
     np.testing.assert_allclose(found, logits, atol=1e-6)
     changed = maps * kept[:, None, None]
-    expected = keras.Model([inputs, y], scored)([keras.ops.convert_to_tensor(x), changed])
+    expected = keras.Model([inputs, y], scored)([x, changed])
     np.testing.assert_allclose(split.logits_without(x, maps, kept), expected, atol=1e-6)
