@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from fcam_tf import cams
+from fcam_tf.cams import autodiff
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.names import FCAM_MAP
 
@@ -87,7 +88,17 @@ class Explainer:
             self.activation = classifier.activation if own else maker.split.activation
         self.method: str = method
         self.maps_and_logits: MapsAndLogits = maker.maps_and_logits
+        self._cam = maker.teacher if method == FCAM_MAP else maker
+        split = self._cam.split
+        self._logits = autodiff.compiled(lambda images: split.maps_and_logits(images)[1])
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
         height, width = images.shape[1:3]
         side = getattr(classifier, "input_size", _INPUT_SIZE)
         self.image_size: tuple[int, int] = (height or side, width or side)
+
+    def probabilities(self, images: Any) -> Any:
+        """Compute the probabilities of the classes, (B, classes), without making maps.
+
+        Of an F-CAM they are its classifier's. Takes ``images`` as ``maps_and_logits`` does.
+        """
+        return cams.probabilities(self._logits(self._cam.check_images(images)), self.activation)

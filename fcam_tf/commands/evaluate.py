@@ -81,6 +81,11 @@ def add_to(fcam: Parser) -> None:
         "--compare OUT...",
         "show another evaluation beside this one; differences are to the first",
     )
+    parser.add(
+        "--explanation",
+        "measure the maps as explanations of the model, too: deletion, insertion, average drop, "
+        "ADCC, ROAD, sensitivity, pointing game, randomised weights (minutes for 100 photos)",
+    )
     add_skip_broken(parser)
 
 
@@ -117,6 +122,7 @@ def _check(values: argparse.Namespace) -> Model | None:
     if values.maps or values.method == _CENTER:
         source = "--maps" if values.maps else f"--method {_CENTER}"
         others = ("model", "method", "layer") if values.maps else ("model", "layer")
+        others = (*others, "explanation")
         given = [f"--{name}" for name in others if getattr(values, name)]
         if given:
             raise app.UsageError(f"{source} and {given[0]} exclude each other")
@@ -130,6 +136,7 @@ def _asked(
     values: argparse.Namespace, model: Model | None
 ) -> fcam_tf.evaluation.EvaluationSettings:
     """What decides the results, as far as it is known without TensorFlow."""
+    numbers = fcam_tf.evaluation.ExplanationSettings()
     settings = fcam_tf.evaluation.EvaluationSettings(
         method=_MAPS if values.maps else values.method or "",
         data=absolute(values.data),
@@ -140,6 +147,7 @@ def _asked(
         maps=absolute(values.maps) if values.maps else "",
         threshold_split=values.threshold_split,
         labels=values.labels,
+        explanation=dataclasses.asdict(numbers) if values.explanation else {},
     )
     left_out = []
     for split in settings.splits().values() if values.skip_broken else ():

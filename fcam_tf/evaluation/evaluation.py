@@ -9,10 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fcam_tf import __version__, checks
 from fcam_tf.atomic import write_csv, write_json
 from fcam_tf.claim import SETTINGS, Claim, SettingsChangedError, claim
 from fcam_tf.data.split import Split
+from fcam_tf.evaluation.measured import ExplanationSettings
 from fcam_tf.evaluation.parts import FOLDER, Parts
 from fcam_tf.evaluation.sources import MapSource, ModelMaps
 from fcam_tf.evaluation.stored import METRICS, ROWS, EvaluationSettings, StoredEvaluation
@@ -83,6 +86,12 @@ class Evaluation:
             return
         for split in self._splits.values():
             check_split(split)
+        if (
+            asked.explanation
+            and isinstance(source, MapSource)
+            and not isinstance(source, ModelMaps)
+        ):
+            raise ValueError("`explanation` needs a model whose maps are explained, not other maps")
         if not isinstance(source, MapSource):
             layer = asked.layer.split(",") if asked.layer else None
             source = ModelMaps(source(), asked.method or None, layer)
@@ -156,6 +165,8 @@ class Evaluation:
         from fcam_tf.evaluation.scoring import score_split  # noqa: PLC0415 - TensorFlow
         from fcam_tf.evaluation.summary import Summary  # noqa: PLC0415 - Keras
 
+        given = self.settings.explanation
+        numbers = ExplanationSettings(**given) if given else None
         summaries = {}
         parts = self._parts(self._source)
         todo = {name: len(part.todo()) for name, part in parts.items()}
@@ -172,16 +183,29 @@ class Evaluation:
                     parts[name],
                     explain_truth=self.settings.labels == "truth",
                     batch_size=batch_size,
+                    explanation=numbers if name == self.settings.split else None,
                     advance=advance,
                 )
             summaries[name] = Summary(parts[name], split)
         summary, transfer = summaries[self.settings.split], self.settings.threshold_split
         metrics = summary.metrics(summaries.get(transfer), transfer)
+        if numbers and numbers.photos:
+            metrics["details"]["randomisation"] = self._randomised(numbers)
         metrics["settings"] = dataclasses.asdict(self.settings)
         metrics["versions"] = {"fcam_tf": __version__, "keras": metadata.version("keras")}
         rows = summary.rows(parts[self.settings.split])
         write_csv(self.out / ROWS, map(dataclasses.asdict, rows))
         write_json(self.out / METRICS, metrics)
+
+    def _randomised(self, numbers: ExplanationSettings) -> dict[str, Any]:
+        from fcam_tf.evaluation.explanation import randomised  # noqa: PLC0415 - TensorFlow
+
+        parts = Parts(self.out, self.settings.split, len(self.split))
+        labels = self.split.labels[: numbers.photos]
+        if self.settings.labels != "truth":
+            first = parts.read(range(min(numbers.photos, len(self.split))))
+            labels = np.array([each.predicted for _, each in sorted(first.items())])
+        return randomised(self._source, numbers, self.split, labels)
 
 
 def _completed(settings: EvaluationSettings, source: MapSource) -> EvaluationSettings:

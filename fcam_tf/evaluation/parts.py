@@ -22,6 +22,7 @@ from fcam_tf.evaluation.scores import Scored
 from fcam_tf.metrics import MEASURES
 
 FOLDER = "parts"
+_EXPLANATION = "explanation: "
 _COLUMNS = ("rank", "predicted", "confidence", "levels", "otsu", "activation")
 
 
@@ -53,6 +54,8 @@ class Parts:
             name: [getattr(item, name) for item in scored] for name in _COLUMNS
         }
         columns["measures"] = list(MEASURES)
+        for name in scored[0].explanation:
+            columns[_EXPLANATION + name] = [item.explanation[name] for item in scored]
         if scored[0].boxes is not None:
             columns["boxes"] = [item.boxes for item in scored]
         for name in scored[0].kept:
@@ -116,4 +119,9 @@ def _read(file: Path, first: int) -> Iterator[Scored]:
             **{name: columns[name][place] for name in _COLUMNS},
             boxes=columns["boxes"][place] if "boxes" in columns else None,
             kept={name: values[place] for name, values in kept.items()},
+            explanation={
+                name.removeprefix(_EXPLANATION): values[place]
+                for name, values in columns.items()
+                if name.startswith(_EXPLANATION)
+            },
         )

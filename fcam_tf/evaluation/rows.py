@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcam_tf.data.split import Split
+from fcam_tf.evaluation.measured import CURVES
 from fcam_tf.evaluation.scores import Scored
 from fcam_tf.evaluation.sources import FRAME
 from fcam_tf.masks import OBJECT
@@ -66,6 +67,15 @@ class Row:
         mask_iou: of {map >= the split's best threshold} with the mask.
         pixel_ap: average precision of this image's pixels alone, percent.
         kind: ``FOUND`` or one of ``KINDS``.
+        deletion: area under ``metrics.deletion_curve``. This and what follows only if explanations
+            are measured, as fractions; see ``measured.EXPLANATION``.
+        insertion: area under ``metrics.insertion_curve``.
+        drop: ``metrics.average_drop``.
+        increase: ``metrics.increase_in_confidence``, 0 or 1.
+        adcc: ``metrics.adcc``.
+        road: ``metrics.road_score``.
+        sensitivity: ``metrics.maximal_sensitivity``.
+        pointing: ``metrics.pointing_game``, 0 or 1; by the mask where there is one.
     """
 
     id: str
@@ -83,6 +93,14 @@ class Row:
     mask_iou: float | None
     pixel_ap: float | None
     kind: str
+    deletion: float | None = None
+    insertion: float | None = None
+    drop: float | None = None
+    increase: float | None = None
+    adcc: float | None = None
+    road: float | None = None
+    sensitivity: float | None = None
+    pointing: float | None = None
 
     @property
     def quality(self) -> float:
@@ -140,6 +158,7 @@ def make_row(
         mask,
         ap,
         kind,
+        **{name: value for name, value in item.explanation.items() if name not in CURVES},
     )
 
 

@@ -29,6 +29,8 @@ class Scored:
     rank: int = -1  # how many classes are predicted before the true one, -1 if that is not known
     predicted: int = -1  # the class with the highest score, -1 if there are no class scores
     confidence: float = np.nan  # its probability, NaN without
+    # If explanations are measured: columns of a `Row` and curves by name, see `measured`.
+    explanation: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def measures_of(split: Split) -> dict[str, Measure]:

@@ -11,10 +11,13 @@ import numpy as np
 
 from fcam_tf.cams import probabilities
 from fcam_tf.data.split import Split
+from fcam_tf.evaluation.explanation import explanations
+from fcam_tf.evaluation.measured import ExplanationSettings
 from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.scores import Scored, read_truth, score_map
 from fcam_tf.evaluation.sources import FRAME, MapSource
 from fcam_tf.graphs.resize import resize
+from fcam_tf.metrics import pointing_game
 from fcam_tf.metrics.max_box_acc import class_rank
 from fcam_tf.streams import lookahead
 
@@ -54,6 +57,7 @@ def score_images(
     explain_truth: bool = True,
     batch_size: int = 32,
     frame: int = FRAME,
+    explanation: ExplanationSettings | None = None,
 ) -> Iterator[Scored]:
     """Yields the results of one image after the other.
 
@@ -67,6 +71,8 @@ def score_images(
         explain_truth: take maps of the true class, not of the predicted one.
         batch_size: images for one call of the source.
         frame: side of the square in which maps are scored, in pixels.
+        explanation: the numbers by which the maps are measured as explanations of a model, too;
+            None leaves it. The source must be ``ModelMaps``.
 
     Raises:
         TypeError, ValueError: an image, its map or its ground truth is malformed; the message
@@ -79,11 +85,20 @@ def score_images(
     def score(answer: tuple[Any, dict[str, Any]]) -> Scored:
         heatmap, known = answer
         truth = read_truth(split, known["index"], frame)
+        if explanation:
+            known["explanation"]["pointing"] = float(pointing_game(heatmap, **truth))
         return score_map(heatmap, truth, split.ids[known["index"]], **known)
 
     def answers() -> Iterator[tuple[Any, dict[str, Any]]]:
         for batch in _batches(source, split, todo, batch_size):
-            yield from _answers(source, split, *batch, explain_truth=explain_truth, frame=frame)
+            yield from _answers(
+                source,
+                split,
+                *batch,
+                explain_truth=explain_truth,
+                frame=frame,
+                explanation=explanation,
+            )
 
     with ThreadPoolExecutor(threads) as executor:
         yield from lookahead(executor, score, answers(), ahead=max(batch_size, 2 * threads))
@@ -97,6 +112,7 @@ def _answers(
     *,
     explain_truth: bool,
     frame: int,
+    explanation: ExplanationSettings | None,
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """What the source says of a batch: each image's map, and what is ``known`` of its classes."""
     ids = [split.ids[i] for i in indices]
@@ -116,8 +132,13 @@ def _answers(
         confidence = np.asarray(probabilities(logits.astype(np.float64), activation)).max(axis=1)
         if split.has_classes(source.num_classes, source.class_names):
             rank = class_rank(labels, logits, len(ids))
-    names = ("index", "rank", "predicted", "confidence")
-    known = zip(indices, rank.tolist(), predicted.tolist(), confidence.tolist(), strict=True)
+    measured: list[dict[str, Any]] = [{} for _ in ids]
+    if explanation:
+        classes = labels if explain_truth else predicted
+        measured = explanations(source, explanation, indices, images, maps, classes)
+    names = ("index", "rank", "predicted", "confidence", "explanation")
+    columns = (indices, rank.tolist(), predicted.tolist(), confidence.tolist(), measured)
+    known = zip(*columns, strict=True)
     for heatmap, values in zip(_scaled(maps, frame), known, strict=True):
         yield heatmap, dict(zip(names, values, strict=True))
 

@@ -111,6 +111,11 @@ class ModelMaps(FunctionMaps):
             made.activation,
         )
         self.method, self.layer, self.model = made.method, made.layer, model
+        self._probabilities = made.probabilities
+
+    def scores(self, images: Any, labels: NDArray) -> NDArray[np.float32]:
+        """(B,) probability of each image's label, without a map."""
+        return np.asarray(self._probabilities(images))[np.arange(len(labels)), labels]
 
     @cached_property
     def model_sha256(self) -> str:

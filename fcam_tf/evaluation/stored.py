@@ -45,6 +45,7 @@ class EvaluationSettings:
         threshold_split: where thresholds are chosen for the figures without an oracle, or empty.
         labels: "truth" or "predicted".
         left_out: names of images that are not looked at, such as broken ones.
+        explanation: the ``ExplanationSettings`` by name if explanations are measured, else empty.
         truth_sha256: of ids, labels, sizes, boxes and names of masks of the splits.
     """
 
@@ -58,6 +59,7 @@ class EvaluationSettings:
     threshold_split: str = ""
     labels: str = "truth"
     left_out: list[str] = dataclasses.field(default_factory=list)
+    explanation: dict[str, Any] = dataclasses.field(default_factory=dict)
     truth_sha256: str = ""
 
     def splits(self) -> dict[str, Split]:

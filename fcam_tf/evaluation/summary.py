@@ -10,6 +10,7 @@ import numpy as np
 
 from fcam_tf import metrics
 from fcam_tf.data.split import Split
+from fcam_tf.evaluation.measured import CURVES, EXPLANATION
 from fcam_tf.evaluation.rows import Row, make_row
 from fcam_tf.evaluation.scores import Scored, measures_of
 from fcam_tf.evaluation.stored import TOP
@@ -40,6 +41,7 @@ class Summary:
         self.images = 0
         self._ranks: list[int] = []
         self._activation = np.zeros(THRESHOLDS.size)
+        self._explanations: list[dict[str, Any]] = []
         scored = iter(scored)
         while batch := list(itertools.islice(scored, BATCH)):  # a metric's update has its price
             self._add(batch)
@@ -62,6 +64,7 @@ class Summary:
                 metric.update_histograms(kept)
         self._activation += np.sum([item.activation for item in batch], axis=0)
         self._ranks += ranks
+        self._explanations += [item.explanation for item in batch if item.explanation]
         self.images += len(batch)
 
     def metrics(self, other: Summary | None = None, other_split: str = "") -> dict[str, Any]:
@@ -72,7 +75,8 @@ class Summary:
             other_split: its name.
 
         Returns:
-            What `HEADLINES` names, each None if it is unknown; and details.
+            What `HEADLINES` names, each None if it is unknown; what `EXPLANATION` names, if that
+            was measured; and details.
         """
         ranks = np.array(self._ranks)
         known = bool((ranks >= 0).all())
@@ -87,6 +91,12 @@ class Summary:
             if other is not None:
                 moved = metric.transferred(other.counted[name])
                 details[name]["transferred"] = {"split": other_split, **moved}
+        explained = self._explanations
+        if explained:
+            curves = {name: np.mean([each[name] for each in explained], axis=0) for name in CURVES}
+            details["explanation"] = {
+                name: np.round(100 * curve, 6).tolist() for name, curve in curves.items()
+            }
         figures = {
             name: self.counted[name].result() if name in self.counted else None
             for name, measure in MEASURES.items()
@@ -97,6 +107,10 @@ class Summary:
             "Top1Loc": tops["top1"] and tops["top1"][0],
             "Top5Loc": tops["top5"] and tops["top5"][0],
             "accuracy": 100 * float((ranks == 0).mean()) if known else None,
+            **{
+                name: 100 * float(np.mean([each[figure.column] for each in explained]))
+                for name, figure in (EXPLANATION if explained else {}).items()
+            },
             "details": details,
         }
 

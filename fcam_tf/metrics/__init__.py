@@ -1,6 +1,7 @@
-"""Benchmark metrics: boxes from heat maps, MaxBoxAcc (V1 to V3) and PxAP.
+"""Metrics: the benchmark's MaxBoxAcc (V1 to V3) and PxAP, boxes from maps, and of explanations.
 
-The metric classes need Keras, which is imported when one is first used.
+The metric classes need Keras, which is imported when one is first used. Those of explanations are
+functions (perturbation.py, road.py, sanity.py, pointing.py).
 """
 
 import lazy_loader
@@ -18,5 +19,20 @@ from fcam_tf.metrics.scoremap import normalize_cam as normalize_cam
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__,
-    submod_attrs={"max_box_acc": ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"], "pixels": ["PxAP"]},
+    submod_attrs={
+        "max_box_acc": ["MaxBoxAcc", "MaxBoxAccV2", "MaxBoxAccV3"],
+        "perturbation": [
+            "adcc",
+            "area",
+            "average_drop",
+            "deletion_curve",
+            "increase_in_confidence",
+            "insertion_curve",
+            "masked",
+        ],
+        "pixels": ["PxAP"],
+        "pointing": ["pointing_game"],
+        "road": ["noisy_linear_imputation", "road_curves", "road_score"],
+        "sanity": ["maximal_sensitivity", "randomisation", "stages_from_head"],
+    },
 )
