@@ -91,6 +91,65 @@ def precision_panel(runs: Sequence[StoredEvaluation]) -> list[Panel]:
     return [_panel(runs, draw, "Precision against recall of pixels")]
 
 
+def explanation_panels(runs: Sequence[StoredEvaluation]) -> list[Panel]:
+    """What a model says while pixels are deleted, inserted or imputed, or weights are random.
+
+    Of the runs that measured their maps as explanations; empty without any.
+    """
+    panels = []
+    measured = [run for run in runs if run.settings.explanation]
+    if not measured:
+        return []
+    for name, curve in (("Deletion", "deletion curve"), ("Insertion", "insertion curve")):
+        panels.append(_changed_pixels_panel(measured, name, curve))
+    panels.append(_road_panel(measured))
+    if randomised := [run for run in measured if "randomisation" in run.metrics["details"]]:
+        panels.append(_randomisation_panel(randomised))
+    return panels
+
+
+def _changed_pixels_panel(runs: Sequence[StoredEvaluation], name: str, curve: str) -> Panel:
+    def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
+        values = run.metrics["details"]["explanation"][curve]
+        axes.plot(np.linspace(0, 100, len(values)), values, **style)
+        axes.set(xlim=(0, 100), ylim=(0, 102), ylabel="probability of the class, %")
+        axes.set(xlabel=f"most relevant pixels {name.lower().replace('ion', 'ed')}, %")
+        axes.set_title(f"{name}: {'lower' if name == 'Deletion' else 'higher'} is better")
+        return f"area {run.metrics[name]:.1f} %"
+
+    return _panel(runs, draw, f"{name}, the probability against the fraction of pixels")
+
+
+def _road_panel(runs: Sequence[StoredEvaluation]) -> Panel:
+    def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
+        curves = run.metrics["details"]["explanation"]
+        removed = 100 * np.array(run.settings.explanation["fractions"])
+        axes.plot(removed, curves["MoRF curve"], marker="o", ms=4, **style)
+        rest = {"color": style["color"], "ls": "--", "marker": "o", "ms": 4}
+        axes.plot(removed, curves["LeRF curve"], **rest)
+        axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="pixels imputed, %")
+        axes.set_ylabel("probability of the class, %")
+        axes.set_title("ROAD: most (line), least (dashed) first")
+        return f"ROAD {run.metrics['ROAD']:.1f} %"
+
+    return _panel(runs, draw, "ROAD, the probability against the fraction of imputed pixels")
+
+
+def _randomisation_panel(runs: Sequence[StoredEvaluation]) -> Panel:
+    def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
+        found = run.metrics["details"]["randomisation"]
+        stages = np.arange(len(found["layers"]) + 1)
+        axes.plot(stages, [1, *found["rank_correlation"]], marker="o", ms=4, **style)
+        rest = {"color": style["color"], "ls": "--", "marker": "o", "ms": 4}
+        axes.plot(stages, [1, *found["ssim"]], **rest)
+        axes.set(ylim=(-1.05, 1.05), xlabel="random layers, from the head (1) to all (last)")
+        axes.set_ylabel("rank correlation, SSIM (dashed)")
+        axes.set_title("Random weights: lower is better")
+        return f"rank correlation {found['rank_correlation'][-1]:.2f} when all are random"
+
+    return _panel(runs, draw, "Likeness of maps to those of the model while its weights get random")
+
+
 def activation_panel(runs: Sequence[StoredEvaluation]) -> Panel:
     """How a map's pixels spread over [0, 1], mean over the images."""
     highest = [0.0]

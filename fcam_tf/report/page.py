@@ -40,6 +40,8 @@ def write_report(run: StoredEvaluation, *others: StoredEvaluation) -> Path:
         colours=figures.COLOURS,
         tiles=tables.tiles(run, baseline),
         comparison=tables.comparison(run, others) if others else None,
+        explanation_tables=tables.explanation([*others, run]),
+        explanation_panels=figures.explanation_panels(runs),
         truth_tables=[*tables.boxes(run), *tables.pixels(run)],
         kinds=tables.kinds([*others, run]),
         classes=tables.classes(run),

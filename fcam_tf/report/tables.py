@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcam_tf.evaluation import HEADLINES, Row, StoredEvaluation
+from fcam_tf.evaluation import EXPLANATION, HEADLINES, Row, StoredEvaluation
 from fcam_tf.evaluation.rows import CORRECT_IOU, KINDS
 from fcam_tf.evaluation.stored import TOP
 from fcam_tf.metrics import MEASURES
@@ -79,7 +79,9 @@ def gains(run: StoredEvaluation, baseline: StoredEvaluation) -> NDArray[np.float
 
 
 def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
-    figures = {name: metrics.get(name) for name in HEADLINES}  # one may be newer than the run
+    figures = {
+        name: metrics.get(name) for name in (*HEADLINES, *EXPLANATION)
+    }  # one may be newer than the run
     for name in BOX_METRICS:
         details = metrics["details"].get(name)
         if details and len(details["iou_thresholds"]) > 1:
@@ -175,6 +177,22 @@ def classes(run: StoredEvaluation) -> Table:
         f" The {half} worst and the {half} best of {len(order)}." if left_out else ""
     )
     return Table(caption, heads, rows)
+
+
+def explanation(runs: Sequence[StoredEvaluation]) -> list[Table]:
+    """Measures of the maps as explanations, a column for each run; empty where none has any."""
+    if not any(run.settings.explanation for run in runs):
+        return []
+    rows = [
+        [
+            f"{name}: {figure.meaning} ({figure.better} is better)",
+            *(_percent(run.metrics.get(name)) for run in runs),
+        ]
+        for name, figure in EXPLANATION.items()
+    ]
+    heads = ["measure", *(run.settings.title for run in runs)]
+    caption = "The maps as explanations of the model, percent; means over the images."
+    return [Table(caption, heads, rows)]
 
 
 def kinds(runs: Sequence[StoredEvaluation]) -> Table:

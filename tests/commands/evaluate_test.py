@@ -61,6 +61,20 @@ def test_a_decoder_against_its_classifier(data, run, tmp_path, capfd):
     assert status(*command, "--overwrite") == 0
 
 
+def test_maps_are_measured_as_explanations_too(data, run, tmp_path, capfd):
+    command = ("--data", data, "--model", run, "--out", tmp_path / "a", "--explanation")
+    assert status(*command) == 0
+    out, _ = capfd.readouterr()
+    before = metrics(tmp_path / "a")
+    for name in ("Deletion", "Insertion", "PointingGame"):
+        assert name in out
+        assert 0 <= before[name] <= 100
+    assert status(*command) == 0
+    assert metrics(tmp_path / "a") == before
+    assert status(*command[:-1]) == 2
+    assert "explanation" in capfd.readouterr().err
+
+
 def test_stored_maps(data, tmp_path, capfd):
     maps, split = tmp_path / "maps", load(data, "test")
     v2, pxap = MaxBoxAccV2(), PxAP()
@@ -139,6 +153,10 @@ def test_broken_photos_are_left_out(data, tmp_path, capfd):
         (("--data={data}", "--out={out}", "--model={data}"), "there is no best.keras in"),
         (("--data={data}", "--out={out}", "--model={run}", "--layer=P4"), "--layer must be left"),
         (("--data={data}", "--out={out}", "--maps=a", "--model={run}"), "exclude each other"),
+        (
+            ("--data={data}", "--out={out}", "--method=center", "--explanation"),
+            "--method center and --explanation exclude each other",
+        ),
         (("--data={data}", "--out={out}", "--method=center", "--split=tset"), "tset"),
         (("--data=gone", "--out={out}", "--method=center"), "gone"),
         (("--data={data}", "--out={out}", "--method=center", "--compare={out}"), "another folder"),

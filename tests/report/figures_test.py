@@ -1,11 +1,13 @@
 import base64
 import copy
+import dataclasses
 import xml.etree.ElementTree as ET
 
 import pytest
 from matplotlib.figure import Figure
 
-from fcam_tf.report import figures
+from fcam_tf.evaluation import EXPLANATION
+from fcam_tf.report import figures, tables
 
 
 def svg(panel):
@@ -57,3 +59,27 @@ def test_the_legend_hides_nothing(finished, monkeypatch):
     (figure,) = drawn
     (axes,), (legend,) = figure.axes, figure.legends
     assert legend.get_window_extent().y1 <= axes.get_tightbbox().y0
+
+
+def test_measures_of_explanations_are_drawn_and_listed_for_the_runs_that_have_them(finished):
+    assert figures.explanation_panels([finished]) == []
+    assert tables.explanation([finished]) == []
+    measured = copy.copy(finished)
+    numbers = {"fractions": [0.1, 0.5]}
+    measured.settings = dataclasses.replace(finished.settings, explanation=numbers)
+    curves = {"deletion curve": [90.0, 20.0, 5.0], "insertion curve": [5.0, 80.0, 90.0]}
+    curves |= {"MoRF curve": [40.0, 10.0], "LeRF curve": [90.0, 70.0]}
+    random = {"layers": ["head", "first"], "rank_correlation": [0.5, 0.0], "ssim": [0.4, 0.1]}
+    details = finished.metrics["details"] | {"explanation": curves, "randomisation": random}
+    shown = dict.fromkeys(EXPLANATION, 12.3)
+    measured.metrics = finished.metrics | shown | {"details": details}
+    panels = figures.explanation_panels([finished, measured])
+    assert [panel.alt.split(",")[0].split(" ")[0] for panel in panels] == [
+        *("Deletion", "Insertion", "ROAD", "Likeness")
+    ]
+    assert all(svg(panel).tag.endswith("svg") for panel in panels)
+    assert all(panel.alt.count("center:") == 1 for panel in panels)  # one of the two has curves
+    (table,) = tables.explanation([finished, measured])
+    assert [row[1:] for row in table.rows] == [["—", "12.3"]] * len(EXPLANATION)
+    details.pop("randomisation")
+    assert len(figures.explanation_panels([measured])) == 3

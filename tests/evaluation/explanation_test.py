@@ -1,0 +1,109 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from fcam_tf import metrics
+from fcam_tf.data import load
+from fcam_tf.evaluation import (
+    EXPLANATION,
+    Center,
+    Evaluation,
+    ExplanationSettings,
+    ModelMaps,
+    StoredEvaluation,
+)
+from fcam_tf.evaluation.explanation import explanations
+from fcam_tf.evaluation.measured import CURVES
+from tests.models.tiny import tiny_classifier
+
+NUMBERS = ExplanationSettings(steps=2, fractions=[0.1], samples=2, photos=3, stages=3)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return ModelMaps(tiny_classifier(size=32, classes=5), "cam")
+
+
+@pytest.fixture
+def asked(settings):
+    numbers = dataclasses.asdict(NUMBERS)
+    return dataclasses.replace(settings, method="cam", explanation=numbers)
+
+
+def test_columns_are_those_of_the_metrics(source):
+    images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
+    labels = np.array([0, 4, 2])
+    maps, _ = source(["a", "b", "c"], images, labels)
+    found = explanations(source, NUMBERS, [5, 6, 7], images, maps, labels)
+    assert {*found[0]} == {f.column for f in EXPLANATION.values()} - {"pointing"} | {*CURVES}
+    probabilities = np.exp(np.asarray(source.model(images)))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    for i, each in enumerate(found):
+        score = probabilities[i, labels[i]]
+        assert each["deletion curve"][0] == pytest.approx(score, rel=1e-4)
+        assert each["insertion curve"][-1] == pytest.approx(score, rel=1e-4)
+        assert each["deletion"] == pytest.approx(metrics.area([each["deletion curve"]])[0])
+        assert each["road"] == pytest.approx((each["LeRF curve"] - each["MoRF curve"]).mean() / 2)
+    # What an image gets does not depend on its batch.
+    (alone,) = explanations(source, NUMBERS, [6], images[1:2], maps[1:2], labels[1:2])
+    for name, value in alone.items():
+        np.testing.assert_allclose(value, found[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_an_evaluation_goes_on_and_keeps_its_figures(source, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr("fcam_tf.evaluation.scoring.PART", 4)
+    whole = Evaluation(source, asked, tmp_path / "a").run()
+    assert [name for name in EXPLANATION if name in whole.metrics] == [*EXPLANATION]
+    for name, figure in EXPLANATION.items():
+        values = [getattr(row, figure.column) for row in whole.rows]
+        assert whole.metrics[name] == pytest.approx(100 * np.mean(values))
+    assert len(whole.metrics["details"]["explanation"]["deletion curve"]) == 3
+    checked = whole.metrics["details"]["randomisation"]
+    assert (checked["photos"], len(checked["layers"]), len(checked["ssim"])) == (3, 3, 3)
+    assert checked["layers"][0] == "logits"
+    again = StoredEvaluation(tmp_path / "a")
+    assert (again.rows, again.metrics) == (whole.rows, whole.metrics)
+
+    # A stop after one part: what is there stays, and the figures are those of an unbroken run.
+    class Stopping(ModelMaps):
+        calls = 0
+
+        def __call__(self, *batch):
+            self.calls += 1
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return super().__call__(*batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        Evaluation(Stopping(source.model, "cam"), asked, tmp_path / "b").run(batch_size=4)
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "b" / "parts").iterdir()}
+    assert kept
+    resumed = Evaluation(source, asked, tmp_path / "b").run(batch_size=4)
+    assert all(file.stat().st_mtime_ns == time for file, time in kept.items())
+    for name in EXPLANATION:
+        assert resumed.metrics[name] == pytest.approx(whole.metrics[name], rel=1e-3, abs=1e-3)
+
+
+def test_the_classes_are_the_predicted_ones_if_those_are_asked_for(source, asked, tmp_path):
+    asked = dataclasses.replace(asked, labels="predicted")
+    run = Evaluation(source, asked, tmp_path).run()
+    first = run.metrics["details"]["explanation"]["deletion curve"][0]
+    assert first == pytest.approx(100 * np.mean([row.confidence for row in run.rows]), rel=1e-4)
+
+
+def test_maps_without_a_model_are_refused(asked, tmp_path):
+    with pytest.raises(ValueError, match="`explanation` needs a model"):
+        Evaluation(Center(), asked, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_are_written_as_they_are_read(asked, source, tmp_path):
+    Evaluation(source, asked, tmp_path).run()
+    stored = json.loads((tmp_path / "settings.json").read_text())["settings"]["explanation"]
+    assert ExplanationSettings(**stored) == NUMBERS
+    more = dataclasses.replace(asked, explanation=dataclasses.asdict(ExplanationSettings()))
+    with pytest.raises(ValueError, match=r"explanation\.steps was 2 and is now 16"):
+        Evaluation(source, more, tmp_path)
+    assert len(load(asked.data, "test")) == len(StoredEvaluation(tmp_path).rows)
