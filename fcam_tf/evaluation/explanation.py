@@ -14,11 +14,10 @@ from fcam_tf.graphs.resize import resize
 
 if TYPE_CHECKING:
     from fcam_tf.data.split import Split
-    from fcam_tf.evaluation.sources import ModelMaps
 
 
 def explanations(  # noqa: PLR0917 - what is explained, as a whole
-    source: ModelMaps,
+    source: Any,
     numbers: ExplanationSettings,
     indices: Sequence[int],
     images: Any,
@@ -28,7 +27,7 @@ def explanations(  # noqa: PLR0917 - what is explained, as a whole
     """What ``measured.EXPLANATION`` needs of each image of a batch, but for the pointing game.
 
     Args:
-        source: of the maps and scores.
+        source: of the maps and scores, ``ModelMaps``.
         numbers: see there.
         indices: of the images in their split; their noise depends on it, not on the batch.
         images: (B, H, W, C).
@@ -69,19 +68,19 @@ def explanations(  # noqa: PLR0917 - what is explained, as a whole
 
 
 def randomised(
-    source: ModelMaps, numbers: ExplanationSettings, split: Split, labels: NDArray
+    source: Any, numbers: ExplanationSettings, split: Split, labels: NDArray
 ) -> dict[str, Any]:
     """How alike maps of the first photos stay while the model becomes random, for metrics.json.
 
-    ``labels`` are the classes explained, of all images of the split.
+    ``source`` are ``ModelMaps``, ``labels`` are the classes explained, of all images of the split.
     """
     from fcam_tf.data import evaluation_dataset, naming_photos  # noqa: PLC0415 - TensorFlow
 
     count = min(numbers.photos, len(split))
     first = split.subset(range(count))
-    with naming_photos(split):
+    with naming_photos():
         images, _ = next(iter(evaluation_dataset(first, batch_size=count, size=source.image_size)))
-    stages = dict(metrics.stages_from_head(source.model, numbers.stages))
+    stages = dict(metrics.stages_from_head(source.explained, numbers.stages))
     ranks, ssims = metrics.randomisation(
         lambda images, labels: source.function(images, labels)[0],
         np.asarray(images),

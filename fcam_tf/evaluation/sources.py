@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcam_tf.identity import model_sha256
-from fcam_tf.names import listed
+from fcam_tf.names import FCAM_MAP, listed
 
 if TYPE_CHECKING:
     import keras
@@ -94,6 +94,7 @@ class ModelMaps(FunctionMaps):
         model: as given.
         method: the one chosen.
         layer: names of the layers whose maps are weighted, with commas.
+        explained: the model that the maps are made of, without a decoder that they do not pass.
 
     Raises:
         ValueError: the method does not fit the model.
@@ -111,6 +112,9 @@ class ModelMaps(FunctionMaps):
             made.activation,
         )
         self.method, self.layer, self.model = made.method, made.layer, model
+        # What the maps depend on: a CAM of an F-CAM looks at its classifier alone.
+        own = made.method == FCAM_MAP
+        self.explained = model if own else getattr(model, "classifier", model)
         self._probabilities = made.probabilities
 
     def scores(self, images: Any, labels: NDArray) -> NDArray[np.float32]:

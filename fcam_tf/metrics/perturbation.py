@@ -55,16 +55,16 @@ def deletion_curve(
     Raises:
         TypeError, ValueError: shapes do not fit, a map is malformed, or scores are not finite.
     """
-    images, maps, labels = check_explained(images, maps, labels)
+    pixels, heatmaps, classes = check_explained(images, maps, labels)
 
     def changed() -> Iterable[tuple[NDArray, Any]]:
-        for image, heatmap, label in zip(images, maps, labels, strict=True):
+        for image, heatmap, label in zip(pixels, heatmaps, classes, strict=True):
             plain = np.broadcast_to(
                 mean_colour(image) if baseline is None else baseline, image.shape
             )
             yield from ((each, label) for each in _replaced(image, plain, heatmap, steps))
 
-    return score_all(scores, changed(), batch_size).reshape(len(images), steps + 1)
+    return score_all(scores, changed(), batch_size).reshape(len(pixels), steps + 1)
 
 
 def insertion_curve(
@@ -84,14 +84,14 @@ def insertion_curve(
     Returns:
         (B, steps + 1) float64 scores, the last of the whole image.
     """
-    images, maps, labels = check_explained(images, maps, labels)
+    pixels, heatmaps, classes = check_explained(images, maps, labels)
 
     def changed() -> Iterable[tuple[NDArray, Any]]:
-        for image, heatmap, label in zip(images, maps, labels, strict=True):
+        for image, heatmap, label in zip(pixels, heatmaps, classes, strict=True):
             blurred = gaussian(image, _BLUR, mode="nearest", channel_axis=-1)
             yield from ((each, label) for each in _replaced(blurred, image, heatmap, steps))
 
-    return score_all(scores, changed(), batch_size).reshape(len(images), steps + 1)
+    return score_all(scores, changed(), batch_size).reshape(len(pixels), steps + 1)
 
 
 def area(curves: ArrayLike) -> Floats:
@@ -106,10 +106,10 @@ def masked(images: ArrayLike, maps: ArrayLike, baseline: ArrayLike | None = None
     The explanation map of Grad-CAM++ (Chattopadhyay et al., WACV 2018, section 3.1), which is a
     product for images whose baseline is zero. For the arguments see ``deletion_curve``.
     """
-    images, maps, _ = check_explained(images, maps, None)
-    through = maps[..., None]
-    plain = mean_colour(images) if baseline is None else np.asarray(baseline)
-    return (through * images + (1 - through) * plain).astype(np.float32)
+    pixels, heatmaps, _ = check_explained(images, maps, None)
+    through = heatmaps[..., None]
+    plain = mean_colour(pixels) if baseline is None else np.asarray(baseline)
+    return (through * pixels + (1 - through) * plain).astype(np.float32)
 
 
 def average_drop(before: ArrayLike, after: ArrayLike) -> Floats:

@@ -51,13 +51,13 @@ def road_curves(
     Raises:
         TypeError, ValueError: see ``deletion_curve``, or a fraction is outside of (0, 1).
     """
-    images, maps, labels = check_explained(images, maps, labels)
+    pixels, heatmaps, classes = check_explained(images, maps, labels)
     if not len(fractions) or not all(0 < fraction < 1 for fraction in fractions):
         raise ValueError(f"`fractions` must lie in (0, 1). Received: {fractions}")
-    seeds = range(len(images)) if seeds is None else seeds
+    seeds = range(len(pixels)) if seeds is None else seeds
 
     def changed() -> Iterable[tuple[NDArray, Any]]:
-        for image, heatmap, label, seed in zip(images, maps, labels, seeds, strict=True):
+        for image, heatmap, label, seed in zip(pixels, heatmaps, classes, seeds, strict=True):
             most = highest_first(heatmap)
             for order in (most, most[::-1]):
                 for fraction in fractions:
@@ -66,7 +66,7 @@ def road_curves(
                     hidden = hidden.reshape(heatmap.shape)
                     yield noisy_linear_imputation(image, hidden, seed=seed), label
 
-    found = score_all(scores, changed(), batch_size).reshape(len(images), 2, len(fractions))
+    found = score_all(scores, changed(), batch_size).reshape(len(pixels), 2, len(fractions))
     return found[:, 0], found[:, 1]
 
 

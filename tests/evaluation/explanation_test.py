@@ -16,6 +16,7 @@ from fcam_tf.evaluation import (
 )
 from fcam_tf.evaluation.explanation import explanations
 from fcam_tf.evaluation.measured import CURVES
+from fcam_tf.models import FCAM
 from tests.models.tiny import tiny_classifier
 
 NUMBERS = ExplanationSettings(steps=2, fractions=[0.1], samples=2, photos=3, stages=3)
@@ -97,6 +98,21 @@ def test_maps_without_a_model_are_refused(asked, tmp_path):
     with pytest.raises(ValueError, match="`explanation` needs a model"):
         Evaluation(Center(), asked, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cam_of_an_fcam_is_checked_by_its_classifier_s_weights():
+    model = FCAM.from_classifier(tiny_classifier(size=32, classes=5), decoder_filters=(4, 4, 4))
+    assert ModelMaps(model).explained is model
+    source = ModelMaps(model, "cam")
+    names = [name for name, _ in metrics.stages_from_head(source.explained, 99)]
+    assert names == ["logits", "bn2", "conv2", "bn1", "conv1", "bn0", "conv0"]
+    images = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    stages = [weights for _, weights in metrics.stages_from_head(source.explained, 2)]
+    for make_maps in (source.function, ModelMaps(model).function):
+        ranks, _ = metrics.randomisation(
+            lambda *x, make=make_maps: make(*x)[0], images, [1], stages
+        )
+        assert ranks[-1] < 0.999
 
 
 def test_settings_are_written_as_they_are_read(asked, source, tmp_path):
