@@ -124,6 +124,8 @@ def test_says_what_was_not_gained(data, tiny, tmp_path, trainings, capfd, stage,
 
 def test_a_training_that_diverges(data, tiny, tmp_path, capfd, monkeypatch):
     def train(*_, **__):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "run.json").touch()
         raise training.TrainingDivergedError("the loss is NaN; the run keeps epoch 0")
 
     monkeypatch.setattr("fcam_tf.training.train", train)
