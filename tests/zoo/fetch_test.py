@@ -293,7 +293,7 @@ def test_another_entry_that_is_gone_or_was_trained_anew(card, own, tmp_path, tra
     path = own / NAME / "model.weights.h5"
     path.write_bytes(b"other") if trained_anew else path.unlink()
     reason = "another file than the card describes" if trained_anew else "not there"
-    message = f"weights of other_cam, which are those of {NAME}, were found nowhere.*{path}: {reason}"
+    message = f"are those of {NAME}, were found nowhere.*{path}: {reason}"
     with pytest.raises(FileNotFoundError, match=message):
         find_weights(pointing(card), own / "other_cam")
     # Nor does it hide the right one.
