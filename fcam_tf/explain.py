@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from fcam_tf import cams
 from fcam_tf.cams import autodiff
@@ -37,8 +38,6 @@ class Explainer:
         classifier: as given.
         method: the one chosen.
         layer: names of the layers that are weighted, with commas; empty for "fcam".
-        maps_and_logits: images (B, H, W, 3) and labels (B,) or None -> maps (B, h, w) in [0, 1] and
-            logits (B, classes).
         image_size: (height, width) that photos are resized to, in pixels.
         num_classes: number of classes; 2 where the classifier has one output.
         activation: "softmax", or "sigmoid" where each class has a probability by itself.
@@ -87,7 +86,8 @@ class Explainer:
             self.num_classes, images = maker.split.num_classes, maker.split.images
             self.activation = classifier.activation if own else maker.split.activation
         self.method: str = method
-        self.maps_and_logits: MapsAndLogits = maker.maps_and_logits
+        self._grey = images.shape[-1] == 1
+        self._make: MapsAndLogits = maker.maps_and_logits
         self._cam = maker.teacher if method == FCAM_MAP else maker
         split = self._cam.split
         self._logits = autodiff.compiled(lambda images: split.maps_and_logits(images)[1])
@@ -96,9 +96,24 @@ class Explainer:
         side = getattr(classifier, "input_size", _INPUT_SIZE)
         self.image_size: tuple[int, int] = (height or side, width or side)
 
+    def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
+        """Compute maps (B, h, w) in [0, 1] and logits (B, classes) of images (B, H, W, 3).
+
+        Labels are (B,), or None for the predicted classes. A model of one channel takes RGB, too:
+        it is given the luminance.
+        """
+        return self._make(self._as_taken(images), labels)
+
+    def _as_taken(self, images: Any) -> Any:
+        if self._grey and np.shape(images)[-1:] == (3,):
+            images = keras.ops.image.rgb_to_grayscale(keras.ops.cast(images, "float32"))
+        return images
+
     def probabilities(self, images: Any) -> Any:
         """Compute the probabilities of the classes, (B, classes), without making maps.
 
         Of an F-CAM they are its classifier's. Takes ``images`` as ``maps_and_logits`` does.
         """
-        return cams.probabilities(self._logits(self._cam.check_images(images)), self.activation)
+        return cams.probabilities(
+            self._logits(self._cam.check_images(self._as_taken(images))), self.activation
+        )

@@ -49,7 +49,7 @@ def export(
 
     Outputs: ``heatmap`` (B, H, W) float32 in [0, 1], ``label`` (B,) int64, ``score`` (B,) and
     ``logits`` (B, classes) float32, ``boxes`` (B, 4) int32 x0, y0, x1, y1, all inclusive
-    (0, 0, -1, -1 where nothing was found). For files, heat maps are those of the square that photos
+    (0, 0, -1, -1 where nothing was found). For files, heat maps are those of the frame that photos
     are resized to, boxes are in each photo's own pixels, and ``mask_bytes`` (B,) holds the object
     as a PNG file of the photo's size, 255 inside. (By that ending TensorFlow Serving knows that its
     JSON must have it in base64.)
@@ -82,7 +82,7 @@ def export(
     archive = _archive(model, threshold)
     with new_folder(path) as place:
         archive.write_out(str(place), verbose=False)
-        _write_warmup(place / WARMUP, path.resolve().parent.name, model.input_size)
+        _write_warmup(place / WARMUP, path.resolve().parent.name, _sides(model))
     if not (path.name.isascii() and path.name.isdigit()):
         warnings.warn(
             f"TF Serving will not find {path}: a version's folder must be a number, such as "
@@ -94,7 +94,7 @@ def export(
 
 def _archive(model: FCAM, threshold: str | float) -> keras.export.ExportArchive:
     """Return the model with its three signatures."""
-    size = model.input_size
+    height, width = sides = _sides(model)
     shape = (None, *model.input_shape[1:3], 3)
 
     def localize(images: Any) -> dict[str, Any]:
@@ -121,13 +121,13 @@ def _archive(model: FCAM, threshold: str | float) -> keras.export.ExportArchive:
 
     def serve_bytes(files: Any) -> dict[str, Any]:
         images, sizes = tf.map_fn(
-            lambda file: _decode(file, size),
+            lambda file: _decode(file, sides),
             files,
-            fn_output_signature=(tf.TensorSpec((size, size, 3)), tf.TensorSpec((2,), tf.int32)),
+            fn_output_signature=(tf.TensorSpec((*sides, 3)), tf.TensorSpec((2,), tf.int32)),
         )
         found = localize(images)
         masks = regions.object_masks(found["heatmap"], threshold)
-        boxes = regions.scale_boxes(regions.boxes_of(masks), tf.constant([size, size]), sizes)
+        boxes = regions.scale_boxes(regions.boxes_of(masks), tf.constant([width, height]), sizes)
         pictures = tf.map_fn(
             lambda pair: _encode(*pair), (masks, sizes), fn_output_signature=tf.string
         )
@@ -141,8 +141,14 @@ def _archive(model: FCAM, threshold: str | float) -> keras.export.ExportArchive:
     return archive
 
 
-def _decode(file: Any, size: int) -> tuple[Any, Any]:
-    """Return a photo, upright, as a square of the model's size, and its own width and height."""
+def _sides(model: FCAM) -> tuple[int, int]:
+    """Return the height and width that photos are resized to."""
+    height, width = (side or model.input_size for side in model.input_shape[1:3])
+    return height, width
+
+
+def _decode(file: Any, sides: tuple[int, int]) -> tuple[Any, Any]:
+    """Return a photo, upright, in the model's height and width, and its own width and height."""
     pixels = tf.reduce_prod(_declared_size(file))
     with tf.control_dependencies(
         [tf.debugging.assert_less_equal(pixels, np.int64(LARGEST), "the photo has too many pixels")]
@@ -156,14 +162,17 @@ def _decode(file: Any, size: int) -> tuple[Any, Any]:
     )
     image = tf.ensure_shape(image, (None, None, 3))
     height, width = tf.unstack(tf.shape(image)[:2])
-    resized = tf.image.resize(image, (size, size), antialias=True)
     orientation = _orientation(file)
     quarter = orientation >= 5
-    upright = tf.where(quarter, tf.transpose(resized, (1, 0, 2)), resized)
+    upright = tf.cond(
+        quarter,
+        lambda: tf.transpose(tf.image.resize(image, sides[::-1], antialias=True), (1, 0, 2)),
+        lambda: tf.image.resize(image, sides, antialias=True),
+    )
     upright = tf.where(_is_one_of(orientation, (2, 3, 6, 7)), upright[:, ::-1], upright)
     upright = tf.where(_is_one_of(orientation, (3, 4, 7, 8)), upright[::-1], upright)
-    sides = tf.where(quarter, tf.stack([height, width]), tf.stack([width, height]))
-    return tf.clip_by_value(tf.round(upright), 0, 255), sides
+    size = tf.where(quarter, tf.stack([height, width]), tf.stack([width, height]))
+    return tf.clip_by_value(tf.round(upright), 0, 255), size
 
 
 def _decode_png(file: Any) -> Any:
@@ -211,11 +220,11 @@ def _encode(mask: Any, size: Any) -> Any:
     return tf.io.encode_png(scaled)
 
 
-def _write_warmup(path: Path, name: str, size: int) -> None:
+def _write_warmup(path: Path, name: str, sides: tuple[int, int]) -> None:
     """Write requests as PredictionLogs of tensorflow_serving/apis, fields by their numbers."""
-    picture = tf.io.encode_jpeg(tf.zeros((size, size, 3), tf.uint8)).numpy()
+    picture = tf.io.encode_jpeg(tf.zeros((*sides, 3), tf.uint8)).numpy()
     requests = {
-        "serving_default": ("images", tf.make_tensor_proto(tf.zeros((1, size, size, 3)))),
+        "serving_default": ("images", tf.make_tensor_proto(tf.zeros((1, *sides, 3)))),
         BYTES: ("image_bytes", tf.make_tensor_proto([picture])),
     }
     path.parent.mkdir(parents=True)

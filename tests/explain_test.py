@@ -26,3 +26,29 @@ def test_probabilities_are_those_of_the_classifier_without_a_map():
         Explainer(keras.Sequential([classifier, keras.layers.Softmax()]), "gradcam"),
     ):
         np.testing.assert_allclose(made.probabilities(images), want, rtol=1e-5)
+
+
+def test_a_model_of_grey_images_takes_rgb():
+    inputs = keras.Input((32, 32, 1))
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    explainer = Explainer(model, "cam")
+    images = photos(2, 32)
+    grey = keras.ops.image.rgb_to_grayscale(images.astype("float32"))
+    for made, want in zip(
+        explainer.maps_and_logits(images), explainer.maps_and_logits(grey), strict=True
+    ):
+        np.testing.assert_allclose(made, want, atol=1e-5)
+    np.testing.assert_allclose(explainer.maps_and_logits(images)[1], model(grey), atol=1e-3)
+    made = explainer.probabilities(images)
+    np.testing.assert_allclose(made, keras.ops.softmax(model(grey)), atol=1e-5)
+
+    with pytest.raises(ValueError, match=r"must take RGB images.*Received one of 1 channels"):
+        FCAM.from_classifier(model)
+    rgb = keras.Input((32, 32, 3))
+    fcam = FCAM.from_classifier(
+        keras.Model(rgb, model(keras.ops.image.rgb_to_grayscale(rgb))), decoder_filters=(4,)
+    )
+    images = images.astype("float32")
+    np.testing.assert_allclose(fcam(images)["logits"], model(grey), atol=1e-3)

@@ -86,6 +86,29 @@ def test_files_of_different_sizes(model, signatures):
         assert abs(rows[-1] - y1) <= 2
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_model_of_other_sides(tmp_path, orientation):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 48, 3))
+    model = FCAM.from_classifier(
+        keras.Model(inputs, tiny_classifier()(inputs)), decoder_filters=(4, 4, 4)
+    )
+    signatures = tf.saved_model.load(str(export(model, tmp_path / "1"))).signatures
+    image = Image.fromarray(IMAGES[0])
+    file = saved(
+        image,
+        "PNG",
+        exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03"
+        b"\x00\x00\x00\x01\x00" + bytes([orientation]) + b"\x00\x00\x00\x00\x00\x00",
+    )
+    found = signatures["serve_bytes"](image_bytes=tf.constant([file]))
+    upright = np.rot90(IMAGES[0], -1) if orientation == 6 else IMAGES[0]
+    resized = tf.image.resize(upright.astype("float32"), (32, 48), antialias=True)
+    expected = model.localize(np.clip(np.round(resized), 0, 255)[None])
+    np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-4)
+    np.testing.assert_allclose(found["score"], expected.scores, atol=1e-4)
+
+
 @pytest.mark.parametrize("files", [[b"garbage"], [b""], [encoded(IMAGES[0], "PNG")[:100]]])
 def test_bad_files_fail_their_request_alone(signatures, files):
     with pytest.raises(tf.errors.InvalidArgumentError):
@@ -158,7 +181,7 @@ DAMAGED = {
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("files", [KINDS, TURNS, DAMAGED], ids=["kinds", "turns", "damaged"])
 def test_files_are_read_as_localize_reads_them(files, tmp_path):
-    decode = tf.function(lambda content: _decode(content, 64))
+    decode = tf.function(lambda content: _decode(content, (64, 64)))
     for name, content in files.items():
         (tmp_path / "photo").write_bytes(content)
         expected = read_photo(tmp_path / "photo", (64, 64))

@@ -406,6 +406,13 @@ def _copy(classifier: keras.Model) -> keras.Model:
             "put layers in front that do the same: "
             "keras.Model(images, classifier(keras.layers.Rescaling(scale, offset)(images)))."
         )
+    channels = classifier.inputs[0].shape[-1]
+    if channels != 3:
+        raise ValueError(
+            f"`classifier` must take RGB images (B, H, W, 3). Received one of {channels} channels. "
+            "Put what makes them of RGB in front of it, such as "
+            "keras.Model(rgb, classifier(keras.ops.image.rgb_to_grayscale(rgb)))."
+        )
     flat = graph.flatten(classifier)
     clone = keras.models.clone_model(flat)
     clone.set_weights(flat.get_weights())

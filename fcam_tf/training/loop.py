@@ -54,6 +54,7 @@ def fit(
         return maps_and_logits(images, labels if known else None)
 
     _check_precision(model, recipe.mixed_precision)
+    _check_images(model, recipe.crop)
     check_batches(len(train), recipe.batch_size)
     validate = _validate(model, explain, splits, recipe, known)
     settings = {**settings, **_described(model, splits, recipe)}
@@ -139,6 +140,28 @@ def _check_precision(model: keras.Model, mixed: bool) -> None:
             f"`recipe.mixed_precision` is {mixed}, but the model computes in "
             f"{model.compute_dtype} and its layers in {', '.join(sorted(dtypes))}. Build it, and a "
             "Classifier below it with `dtype`, in 'mixed_float16' or 'float32'."
+        )
+
+
+def _check_images(model: keras.Model, crop: int) -> None:
+    """Raise a ValueError unless a model takes squares of RGB of this side."""
+    height, width, channels = model.inputs[0].shape[1:]
+    if channels != 3:
+        raise ValueError(
+            f"`model` must take RGB images. Received one of {channels} channels. Put what makes "
+            "them of RGB in front of it, such as "
+            "keras.Model(rgb, model(keras.ops.image.rgb_to_grayscale(rgb)))."
+        )
+    if None not in (height, width) and height != width:
+        raise ValueError(
+            f"`model` must take square images, as training crops squares. Received one of images "
+            f"of {height}x{width} pixels. Build it with an input of (None, None, 3)."
+        )
+    side = height or width or crop
+    if side != crop:
+        raise ValueError(
+            f"`crop` must be {side}: the model takes images of {side}x{side} pixels. Received: "
+            f"{crop}. In a command: --set crop={side}, and `resize` at least as large."
         )
 
 

@@ -193,6 +193,23 @@ def test_labels_out_of_range(splits, tmp_path):
         training.fit_classifier(model, train, val, CLASSIFIER, tmp_path, verbose=0)
 
 
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((48, 48, 3), r"`crop` must be 48: the model takes images of 48x48.*--set crop=48"),
+        ((32, 48, 3), "must take square images.*32x48"),
+        ((None, None, 1), "must take RGB images.*1 channels.*rgb_to_grayscale"),
+    ],
+)
+def test_images_that_training_does_not_make(splits, tmp_path, shape, message):
+    inputs = keras.Input(shape)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(5)(x))
+    with pytest.raises(ValueError, match=message):
+        training.fit_classifier(model, *splits, CLASSIFIER, tmp_path / "a", verbose=0)
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize("units", [1, 2])
 @pytest.mark.parametrize("end", [None, "sigmoid"])
 def test_sigmoids_are_trained_by_their_own_loss(splits, tmp_path, units, end):
