@@ -82,7 +82,8 @@ def fit_classifier(
     if len(train.class_names) != ending.num_classes:
         raise ValueError(
             f"`classifier` must have the {len(train.class_names)} classes of the data "
-            f"({listed(train.class_names, 3)}). Received one of {ending.num_classes} classes."
+            f"({listed(train.class_names, 3)}). Received one of {ending.num_classes} classes. Name "
+            "a backbone instead, or give your model a new last layer."
         )
     _check_labels(train, ending.num_classes)
     if isinstance(classifier, Classifier):
