@@ -87,6 +87,7 @@ def test_compare_baselines(tool, shapes, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The 1000 classes of the model are not the 5")
 def test_train_general(tool, shapes, tmp_path):
     for name in ("in1k", "pets3", "tiny10"):
         (tmp_path / name).symlink_to(shapes)
