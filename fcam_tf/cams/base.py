@@ -13,7 +13,7 @@ from keras import ops
 from fcam_tf import checks
 from fcam_tf.cams import autodiff
 from fcam_tf.cams.interface import Options
-from fcam_tf.cams.preprocessing import Preprocessing
+from fcam_tf.cams.preprocessing import TaskPreprocessing
 from fcam_tf.cams.split_classifier import SplitClassifier, chosen_classes
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import class_numbers
@@ -108,7 +108,7 @@ class CAM(abc.ABC):
         self.split = SplitClassifier(
             model, [x for x in layers if x is not None], Options(**interface)
         )
-        self._preprocessing = Preprocessing(model)
+        self._preprocessing = TaskPreprocessing(model)
         self.layers: tuple[str, ...] = self.split.layers
         self.relu = bool(relu)
         self.scales = tuple(scales)

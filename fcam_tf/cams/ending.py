@@ -191,15 +191,8 @@ def without_probabilities(maker: Mapping[int, graph.Step], output: Any) -> Any:
         return without_probabilities(maker, step.inputs[0])
     if not type(operation).call.__module__.startswith("keras."):
         raise ValueError(_cannot_take_off(operation))
-    view = object.__new__(type(operation))  # shares the weights
-    view.__dict__.update(operation.__dict__)
-    view.__dict__.update(
-        name=f"{operation.name}_logits",
-        activation=keras.activations.linear,
-        _inbound_nodes=[],
-        _outbound_nodes=[],
-    )
-    return view(step.inputs[0])
+    linear = {"name": f"{operation.name}_logits", "activation": keras.activations.linear}
+    return graph.view(operation, **linear)(step.inputs[0])
 
 
 def _cannot_take_off(operation: Any) -> str:

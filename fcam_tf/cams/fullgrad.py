@@ -104,14 +104,10 @@ class FullGrad(CAM):
                 )
             if operation.bias is None:
                 return operation
-        view = self._views.get(id(operation))
-        if view is None:
-            view = object.__new__(type(operation))
-            view.__dict__.update(operation.__dict__)
-            view.__dict__.update(_inbound_nodes=[], _outbound_nodes=[])
-            if not by_channel:
-                view.__dict__["activation"] = keras.activations.linear
-            self._views[id(operation)] = view
+        linear = {} if by_channel else {"activation": keras.activations.linear}
+        if id(operation) not in self._views:
+            self._views[id(operation)] = graph.view(operation, **linear)
+        view = self._views[id(operation)]
 
         def call(*args: Any, **kwargs: Any) -> Any:
             z = view(*args, **kwargs)

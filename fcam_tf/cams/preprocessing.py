@@ -10,7 +10,7 @@ from keras import ops
 from fcam_tf.graphs.resize import resize
 
 
-class Preprocessing:
+class TaskPreprocessing:
     """What stands before the graph of a model: a keras-hub task's preprocessor, or nothing.
 
     Args:

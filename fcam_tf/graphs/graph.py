@@ -91,6 +91,15 @@ def same_input(tensor: Any) -> Any:
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
 
 
+def view(operation: Any, **changed: Any) -> Any:
+    """Return an operation that shares all, weights too, but the attributes that are ``changed``."""
+    # Copying would save and load the weights.
+    shared = object.__new__(type(operation))
+    shared.__dict__.update(operation.__dict__)
+    shared.__dict__.update(_inbound_nodes=[], _outbound_nodes=[], **changed)
+    return shared
+
+
 def unique_names() -> Callable[[Any], Any]:
     """Return a ``replace`` function for `replay` that gives the second layer of a name another."""
     owners: dict[str, Any] = {}
@@ -105,11 +114,7 @@ def unique_names() -> Callable[[Any], Any]:
                 for name in (f"{operation.name}_{i}" for i in itertools.count(2))
                 if name not in owners
             )
-            # Shares all but the name: copying would save and load the weights.
-            view = object.__new__(type(operation))
-            view.__dict__.update(operation.__dict__)
-            view.__dict__.update(name=name, _inbound_nodes=[], _outbound_nodes=[])
-            owners[name] = views[id(operation)] = view
+            owners[name] = views[id(operation)] = view(operation, name=name)
         return views[id(operation)]
 
     return replace

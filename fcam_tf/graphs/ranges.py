@@ -1,4 +1,4 @@
-"""Images in [0, 1] where raw pixels in [0, 255] are meant: they run, and all of them look black."""
+"""Images that are not raw RGB: those in [0, 1] run, and all of them look black."""
 
 from __future__ import annotations
 
@@ -36,6 +36,17 @@ def expect_raw_pixels(images: Any) -> None:
         jax.debug.callback(_judge, unit)
     else:
         _judge(unit)
+
+
+def expect_rgb(name: str, model: keras.Model) -> None:
+    """Raise a ValueError unless ``model``, the argument ``name``, takes three channels."""
+    channels = model.inputs[0].shape[-1]
+    if channels != 3:
+        raise ValueError(
+            f"`{name}` must take RGB images (B, H, W, 3). Received one of {channels} channels. Put "
+            "what makes them of RGB in front of it, such as "
+            f"keras.Model(rgb, {name}(keras.ops.image.rgb_to_grayscale(rgb)))."
+        )
 
 
 def _judge(unit: Any) -> None:

@@ -109,7 +109,7 @@ def cross_entropy(labels: Any, logits: Any, activation: str = "softmax") -> Any:
             known = ops.broadcast_to(known[:, None], ops.shape(logits))
             labels = ops.one_hot(labels, logits.shape[-1], dtype="int32")
         there = ops.cast(labels > 0, "float32")
-        each = ops.where(known, ops.softplus(logits) - there * logits, 0.0)
+        each = ops.where(known, ops.binary_crossentropy(there, logits, from_logits=True), 0.0)
         return ops.sum(each, axis=1) / ops.maximum(ops.sum(ops.cast(known, "float32"), axis=1), 1.0)
     losses = keras.losses.sparse_categorical_crossentropy(
         ops.where(known, labels, 0), logits, from_logits=True

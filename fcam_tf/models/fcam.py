@@ -14,7 +14,7 @@ from keras import ops
 
 from fcam_tf import cams, checks
 from fcam_tf.graphs import graph
-from fcam_tf.graphs.ranges import expect_raw_pixels
+from fcam_tf.graphs.ranges import expect_raw_pixels, expect_rgb
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import OTSU, Localization, check_threshold
@@ -406,13 +406,7 @@ def _copy(classifier: keras.Model) -> keras.Model:
             "put layers in front that do the same: "
             "keras.Model(images, classifier(keras.layers.Rescaling(scale, offset)(images)))."
         )
-    channels = classifier.inputs[0].shape[-1]
-    if channels != 3:
-        raise ValueError(
-            f"`classifier` must take RGB images (B, H, W, 3). Received one of {channels} channels. "
-            "Put what makes them of RGB in front of it, such as "
-            "keras.Model(rgb, classifier(keras.ops.image.rgb_to_grayscale(rgb)))."
-        )
+    expect_rgb("classifier", classifier)
     flat = graph.flatten(classifier)
     clone = keras.models.clone_model(flat)
     clone.set_weights(flat.get_weights())

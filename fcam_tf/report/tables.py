@@ -79,9 +79,8 @@ def gains(run: StoredEvaluation, baseline: StoredEvaluation) -> NDArray[np.float
 
 
 def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
-    figures = {
-        name: metrics.get(name) for name in (*HEADLINES, *EXPLANATION)
-    }  # one may be newer than the run
+    # One may be newer than the run.
+    figures = {name: metrics.get(name) for name in (*HEADLINES, *EXPLANATION)}
     for name in BOX_METRICS:
         details = metrics["details"].get(name)
         if details and len(details["iou_thresholds"]) > 1:

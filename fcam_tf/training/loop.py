@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from fcam_tf import cams
 from fcam_tf.data import Split, evaluation_dataset, naming_photos, training_dataset
 from fcam_tf.explain import MapsAndLogits
+from fcam_tf.graphs.ranges import expect_rgb
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.names import listed
@@ -145,13 +146,8 @@ def _check_precision(model: keras.Model, mixed: bool) -> None:
 
 def _check_images(model: keras.Model, crop: int) -> None:
     """Raise a ValueError unless a model takes squares of RGB of this side."""
-    height, width, channels = model.inputs[0].shape[1:]
-    if channels != 3:
-        raise ValueError(
-            f"`model` must take RGB images. Received one of {channels} channels. Put what makes "
-            "them of RGB in front of it, such as "
-            "keras.Model(rgb, model(keras.ops.image.rgb_to_grayscale(rgb)))."
-        )
+    expect_rgb("model", model)
+    height, width = model.inputs[0].shape[1:3]
     if None not in (height, width) and height != width:
         raise ValueError(
             f"`model` must take square images, as training crops squares. Received one of images "

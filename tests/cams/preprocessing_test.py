@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import cams
-from fcam_tf.cams.preprocessing import Preprocessing
+from fcam_tf.cams.preprocessing import TaskPreprocessing
 from fcam_tf.models import FCAM
 
 L = keras.layers
@@ -23,19 +23,21 @@ def test_other_models_have_none():
     x = keras.Input((4, 4, 3))
     model = keras.Model(x, x)
     model.preprocessor = lambda _: 1 / 0  # of the user's, which `predict` does not run
-    assert not Preprocessing(model)
+    assert not TaskPreprocessing(model)
+
+
+def there_and_back(model, photo):
+    """A picture of its own rows and columns goes through the converter and back."""
+    there = TaskPreprocessing(model)
+    rows, columns = np.meshgrid(*map(np.arange, photo), indexing="ij")
+    maps = np.asarray(there(np.stack([rows, columns, columns], -1)[None].astype("float32")))
+    for channel, wanted in ((0, rows), (1, columns)):
+        yield np.asarray(there.to_photo(maps[..., channel], photo))[0], wanted
 
 
 @pytest.mark.parametrize("photo", [(40, 60), (61, 32), (32, 32)])
 def test_maps_come_back_to_where_the_photo_was_cropped(photo):
-    """A picture of its own rows and columns goes through the converter and back."""
-    model = task()
-    there = Preprocessing(model)
-    rows, columns = np.meshgrid(*map(np.arange, photo), indexing="ij")
-    seen = np.stack([rows, columns, columns], -1)[None].astype("float32")
-    maps = np.asarray(there(seen))
-    for channel, wanted in ((0, rows), (1, columns)):
-        back = np.asarray(there.to_photo(maps[..., channel], photo))[0]
+    for back, wanted in there_and_back(task(), photo):
         assert back.shape == photo
         side = min(photo)
         top, left = (photo[0] - side) // 2, (photo[1] - side) // 2
@@ -49,12 +51,7 @@ def test_maps_come_back_to_where_the_photo_was_cropped(photo):
 @pytest.mark.parametrize("photo", [(40, 60), (61, 32)])
 def test_padding_is_cut_off(photo):
     model = task(crop_to_aspect_ratio=False, pad_to_aspect_ratio=True)
-    there = Preprocessing(model)
-    rows, columns = np.meshgrid(*map(np.arange, photo), indexing="ij")
-    seen = np.stack([rows, columns, columns], -1)[None].astype("float32")
-    maps = np.asarray(there(seen))
-    for channel, wanted in ((0, rows), (1, columns)):
-        back = np.asarray(there.to_photo(maps[..., channel], photo))[0]
+    for back, wanted in there_and_back(model, photo):
         inside = np.s_[4:-4, 4:-4]
         np.testing.assert_allclose(back[inside], wanted[inside], atol=1.5)
 
