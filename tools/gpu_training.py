@@ -37,9 +37,11 @@ from gpu_batches import Batches, Draw, labelled, mapped
 from gpu_maps import Photos, maps_of
 
 from fcam_tf import models, training
+from fcam_tf.claim import read_settings
 from fcam_tf.graphs.resize import resize
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.optimizer import optimizer_of
+from fcam_tf.training.run_folder import ABOUT
 from fcam_tf.zoo.weights import read_weights, write_weights
 
 _DATA = flags.DEFINE_string("data", None, "data set, as of `fcam train`", required=True)
@@ -82,6 +84,11 @@ def _fit(
     )
     model.compile(optimizer, loss)
     settings = {"recipe": dataclasses.asdict(recipe), "steps": steps}
+    # `recall_run` wants the plot too, which is not drawn here.
+    run = training.RunFolder(folder, recipe.epochs)
+    if run.finished and read_settings(folder / ABOUT)[0] == json.loads(json.dumps(settings)):
+        model.set_weights(models.load(run.best).get_weights())
+        return run
     with training.open_run(folder, settings, recipe.epochs) as run:
         run.restore(model)
         model.fit(
