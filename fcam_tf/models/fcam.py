@@ -21,7 +21,7 @@ from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
 from fcam_tf.models.classifier import Classifier
 from fcam_tf.models.decoder import MatchSize, object_map
-from fcam_tf.models.targets import Epoch, checked, labels_of, planes
+from fcam_tf.models.targets import Epoch, labels_of, planes
 
 _ADDED = "regularization"  # what layers add to the loss, in the logs
 
@@ -212,7 +212,7 @@ class FCAM(keras.Model):
         added = [ops.sum(ops.cast(loss, "float32")) for loss in self.losses]
         self._layers_add = bool(added)
         targets = y if isinstance(y, Mapping) else {"label": y}
-        labels = checked(labels_of(targets, self.num_classes, self.activation), self.num_classes)
+        labels = labels_of(targets, self.num_classes, self.activation)
         needs_cams = self.loss.weights["seeds"] > 0
         coarse = self._coarse_maps(x, labels, targets.get("cam"), y_pred) if needs_cams else None
         masks = targets.get("mask")

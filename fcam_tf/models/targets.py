@@ -8,40 +8,53 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf import lazy_tensorflow as tf
+
 
 def labels_of(targets: Mapping[str, Any], num_classes: int, activation: str = "softmax") -> Any:
-    """Return the labels of a batch, (B,) int32; or (B, classes), of a classifier of sigmoids."""
-    if targets.get("label") is None:
+    """Return the labels of a batch, (B,) int32; or (B, classes), of a classifier of sigmoids.
+
+    Raises:
+        ValueError: there are none, or of another shape.
+        tf.errors.InvalidArgumentError: they are no classes. Other backends do not look at values.
+    """
+    given = targets.get("label")
+    if given is None:
         keys = [name for name, value in targets.items() if value is not None]
         raise ValueError(
             "`y` must be class numbers (B,), or hold them as 'label'; -1 stands for the predicted "
             f"class. Received: {', '.join(keys) or None}."
         )
-    labels = ops.cast(targets["label"], "int32")
+    labels = ops.cast(given, "int32")
+    if getattr(labels.shape, "rank", 0) is None:  # TensorFlow traces one step for both
+        raise ValueError(
+            "`y` must have one form in all calls of `fit`. Received: class numbers (B,) and rows "
+            "(B, classes). Compile the model again before you give the other form."
+        )
     shape = tuple(labels.shape)
     if activation == "sigmoid" and shape[1:] == (num_classes,):
-        return labels
+        wanted = "1 for each class that an image shows, 0 for others, -1 for unknown"
+        return _checked(labels, given, 2, wanted)
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(
             "`y` must give one class number for each image, (B,) or (B, 1). Received: labels of "
             f"shape {shape}. Take the argmax of one-hot rows; rows of "
             "several classes need a classifier that ends in a sigmoid."
         )
-    return ops.reshape(labels, (-1,))
+    wanted = f"class numbers in [0, {num_classes}), or -1 for the predicted class"
+    return _checked(ops.reshape(labels, (-1,)), given, num_classes, wanted)
 
 
-def checked(labels: Any, num_classes: int) -> Any:
-    """Return labels that a step of TensorFlow refuses where they are no classes."""
+def _checked(labels: Any, given: Any, limit: int, wanted: str) -> Any:
+    """Return labels that a step refuses unless they are below a limit and were whole numbers."""
     if keras.backend.backend() != "tensorflow":
         return labels
-    import tensorflow as tf  # noqa: PLC0415 - other backends run without it
-
-    message = f"`y` must hold classes in [0, {num_classes}), or -1 for the predicted one"
-    if len(labels.shape) == 2:
-        message = "`y` must hold 1 for each class that an image shows, 0 for others, -1 for unknown"
-    limit = num_classes if len(labels.shape) == 1 else 2
-    fits = tf.debugging.Assert(tf.reduce_all(labels < limit), [message, labels])
-    with tf.control_dependencies([fits]):
+    given = tf.convert_to_tensor(given)
+    fits = tf.reduce_all(labels < limit)
+    if given.dtype.is_floating:
+        fits &= tf.reduce_all(given == tf.round(given))
+    check = tf.debugging.Assert(fits, [f"`y` must contain {wanted}. Received:", given])
+    with tf.control_dependencies([check]):
         return tf.identity(labels)
 
 

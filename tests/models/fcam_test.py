@@ -386,8 +386,12 @@ def test_labels_have_one_meaning(model):
         with pytest.raises(ValueError, match="`labels` must"):
             model.localize(IMAGES, labels)
     model.run_eagerly = True
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"classes in \[0, 3\)"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"class numbers in \[0, 3\)"):
         model.fit(IMAGES, np.arange(4), verbose=0)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"(?s)class numbers in \[0, 3\).*0\.5"
+    ):
+        model.fit(IMAGES, np.full(4, 0.5), verbose=0)
 
 
 def test_no_images(model):
@@ -518,7 +522,7 @@ def test_trains_under_jax(tmp_path):
     assert found["jit"]
     assert found["frozen"]
     assert found["saved"] == 0
-    assert "'exact'" in found["refusal"]
+    assert "FCAMLoss takes crf_method='exact'" in found["refusal"]
     assert [value != 0 for value in history["size_loss"]] == [False] + [True] * 7
     assert history["crf_loss"][0] > 0
     assert np.mean(history["seeds_loss"][-3:]) < history["seeds_loss"][0]

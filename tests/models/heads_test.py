@@ -60,8 +60,20 @@ def test_labels_of_one_sigmoid_train_it():
     expected = np.log1p(np.exp(np.where(labels, -z, z))).mean()  # binary cross-entropy
     found = fcam.evaluate(IMAGES, labels, verbose=0, return_dict=True)
     np.testing.assert_allclose(found["classification_loss"], expected, rtol=1e-5)
-    with pytest.raises(Exception, match=r"classes in \[0, 2\)"):
+    with pytest.raises(Exception, match=r"class numbers in \[0, 2\)"):
         fcam.train_on_batch(IMAGES, np.array([0, 1, 2, 0]))
+
+
+def test_one_form_of_labels_in_all_fits():
+    fcam = from_classifier(build(3))
+    fcam.compile("sgd", FCAMLoss(**SEEDS_ONLY))
+    fcam.fit(IMAGES, np.eye(3, dtype=int)[[0, 1, 2, 0]], verbose=0)
+    with pytest.raises(ValueError, match=r"one form in all calls.*Compile the model again"):
+        fcam.fit(IMAGES, np.array([0, 1, 2, 0]), verbose=0)
+    fcam.compile("sgd", FCAMLoss(**SEEDS_ONLY))
+    fcam.fit(IMAGES, np.array([0, 1, 2, 0]), verbose=0)
+    with pytest.raises(Exception, match=r"(?s)1 for each class that an image shows.*0\.5"):
+        fcam.test_on_batch(IMAGES, np.full((4, 3), 0.5))
 
 
 def test_several_sigmoids(tmp_path):
@@ -126,7 +138,7 @@ def test_a_class_number_is_the_only_class_of_its_image():
 def test_rows_of_labels_need_sigmoids():
     fcam = from_classifier(build(3, "softmax"))
     with pytest.raises(ValueError, match="rows of several classes need a classifier that ends"):
-        fcam.fit(IMAGES, np.eye(3)[[0, 1, 2, 0]], verbose=0)
+        fcam.fit(IMAGES, np.eye(3, dtype=int)[[0, 1, 2, 0]], verbose=0)
 
 
 class Block(L.Layer):
