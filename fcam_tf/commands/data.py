@@ -1,4 +1,4 @@
-"""``fcam data check``: is a data set what training expects."""
+"""``fcam data check``: whether a data set is what training expects."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import fcam_tf
 from fcam_tf.commands.arguments import Parser
 from fcam_tf.commands.telling import answer, usage_errors
 
-_SUMMARY = "is a data set what training expects: counts, and what is wrong, by file and line"
+_SUMMARY = "check a data set before training: counts, and every problem by file and line"
 _DETAILS = """\
 DATA is a folder in the layout of the WSOL benchmark (metadata/SPLIT/image_ids.txt and so on), a
 folder of class folders, with train/ and val/ around them or without, tfds:NAME, or shapes. Every
-image and mask is read as training would read it. Found are lines that cannot be read, missing and
-broken files, wrong sizes, boxes outside their image, empty masks, classes without images, and
-images that stand in two splits; each with its file and line."""
+image and mask is read as training would read it. Reported, by file and line, are lines that cannot
+be read, missing and broken files, wrong sizes, boxes outside their image, empty masks, classes
+without images, a single class, and images that are in two splits."""
 _EXAMPLES = """\
 Example:
   fcam data check data/CUB"""

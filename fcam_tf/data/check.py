@@ -1,4 +1,4 @@
-"""Reads a data set as training and evaluation would, and reports all that is wrong with it."""
+"""Reads a data set as training and evaluation would, and reports everything wrong with it."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ class Report:
     Attributes:
         rows: counts of each split.
         problems: all problems, in the order of the splits.
-        notes: what is good to know, but not a problem.
+        notes: what is worth knowing, but not a problem.
     """
 
     rows: tuple[SplitCounts, ...]
@@ -62,9 +62,10 @@ class Report:
 def check_dataset(root: str | Path) -> Report:
     """Checks a data set in the benchmark's layout, or a folder of class folders.
 
-    Every image and mask is decoded. Found are malformed lines, missing and broken files, sizes
+    Every image and mask is decoded. It reports malformed lines, missing and broken files, sizes
     that differ from the files', boxes outside their image, empty masks and masks of another
-    size, classes without images, and ids that occur in more than one split.
+    size, classes without images, ids that occur in more than one split, and a single class to
+    train on.
 
     Args:
         root: the data set, see ``load``.
@@ -96,6 +97,7 @@ def check_dataset(root: str | Path) -> Report:
         if empty:
             message = f"classes without images: {listed(split.class_names[k] for k in empty)}"
             found.append(Problem(folders.metadata / name / "class_labels.txt", 0, message))
+        found += _single_class(root, split)
         checked.append((split, found))
         if turned:
             notes.append(
@@ -116,8 +118,24 @@ def _check_folder(root: Path) -> Report:
             if name != "val" or not checked:
                 raise
             continue  # so few photos that none is held out, which the notes tell
-        checked.append((split, broken_photos(split, decode=True)))
+        found = broken_photos(split, decode=True) + _single_class(root, split)
+        checked.append((split, found))
     return _report(checked, describe(root))
+
+
+def single_class(split: Split) -> str:
+    """Says why a split cannot train a classifier, "" where it has two classes or more."""
+    if len(split.class_names) > 1:
+        return ""
+    return (
+        f"has one class, {', '.join(map(repr, split.class_names))}, and a classifier learns to "
+        "tell classes apart: add a class of other photos"
+    )
+
+
+def _single_class(root: str | Path, split: Split) -> list[Problem]:
+    message = single_class(split) if split.name == "train" else ""
+    return [Problem(Path(root), 0, message)] if message else []
 
 
 def broken_photos(split: Split, *, decode: bool = False) -> list[Problem]:
@@ -165,7 +183,7 @@ def _report(checked: Sequence[tuple[Split, list[Problem]]], notes: Sequence[str]
 
 
 def _check_image(split: Split, index: int, line: Problem) -> tuple[list[Problem], bool]:
-    """Returns problems of an image and its truth, at the line of its id; and if EXIF turns it."""
+    """Returns problems of an image and its ground truth, at its id's line; and if EXIF turns it."""
     path, name = split.paths[index], split.ids[index]
     messages: list[str] = []
     if _read(read_pixels, path, messages) is None:
@@ -204,7 +222,7 @@ def _check_masks(split: Split, index: int, size: list[int]) -> Iterator[str]:
 
 
 def _read(read: Callable[[Path], Any], path: Path, messages: list[str]) -> Any:
-    """Reads a file; what is wrong with it becomes a message, and the answer None."""
+    """Reads a file; None where that fails, with the reason added to the messages."""
     try:
         return read(path)
     except PhotoError as error:

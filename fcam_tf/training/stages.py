@@ -1,4 +1,4 @@
-"""A stage from what is named to a finished run: what all commands that train share."""
+"""From the names of a model and a data set to a finished run: what all training commands share."""
 
 from __future__ import annotations
 
@@ -58,23 +58,23 @@ def load_splits(
     *,
     skip_broken: bool = False,
 ) -> tuple[Splits, Recipe]:
-    """Load what trains and what chooses the best epoch, and say what is chosen by.
+    """Load the splits that train and that choose the best epoch, and say what chooses it.
 
     Args:
         stage: "classifier", "fcam" or "fsl".
         root: the data set.
-        recipe: how will be trained.
-        tell: takes what people should know, line by line.
-        skip_broken: decode all photos, and leave out those that cannot be; otherwise only their
-            headers are read.
+        recipe: the recipe of the stage.
+        tell: is called with notes for the user, line by line.
+        skip_broken: decode all photos, and leave out those that cannot be decoded; otherwise only
+            their headers are read.
 
     Returns:
         Both splits, the second None where it cannot choose; and the recipe, selecting by accuracy
         where that is all that val can tell of a classifier.
 
     Raises:
-        FileNotFoundError, ValueError: there is nothing to train on, or nothing to tell apart.
-        DataError: photos cannot be read; it names them.
+        FileNotFoundError, ValueError: there is nothing to train on, or a single class.
+        DataError: photos cannot be read; the message names them.
     """
 
     def load(name: str) -> Split:
@@ -90,11 +90,8 @@ def load_splits(
     for note in data.folder_notes(root, recipe.val_fraction):
         tell(note)
     images = load("train")
-    if stage == "classifier" and len(images.class_names) < 2:
-        raise ValueError(
-            f"{root} has one class, {images.class_names[0]!r}, and a classifier learns to tell "
-            "classes apart: add a class of other photos."
-        )
+    if stage == "classifier" and (problem := data.single_class(images)):
+        raise ValueError(f"{root} {problem}.")
     validation: Split | None
     try:
         validation = load("val")
@@ -125,7 +122,7 @@ def train(
     Args:
         stage: see above.
         start: what is trained.
-        recipe: how.
+        recipe: the recipe of the stage.
         splits: what trains, and what chooses the best epoch.
         out: the folder.
         asked: what `recall_run` will know the finished run by.
@@ -180,8 +177,8 @@ def _classifier(
     ):
         raise ValueError(
             f"`method` {start.method!r} with settings {recipe.baseline} needs a classifier that "
-            f"is built so, and the model is built for {built}. Name a backbone, or leave `method` "
-            "and the settings of `baseline` out."
+            f"was built for them, and the model was built for {built}. Name a backbone, or leave "
+            "out `method` and the settings of `baseline`."
         )
     weights = file_sha256(start.weights) if Path(start.weights).is_file() else start.weights
     return model, {

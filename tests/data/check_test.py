@@ -123,12 +123,13 @@ def test_class_folders(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "cat" / "1.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "cat" / "7.png")
     report = check_dataset(tmp_path)
-    assert report.ok
+    (problem,) = report.problems
+    assert str(problem).startswith(f"{tmp_path}: has one class, 'cat', and a classifier learns")
     assert [(row.split, row.images) for row in report.rows] == [("train", 1), ("val", 1)]
     assert "1 of 2 photos are held out" in str(report)
     (tmp_path / "cat" / "2.png").write_bytes(b"nothing")
     report = check_dataset(tmp_path)
-    assert [problem.file.name for problem in report.problems] == ["2.png"]
+    assert [problem.file.name for problem in report.problems] == ["2.png", tmp_path.name]
 
 
 def test_class_folders_in_splits(tmp_path):
@@ -139,6 +140,7 @@ def test_class_folders_in_splits(tmp_path):
     report = check_dataset(tmp_path)
     rows = [(row.split, row.images, row.classes) for row in report.rows]
     assert rows == [("train", 2, 2), ("val", 1, 1)]
+    assert report.ok
     assert not report.notes
 
 
