@@ -1,4 +1,4 @@
-"""What the sub-commands tell the user in the same words: what is wrong, and how things go."""
+"""What the sub-commands tell the user in the same words: errors, notes and results."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[No
 
 
 def failed(error: BaseException, values: argparse.Namespace | None = None) -> int:
-    """Tell that a job ended early and, if its folder holds something, that it can go on.
+    """Say why a job ended early and, if its folder holds something, how it can go on.
 
     Args:
         error: what ended it.
@@ -76,7 +76,11 @@ def failed(error: BaseException, values: argparse.Namespace | None = None) -> in
     Returns:
         The exit status.
     """
+    from fcam_tf.data.split import BrokenPhotoError  # noqa: PLC0415 - help does without
+
     warn(reason_of(error))
+    if isinstance(error, BrokenPhotoError) and not getattr(values, "skip_broken", True):
+        warn("mend the photo, or add --skip-broken to leave it out")
     out = getattr(values, "runs", None) or getattr(values, "out", None)
     begun = out and any(Path(out).glob("*"))  # which is silent where it may not look
     if begun and not isinstance(error, FolderBusyError):

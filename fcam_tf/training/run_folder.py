@@ -1,4 +1,4 @@
-"""A run's folder: what is kept of a training, and how it goes on after a stop."""
+"""A run's folder: what is kept of a training, and how it resumes after a stop."""
 
 from __future__ import annotations
 
@@ -126,13 +126,14 @@ def open_run(
         asked: what `recall_run` will know the run by.
 
     Raises:
-        SettingsChangedError: the folder holds a run with other settings.
+        SettingsChangedError: the folder holds a run with other settings, of an epoch or more.
         FolderBusyError: another process is training there.
     """
     folder = Path(folder)
     notes = {"environment": environment(), "asked": asked}
-    # Without a state nothing has been reached that could be lost.
-    with claim(folder, settings, [_STATE], file=ABOUT, notes=notes) as claimed:
+    # Without a state, or with one before any training, there is nothing that could be lost.
+    afresh = _untrained(folder)
+    with claim(folder, settings, [_STATE], file=ABOUT, notes=notes, overwrite=afresh) as claimed:
         claimed.begin()
         run = RunFolder(folder, epochs)
         for stray in folder.glob("epoch*.weights.h5"):
@@ -141,6 +142,16 @@ def open_run(
         if run.state.history:
             write_csv(folder / _TABLE, run.state.history)
         yield run
+
+
+def _untrained(folder: Path) -> bool:
+    """Tell whether a run ended before its first epoch, such as on a broken photo."""
+    settings, _ = read_settings(folder / ABOUT)
+    try:
+        run = RunFolder(folder, settings["recipe"]["epochs"])
+    except (KeyError, TypeError, SettingsChangedError):
+        return False
+    return run.state.epoch == 0 and not run.finished
 
 
 def recall_run(folder: str | Path, asked: Mapping[str, Any]) -> RunFolder | None:

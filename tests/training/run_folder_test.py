@@ -127,3 +127,29 @@ def test_a_full_disk_leaves_the_last_epoch(broken, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         run.save_epoch(net, 1, {"a": 2.0}, best=broken == "save")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_that_ended_before_its_first_epoch_is_no_loss(tmp_path):
+    recipe = {"recipe": {"epochs": 2}}
+    with open_run(tmp_path, {**recipe, "photos": 3}, 2) as run:
+        run.save_epoch(model(), 0, {}, best=True)
+    with open_run(tmp_path, {**recipe, "photos": 2}, 2) as run:  # without a broken one
+        assert not run.state.history
+        run.save_epoch(model(), 0, {}, best=True)
+        run.save_epoch(model(), 1, {}, best=True)
+    with (
+        pytest.raises(SettingsChangedError, match="photos was 2 and is now 3"),
+        open_run(tmp_path, {**recipe, "photos": 3}, 2),
+    ):
+        pass
+
+
+def test_a_run_of_no_epochs_is_kept(tmp_path):
+    recipe = {"recipe": {"epochs": 0}}
+    with open_run(tmp_path, {**recipe, "photos": 3}, 0) as run:
+        run.save_epoch(model(), 0, {}, best=True)
+    with (
+        pytest.raises(SettingsChangedError, match="photos was 3 and is now 2"),
+        open_run(tmp_path, {**recipe, "photos": 2}, 0),
+    ):
+        pass
