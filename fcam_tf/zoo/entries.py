@@ -1,4 +1,4 @@
-"""Which models there are: entries, and what can be built without one; without TensorFlow.
+"""The models of the zoo: entries, and what can be built without one; without TensorFlow.
 
 Without an entry every backbone can be built, by every method that it is set up for.
 """
@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -40,7 +41,15 @@ def _roots() -> list[Path]:
     # package may have a neighbour of that name.
     bundled = here / "entries" if (here / "entries").is_dir() else here.parents[1] / "zoo"
     users = os.environ.get(ZOO, "")
-    return [bundled, *([Path(users)] if users and "://" not in users else [])]
+    if not users or "://" in users:
+        return [bundled]
+    if not os.path.isdir(users):  # noqa: PTH112 - it may be too long
+        warnings.warn(
+            f"{ZOO} names {shortened(users)}, which is not a folder: only bundled models are "
+            "known. Correct it, or unset it.",
+            stacklevel=3,
+        )
+    return [bundled, Path(users)]
 
 
 def find_folder(name: str) -> Path | None:
@@ -79,8 +88,8 @@ def card(name: str) -> Card:
     For ``<backbone>_<method>`` without an entry it is `untrained_card`.
 
     Raises:
-        ValueError: there is no such model, and the message gives the nearest names; or what it has
-            is not a card.
+        ValueError: there is no such model, and the message gives the nearest names; or its card
+            is not valid.
         OSError: the card cannot be read.
     """
     if find_folder(name) is None and name in buildable():
@@ -89,12 +98,12 @@ def card(name: str) -> Card:
 
 
 def identity(name: str) -> str:
-    """Return the SHA-256 of all that a trained model answers by, as its card has it.
+    """Return the SHA-256 of everything that determines a trained model's answers, by its card.
 
     These are its weights, architecture, threshold and input.
 
     Raises:
-        ValueError, OSError: see `card`; or nobody has trained it.
+        ValueError, OSError: see `card`; or it has not been trained.
     """
     found = read_card(folder_of(name) / CARD)
     parts = [found[key] for key in ("architecture", "threshold", "input")]
@@ -183,8 +192,8 @@ def parts_of(name: str) -> tuple[str, str]:
         methods = (*METHODS, FSL, *BASELINES)
         raise ValueError(
             f"`name` is not a <backbone>_<method>: {shortened(name)!r}. Backbones: "
-            f"{', '.join(BACKBONES)}. Methods: {', '.join(methods)}; the last four of the first "
-            "four backbones alone."
+            f"{', '.join(BACKBONES)}. Methods: {', '.join(methods)}; the last four only for the "
+            "first four backbones."
         )
     return parts
 

@@ -45,6 +45,12 @@ def test_what_was_being_saved_is_no_entry(own):
     assert f".{NAME}-x1" not in zoo.folders()
 
 
+def test_a_zoo_that_is_not_there_is_warned_of(own, monkeypatch):
+    monkeypatch.setenv("FCAM_ZOO", str(own / "elsewhere"))
+    with pytest.warns(UserWarning, match="FCAM_ZOO names .*elsewhere, which is not a folder"):
+        assert NAME not in zoo.folders()
+
+
 @pytest.mark.usefixtures("own")
 def test_list():
     assert zoo.list_models("mobilenet*") == [NAME]
