@@ -19,7 +19,7 @@ from fcam_tf.explain import MapsAndLogits
 from fcam_tf.graphs.ranges import expect_rgb
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.identity import model_sha256, split_sha256
-from fcam_tf.names import listed
+from fcam_tf.names import listed, pixels
 from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError, tensorboard
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.recipe import Recipe
@@ -62,42 +62,53 @@ def fit(
     with open_run(out, settings, recipe.epochs, asked) as run:
         run.restore(model)
         plot = run.folder / PLOT
-        if run.finished and plot.exists():
-            return run
-        if not run.finished:  # else killed between the last epoch and its plot
-            dataset = training_dataset(
-                train,
-                batch_size=recipe.batch_size,
-                resize=recipe.resize,
-                crop=recipe.crop,
-                flip=recipe.flip,
-                seed=recipe.seed,
-                first_epoch=run.state.epoch,
-                cams=stored(run),
-                **batches,
-            )
-
-            def set_rate(epoch: int, _: Any) -> None:
-                model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
-
+        if not run.finished:
+            batches |= {"cams": stored(run), "verbose": verbose}
             with naming_photos(), _telling_divergence(model, run):
-                model.fit(
-                    dataset,
-                    initial_epoch=run.state.epoch,
-                    epochs=recipe.epochs,
-                    steps_per_epoch=-(-len(train) // recipe.batch_size),
-                    callbacks=[
-                        keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
-                        StopOnNaN(),
-                        KeepBest(run, validate, recipe.select),
-                        *tensorboard(explain, validation, run.folder, recipe.crop),
-                        *callbacks,
-                    ],
-                    shuffle=False,  # the data set does
-                    verbose=verbose,
-                )
+                keep = KeepBest(run, validate, recipe.select)
+                shown = tensorboard(explain, validation, run.folder, recipe.crop)
+                _train(model, train, recipe, run, callbacks=[keep, *shown, *callbacks], **batches)
+        elif plot.exists():  # else killed between the last epoch and its plot
+            return run
         draw_convergence(run.state.history, run.state.best, plot)
         return run
+
+
+def _train(
+    model: keras.Model,
+    train: Split,
+    recipe: Recipe,
+    run: RunFolder,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: Any,
+    **batches: Any,
+) -> None:
+    """Train from the last finished epoch of a run to its end."""
+    dataset = training_dataset(
+        train,
+        batch_size=recipe.batch_size,
+        resize=recipe.resize,
+        crop=recipe.crop,
+        flip=recipe.flip,
+        seed=recipe.seed,
+        first_epoch=run.state.epoch,
+        **batches,
+    )
+
+    def set_rate(epoch: int, _: Any) -> None:
+        model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
+
+    rate = keras.callbacks.LambdaCallback(on_epoch_begin=set_rate)
+    model.fit(
+        dataset,
+        initial_epoch=run.state.epoch,
+        epochs=recipe.epochs,
+        steps_per_epoch=-(-len(train) // recipe.batch_size),
+        callbacks=[rate, StopOnNaN(), *callbacks],
+        shuffle=False,  # the data set does
+        verbose=verbose,
+    )
 
 
 def knows_classes(model: keras.Model, split: Split) -> bool:
@@ -150,14 +161,15 @@ def _check_images(model: keras.Model, crop: int) -> None:
     height, width = model.inputs[0].shape[1:3]
     if None not in (height, width) and height != width:
         raise ValueError(
-            f"`model` must take square images, as training crops squares. Received one of images "
-            f"of {height}x{width} pixels. Build it with an input of (None, None, 3)."
+            "`model` must take square images, as training crops squares. Received: the model "
+            f"takes images of {pixels((height, width))} pixels. Build it with an input of (None, "
+            "None, 3)."
         )
     side = height or width or crop
     if side != crop:
         raise ValueError(
-            f"`crop` must be {side}: the model takes images of {side}x{side} pixels. Received: "
-            f"{crop}. In a command: --set crop={side}, and `resize` at least as large."
+            f"`crop` must be {side}: the model takes images of {pixels((side, side))} pixels. "
+            f"Received: {crop}. In a command: --set crop={side}, and `resize` at least as large."
         )
 
 
@@ -210,7 +222,7 @@ def _telling_divergence(model: keras.Model, run: RunFolder) -> Iterator[None]:
     except (TrainingDivergedError, tf.errors.InvalidArgumentError) as error:
         if isinstance(error, tf.errors.OpError):
             # The CRF operation refuses NaN before any loss shows it.
-            if "NaN" not in error.message or "the image holds" in error.message:
+            if "NaN" not in error.message or "the image contains" in error.message:
                 raise
             step = int(model.optimizer.iterations) + 1
             error = f"The maps contain NaN at step {step}. {TrainingDivergedError.ADVICE}"
