@@ -1,4 +1,4 @@
-"""What arguments must be: each check names the argument and what came."""
+"""Checks of arguments: each error names the argument and what was received."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Claim:
     """A folder that is ours to write to.
 
     Attributes:
-        goes_on: whether results that are there are of these settings.
+        goes_on: whether the folder holds results of these settings.
     """
 
     goes_on: bool
@@ -44,8 +44,8 @@ class Claim:
         """Write settings and notes, after removing results of other settings.
 
         Args:
-            afresh: remove those of the same ones, too.
-            notes: more of these.
+            afresh: remove results of the same settings, too.
+            notes: further notes.
 
         Raises:
             OSError: the folder cannot be written to.
@@ -79,9 +79,9 @@ def claim(
     Args:
         folder: the folder.
         settings: all that its results depend on, as JSON values.
-        results: names or patterns of the files and folders in it that do.
-        file: its file that keeps the settings.
-        notes: what is kept there besides, and may differ.
+        results: names or patterns of its files and folders that depend on them.
+        file: the file in it that keeps the settings.
+        notes: what is kept beside the settings, and may differ.
         overwrite: let results of other settings be removed, instead of refusing.
         wait: for another process that has the folder, instead of refusing.
         remedy: what to do about other settings.

@@ -57,7 +57,7 @@ def export(
     As in `fcam_tf.photos`, transparency is composited onto white and EXIF orientation is applied:
     boxes and masks are those of the photo as a viewer shows it, not as its pixels are stored.
 
-    A batch of another rank or number of channels, an empty one, an image that holds NaN or
+    A batch of another rank or number of channels, an empty one, an image that contains NaN or
     infinity, or a file that cannot be decoded, fails its request as an invalid argument.
 
     Args:

@@ -82,7 +82,7 @@ def model_sha256(model: keras.Model, *more: Any, weights: bool = True) -> str:
 
 
 def split_sha256(*splits: Split, sizes: bool = False) -> str:
-    """Return a hash of names, labels and truth of the images of splits.
+    """Return a hash of the names, labels and ground truth of the images of splits.
 
     Args:
         splits: of a data set.

@@ -93,8 +93,8 @@ def class_numbers(labels: Any, batch: int, classes: int) -> np.ndarray:
     """Return the class of each image; what ``labels`` means wherever classes are chosen.
 
     Args:
-        labels: (B,) or (B, 1) integers, one for all images, or None for the predicted classes, as
-            which -1 counts too.
+        labels: (B,) or (B, 1) integers, one for all images, or None for the predicted classes;
+            -1 is the predicted class of one image.
         batch: B.
         classes: how many there are.
 

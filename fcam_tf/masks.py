@@ -32,7 +32,10 @@ def resize_mask(mask: ArrayLike, size: tuple[int, int]) -> NDArray:
     """
     array = np.asarray(mask)
     if array.ndim != 2 or array.size == 0 or min(size) < 1:
-        raise ValueError(f"need a (height, width) mask and size, got {array.shape} and {size}")
+        raise ValueError(
+            "`mask` must be (height, width) and `size` positive (height, width). "
+            f"Received: shape {array.shape} and size {size}."
+        )
     rows, columns = (
         np.minimum(np.floor(np.arange(out) * (1 / (out / source))).astype(int), source - 1)
         for source, out in zip(array.shape, size, strict=True)
@@ -55,16 +58,19 @@ def join_masks(
     """
     inside = [_inside(mask, size) for mask in masks]
     if not inside:
-        raise ValueError("masks is empty; give the image's instance masks")
+        raise ValueError("`masks` is empty. Give the instance masks of the image.")
     shapes = {mask.shape for mask in inside}
     if len(shapes) > 1:
-        raise ValueError(f"masks differ in shape: {sorted(shapes)}; give size to resize them")
+        raise ValueError(f"`masks` differ in shape: {sorted(shapes)}. Give `size` to resize them.")
     joined = np.logical_or.reduce(inside)
     label = joined.astype(np.uint8)
     if ignore is not None:
         hidden = _inside(ignore, size)
         if hidden.shape != joined.shape:
-            raise ValueError(f"ignore has shape {hidden.shape}, the masks {joined.shape}")
+            raise ValueError(
+                f"`ignore` must have the shape {joined.shape} of the masks. "
+                f"Received: {hidden.shape}."
+            )
         label[hidden & ~joined] = IGNORED
     return label
 
@@ -79,17 +85,17 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray:
     array = np.asarray(mask)
     if array.shape != shape:
         raise ValueError(
-            f"{name} has shape {array.shape}, its heatmap {shape}; "
-            "join_masks(..., size=) brings masks to the map's frame"
+            f"{name} must have the shape of its heat map, {shape}. Received: {array.shape}. "
+            "join_masks(..., size=) resizes masks."
         )
     if array.dtype.kind not in "iub":
-        raise TypeError(f"{name} must hold integers, got {array.dtype}")
+        raise TypeError(f"{name} must contain integers. Received: dtype {array.dtype}.")
     if array.dtype == bool:
         return array.astype(np.uint8)
     wrong = ~np.isin(array, (BACKGROUND, OBJECT, IGNORED))
     if wrong.any():
         raise ValueError(
-            f"{name} must hold 1 (object), 0 (background) and 255 (ignored), "
-            f"got {sorted(np.unique(array[wrong]).tolist())[:5]}; join_masks makes such masks"
+            f"{name} must contain only 1 (object), 0 (background) and 255 (ignored). Received: "
+            f"{sorted(np.unique(array[wrong]).tolist())[:5]}. join_masks makes such masks."
         )
     return array

@@ -1,4 +1,4 @@
-"""The names that users type: looking one up in a table, and showing some."""
+"""The names that users type: looking them up in a table, and showing them in messages."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """Return ``table[name]``.
 
     Args:
-        table: what there is.
+        table: the known names.
         name: what the user typed.
         kind: the argument's name, for the message.
 
     Raises:
-        ValueError: there is no such name; the message gives the nearest ones, and all of a few.
+        ValueError: the name is unknown; the message gives the nearest ones, and the first twenty.
     """
     if isinstance(name, str) and name in table:
         return table[name]
@@ -58,7 +58,7 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
 
 
 def unknown(table: Collection[str], name: str, kind: str) -> str:
-    """Return what to say of a name that is not in a table; see `lookup`."""
+    """Return the message about a name that is not in a table; see `lookup`."""
     longer = [known for known in table if str(name) and known.startswith(str(name))]
     near = longer[:2] or difflib.get_close_matches(str(name), table, n=2)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
@@ -71,6 +71,11 @@ def listed(names: Iterable[object], most: int = 5) -> str:
     shown = [printable(str(name)) for name in names]
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
+
+
+def pixels(size: Iterable[int | None]) -> str:
+    """Return a size (height, width) for a message, such as 224x224; None is any number."""
+    return "x".join("any" if side is None else str(side) for side in size)
 
 
 def shortened(text: object) -> str:

@@ -199,7 +199,7 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
 
 @contextlib.contextmanager
 def _decoding() -> Iterator[None]:
-    """Around what reads the file, and nothing else, for faults of our code must not pass for it."""
+    """Turn what reading a file raises into a PhotoError; around no more, to hide no other fault."""
     try:
         yield
     except (PhotoError, MemoryError):

@@ -106,7 +106,7 @@ class TestStatus:
             (["try"], "fcam try: the following arguments are required: THING\n"),
             (["tryy"], "fcam: command is unknown: 'tryy'. Did you mean 'try'?"),
             (["/"], "did you mean: fcam localize /\n"),
-            (["zoo"], "fcam zoo: say what to do: list, show, verify, make\n"),
+            (["zoo"], "fcam zoo: a command is missing. Available: list, show, verify, make\n"),
             (["zoo", "lst"], "fcam zoo: command is unknown: 'lst'. Did you mean 'list'?"),
             (["--verison"], "fcam: unknown flag --verison; did you mean --version?\n"),
             (["--batch-size=3", "try"], "fcam: unknown flag --batch-size\n"),

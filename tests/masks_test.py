@@ -21,7 +21,7 @@ def test_join_masks():
         join_masks([])
     with pytest.raises(ValueError, match="differ"):
         join_masks([a, b.T])
-    with pytest.raises(ValueError, match="ignore has shape"):
+    with pytest.raises(ValueError, match="`ignore` must have the shape"):
         join_masks([a], ignore.T)
 
 
@@ -33,5 +33,5 @@ def test_resize_mask_takes_the_pixel_opencv_takes():
         height, width = rng.integers(1, 90, 2)
         want = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
         np.testing.assert_array_equal(resize_mask(mask, (height, width)), want)
-    with pytest.raises(ValueError, match="mask and size"):
+    with pytest.raises(ValueError, match="`mask` must be"):
         resize_mask(mask, (0, 4))

@@ -1,4 +1,4 @@
-"""ADL: a layer that hides what a feature map attends to, or stresses it, while training."""
+"""ADL: a layer that hides or emphasises, in training, what a feature map attends to most."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ADL(Baseline):
     """Attention-based Dropout Layer (Choe and Shim, CVPR 2019). Loss and map are those of CAM.
 
     Attributes:
-        drop_rate: probability with which the most attended part is hidden instead of stressed.
+        drop_rate: probability with which the most attended part is hidden instead of emphasised.
         threshold: fraction of the largest attention from which on a cell is hidden.
 
     Raises:

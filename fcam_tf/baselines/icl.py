@@ -1,4 +1,4 @@
-"""ICL: attention that holds for the object without its most telling part, against the background.
+"""ICL: attention to the object without its most discriminative part, against the background.
 
 The paper has no public code. What is built here is our reading of it, and results should be named
 "ICL (re-implementation)". Ours are: where the thresholds are taken (on the attention
@@ -28,10 +28,11 @@ _MARGIN = 1.0  # of the triplets of unit vectors
 class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
     """A non-local block whose attention erases features and contrasts regions while training.
 
-    The block (embedded Gaussian, Wang et al., CVPR 2018) adds to each cell what similar cells hold.
-    Attention A: the sigmoid of the mean of the channels. In training the features go on multiplied
-    by A or, as drawn for the batch, without the most telling part and the background; and a
-    triplet loss wants the object without that part closer to the object than to the background.
+    The block (embedded Gaussian, Wang et al., CVPR 2018) adds to each cell the features of
+    similar cells. Attention A: the sigmoid of the mean of the channels. In training the features go
+    on multiplied by A or, as drawn for the batch, without the most discriminative part and the
+    background; and a triplet loss pulls the object without that part closer to the object than to
+    the background.
     ``options`` are the fields of `ICL`; ``embedding`` is the length of a region's vector.
 
     Input (B, h, w, C); output the features (B, h, w, C) and A (B, h, w).
@@ -119,7 +120,7 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("fcam_tf")
 class ConsistentAttention(keras.layers.Layer):
-    """Pass the top map on, and in training want earlier attention to be like the last one.
+    """Pass the top map on, and in training pull earlier attention towards the last one.
 
     Loss: ``weight`` times the mean squared difference of each attention and the last one, which is
     scaled to it and gets no gradient.
@@ -150,7 +151,7 @@ class ICL(Baseline):
 
     Attributes:
         drop_rate: probability with which features are erased instead of weighted.
-        high: attention in [0, 1], after min-max, from which on a cell is most telling.
+        high: attention in [0, 1], after min-max, from which on a cell is most discriminative.
         foreground: from here on it is object,
         low: and below here background.
         contrast: weight of the triplet losses.

@@ -1,4 +1,4 @@
-"""SPG: branches on earlier maps learn what the class map is sure about, and pass it on."""
+"""SPG: branches on earlier maps learn what the class map is confident of, and pass it on."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class SelfProducedGuidance(ClassMapHead):
 
 
 def guided(scores: Any, guide: Any, high: float, low: float) -> Any:
-    """Return the binary cross-entropy of logits (B, h, w) against what a guide is sure about.
+    """Return the binary cross-entropy of logits (B, h, w) against what a guide is confident of.
 
     The guide (B, h, w) in [0, 1] gets no gradient. Result: (B,), whose mean is the mean over all
     known pixels of the batch, see `confident`; 0 where none is known.

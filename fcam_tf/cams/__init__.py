@@ -78,7 +78,7 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
     if built_for != name:
         raise ValueError(
             f"`method` {name!r} needs a classifier that was built for it: Classifier(..., "
-            f"baseline={name!r}). Received one of "
+            f"baseline={name!r}). Received one with "
             + (f"baseline={built_for!r}." if built_for else "no baseline; 'cam' explains it.")
         )
     return baseline.cam(model, layer, **options)

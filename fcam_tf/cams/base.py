@@ -17,7 +17,7 @@ from fcam_tf.cams.preprocessing import TaskPreprocessing
 from fcam_tf.cams.split_classifier import SplitClassifier, chosen_classes
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import class_numbers
-from fcam_tf.names import shortened
+from fcam_tf.names import pixels, shortened
 
 
 def normalize(maps: Any) -> Any:
@@ -27,7 +27,7 @@ def normalize(maps: Any) -> Any:
         maps: (B, h, w), or (B, h, w, C), each channel by itself.
 
     Returns:
-        The same shape, float32. A constant map, or one that holds NaN or infinity, gives zeros.
+        The same shape, float32. A constant map, or one that contains NaN or infinity, gives zeros.
     """
     maps = ops.cast(maps, "float32")
     low = ops.min(maps, axis=(1, 2), keepdims=True)
@@ -219,12 +219,12 @@ class CAM(abc.ABC):
             raise ValueError(
                 f"`scales` must contain 1, whose logits are given. Received: {self.scales}."
             )
-        sides = tuple(self.split.images.shape[1:3])
-        if len(self.scales) > 1 and sides != (None, None):
+        size = self.split.images.shape[1:3]
+        if len(self.scales) > 1 and size != (None, None):
             raise ValueError(
-                f"`scales` must be (1,): the model takes images of {sides} pixels only. Received: "
-                f"{self.scales}. Build it with an input of (None, None, channels); `flip` works "
-                "with any."
+                f"`scales` must be (1,): the model takes images of {pixels(size)} pixels. "
+                f"Received: {self.scales}. Build it with an input of (None, None, channels); "
+                "`flip` works with any."
             )
 
     def rectified(self, maps: Any) -> Any:
@@ -243,7 +243,7 @@ class CAM(abc.ABC):
             images = ops.convert_to_tensor(images)
         except (TypeError, ValueError):  # a backend's own message names no argument
             raise ValueError(
-                f"`images` must be an array of pixels. Received: {shortened(images)}"
+                f"`images` must be an array of pixels. Received: {shortened(images)}."
             ) from None
         fits = len(images.shape) == 4 and all(
             None in (want, have) or want == have
@@ -251,7 +251,8 @@ class CAM(abc.ABC):
         )
         if not fits:
             raise ValueError(
-                f"`images` must have the shape (batch, *{expected[1:]}). Received: shape "
+                f"`images` must have shape (batch, {', '.join(map(str, expected[1:]))}): the model "
+                f"takes images of {pixels(expected[1:3])} pixels. Received: shape "
                 f"{tuple(images.shape)}. Resize them (in a recipe by `crop`); one image goes in as "
                 "images[None]."
             )

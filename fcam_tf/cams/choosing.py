@@ -14,6 +14,7 @@ from keras import ops
 from fcam_tf.cams import autodiff, tokens
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.opening import Opened
+from fcam_tf.names import pixels
 
 L = keras.layers
 _GLOBAL_POOLING = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
@@ -74,9 +75,9 @@ class Choice:
         number = self._count(x)
         grid = self._asked_grid or self._found_grid(x)
         if grid is None or not tokens.fits(grid, number):
-            sides = "x".join(str(n) for n in self._images.shape[1:3])
+            size = pixels(self._images.shape[1:3])
             problem = (
-                f"{number} tokens of images of {sides} have no known grid"
+                f"{number} tokens of images of {size} have no known grid"
                 if grid is None
                 else f"{grid[0]}x{grid[1]} does not fit {number} tokens"
             )

@@ -233,9 +233,9 @@ def _tried_out(model: keras.Model, maker: Mapping[int, graph.Step]) -> str:
     seen = "sum to one" if together else "lie in [0, 1]"
     kind = "softmax" if together else "sigmoid"
     warnings.warn(
-        f"`model` ends in {operation.name!r}, whose outputs {seen}: they are taken for "
-        f"probabilities by a {kind}, and the logits that belong to them are explained. End the "
-        f"model in logits, or in Activation({kind!r}), and its own logits are.",
+        f"`model` ends in {operation.name!r}, whose outputs {seen}: they are taken for the "
+        f"probabilities of a {kind}, and the logits that follow from them are explained. To have "
+        f"its own logits explained, end the model in them, or in Activation({kind!r}).",
         stacklevel=2,
     )
     return kind

@@ -70,7 +70,7 @@ def region_mean(label: int, region: Any = None) -> Score:
             f"{weights.shape}, in [{weights.min()}, {weights.max()}]."
         )
     if weights is not None and not weights.any((-2, -1)).all():
-        raise ValueError("`region` must hold a pixel of each image. Received: an empty region.")
+        raise ValueError("`region` must contain a pixel of each image. Received: an empty region.")
 
     def score(outputs: Any) -> Any:
         if len(outputs.shape) != 4 or label >= outputs.shape[-1]:

@@ -129,7 +129,7 @@ class Parser(argparse.ArgumentParser):
             except ValueError as error:
                 self.error(str(error))
         elif self.commands and not ours:
-            self.error(f"say what to do: {', '.join(self.commands)}")
+            self.error(f"a command is missing. Available: {', '.join(self.commands)}")
         dashed = any(argument.startswith("-") for argument in others)
         return [*ours, "--", *others] if dashed else [*others, *ours], absls
 
@@ -170,7 +170,7 @@ def positive(text: str) -> int:
 
 def add_import(parser: Parser) -> None:
     """Add the flag that names the code of custom layers."""
-    text = "run this first: it defines layers that a .keras file holds"
+    text = "Python file to run first; it defines layers that a .keras file uses"
     parser.add("--import FILE.py...", text, dest="imports")
 
 
@@ -194,10 +194,8 @@ def add_maps(parser: Parser, *, batch_size: int) -> None:
         "(default: the top map)",
         default="",
     )
-    parser.add(
-        "-b --batch-size N", "photos for one call of the model", type=positive, default=batch_size
-    )
-    parser.add("--overwrite", "make again what is done")
+    parser.add("-b --batch-size N", "photos in a batch", type=positive, default=batch_size)
+    parser.add("--overwrite", "redo what is done")
 
 
 def add_skip_broken(parser: Parser) -> None:
@@ -209,16 +207,20 @@ def add_skip_broken(parser: Parser) -> None:
 def add_training(parser: Parser) -> None:
     """Add flags of all that trains: data, recipe, and how a backbone is built."""
     parser.add("-d --data DATA", "data set to train on", required=True)
-    parser.add("-r --recipe NAME|FILE.json", "numbers to train with", default="cub")
+    parser.add(
+        "-r --recipe NAME|FILE.json", "what to train with: a preset, or a JSON file", default="cub"
+    )
     parser.add("-s --set KEY=VALUE...", "change a number of the recipe")
     parser.add(
         "--output-stride STRIDE",
-        "8, 16 or 32 pixels for one cell of the coarse map, of a backbone given by name",
+        "pixels per cell of the coarse map, of a backbone given by name: 8, 16 or 32",
         choices=("8", "16", "32"),
     )
-    text = "what a backbone given by name starts from"
+    text = "initial weights of a backbone given by name"
     parser.add("--weights imagenet|none|FILE", text, default="imagenet")
-    parser.add("--cams FOLDER", "stored maps, which runs may share (default: in the run)")
+    parser.add(
+        "--cams FOLDER", "folder of stored coarse maps, which runs may share (default: in the run)"
+    )
     text = "mirrored: share each batch among all GPUs"
     parser.add("--strategy single|mirrored", text, default="single")
     add_skip_broken(parser)

@@ -40,8 +40,8 @@ maps come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.
 benchmark's code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
 
 The threshold is the best for the scored split, which is the benchmark's protocol and an oracle;
---threshold-split val also tells what the best threshold of val gives. What is scored is kept:
-the same command goes on after a stop, and only writes the report anew if all is done."""
+--threshold-split val also tells what the best threshold of val gives. Scores are kept: after a
+stop the same command goes on, and if everything is scored it only writes the report again."""
 _EXAMPLES = """\
 Examples:
   fcam evaluate --model birds.keras --method cam --data data/CUB --out cub-cam
@@ -54,7 +54,7 @@ Examples:
 def add_to(fcam: Parser) -> None:
     """Add ``fcam evaluate``."""
     usage = "--data DATA --out FOLDER [--model MODEL] [flags]"
-    summary = "how well heat maps localise: MaxBoxAcc, PxAP and others, with a report"
+    summary = "measure how well heat maps localise: MaxBoxAcc, PxAP and others, with a report"
     parser = fcam.command(
         "evaluate", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run
     )
@@ -68,7 +68,7 @@ def add_to(fcam: Parser) -> None:
         choices=(*METHODS, *BASELINES, FCAM_MAP, _CENTER),
     )
     add_maps(parser, batch_size=32)
-    parser.add("--maps FOLDER", "score the .npy maps there instead")
+    parser.add("--maps FOLDER", "score the .npy maps of this folder instead")
     parser.add("--split SPLIT", "split of the data to score", default="test")
     parser.add(
         "--labels truth|predicted",

@@ -25,8 +25,8 @@ bounds are), KEY=log:LOW..HIGH (the same chance for each power of ten) or KEY=A|
 of the recipe, as for --set of fcam train.
 
 OUT gets a run folder for each trial, search.csv with a row for each, and best.json: the recipe to
-go on with. The same command goes on where it was stopped; with more --draws it is continued. A
-training that diverges counts as none."""
+go on with. The same command goes on where it was stopped, and more --draws add trials. A training
+that diverges has no score."""
 _EXAMPLES = """\
 Examples:
   fcam search fcam --data shapes --model runs/shapes --recipe small --out search \\
@@ -39,10 +39,10 @@ Examples:
 def add_to(fcam: Parser) -> None:
     """Add ``fcam search``."""
     usage = "classifier|fcam|fsl --data DATA --out OUT --draw KEY=VALUES [flags]"
-    summary = "tune what is trained with, by random search on the val split"
+    summary = "tune a recipe by random search on the val split"
     parser = fcam.command("search", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run)
     add_stage(parser)
-    parser.add("--draw KEY=VALUES...", "what to draw from")
+    parser.add("--draw KEY=VALUES...", "values of a key of the recipe to draw from")
     parser.add("--draws N", "number of trainings", type=positive, default=8)
     text = "of the draws; the recipe's own seeds the trainings (default: 0)"
     parser.add("--seed N", text, type=int, default=0)
@@ -79,7 +79,9 @@ def _search(
     space = dict(training.parse_space(text) for text in values.draw)
     recipe, splits = recipe_and_splits(values, values.stage, values.set)
     if splits[1] is None:
-        raise app.UsageError(f"--data {values.data} has nothing to choose by: no truth for val")
+        raise app.UsageError(
+            f"--data {values.data} has nothing to choose by: no ground truth for val"
+        )
     start = start_of(values, model, values.method)
 
     def trial(recipe: fcam_tf.training.Recipe, folder: Path) -> fcam_tf.training.RunFolder:

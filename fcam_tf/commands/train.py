@@ -22,9 +22,9 @@ _UNLEARNT = 0.6  # of the seed loss, which is ln 2 for a map that is 0.5 everywh
 
 _DETAILS = """\
 Two stages. The first trains a classifier on images and their labels; no boxes, no masks. The second
-freezes it and trains a decoder behind it, whose map has the resolution of the image. What teaches
-the decoder are a few pixels of the classifier's own coarse map (--method), the colours of the
-image, and that neither object nor background may vanish.
+freezes it and trains a decoder behind it, whose map has the resolution of the image. The decoder
+learns from a few pixels of the classifier's own coarse map (--method), from the colours of the
+image, and from a constraint that neither object nor background vanishes.
 
 The stage fsl is what both are compared with: few-shot full supervision. The decoder learns from the
 masks of the val split, or its filled boxes; four fifths of it train, one fifth chooses the epoch.
@@ -36,7 +36,7 @@ them, choose the best epoch, else the classifier's accuracy; they never train.
 OUT gets run.json (recipe, versions), metrics.csv, convergence.png, best.keras, logs for
 TensorBoard where it is installed, and test/ with the report of fcam evaluate where there is a test
 split with boxes or masks. A run that was stopped goes on where it was when the same command is
-given again. No flag drops what took hours: to start afresh, remove OUT."""
+given again. No flag discards what took hours: to start afresh, remove OUT."""
 _EXAMPLES = """\
 Examples:
   fcam train classifier --data shapes --recipe small --out runs/shapes
@@ -66,8 +66,8 @@ def add_stage(parser: Parser) -> None:
     add_model(parser)
     parser.add(
         "--method METHOD",
-        "whose maps are scored, and teach the decoder: %(choices)s (default: cam, or what MODEL "
-        "was trained with)",
+        "method whose maps are scored, and teach the decoder: %(choices)s (default: cam, or what "
+        "MODEL was trained with)",
         choices=(*METHODS, *BASELINES),
     )
     add_training(parser)
@@ -93,7 +93,7 @@ def _run(values: argparse.Namespace) -> int:
     if seeds > _UNLEARNT:
         adam = "" if recipe["optimizer"] == "adam" else "--set optimizer=adam, "
         warn(
-            f"the seed loss ended at {seeds:.2f}, guessing has 0.69: the maps say little. "
+            f"the seed loss ended at {seeds:.2f}, guessing gives 0.69: the maps say little. "
             f"Try {adam}a lower --set loss.crf or more epochs"
         )
     if values.stage == "classifier":
@@ -134,7 +134,7 @@ def model_of(values: argparse.Namespace) -> Model | str:
 
 
 def asked_of(values: argparse.Namespace, model: Model | str) -> dict[str, Any]:
-    """Return all that decides a run, as far as it is known without TensorFlow."""
+    """Return everything that decides a run, as far as it is known without TensorFlow."""
     from fcam_tf.identity import file_sha256, split_sha256  # noqa: PLC0415
 
     splits = []
@@ -161,13 +161,13 @@ def asked_of(values: argparse.Namespace, model: Model | str) -> dict[str, Any]:
 def recipe_and_splits(
     values: argparse.Namespace, stage: str, settings: list[str]
 ) -> tuple[fcam_tf.training.Recipe, Any]:
-    """Return by what a stage is trained, and on what; see `fcam_tf.training.load_splits`."""
+    """Return the recipe and the splits of a stage; see `fcam_tf.training.load_splits`."""
     recipe = fcam_tf.training.recipe_of(stage, values.recipe, settings)
     uses_cams = stage != "classifier" or "stage" in values  # of `fcam zoo make` the decoder alone
     if values.cams and uses_cams and getattr(recipe, "cams", None) != "stored":
         raise ValueError(
-            f"--cams keeps stored maps, and {stage} trains without: add --set cams=stored for a "
-            "decoder, or leave --cams out"
+            f"--cams is the folder of stored maps, and {stage} trains without them: add --set "
+            "cams=stored for a decoder, or leave --cams out"
         )
     if recipe.epochs == 0:
         note("epochs=0: nothing is trained; the model is scored and kept as it is")
@@ -197,7 +197,7 @@ def report(run: fcam_tf.training.RunFolder, root: str) -> bool:
     try:
         page = fcam_tf.training.report(run, root, console())
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        warn(f"the model is there, but not its report: {error}")
+        warn(f"the model is finished, but its report failed: {error}")
         return False
     if page:
         note(f"report on the test split in {page}")

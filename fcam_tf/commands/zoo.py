@@ -57,7 +57,7 @@ def add_to(fcam: Parser) -> None:
     text = "the card: architecture, training, scores, licence, weights"
     show = parser.command("show", "NAME...", text, run=_show)
     show.add("names NAME", "models", nargs="+", completer=complete_model)
-    text = "hash, rebuild and stored answer of models (default: all)"
+    text = "check hash, rebuild and stored answer of models (default: all)"
     verify = parser.command("verify", "[NAME...] [--data DATA]", text, run=_verify)
     verify.add("names NAME", "models", nargs="*", completer=complete_model)
     verify.add("-d --data DATA", "check the scores that were measured on it, too")
@@ -80,8 +80,8 @@ def _add_make(parser: Parser) -> None:
     parser.add("--test DATA...", "data set to measure on (default: --data)")
     text = "what it was trained on, for the card (default: --data)"
     parser.add("--trained-on SENTENCE", text)
-    parser.add("--command LINE", "what trained it, for the card (default: this command)")
-    parser.add("--licence LICENCE", "of the weights", required=True)
+    parser.add("--command LINE", "command that trained it, for the card (default: this one)")
+    parser.add("--licence LICENCE", "licence of the weights", required=True)
     parser.add("-o --out FOLDER", "folder of the zoo (default: $FCAM_ZOO, or zoo)")
     parser.add("--runs FOLDER", "folder of the training runs", default="runs")
     parser.add("--int8", "store large kernels in 8 bits")
@@ -102,7 +102,7 @@ def _list(values: argparse.Namespace) -> int:
     found = {name for pattern in values.patterns for name in fcam_tf.zoo.list_models(pattern)}
     if not found:
         patterns = printable(" or ".join(values.patterns))
-        warn(f"no trained model is called like {shortened(patterns)}")
+        warn(f"no trained model matches {shortened(patterns)}")
         return 1
     rows: list[tuple[str, int, list[str], str]] = []
     failures: list[str] = []
@@ -205,7 +205,7 @@ def _trained(
         first = recipe_and_splits(values, "classifier", values.classifier_set)
         loaded = {"classifier": first, **loaded}
     elif values.classifier_set:
-        raise ValueError("--classifier-set: this recipe trains all at once, see --set")
+        raise ValueError("--classifier-set: this recipe trains all layers at once. Use --set")
     start = start_of(values, backbone, None if method == FSL else method)
     for stage, (recipe, splits) in loaded.items():
         out = Path(values.runs, values.name if stage == last else f"{values.name}-classifier")
@@ -229,11 +229,11 @@ def _given(
     if given(values, ["recipe"]):
         recipe = json.loads(Path(values.recipe).read_text("utf-8"))
     if not settings and not values.trained_on:
-        raise ValueError(f"--trained-on is missing, and {file} does not tell")
+        raise ValueError(f"--trained-on is missing, and {file} does not say")
     model = fcam_tf.models.load(file)
     found = getattr(getattr(model, "classifier", None), "backbone", None)
     if found != backbone or model.method != ("cam" if method == FSL else method):
-        what = f"{found}_{model.method}" if found else "no F-CAM over a classifier of ours"
+        what = f"{found}_{model.method}" if found else "not an F-CAM over an fcam_tf Classifier"
         raise ValueError(f"`run` must hold {backbone}_{method}. Received: {file}, {what}.")
     return model, recipe, settings.get("train", {}).get("images")
 

@@ -41,7 +41,7 @@ def load(data: str | Path, split: str, val_fraction: float = VAL_FRACTION) -> Sp
 
 
 def folder_notes(data: str | Path, val_fraction: float = VAL_FRACTION) -> list[str]:
-    """What people should know of a data set of class folders, one line each; of others nothing.
+    """Notes for the user on a data set of class folders, a line each; none on other layouts.
 
     Args:
         data: see ``load``.

@@ -66,7 +66,9 @@ def training_dataset(
             without masks and boxes.
     """
     if not 0 < crop <= resize:
-        raise ValueError(f"crop must be in [1, resize={resize}], got {crop}")
+        raise ValueError(
+            f"`crop` must be in [1, {resize}], from one pixel to `resize`. Received: {crop}."
+        )
     columns = _columns(split, cams, with_masks=with_masks)
 
     def load(index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Batch]:
@@ -125,7 +127,7 @@ def evaluation_dataset(
     """
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
-        raise ValueError(f"size must be positive, got {size}")
+        raise ValueError(f"`size` must be positive. Received: {size}.")
 
     def load(element: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Batch]:
         return _finish(_read(split, element, (height, width)), element["label"])
@@ -158,9 +160,9 @@ def _columns(
     split: Split, cams: ArrayLike | None = None, *, with_masks: bool = False
 ) -> dict[str, tf.Tensor]:
     if len(split) == 0:
-        raise ValueError(f"split {split.name!r} is empty")
+        raise ValueError(f"Split {split.name!r} is empty.")
     if with_masks and split.masks is None and split.boxes is None:
-        raise ValueError(f"split {split.name!r} has no masks and no boxes; leave out with_masks")
+        raise ValueError(f"Split {split.name!r} has no masks and no boxes. Leave out `with_masks`.")
     columns = {
         "path": [os.fsencode(path) for path in split.paths],
         # One after the other: threads would take four times as long to wait for each other.
@@ -172,7 +174,8 @@ def _columns(
         array = np.asarray(cams)
         if array.ndim != 3 or len(array) != len(split):
             raise ValueError(
-                f"cams must be one (h, w) map for each of {len(split)} images, got {array.shape}"
+                f"`cams` must have shape ({len(split)}, h, w), one map for each image. "
+                f"Received: {array.shape}."
             )
         columns["cam"] = array
     with tf.device("CPU"):

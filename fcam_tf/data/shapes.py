@@ -1,4 +1,4 @@
-"""A generated data set for demos and tests: textured shapes before textured backgrounds.
+"""A generated data set for demos and tests: textured shapes in front of textured backgrounds.
 
 The class is the outline and nothing else: object, background and distractors take their
 colours and textures from the same distributions, and distractors (bars and irregular blobs) can
@@ -51,9 +51,11 @@ def draw_shapes(label: int, seed: int | tuple[int, ...], size: int = 128) -> Sha
         ValueError: for a label out of range or a size below 32.
     """
     if not 0 <= label < len(CLASSES):
-        raise ValueError(f"label must be in [0, {len(CLASSES)}), got {label}: {CLASSES}")
+        raise ValueError(
+            f"`label` must be in [0, {len(CLASSES)}), an index into {CLASSES}. Received: {label}."
+        )
     if size < 32:
-        raise ValueError(f"size must be at least 32, got {size}")
+        raise ValueError(f"`size` must be 32 or more. Received: {size}.")
     rng = np.random.default_rng(seed)
     height, width = (size * rng.uniform(0.8, 1.2, 2)).astype(int)
     canvas = _texture(rng, height, width)

@@ -1,7 +1,7 @@
 """TensorFlow Datasets with boxes or masks, brought into the benchmark's layout.
 
-Writing a folder once means that training, evaluation and ``check_dataset`` know a single kind of
-data set. Supported are the two builders with object masks that WSOL work uses:
+Writing a folder once means that training, evaluation and ``check_dataset`` need to know one kind
+of data set only. The two builders with object masks that WSOL work uses are supported:
 ``caltech_birds2011`` and ``oxford_iiit_pet``.
 """
 
@@ -16,6 +16,7 @@ import PIL.Image
 from fcam_tf.atomic import new_folder
 from fcam_tf.data.wsol import Image, write_split
 from fcam_tf.masks import NO_BOX, box_of
+from fcam_tf.names import unknown
 
 
 def write_tfds(
@@ -36,7 +37,7 @@ def write_tfds(
         root: folder to make; must not exist. It appears only when it is complete.
         splits: which of the data set's splits; default all.
         data_dir: where TensorFlow Datasets keeps prepared data; None for its default.
-        download: whether to download and prepare what is not there.
+        download: whether to download and prepare what is missing.
 
     Raises:
         ValueError: for another data set or an unknown split.
@@ -45,7 +46,7 @@ def write_tfds(
     """
     name = name.removeprefix("tfds:")
     if name not in _BUILDERS:
-        raise ValueError(f"name must be one of {', '.join(_BUILDERS)}, got {name!r}")
+        raise ValueError(unknown(_BUILDERS, name, "name"))
     root = Path(root)
     with new_folder(root) as unfinished:
         import tensorflow_datasets as tfds  # noqa: PLC0415  (slow, and optional)
@@ -54,12 +55,13 @@ def write_tfds(
         if download:
             builder.download_and_prepare()
         chosen = list(builder.info.splits) if splits is None else list(splits)
-        unknown = sorted(set(chosen) - set(builder.info.splits))
-        if unknown or not chosen:
-            known = (
-                ", ".join(builder.info.splits) or "none; prepare the data set with download=True"
+        missing = sorted(set(chosen) - set(builder.info.splits))
+        if missing or not chosen:
+            prepared = ", ".join(builder.info.splits) or "none until download=True prepares it"
+            raise ValueError(
+                f"`splits` must be splits of {name}. Received: {', '.join(missing) or 'none'}. "
+                f"Available: {prepared}."
             )
-            raise ValueError(f"splits {unknown or chosen} not found; prepared are: {known}")
 
         names = list(builder.info.features["label"].names)
         for split in chosen:
@@ -105,7 +107,7 @@ def _pets(example: dict[str, Any], width: int, height: int) -> Image:
     box = box_of(trimap != 2)
     if box == NO_BOX or trimap.shape != (height, width):
         raise ValueError(
-            f"{file.decode()} has no usable mask: {trimap.shape} for {(height, width)}"
+            f"{file.decode()} has no usable mask: shape {trimap.shape} for {(height, width)}."
         )
     return _image(
         example, file, (width, height), boxes=[box], masks=[trimap == 1], ignore=trimap == 3

@@ -61,9 +61,10 @@ def read_truth(split: Split, index: int, frame: int) -> dict[str, NDArray]:
 
 
 def score_map(heatmap: ArrayLike, truth: dict[str, NDArray], name: str, **known: Any) -> Scored:
-    """Scores an (H, W) heat map of floats in [0, 1], in the frame of the truth, at every threshold.
+    """Scores a heat map at every threshold, in the frame of its ground truth.
 
-    ``known`` is what else a ``Scored`` holds: index, rank, predicted and confidence.
+    The map is (H, W) floats in [0, 1]. ``known`` is what else a ``Scored`` holds: index, rank,
+    predicted and confidence.
 
     Raises:
         TypeError, ValueError: the map is malformed; the message calls it the map of ``name``.

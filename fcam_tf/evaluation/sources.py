@@ -205,8 +205,8 @@ class StoredMaps:
             raise ValueError(f"the map of {name}, {file}, cannot be read: {error}") from None
         if array.shape != (FRAME, FRAME):
             raise ValueError(
-                f"the map of {name}, {file}, has shape {array.shape}; the benchmark scores maps of "
-                f"({FRAME}, {FRAME}). metrics.normalize_cam brings a CAM there as its code does"
+                f"the map of {name}, {file}, has shape {array.shape}; the benchmark scores maps "
+                f"of ({FRAME}, {FRAME}). metrics.normalize_cam resizes a CAM as its code does."
             )
         return array
 

@@ -23,8 +23,8 @@ TOP = 5  # the classes of Top-5
 # The figures in metrics.json, and what they mean.
 HEADLINES = {
     **{name: measure.meaning for name, measure in MEASURES.items() if measure.meaning},
-    "Top1Loc": "boxed, and the class predicted first",
-    "Top5Loc": "boxed, and the class among the first five",
+    "Top1Loc": "localised, and the class predicted first",
+    "Top5Loc": "localised, and the class among the first five",
     "accuracy": "class predicted first",
 }
 

@@ -14,7 +14,7 @@ from fcam_tf.graphs.layers import FreezableDropout, SqueezeExcite
 
 
 class Untracked(types.SimpleNamespace):
-    """Models, layers and compiled functions that a model keeps without their being its parts.
+    """Models, layers and compiled functions that a model keeps, but that are no parts of it.
 
     Keras and TensorFlow track attributes of a model, and lists and dictionaries there: weights
     would be counted, trained and saved twice. They do not look into a plain object.

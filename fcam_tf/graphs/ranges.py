@@ -1,4 +1,4 @@
-"""Images that are not raw RGB: those in [0, 1] run, and all of them look black."""
+"""Images that are not raw RGB: those in [0, 1] run without an error, but all look black."""
 
 from __future__ import annotations
 

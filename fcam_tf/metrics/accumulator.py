@@ -38,7 +38,7 @@ class Accumulator(keras.metrics.Metric):
             if type(other) is not type(self) or other.get_config() | {"name": None} != mine:
                 raise ValueError(
                     f"cannot merge {type(other).__name__} {other.get_config()} "
-                    f"into {type(self).__name__} {self.get_config()}"
+                    f"into {type(self).__name__} {self.get_config()}."
                 )
         for other in metrics:
             self._add(**other._sums)  # noqa: SLF001 - of the same class
@@ -62,5 +62,5 @@ def as_batch(
     found = {name: len(items) for name, items in (lists | {"ids": names}).items()}
     if len({*found.values()}) > 1:
         lengths = ", ".join(f"{length} {name}" for name, length in found.items())
-        raise ValueError(f"one entry for each image is needed, got {lengths}")
+        raise ValueError(f"one entry is needed for each image. Received: {lengths}.")
     return names, list(lists.values())

@@ -40,7 +40,7 @@ def boxes_from_map(heatmap: ArrayLike, threshold: float, multiple: bool = False)
     """
     if not 0 <= threshold < 1:
         raise ValueError(
-            f"threshold must be in [0, 1), relative to the map's maximum, got {threshold}"
+            f"`threshold` must be in [0, 1), relative to the map's maximum. Received: {threshold}."
         )
     levels = to_levels(check_scoremap(heatmap))
     cut = int(threshold * levels.max())
@@ -63,7 +63,7 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         InvalidBoxError: for another shape, a negative or non-finite coordinate, x1 < x0 or
             y1 < y0.
     """
-    return pairwise_iou(check_boxes(a, "a"), check_boxes(b, "b"))
+    return pairwise_iou(check_boxes(a, "`a`"), check_boxes(b, "`b`"))
 
 
 def pairwise_iou(a: NDArray, b: NDArray) -> NDArray[np.float64]:
@@ -95,18 +95,18 @@ def resize_boxes(boxes: ArrayLike, size: tuple[int, int], frame: tuple[int, int]
     """
     for name, value in (("size", size), ("frame", frame)):
         if len(value) != 2 or min(value) <= 0:
-            raise ValueError(f"{name} must be a positive (width, height), got {value}")
-    array = check_boxes(boxes, "boxes").astype(np.float64)
+            raise ValueError(f"`{name}` must be positive (width, height). Received: {value}.")
+    array = check_boxes(boxes).astype(np.float64)
     return np.trunc(array * np.tile(frame, 2) / np.tile(size, 2)).astype(np.int64)
 
 
-def check_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray:
+def check_boxes(boxes: ArrayLike, name: str = "`boxes`") -> NDArray:
     """Returns boxes as an (n, 4) array, or raises the InvalidBoxError of ``box_iou``."""
     array = np.asarray(boxes)
     if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind not in "iuf":
         raise InvalidBoxError(
-            f"{name} must be numbers of shape (n, 4), x0 y0 x1 y1, got shape {array.shape} "
-            f"and dtype {array.dtype}"
+            f"{name} must be numbers of shape (n, 4), x0 y0 x1 y1. Received: shape {array.shape} "
+            f"and dtype {array.dtype}."
         )
     if array.dtype.kind == "u":
         array = array.astype(np.int64)
@@ -115,7 +115,7 @@ def check_boxes(boxes: ArrayLike, name: str = "boxes") -> NDArray:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise InvalidBoxError(
-            f"{name}[{row}] = {array[row].tolist()} is not a box: need 0 <= x0 <= x1 and "
-            "0 <= y0 <= y1; boxes given as x, y, width, height must be converted"
+            f"{name} must have 0 <= x0 <= x1 and 0 <= y0 <= y1. Received: {array[row].tolist()} "
+            f"in row {row}. Convert boxes that are given as x, y, width, height."
         )
     return array

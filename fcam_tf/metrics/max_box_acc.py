@@ -1,4 +1,4 @@
-"""MaxBoxAcc and its variants: the fraction of images whose object is boxed well enough.
+"""MaxBoxAcc and its variants: the fraction of images whose object is localised well enough.
 
 Source: Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right" (CVPR
 2020), equations 3 and 4, and its released evaluation code. ``MaxBoxAccV3`` is defined in a
@@ -54,7 +54,7 @@ class MaxBoxAcc(Accumulator):
     ) -> None:
         deltas = tuple(float(delta) for delta in iou_thresholds)
         if not deltas or not all(0 < delta <= 1 for delta in deltas):
-            raise ValueError(f"iou_thresholds must be in (0, 1], got {iou_thresholds}")
+            raise ValueError(f"`iou_thresholds` must be in (0, 1]. Received: {iou_thresholds}.")
         steps = threshold_grid(interval).size
         super().__init__(
             interval,
@@ -143,15 +143,15 @@ class MaxBoxAcc(Accumulator):
         """
         kinds = [None, 1, 5]
         if top not in kinds:
-            raise ValueError(f"top must be None, 1 or 5, got {top}")
+            raise ValueError(f"`top` must be None, 1 or 5. Received: {top}.")
         sums = self._sums
         total, ranked = sums["total"]
         if not total:
-            raise RuntimeError(f"{self.name} has no images; call update_state before result")
+            raise RuntimeError(f"{self.name} has no images. Call update_state before result.")
         if top is not None and ranked < total:
             raise RuntimeError(
-                f"Top-{top} needs labels and logits of every image, got them for {ranked:g} of "
-                f"{total:g}"
+                f"Top-{top} needs labels and logits of every image. Received: those of {ranked:g} "
+                f"of {total:g}."
             )
         return 100 * sums["hits"][kinds.index(top)] / total
 
@@ -173,8 +173,8 @@ class MaxBoxAcc(Accumulator):
         in_range = ((given >= 0) & (given < 1)).all()
         if given.shape not in {(), (len(self.iou_thresholds),)} or not in_range:
             raise ValueError(
-                f"thresholds must be one or {len(self.iou_thresholds)} values in [0, 1), "
-                f"got {given}"
+                f"`thresholds` must be one value in [0, 1), or {len(self.iou_thresholds)} of them. "
+                f"Received: {given}."
             )
         distance = np.abs(self.thresholds - given.reshape(-1, 1))
         nearest = np.broadcast_to(distance.argmin(axis=1), len(self.iou_thresholds))
@@ -264,16 +264,18 @@ def class_rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -
     Raises ValueError unless labels are (B,) classes and logits (B, classes) finite scores.
     """
     if labels is None or logits is None:
-        raise ValueError("labels and logits go together: give both or neither")
+        raise ValueError("`labels` and `logits` go together: give both or neither.")
     labels, logits = np.asarray(labels, None if count else np.int64), np.asarray(logits)
     if labels.shape != (count,) or logits.ndim != 2 or len(logits) != count:
         raise ValueError(
-            f"labels must be ({count},) and logits ({count}, classes), "
-            f"got {labels.shape} and {logits.shape}"
+            f"`labels` must have shape ({count},) and `logits` ({count}, classes). "
+            f"Received: {labels.shape} and {logits.shape}."
         )
     if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < logits.shape[1])).all():
-        raise ValueError(f"labels must be integers in [0, {logits.shape[1]}), got {labels}")
+        raise ValueError(
+            f"`labels` must be integers in [0, {logits.shape[1]}). Received: {labels}."
+        )
     if not np.isfinite(logits).all():
-        raise ValueError("logits contain NaN or infinity")
+        raise ValueError("`logits` contains NaN or infinity.")
     order = np.argsort(-logits.astype(np.float64), axis=1, kind="stable")
     return (order == labels[:, None]).argmax(axis=1)

@@ -60,7 +60,9 @@ def threshold_grid(interval: float = 0.001) -> Floats:
         ValueError: if ``interval`` is not in (0, 1].
     """
     if not 0 < interval <= 1:
-        raise ValueError(f"interval must be in (0, 1], got {interval}; the benchmark uses 0.001")
+        raise ValueError(
+            f"`interval` must be in (0, 1]. Received: {interval}. The benchmark uses 0.001."
+        )
     return np.arange(0, 1, interval)
 
 
@@ -109,18 +111,18 @@ def _match(ious: Floats) -> Floats:
     return matched
 
 
-def check_truth(boxes: ArrayLike, name: str = "boxes") -> NDArray:
+def check_truth(boxes: ArrayLike, name: str = "`boxes`") -> NDArray:
     """``check_boxes``, and there must be at least one."""
     array = np.asarray(boxes)
     if array.size == 0:
-        raise ValueError(f"{name} is empty; leave out images without a ground-truth box")
+        raise ValueError(f"{name} is empty. Leave out images without a ground-truth box.")
     return check_boxes(array, name)
 
 
 def score_histogram(scores: Floats, truth: NDArray, thresholds: Floats) -> NDArray[np.int64]:
     """(2, bins) background and object pixels whose score lies in each of the bins.
 
-    Scores are (H, W) in [0, 1], the truth 0, 1 or 255 for ignored, thresholds the grid 0, d, ...
+    Scores are (H, W) in [0, 1], ``truth`` is the mask, 255 ignored, thresholds the grid 0, d, ...
     The same counts as ``numpy.histogram`` with edges thresholds + [1, 2]: a score equal to an
     edge belongs to the bin on its right. The grid is even, so the bin is computed; where rounding
     may have put a score on the wrong side of an edge, it is compared with the edge itself.
@@ -170,7 +172,7 @@ MEASURES = {
     "MaxBoxAcc": Measure(
         "boxes",
         lambda heatmap, boxes: best_iou(heatmap.largest, boxes),
-        "images boxed with IoU ≥ 0.5, largest contour",
+        "images localised at IoU ≥ 0.5, largest contour",
     ),
     "MaxBoxAccV2": Measure(
         "boxes",

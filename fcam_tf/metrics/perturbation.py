@@ -147,7 +147,7 @@ def adcc(drop: ArrayLike, maps: ArrayLike, masked_maps: ArrayLike) -> Floats:
     if maps.shape != again.shape or maps.ndim != 3:
         raise ValueError(
             f"`maps` and `masked_maps` must both be (B, H, W). Received: {maps.shape} and "
-            f"{again.shape}"
+            f"{again.shape}."
         )
     parts = np.stack(
         [(1 + _correlation(maps, again)) / 2, 1 - maps.mean((1, 2)), 1 - np.asarray(drop)]
@@ -175,7 +175,7 @@ def check_explained(images: ArrayLike, maps: ArrayLike, labels: ArrayLike | None
     if images.ndim != 4 or maps.shape != images.shape[:3]:
         raise ValueError(
             "`maps` must have the height and width of `images`, (B, H, W) and (B, H, W, C). "
-            f"Received: {maps.shape} and {images.shape}"
+            f"Received: {maps.shape} and {images.shape}."
         )
     maps = np.stack([check_scoremap(each, f"map {i}") for i, each in enumerate(maps)])
     if labels is not None:
@@ -183,7 +183,7 @@ def check_explained(images: ArrayLike, maps: ArrayLike, labels: ArrayLike | None
         if labels.shape != images.shape[:1]:
             raise ValueError(
                 f"`labels` must have shape ({len(images)},), one class for each image. "
-                f"Received: shape {labels.shape}"
+                f"Received: shape {labels.shape}."
             )
     return images, maps, labels
 
@@ -207,7 +207,7 @@ def score_all(
         if values.shape != (batch_size,) or not np.isfinite(values).all():
             raise ValueError(
                 f"`scores` must return a finite score for each image, ({batch_size},). Received: "
-                f"shape {values.shape}, {np.count_nonzero(~np.isfinite(values))} not finite"
+                f"shape {values.shape}, {np.count_nonzero(~np.isfinite(values))} not finite."
             )
         found += values[: len(pairs)].tolist()
     return np.array(found)

@@ -88,10 +88,10 @@ class PxAP(Accumulator):
         """Precision and recall in [0, 1] from the highest threshold down, empty bins left out."""
         pixels = self._sums["pixels"]
         if not pixels.any():
-            raise RuntimeError(f"{self.name} has no pixels; call update_state before result")
+            raise RuntimeError(f"{self.name} has no pixels. Call update_state before result.")
         if not pixels[OBJECT].any():
             raise RuntimeError(
-                f"{self.name} has no object pixel in the whole split; are the masks 1 on objects?"
+                f"{self.name} has no object pixel in the whole split. Are the masks 1 on objects?"
             )
         return precision_recall(pixels)
 

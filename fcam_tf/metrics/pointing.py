@@ -41,12 +41,12 @@ def pointing_game(
     if mask is not None:
         mask = np.asarray(mask)
         if mask.shape != scores.shape:
-            raise ValueError(f"`mask` must have shape {scores.shape}. Received: {mask.shape}")
+            raise ValueError(f"`mask` must have shape {scores.shape}. Received: {mask.shape}.")
         rows, columns = np.nonzero(mask == OBJECT)
         distances = np.hypot(rows - y, columns - x)
     elif boxes is not None:
-        x0, y0, x1, y1 = check_boxes(np.asarray(boxes), "boxes").T
+        x0, y0, x1, y1 = check_boxes(boxes).T
         distances = np.hypot(np.clip(x, x0, x1) - x, np.clip(y, y0, y1) - y)
     else:
-        raise ValueError("`mask` or `boxes` must be given")
+        raise ValueError("`mask` or `boxes` must be given.")
     return bool(np.ptp(scores) > 0 and (distances <= tolerance).any())

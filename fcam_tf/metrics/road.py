@@ -53,7 +53,7 @@ def road_curves(
     """
     pixels, heatmaps, classes = check_explained(images, maps, labels)
     if not len(fractions) or not all(0 < fraction < 1 for fraction in fractions):
-        raise ValueError(f"`fractions` must lie in (0, 1). Received: {fractions}")
+        raise ValueError(f"`fractions` must lie in (0, 1). Received: {fractions}.")
     seeds = range(len(pixels)) if seeds is None else seeds
 
     def changed() -> Iterable[tuple[NDArray, Any]]:
@@ -99,7 +99,7 @@ def noisy_linear_imputation(
     if image.ndim != 3 or hidden.shape != image.shape[:2] or hidden.all():
         raise ValueError(
             "`hidden` must be (height, width) of `image` and leave a pixel. Received: "
-            f"{hidden.shape} for an image of {image.shape}, {hidden.mean():.0%} hidden"
+            f"{hidden.shape} for an image of {image.shape}, {hidden.mean():.0%} hidden."
         )
     rows, columns = np.nonzero(hidden)
     if not rows.size:

@@ -148,6 +148,6 @@ def _maps(make_maps: Maps, images: NDArray, labels: Any) -> Floats:
     if maps.ndim != 3 or len(maps) != len(images) or not np.isfinite(maps).all():
         raise ValueError(
             f"`make_maps` must return a finite map for each image, ({len(images)}, h, w). "
-            f"Received: shape {maps.shape}"
+            f"Received: shape {maps.shape}."
         )
     return maps

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
-def check_scoremap(scoremap: ArrayLike, name: str = "heatmap") -> Floats:
+def check_scoremap(scoremap: ArrayLike, name: str = "`heatmap`") -> Floats:
     """Returns a score map as float64 after checking it.
 
     Args:
@@ -24,29 +24,31 @@ def check_scoremap(scoremap: ArrayLike, name: str = "heatmap") -> Floats:
     dtype = getattr(scoremap, "dtype", None)
     if dtype is None:
         raise TypeError(
-            f"{name} must be an array of floats, got {type(scoremap).__name__}; "
-            "wrap it in numpy.asarray"
+            f"{name} must be an array of floats. Received: {type(scoremap).__name__}. "
+            "Convert it with numpy.asarray."
         )
     array = np.asarray(scoremap)
     if array.dtype.kind in "biucOSU":
         raise TypeError(
-            f"{name} must hold floats in [0, 1], got dtype {dtype}; divide 8-bit maps by 255.0"
+            f"{name} must contain floats in [0, 1]. Received: dtype {dtype}. Divide 8-bit maps by "
+            "255.0."
         )
     if array.ndim != 2 or array.size == 0:
         raise ValueError(
-            f"{name} must have shape (height, width), got {array.shape}; "
-            "give one channel of one image"
+            f"{name} must have shape (height, width). Received: {array.shape}. "
+            "Give one channel of one image."
         )
     array = np.ascontiguousarray(array, dtype=np.float64)
     low, high = array.min(), array.max()
     if np.isnan(low):
         raise ValueError(
-            f"{name} contains NaN at {int(np.isnan(array).sum())} of {array.size} pixels; "
-            "normalize_cam turns such a map into zeros"
+            f"{name} contains NaN at {int(np.isnan(array).sum())} of {array.size} pixels. "
+            "normalize_cam turns such a map into zeros."
         )
     if low < 0 or high > 1:
         raise ValueError(
-            f"{name} must lie in [0, 1], got [{low:g}, {high:g}]; normalize_cam rescales a CAM"
+            f"{name} must lie in [0, 1]. Received: [{low:g}, {high:g}]. normalize_cam rescales a "
+            "CAM."
         )
     return array
 
@@ -70,10 +72,12 @@ def normalize_cam(cam: ArrayLike, size: tuple[int, int] | None = (224, 224)) -> 
     """
     array = np.asarray(cam, dtype=np.float64)
     if array.ndim != 2 or array.size == 0:
-        raise ValueError(f"cam must have shape (h, w), got {array.shape}; give one map at a time")
+        raise ValueError(
+            f"`cam` must have shape (h, w). Received: {array.shape}. Give one map at a time."
+        )
     if size is not None:
         if min(size) < 1:
-            raise ValueError(f"size must be positive (height, width), got {size}")
+            raise ValueError(f"`size` must be positive (height, width). Received: {size}.")
         rows, columns = (_cubic(n, out) for n, out in zip(array.shape, size, strict=True))
         with np.errstate(invalid="ignore"):
             array = rows @ array @ columns.T

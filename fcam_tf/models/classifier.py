@@ -260,8 +260,8 @@ def _feature_maps(
     if method.name and not method.augments and not spec.attention:
         known = [name for name, other in backbones.BACKBONES.items() if other.attention]
         raise ValueError(
-            f"`baseline` {method.name!r} is not set up for {spec.name!r}. Backbones that "
-            f"it is set up for: {', '.join(known)}."
+            f"`baseline` {method.name!r} is not set up for {spec.name!r}. Available backbones: "
+            f"{', '.join(known)}."
         )
     feature_maps = spec.build(images, output_stride, attend)
     feature_maps["P5"] = method.top(feature_maps["P5"], attentions)

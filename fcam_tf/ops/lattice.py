@@ -1,4 +1,4 @@
-"""The permutohedral lattice in TensorFlow operations: where the compiled one is not there.
+"""The permutohedral lattice in TensorFlow operations, for where the compiled one is missing.
 
 The same lattice, vertex by vertex, in the coordinates that the compiled one uses: an affine map
 takes the lattice to the integers and its simplices to those that sorting the fractional parts
@@ -88,8 +88,10 @@ def _check(images: tf.Tensor, values: tf.Tensor, name: str) -> None:
         raise tf.errors.InvalidArgumentError(
             None, None, f"images must have 1 or 3 channels. Received: images {images.shape}"
         )
-    tf.debugging.assert_all_finite(tf.cast(images, tf.float32), "the image holds NaN or infinity")
-    tf.debugging.assert_all_finite(values, f"the {name} hold NaN or infinity")
+    tf.debugging.assert_all_finite(
+        tf.cast(images, tf.float32), "the image contains NaN or infinity"
+    )
+    tf.debugging.assert_all_finite(values, f"the {name} contain NaN or infinity")
 
 
 def _build(image: tf.Tensor, sigma_rgb: float, sigma_xy: float) -> _Lattice:

@@ -1,4 +1,4 @@
-"""Finding the compiled operations, or saying once that they are not there.
+"""Finding the compiled operations, or saying once that they are missing.
 
 The library is written against TensorFlow's C API, so one file serves all versions. It is loaded
 when it is first needed: importing the package cannot fail because of it.
@@ -67,7 +67,7 @@ def library() -> Any:
         )
         if wanted:
             raise ImportError(reason) from error
-        warnings.warn(f"{reason} The same numbers come from TensorFlow, slowly.", stacklevel=3)
+        warnings.warn(f"{reason} TensorFlow computes the same numbers, slowly.", stacklevel=3)
         return None
 
 

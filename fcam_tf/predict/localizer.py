@@ -101,18 +101,18 @@ def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes
         The label in [0, num_classes).
 
     Raises:
-        ValueError: the index is out of range, or the name is unknown or fits several classes.
+        ValueError: the index is out of range, or the name is unknown or matches several classes.
     """
     text = str(wanted).strip()
     if text.lstrip("+-").isdecimal():
         label = int(text)
         if not 0 <= label < num_classes:
-            raise ValueError(f"`label` must be in 0..{num_classes - 1}. Received: {label}")
+            raise ValueError(f"`label` must be in 0..{num_classes - 1}. Received: {label}.")
         return label
     if class_names is None:
         raise ValueError(
             f"`label` must be an index in 0..{num_classes - 1}: this model has no class names. "
-            f"Received: {text!r}"
+            f"Received: {text!r}."
         )
     aliases: dict[str, str] = {}
     labels: dict[str, set[int]] = {}
@@ -127,7 +127,7 @@ def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes
         return found[0]
     if found:
         choices = "; ".join(f"{label} ({class_names[label]})" for label in found)
-        raise ValueError(f"`label` {text!r} fits several classes; give an index: {choices}")
+        raise ValueError(f"`label` {text!r} matches several classes; give an index: {choices}")
     close = [alias for alias in aliases if key in alias.split()]
     close = close or difflib.get_close_matches(key, aliases)
     hint = f"; did you mean {', '.join(repr(aliases[a]) for a in close[:5])}?" if close else ""

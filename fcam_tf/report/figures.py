@@ -68,11 +68,11 @@ def _threshold_panel(runs: Sequence[StoredEvaluation], k: int, delta: float) -> 
             axes.plot(details["thresholds"], curve, color=colour, lw=1, ls="--")
         if "transferred" in metric:
             axes.axvline(metric["transferred"]["thresholds"][k], color=colour, ls=":", lw=1)
-        axes.set(xlim=(0, 1), ylim=(0, 102), xlabel="threshold", ylabel="images boxed, %")
+        axes.set(xlim=(0, 1), ylim=(0, 102), xlabel="threshold", ylabel="images localised, %")
         axes.set_title(f"IoU ≥ {delta:g}")
         return f"at best {best:.1f} % at threshold {tau:.3f}"
 
-    return _panel(runs, draw, f"Images boxed against the threshold, IoU {delta:g}")
+    return _panel(runs, draw, f"Images localised against the threshold, IoU {delta:g}")
 
 
 def precision_panel(runs: Sequence[StoredEvaluation]) -> list[Panel]:
@@ -147,7 +147,9 @@ def _randomisation_panel(runs: Sequence[StoredEvaluation]) -> Panel:
         axes.set_title("Random weights: lower is better")
         return f"rank correlation {found['rank_correlation'][-1]:.2f} when all are random"
 
-    return _panel(runs, draw, "Likeness of maps to those of the model while its weights get random")
+    return _panel(
+        runs, draw, "Similarity of maps to those of the model as its weights are randomised"
+    )
 
 
 def activation_panel(runs: Sequence[StoredEvaluation]) -> Panel:

@@ -146,9 +146,11 @@ def search(
         RuntimeError: every training diverged.
     """
     if draws < 1 or not space:
-        raise ValueError(f"`draws` must be 1 or more, of something. Received: {draws}, {space}.")
+        raise ValueError(
+            f"`draws` must be 1 or more, and `space` not empty. Received: {draws}, {space}."
+        )
     if fixed := sorted({"select", "val_fraction"} & {*space}):  # else scores would not compare
-        raise ValueError(f"`draw` must leave {fixed[0]} alone, by which trials are compared.")
+        raise ValueError(f"`draw` must not change {fixed[0]}, by which trials are compared.")
     drawings = [drawn(space, seed, number) for number in range(draws)]
     recipes = [
         recipe.changed([f"{key}={json.dumps(value)}" for key, value in drawing.items()])

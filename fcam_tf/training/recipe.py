@@ -89,13 +89,13 @@ class Recipe:
         for setting in settings:
             key, equals, text = setting.partition("=")
             if not equals:
-                raise ValueError(f"a setting is key=value. Received: {setting!r}.")
+                raise ValueError(f"A setting must be KEY=VALUE. Received: {setting!r}.")
             value = parsed(text)
             key, _, inner = key.partition(".")
             lookup(values, key, "setting")
             if inner and not isinstance(values[key], dict):
                 raise ValueError(
-                    f"`{key}` is one value and has no settings. Received: {setting!r}."
+                    f"`{key}` is one value, without settings of its own. Received: {setting!r}."
                 )
             if inner:
                 value = {**values[key], inner: value}
@@ -189,7 +189,7 @@ class FCAMRecipe(Recipe):
         try:
             FCAMLoss(**self.loss)
         except TypeError as error:
-            raise ValueError(f"`loss` holds a value of another type: {error}") from None
+            raise ValueError(f"`loss` contains a value of a wrong type: {error}") from None
 
     @property
     def filters(self) -> tuple[int, ...] | None:

@@ -53,9 +53,9 @@ def fit_classifier(
         recipe: everything else.
         out: folder of the run, see `RunFolder`.
         method: CAM method whose maps are scored.
-        about: what else the run depends on, as JSON values; a run of other ones is refused. So is
-            one of other layers; the weights that the classifier comes with are not compared, as
-            those of a new head differ at each start.
+        about: what else the run depends on, as JSON values. A folder with a run of other values,
+            or of other layers, is refused; the initial weights of the classifier are not compared,
+            as those of a new head differ at each start.
         asked: what `recall_run` will know the finished run by, as JSON values.
         callbacks: further callbacks of ``fit``.
         verbose: as of ``fit``.
@@ -139,8 +139,8 @@ def fit_fcam(
     Args:
         model: F-CAM from a trained classifier.
         train: images and labels, and masks or boxes where the loss has a weight for them. Where the
-            model's classes are not those of the split, or a label
-            is -1, the map of the predicted class teaches.
+            model's classes are not those of the split, or a label is -1, the map of the predicted
+            class teaches.
         validation: what to select by; None keeps the last epoch.
         recipe: everything else.
         out: folder of the run.

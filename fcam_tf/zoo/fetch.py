@@ -29,16 +29,16 @@ def find_weights(card: Card, folder: Path) -> Path:
     """Return a file with the weights of an entry, its SHA-256 checked.
 
     Looked up in this order: the folder or address that the environment variable FCAM_ZOO names,
-    the entry's own folder, the cache (`fcam_tf.cache.cache_folder`), the addresses in
-    the card. What comes from an address goes into the cache, and is not fetched again. A card may
-    name another entry, whose file it then is.
+    the entry's own folder, the cache (`fcam_tf.cache.cache_folder`), the addresses in the card.
+    What comes from an address goes into the cache, and is not fetched again. A card may name
+    another entry, whose file it then is.
 
     Args:
         card: of the entry; it has weights.
         folder: of the entry.
 
     Raises:
-        FileNotFoundError: they were found nowhere; the message says where, and why not.
+        FileNotFoundError: they cannot be found; the message says where they were looked for.
         WeightsDamagedError: a file in one of the folders is not the one that the card describes.
     """
     wanted = card["weights"]
@@ -55,9 +55,9 @@ def find_weights(card: Card, folder: Path) -> Path:
         folders.insert(0, Path(zoo, name))
     for file in dict.fromkeys(place / WEIGHTS for place in folders):
         if not file.is_file():
-            failures.append(f"{file}: not there")
+            failures.append(f"{file}: does not exist")
         elif shared and not _is_right(file, wanted):  # that entry has been trained anew
-            failures.append(f"{file}: another file than the card describes")
+            failures.append(f"{file}: not the file that the card describes")
         else:
             check_sha256(file, wanted["sha256"])
             return file
@@ -65,7 +65,7 @@ def find_weights(card: Card, folder: Path) -> Path:
         return found
     whose = f", which are those of {name}," if shared else ""
     raise FileNotFoundError(
-        f"the weights of {card['name']}{whose} were found nowhere: {'; '.join(failures)}. Give "
+        f"the weights of {card['name']}{whose} cannot be found: {'; '.join(failures)}. Give "
         f"a file with `weights`, or a folder or address that holds {name}/{WEIGHTS} with {ZOO}."
     )
 

@@ -36,7 +36,7 @@ def load(
 
     Args:
         name: ``<backbone>_<method>``, perhaps with ``.<data set>``, see `list_models`. One that
-            nobody has trained is built with new weights, for ``fit``, and a warning says so.
+            has not been trained is built with new weights, for ``fit``, and a warning says so.
         weights: "auto" takes the entry's own, see `fcam_tf.zoo.fetch.find_weights`; of an untrained
             model, the ImageNet weights of its backbone. A path takes a file of the model's form.
             None leaves everything as it is initialised.
@@ -48,7 +48,7 @@ def load(
         ValueError: there is no such model, its card cannot be built, the file holds other weights,
             or the number of classes and their names do not fit.
         TypeError: ``class_names`` is one str.
-        FileNotFoundError: the weights were found nowhere.
+        FileNotFoundError: the weights cannot be found.
         WeightsDamagedError: a file is not the one that the card describes.
         WeightsUnavailableError: the ImageNet weights of the backbone cannot be fetched.
     """
@@ -84,7 +84,7 @@ def _restored(entry: Card, weights: str | Path | None) -> FCAM:
     model = _build(entry, IMAGENET if whole and weights is not None else None)
     if weights == "auto" and not trained:
         warnings.warn(
-            f"nobody has trained {entry['name']} yet: its backbone has ImageNet weights, its "
+            f"{entry['name']} has not been trained yet: its backbone has ImageNet weights, its "
             f"decoder and its head of {model.num_classes} classes are new. `fit` trains them; "
             "`fcam zoo make` makes an entry of it.",
             stacklevel=3,
@@ -195,8 +195,8 @@ def verify(card: Card, model: FCAM) -> None:
         model: what ``load`` gave for it.
 
     Raises:
-        ValueError: it answers something else, and the message says by how much; or nobody has
-            trained it.
+        ValueError: its answer differs, and the message says by how much; or it has not been
+            trained.
     """
     if card["check"] is None:
         raise ValueError(untrained(card["name"]))

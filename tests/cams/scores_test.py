@@ -49,7 +49,7 @@ def test_outputs_of_another_shape(score, outputs, message):
     [
         (lambda: scores.value(-1), "`index` must be 0 or more"),
         (lambda: scores.difference(0, -1), "`other` must be 0 or more"),
-        (lambda: scores.region_mean(0, np.zeros((2, 2))), "`region` must hold a pixel"),
+        (lambda: scores.region_mean(0, np.zeros((2, 2))), "`region` must contain a pixel"),
         (lambda: scores.region_mean(0, [[1, -1]]), r"`region` must be.*in \[-1"),
         (lambda: scores.similarity([0, 0]), "`embedding` must be"),
     ],

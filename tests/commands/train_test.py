@@ -92,7 +92,7 @@ def test_what_is_asked_reaches_the_training(data, tiny, tmp_path, trainings, cap
         ("--weights=none", "--weights is for a backbone given by name, and --model is "),
         ("--output-stride=8", "--output-stride is for a backbone given by name"),
         ("--set=baseline.drop_rate=0.3", "settings of a method that changes how a classifier"),
-        ("--cams=maps", "--cams keeps stored maps, and classifier trains without"),
+        ("--cams=maps", "--cams is the folder of stored maps, and classifier trains without"),
     ],
 )
 def test_flags_that_would_do_nothing(data, tiny, tmp_path, capfd, flag, message):
@@ -176,7 +176,7 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     assert report.exists()
     boxes.write_text(text.splitlines()[0])
     assert status(*command) == 1
-    assert "the model is there, but not its report: 3 of 4 images" in capfd.readouterr().err
+    assert "the model is finished, but its report failed: 3 of 4 images" in capfd.readouterr().err
     boxes.write_text(text)
     # The same command again has nothing to do, for which it needs no TensorFlow.
     assert status(*command) == 0

@@ -28,7 +28,7 @@ def test_list_and_show(capfd):
 
 def test_what_there_is_none_of(tmp_path, capfd):
     assert status("list", "resnet51*", "vgg17*") == 1
-    assert "no trained model is called like resnet51* or vgg17*" in capfd.readouterr().err
+    assert "no trained model matches resnet51* or vgg17*" in capfd.readouterr().err
     data = write_shapes(tmp_path / "shapes", {"train": 4, "val": 2, "test": 2}, 48)
     assert status("verify", NAME, "--data", data) == 0
     assert f"{NAME}: as its card says\n  no score on shapes\n" in capfd.readouterr().out
@@ -200,7 +200,7 @@ def test_make_full_supervision(shapes, trained, capfd):
     assert (card["recipe"]["loss"]["masks"], card["trained_on"]) == (1, "shapes, 10 images")
     trained.clear()
     assert make("mobilenet_v3_large_fsl.cub", shapes) == 2
-    assert "--classifier-set: this recipe trains all at once" in capfd.readouterr().err
+    assert "--classifier-set: this recipe trains all layers at once" in capfd.readouterr().err
     assert make("mobilenet_v3_large_fsl.cub", shapes, fast=FAST[::2]) == 0
     assert [(stage, start.model) for stage, start, *_ in trained] == [("fsl", "mobilenet_v3_large")]
 
@@ -293,7 +293,7 @@ def test_verify_needs_the_truth_that_was_measured(own, tmp_path, capfd):  # noqa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "say what to do"),
+        ((), "a command is missing. Available: list"),
         (("destroy",), "list, show, verify, make"),
         (("show",), "required: NAME"),
         (("show", "resnet51_layercam"), "'resnet50_layercam'"),

@@ -89,7 +89,7 @@ def test_leaves_nothing_behind_when_it_fails(tmp_path, monkeypatch):
 def test_bad_arguments_are_refused(shapes):
     with pytest.raises(FileExistsError, match="exists"):
         write_shapes(shapes)
-    with pytest.raises(ValueError, match="label must be in"):
+    with pytest.raises(ValueError, match="`label` must be in"):
         draw_shapes(5, 0)
-    with pytest.raises(ValueError, match="at least 32"):
+    with pytest.raises(ValueError, match="`size` must be 32 or more"):
         draw_shapes(0, 0, size=8)

@@ -63,7 +63,7 @@ def test_bad_maps_are_refused(heatmap, error, says):
 
 @pytest.mark.parametrize("threshold", [-0.1, 1, float("nan")])
 def test_bad_thresholds_are_refused(threshold):
-    with pytest.raises(ValueError, match="threshold must be in"):
+    with pytest.raises(ValueError, match="`threshold` must be in"):
         boxes_from_map(np.ones((2, 2)), threshold)
 
 
@@ -95,5 +95,5 @@ def test_bad_boxes_are_refused(box):
 
 def test_resize_truncates():
     assert resize_boxes([[1, 2, 4, 3]], (10, 20), (35, 10)).tolist() == [[3, 1, 14, 1]]
-    with pytest.raises(ValueError, match="size must be a positive"):
+    with pytest.raises(ValueError, match="`size` must be positive"):
         resize_boxes([[1, 2, 4, 3]], (0, 20), (35, 10))

@@ -112,7 +112,7 @@ def test_each_iou_has_its_own_lowest_best_threshold():
     assert metric.accuracy_at([0.5]).tolist() == [100]
     assert metric.accuracy_at(0.501).tolist() == [100]
     for bad in (1.0, -0.1, [0.1, 0.2]):
-        with pytest.raises(ValueError, match="thresholds must be"):
+        with pytest.raises(ValueError, match="`thresholds` must be one value"):
             metric.accuracy_at(bad)
 
 
@@ -209,7 +209,7 @@ def test_a_refused_image_is_named_and_nothing_of_its_batch_counts():
     ("labels", "logits", "says"),
     [
         ([0], None, "go together"),
-        ([0, 1], [[0.0, 1.0]], "labels must be"),
+        ([0, 1], [[0.0, 1.0]], "`labels` must have shape"),
         ([2], [[0.0, 1.0]], r"in \[0, 2\)"),
         ([0], [[np.nan, 1.0]], "NaN or infinity"),
     ],

@@ -102,7 +102,11 @@ def test_no_object_in_the_split():
 @pytest.mark.parametrize(
     ("mask", "error", "says"),
     [
-        (np.zeros((2, 3), int), ValueError, "mask of a.png has shape"),
+        (
+            np.zeros((2, 3), int),
+            ValueError,
+            r"mask of a.png must have the shape of its heat map, \(2, 2\)",
+        ),
         (np.zeros((2, 2)), TypeError, "integers"),
         (np.full((2, 2), 7), ValueError, "7"),
     ],

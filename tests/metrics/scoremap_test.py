@@ -27,5 +27,5 @@ def test_a_cam_without_information_gives_zeros(cam):
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="one map at a time"):
         normalize_cam(np.zeros((1, 7, 7)))
-    with pytest.raises(ValueError, match="size must be positive"):
+    with pytest.raises(ValueError, match="`size` must be positive"):
         normalize_cam(np.zeros((7, 7)), (0, 5))

@@ -163,7 +163,7 @@ def test_labels_that_are_found(wanted, label):
     [
         (5, r"must be in 0\.\.4\. Received: 5"),
         ("-1", r"must be in 0\.\.4\. Received: -1"),
-        ("crane", r"fits several classes; give an index: 1 \(crane\); 4 \(crane\)"),
+        ("crane", r"matches several classes; give an index: 1 \(crane\); 4 \(crane\)"),
         ("tabi", r"'tabi' is not a class of this model; did you mean 'tabby'"),
         ("cat", r"did you mean 'tabby cat', 'tiger cat'\?"),
         ("zzzzzz", r"is not a class of this model$"),

@@ -75,7 +75,7 @@ def test_measures_of_explanations_are_drawn_and_listed_for_the_runs_that_have_th
     measured.metrics = finished.metrics | shown | {"details": details}
     panels = figures.explanation_panels([finished, measured])
     assert [panel.alt.split(",")[0].split(" ")[0] for panel in panels] == [
-        *("Deletion", "Insertion", "ROAD", "Likeness")
+        *("Deletion", "Insertion", "ROAD", "Similarity")
     ]
     assert all(svg(panel).tag.endswith("svg") for panel in panels)
     assert all(panel.alt.count("center:") == 1 for panel in panels)  # one of the two has curves

@@ -53,7 +53,7 @@ def test_settings_change_a_copy():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("epochs", "key=value"),
+        ("epochs", "A setting must be KEY=VALUE"),
         ("epoch=3", "epochs"),
         ("epochs=many", "`epochs` must be int"),
         ("epochs=1.5", "`epochs` must be int"),
@@ -66,7 +66,7 @@ def test_settings_change_a_copy():
         ("cams=offline", "`cams`"),
         ("loss.colour=1", "colour"),
         ("epochs.x=3", "`epochs` is one value"),
-        ("loss.crf=abc", "`loss` holds a value of another type"),
+        ("loss.crf=abc", "`loss` contains a value of a wrong type"),
     ],
 )
 def test_bad_settings(setting, message):

@@ -132,7 +132,7 @@ def test_a_download_that_was_complete_needs_no_address(card, elsewhere, tmp_path
 def test_what_came_so_far_outlives_a_dead_address(card, elsewhere, tmp_path, part):
     (elsewhere / NAME / "model.weights.h5").unlink()
     part.write_bytes(b"\0" * 1000)
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match="cannot be found"):
         find_weights(card, tmp_path)
     assert part.stat().st_size == 1000
 
@@ -192,7 +192,7 @@ def test_a_read_only_cache_serves(card, tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_made_is_a_reason(card, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("FCAM_CACHE", str(tmp_path / "file"))
-    with pytest.raises(FileNotFoundError, match=r"nowhere.*the cache: .*Not a directory"):
+    with pytest.raises(FileNotFoundError, match=r"cannot be found.*the cache: .*Not a directory"):
         find_weights(card, tmp_path)
 
 
@@ -204,7 +204,7 @@ def test_who_names_a_cache_needs_no_home(card, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "home", homeless)
     assert find_weights(card, tmp_path) == cached(tmp_path)[0]
     monkeypatch.delenv("FCAM_CACHE")
-    with pytest.raises(FileNotFoundError, match=r"nowhere.*the cache: no home"):
+    with pytest.raises(FileNotFoundError, match=r"cannot be found.*the cache: no home"):
         find_weights(card, tmp_path)
 
 
@@ -259,7 +259,9 @@ def test_other_missing_packages_are_told_of_as_fsspec_does(card, elsewhere, tmp_
 
 def test_nowhere(card, tmp_path, monkeypatch):
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "empty"))
-    with pytest.raises(FileNotFoundError, match=f"nowhere.*empty.*holds {NAME}/model.weights.h5"):
+    with pytest.raises(
+        FileNotFoundError, match=f"cannot be found.*empty.*holds {NAME}/model.weights.h5"
+    ):
         find_weights(card, tmp_path)
 
 
@@ -268,7 +270,7 @@ def test_a_place_is_named_once(card, own, monkeypatch):
     (own / NAME / "model.weights.h5").unlink()
     with pytest.raises(FileNotFoundError) as caught:
         find_weights(card, own / NAME)
-    assert str(caught.value).count("not there") == 1
+    assert str(caught.value).count("does not exist") == 1
 
 
 def pointing(card):
@@ -278,6 +280,7 @@ def pointing(card):
 def test_the_file_of_another_entry(card, own, tmp_path, monkeypatch):
     path = own / NAME / "model.weights.h5"
     assert find_weights(pointing(card), tmp_path / "other_cam") == path  # the user's zoo has it
+    (tmp_path / "empty").mkdir()
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "empty"))
     assert find_weights(pointing(card), own / "other_cam") == path  # its neighbour
 
@@ -292,8 +295,8 @@ def test_the_file_of_another_entry_from_an_address(card, elsewhere, tmp_path):
 def test_another_entry_that_is_gone_or_was_trained_anew(card, own, tmp_path, trained_anew):
     path = own / NAME / "model.weights.h5"
     path.write_bytes(b"other") if trained_anew else path.unlink()
-    reason = "another file than the card describes" if trained_anew else "not there"
-    message = f"are those of {NAME}, were found nowhere.*{path}: {reason}"
+    reason = "not the file that the card describes" if trained_anew else "does not exist"
+    message = f"are those of {NAME}, cannot be found.*{path}: {reason}"
     with pytest.raises(FileNotFoundError, match=message):
         find_weights(pointing(card), own / "other_cam")
     # Nor does it hide the right one.

@@ -92,7 +92,7 @@ def test_what_is_untrained_starts_from_its_backbone(efficientnetlite, tmp_path):
     with pytest.raises(WeightsUnavailableError, match="vgg16"):
         zoo.load("vgg16_adl")
     name = f"{efficientnetlite}_fsl"
-    with pytest.warns(UserWarning, match=f"nobody has trained {name} yet.*head of 2 classes"):
+    with pytest.warns(UserWarning, match=f"{name} has not been trained yet.*head of 2 classes"):
         model = zoo.load(name, class_names=["cat", "dog"])
     assert (model.num_classes, model.class_names, model.method) == (2, ("cat", "dog"), "cam")
     layer = model.classifier.layers[2].name

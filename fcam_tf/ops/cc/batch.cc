@@ -87,11 +87,11 @@ const char* Describe(Status status) {
     case Status::kOk:
       return "no error";
     case Status::kImageNotFinite:
-      return "the image holds NaN or infinity";
+      return "the image contains NaN or infinity";
     case Status::kValuesNotFinite:
-      return "the values or probabilities hold NaN or infinity";
+      return "the values or probabilities contain NaN or infinity";
     case Status::kRangeTooLarge:
-      return "the range of the image over sigma_rgb, or its size over sigma_xy, passes 1e9; raise the sigmas";
+      return "the range of the image over sigma_rgb, or its size over sigma_xy, exceeds 1e9; raise the sigmas";
     case Status::kOutOfMemory:
       return "there is not enough memory";
   }

@@ -72,7 +72,7 @@ class Run {
   bool TooLarge() {
     const std::string size = std::to_string(images_.height) + "x" + std::to_string(images_.width);
     outcome_.error = "images of " + size + " pixels and " + std::to_string(task_.count) +
-                     " channels of values are too large; `with tf.device(\"CPU\")` has the CPU compute them";
+                     " channels of values are too large; `with tf.device(\"CPU\")` computes them on the CPU";
     return false;
   }
 

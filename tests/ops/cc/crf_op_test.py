@@ -80,7 +80,7 @@ invalid = tf.errors.InvalidArgumentError
 refused(invalid, "image 1 of the batch: the values or prob", lambda: bilateral_filter(bad, images))
 bad = images.astype("float32")
 bad[0, 0, 0] = np.inf
-refused(invalid, "image 0 of the batch: the image holds NaN", lambda: bilateral_filter(maps, bad))
+refused(invalid, "image 0 of the batch: the image contains", lambda: bilateral_filter(maps, bad))
 refused(invalid, "(2, 14, 14, 3)", lambda: bilateral_filter(maps[:, :5], images))
 huge = images.astype("float32") * 1e9
 refused(invalid, "raise the sigmas", lambda: bilateral_filter(maps, huge, 1e-3, 50))
