@@ -17,6 +17,6 @@ __getattr__, _, _ = lazy_loader.attach(
     submod_attrs={
         "registry": ["load", "save", "verify"],
         "pack": ["verify_scores"],
-        "fetch": ["WeightsDamagedError"],
+        "download": ["WeightsDamagedError"],
     },
 )

@@ -57,3 +57,23 @@ def own(model, built, tmp_path, monkeypatch):
     monkeypatch.setenv("FCAM_ZOO", str(root))
     monkeypatch.setenv("FCAM_CACHE", str(tmp_path / "cache"))
     return root
+
+
+@pytest.fixture
+def card(own):
+    del own
+    return zoo.card(NAME)
+
+
+@pytest.fixture
+def elsewhere(own, card, tmp_path, monkeypatch):
+    """Move the weights to where only an address leads, and return that folder."""
+    del card  # read before it moves
+    away = tmp_path / "away"
+    own.rename(away)
+    monkeypatch.setenv("FCAM_ZOO", away.as_uri())
+    return away
+
+
+def cached(tmp_path):
+    return list((tmp_path / "cache" / "zoo").glob("*.h5"))
