@@ -47,8 +47,9 @@ def training_dataset(
         resize: side to which images are resized first.
         crop: side of the random crop, at most ``resize``.
         flip: whether to flip half of the images horizontally.
-        cams: (n, h, w) stored maps in the order of the split, kept in memory; they are resized
-            bilinearly to ``resize`` and then cropped and flipped.
+        cams: (n, h, w) stored maps in the order of the split, which may lie in a file
+            (``numpy.memmap``); each is read with its photo, resized bilinearly to ``resize``, and
+            then cropped and flipped.
         with_masks: whether to give masks, or filled boxes where there are none.
         augment: what else changes each batch, given images, labels and two integers to draw from.
         seed: of order, crops, flips and ``augment``.
@@ -69,11 +70,12 @@ def training_dataset(
         raise ValueError(
             f"`crop` must be in [1, {resize}], from one pixel to `resize`. Received: {crop}."
         )
-    columns = _columns(split, cams, with_masks=with_masks)
+    maps = None if cams is None else _one_for_each(split, cams)
+    columns = _columns(split, with_masks=with_masks)
 
     def load(index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Batch]:
         element = {name: tf.gather(column, index) for name, column in columns.items()}
-        layers = _read(split, element, (resize, resize), with_masks=with_masks)
+        layers = _read(split, element, (resize, resize), maps, with_masks=with_masks)
         pair = tf.stack([seed * len(split) + index, epoch])
         top, left = tf.unstack(
             tf.random.stateless_uniform((2,), pair, 0, resize - crop + 1, tf.int32)
@@ -156,9 +158,17 @@ def _mapped(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.D
     return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _columns(
-    split: Split, cams: ArrayLike | None = None, *, with_masks: bool = False
-) -> dict[str, tf.Tensor]:
+def _one_for_each(split: Split, cams: ArrayLike) -> NDArray:
+    array = np.asarray(cams)  # copies nothing of a file
+    if array.ndim != 3 or len(array) != len(split):
+        raise ValueError(
+            f"`cams` must have shape ({len(split)}, h, w), one map for each image. "
+            f"Received: {array.shape}."
+        )
+    return array
+
+
+def _columns(split: Split, *, with_masks: bool = False) -> dict[str, tf.Tensor]:
     if len(split) == 0:
         raise ValueError(f"Split {split.name!r} is empty.")
     if with_masks and split.masks is None and split.boxes is None:
@@ -170,20 +180,17 @@ def _columns(
         "label": split.labels,
         "index": np.arange(len(split)),
     }
-    if cams is not None:
-        array = np.asarray(cams)
-        if array.ndim != 3 or len(array) != len(split):
-            raise ValueError(
-                f"`cams` must have shape ({len(split)}, h, w), one map for each image. "
-                f"Received: {array.shape}."
-            )
-        columns["cam"] = array
     with tf.device("CPU"):
         return {name: tf.constant(column) for name, column in columns.items()}
 
 
 def _read(
-    split: Split, element: dict[str, tf.Tensor], size: tuple[int, int], *, with_masks: bool = False
+    split: Split,
+    element: dict[str, tf.Tensor],
+    size: tuple[int, int],
+    cams: NDArray | None = None,
+    *,
+    with_masks: bool = False,
 ) -> dict[str, tf.Tensor]:
     """Reads what is asked of one image as (height, width, channels) layers of one size."""
 
@@ -201,8 +208,10 @@ def _read(
     image = tf.ensure_shape(image, (None, None, 3))
     # By TensorFlow: Pillow lets no other thread work while it resizes.
     layers = {"image": tf.image.resize(image, size, method="bilinear", antialias=True)}
-    if "cam" in element:
-        cam = tf.cast(element["cam"], tf.float32)[..., None]
+    if cams is not None:
+        one = [element["index"]]
+        cam = tf.numpy_function(lambda i: np.float32(cams[i]), one, tf.float32, stateful=False)
+        cam = tf.ensure_shape(cam, cams.shape[1:])[..., None]
         layers["cam"] = tf.image.resize(cam, size, method="bilinear")
     if with_masks:
         mask = _in_python(split.read_object, element["index"], (1, 1))
