@@ -52,7 +52,9 @@ class FCAM(keras.Model):
             (B, H, W, 3) in [0, 255] to logits (B, classes).
         method: CAM method that teaches the decoder, a name in `fcam_tf.cams.METHODS`, or of the
             baseline that the classifier was trained with.
-        layer: feature map to start from; None takes the last one before the head.
+        layer: the map that the teacher weights, or several where its method fuses them
+            (``["P4", "P5"]``); None takes the last one before the head. The decoder starts from
+            the last of them, and of our own classifiers from the top map.
         decoder_filters: channels of the decoder's blocks, the coarsest first; None takes the
             backbone's own, ``()`` puts one 1x1 convolution on the top map instead.
         class_names: names in the order of the labels; None takes the classifier's.
@@ -81,7 +83,7 @@ class FCAM(keras.Model):
         classifier: keras.Model,
         *,
         method: str = "cam",
-        layer: str | None = None,
+        layer: str | Sequence[str] | None = None,
         decoder_filters: Sequence[int] | None = None,
         class_names: Sequence[str] | None = None,
         threshold: str | float = OTSU,
@@ -107,7 +109,7 @@ class FCAM(keras.Model):
         self._hidden = graph.Untracked(classifier=classifier, teacher=teacher, training=training)
         self.feature_maps = feature_maps
         self.method = method
-        self.layer = layer
+        self.layer = layer if layer is None or isinstance(layer, str) else list(layer)
         self.threshold = check_threshold(threshold)
         self.decoder_filters = filters
         self.num_classes = int(logits.shape[-1])
@@ -380,8 +382,10 @@ class FCAM(keras.Model):
 
 
 def _map_in(classifier: keras.Model, teacher: cams.CAM) -> Any:
-    """Return the map that a CAM weights, as a tensor of the classifier's own graph."""
-    top, name = teacher.split.feature_maps[0], teacher.layers[0]
+    """Return the map that the decoder starts from, as a tensor of the classifier's own graph."""
+    if isinstance(classifier, Classifier):
+        return classifier.feature_maps["P5"]
+    top, name = teacher.split.feature_maps[-1], teacher.layers[-1]
     if len(top.shape) != 4 or len(classifier.inputs) > 1:
         raise ValueError(
             "an F-CAM needs a classifier of images alone with a map (batch, height, width, "

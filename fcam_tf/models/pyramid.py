@@ -27,11 +27,6 @@ def skips_of(
         skips = [(found.get(level), True) for level in range(top_level - 1, 0, -1)]
         return feature_maps, skips
     feature_maps = classifier.feature_maps
-    if top is not feature_maps["P5"]:
-        raise ValueError(
-            "`layer` must be left out for our own classifiers: the decoder starts from the top "
-            "map. Store the maps of another layer and train on them."
-        )
     strides = {level: min(2**level, classifier.output_stride) for level in range(1, 6)}
     skips = [(feature_maps[f"P{n}"], strides[n] < strides[n + 1]) for n in range(4, 0, -1)]
     if spec.decoder_center:

@@ -246,6 +246,7 @@ def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:
         "class_names": IMAGENET if names == Classifier.imagenet_class_names() else names,
         "method": model.method,
         "decoder_filters": list(model.decoder_filters),
+        **({"layer": list(model.teacher.layers)} if model.layer else {}),
         **{key: config[key] for key in keys},
     }
 
@@ -266,6 +267,7 @@ def _build(entry: Card, backbone_weights: str | None) -> FCAM:
     return FCAM(
         classifier,
         method=architecture["method"],
+        layer=architecture.get("layer"),
         decoder_filters=architecture["decoder_filters"],
         threshold=entry["threshold"],
         name=entry["name"].replace(".", "_"),

@@ -296,6 +296,15 @@ def test_a_baseline_comes_back(efficientnetlite, tmp_path, monkeypatch):
     zoo.verify(zoo.card(name), loaded)
 
 
+def test_the_layers_of_the_teacher_come_back(efficientnetlite, tmp_path, monkeypatch):
+    name, options = f"{efficientnetlite}_layercam", {"method": "layercam", "layer": ["P4", "P5"]}
+    classifier = Classifier(efficientnetlite, 2, weights=None)
+    zoo.save(FCAM.from_classifier(classifier, **options), name, tmp_path, **ABOUT)
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
+    assert zoo.load(name).teacher.layers == ("P4", "P5")
+    assert zoo.load(name, num_classes=4).teacher.layers == ("P4", "P5")
+
+
 def test_bundled_entries_have_valid_cards(monkeypatch):
     monkeypatch.delenv("FCAM_ZOO", raising=False)
     names = zoo.list_models()
