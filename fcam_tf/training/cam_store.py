@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-from collections.abc import Sequence
+import tokenize
+import zlib
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
-from fcam_tf.atomic import replacing
-from fcam_tf.cams.base import CAM
+from fcam_tf.atomic import naming, replacing
+from fcam_tf.cams.base import CAM, normalize
 from fcam_tf.claim import claim
 from fcam_tf.data import Split, evaluation_dataset, naming_photos
 from fcam_tf.identity import stamps
 
-_ABOUT = "cams.json"
-_SHARD = 64
+_ABOUT, _MAPS = "cams.json", "cams.npy"
+_FORMAT = 2  # one record for each image; once it was an .npz file for every 64
 
 
 def stored_cams(
@@ -28,66 +30,115 @@ def stored_cams(
     about: dict[str, Any],
     *,
     size: int = 224,
+    stored_size: int = 64,
     batch_size: int = 16,
     verbose: Any = "auto",
-) -> np.ndarray:
+) -> NDArray[np.float16]:
     """Return the maps of the images of a split, from ``folder`` as far as they are there.
 
     Each map is that of the whole image, resized straight to a square, and of its true class (of
-    the predicted one where the label is negative), normalised to [0, 1]. It keeps the resolution
-    that the method gives it: 28 x 28 for the paper's backbones and 224 x 224 pixels.
+    the predicted one where the label is negative), normalised to [0, 1]. It has the resolution
+    that the method gives it, 28 x 28 for the paper's backbones, or ``stored_size`` where that is
+    less.
 
-    The folder gets ``cams.json`` and one .npz file for every 64 images, each written whole or
-    not at all: after a stop only what is missing is computed, and what was made of an image that
-    has changed since (see `fcam_tf.identity`). Of several runs that share a folder
-    one computes, and the others wait for it.
+    The folder gets ``cams.json`` and ``cams.npy``, with one record for each image: a stamp of the
+    image's file, the map and its checksum. Records are written as they are made: after a stop only
+    what is missing is computed, and so is what was damaged or made of an image that has changed
+    since (see `fcam_tf.identity`). Of several runs that share a folder one computes, and the others
+    wait for it. 100,000 maps of 64 x 64 take 820 MB on the disk; in memory is what is being read.
 
     Args:
         cam: any method, the slow ones too.
         split: the images.
         folder: where maps are kept; made if it is not there.
-        about: what the maps depend on besides the images' names, labels and ``size``: a
-            fingerprint of the model, the method. JSON values.
+        about: what the maps depend on besides the images' names, labels and sizes: a fingerprint
+            of the model, the method and its options. JSON values.
         size: side of the square, in pixels.
+        stored_size: largest side of a map that is kept; larger ones are scaled down.
         batch_size: images for one call of the method.
         verbose: progress bar, as of ``fit``.
 
     Returns:
-        (n, h, w) float16, in the order of the split.
+        (n, h, w) float16 in the order of the split, read from the file when it is used.
 
     Raises:
-        SettingsChangedError: the folder holds maps of something else.
+        SettingsChangedError: the folder holds maps of something else, or of an older version.
         OSError: the folder cannot be written to, or the disk is full; what was written stays.
     """
     folder = Path(folder)
-    ids = hashlib.sha256("\n".join(split.ids).encode())
-    labels = hashlib.sha256(split.labels.tobytes())
-    about = {**about, "size": size, "images": ids.hexdigest(), "labels": labels.hexdigest()}
-    with claim(folder, about, ["*.npz"], file=_ABOUT, wait=True) as claimed, naming_photos():
+    about = {
+        "format": _FORMAT,
+        **about,
+        "size": size,
+        "stored_size": stored_size,
+        "images": hashlib.sha256("\n".join(split.ids).encode()).hexdigest(),
+        "labels": hashlib.sha256(split.labels.tobytes()).hexdigest(),
+    }
+    held = [_MAPS, "cams-*.npz"]
+    with claim(folder, about, held, file=_ABOUT, wait=True) as claimed, naming_photos():
         claimed.begin()
+        path, marks = folder / _MAPS, stamps(split)
+        missing = _missing(path, marks)
         progress = keras.utils.Progbar(len(split), verbose=int(verbose not in (0, "0")))
-        maps = []
-        for start in range(0, len(split), _SHARD):
-            path = folder / f"cams-{start // _SHARD:05}.npz"
-            part = split.subset(range(start, min(start + _SHARD, len(split))))
-            marks = stamps(part)
-            found = _read(path, part.ids, marks)
-            if found is None:
-                batches = evaluation_dataset(part, batch_size=batch_size, size=size)
-                found = np.concatenate([np.asarray(cam(x, y), np.float16) for x, y in batches])
-                with replacing(path) as whole:
-                    np.savez(whole, ids=part.ids, stamps=marks, maps=found)
-            maps.append(found)
-            progress.add(len(part))
-        return np.concatenate(maps)
+        progress.update(len(split) - len(missing))
+        if missing.size:
+            batches = evaluation_dataset(split.subset(missing), batch_size=batch_size, size=size)
+            for number, (images, labels) in enumerate(batches):
+                rows = missing[number * batch_size :][: len(images)]
+                _write(path, rows, marks, _at_most(stored_size, np.asarray(cam(images, labels))))
+                progress.add(len(rows))
+        return np.lib.format.open_memmap(path, mode="r")["map"]
 
 
-def _read(path: Path, ids: Sequence[str], marks: np.ndarray) -> np.ndarray | None:
-    """Return the maps of a shard; None where it is not there, damaged, or of other images."""
+def _missing(path: Path, marks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers of the images without a whole map of the file as it is now."""
+    found = _records(path)
+    if found is None or found.dtype.names != _kind((1, 1)).names or found.shape != marks.shape:
+        return np.arange(len(marks))
+    rows = enumerate(zip(found, marks, strict=True))
+    return np.array(
+        [
+            row
+            for row, (record, mark) in rows
+            if record["stamp"] != mark or record["crc"] != zlib.crc32(record["map"].tobytes())
+        ],
+        np.int64,
+    )
+
+
+def _write(
+    path: Path, rows: NDArray[np.int64], marks: NDArray[np.int64], maps: NDArray[np.float32]
+) -> None:
+    """Write maps to the records of their images; make the file if there is none that fits."""
+    records = np.zeros(len(rows), _kind(maps.shape[1:]))
+    records["stamp"], records["map"] = marks[rows], maps
+    records["crc"] = [zlib.crc32(each.tobytes()) for each in records["map"]]
+    found = _records(path)
+    if found is None or (found.dtype, found.shape) != (records.dtype, marks.shape):
+        with replacing(path) as part:
+            found = np.lib.format.open_memmap(part, "w+", records.dtype, marks.shape)
+    # Not through the memory map: a full disk would end the process without an error.
+    with naming(path), path.open("r+b") as file:
+        for row, record in zip(rows, records, strict=True):
+            file.seek(found.offset + int(row) * records.itemsize)
+            file.write(record.tobytes())
+
+
+def _records(path: Path) -> np.memmap | None:
+    """Return the records of a file; None where it is not there or cannot be read."""
     try:
-        with path.open("rb") as file, np.load(file) as found:
-            if np.array_equal(found["ids"], ids) and np.array_equal(found["stamps"], marks):
-                return found["maps"]
-    except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        pass
-    return None
+        return np.lib.format.open_memmap(path, mode="r")
+    except (FileNotFoundError, ValueError, SyntaxError, tokenize.TokenError):
+        return None
+
+
+def _kind(shape: tuple[int, ...]) -> np.dtype:
+    return np.dtype([("stamp", "<i8"), ("crc", "<u4"), ("map", "<f2", shape)])
+
+
+def _at_most(side: int, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return maps (B, h, w), scaled down and stretched to [0, 1] again where they are larger."""
+    size = tuple(min(n, side) for n in maps.shape[1:])
+    if size == maps.shape[1:]:
+        return maps
+    return np.asarray(normalize(tf.image.resize(maps[..., None], size, antialias=True)[..., 0]))

@@ -60,7 +60,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                smallest = 1 if name in ("batch_size", "resize", "crop") else 0
+                smallest = 1 if name in ("batch_size", "resize", "crop", "stored_size") else 0
                 checks.number(name, value, f"[{smallest}, inf)")
         checks.number("val_fraction", self.val_fraction, "[0, 1)")
         if self.crop > self.resize:
@@ -80,7 +80,8 @@ class Recipe:
     def changed(self, settings: Iterable[str]) -> Self:
         """Return a copy with settings of the form ``key=value`` applied.
 
-        Values are JSON, or text where they are not; ``loss.crf=4e-9`` reaches into a mapping.
+        Values are JSON, or text where they are not; commas separate several (``layer=P4,P5``), and
+        ``loss.crf=4e-9`` reaches into a mapping.
 
         Raises:
             ValueError: no such key, or a value of another type.
@@ -109,14 +110,14 @@ class Recipe:
         Raises:
             ValueError: an unknown key or a value of another type.
         """
-        defaults = vars(cls())
+        defaults, kinds = vars(cls()), get_type_hints(cls)
         checked = {}
         for key, value in values.items():
             default = lookup(defaults, key, "setting")
             if isinstance(default, float) and type(value) is int:
                 value = float(value)  # noqa: PLW2901
-            if isinstance(default, tuple) and isinstance(value, list):
-                value = tuple(value)  # noqa: PLW2901
+            if isinstance(default, tuple):
+                value = _several(key, value, get_args(kinds[key])[0])  # noqa: PLW2901
             if type(value) is not type(default):
                 raise ValueError(
                     f"`{key}` must be {type(default).__name__}. Received: {value!r}, "
@@ -166,8 +167,15 @@ class FCAMRecipe(Recipe):
     """How the decoder is trained (the paper's second stage).
 
     Attributes:
+        layer: the map or maps that the teacher weights, see `fcam_tf.models.FCAM`; empty for the
+            top map.
         cams: "online": the CAM of the augmented crop, from the features of the training step;
             "stored": the CAM of the whole image, made once, as in the paper.
+        stored_scales: sizes relative to ``crop`` at which the whole image is explained, 1 among
+            them; the maps are averaged, see `fcam_tf.cams.CAM`. This, as what follows, is for
+            stored maps alone.
+        stored_flip: whether its mirror image is explained, too.
+        stored_size: largest side of a stored map, in cells.
         decoder: "unet", or "linear" for one 1x1 convolution on the top map.
         decoder_filters: channels of the decoder's blocks; empty for those that suit the backbone.
         train: "decoder" behind a frozen classifier, or "all".
@@ -175,7 +183,11 @@ class FCAMRecipe(Recipe):
             ``masks`` makes it full supervision, which needs a split with masks or boxes.
     """
 
+    layer: tuple[str, ...] = ()
     cams: Literal["online", "stored"] = "online"
+    stored_scales: tuple[float, ...] = (1.0,)
+    stored_flip: bool = False
+    stored_size: int = 64
     decoder: Literal["unet", "linear"] = "unet"
     decoder_filters: tuple[int, ...] = ()
     train: Literal["decoder", "all"] = "decoder"
@@ -183,6 +195,13 @@ class FCAMRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if self.cams == "online" and "stored_" in field.name and value != field.default:
+                raise ValueError(
+                    f"`{field.name}` is for cams='stored': an online teacher explains the crop of "
+                    f"each step as it is. Received: {value!r}, and cams='online'."
+                )
         options = FCAMLoss().get_config()
         for name in self.loss:
             lookup(options, name, "setting of loss")
@@ -195,6 +214,20 @@ class FCAMRecipe(Recipe):
     def filters(self) -> tuple[int, ...] | None:
         """The ``decoder_filters`` of `fcam_tf.models.FCAM`."""
         return () if self.decoder == "linear" else self.decoder_filters or None
+
+
+def _several(name: str, value: Any, kind: type) -> tuple[Any, ...]:
+    """Return values of one type: of a list, of a text with commas, or one value alone."""
+    if isinstance(value, str):
+        value = [item if kind is str else parsed(item) for item in value.split(",")]
+    items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if kind is float:
+        items = tuple(float(item) if type(item) is int else item for item in items)
+    if any(type(item) is not kind or item == "" for item in items):
+        raise ValueError(
+            f"`{name}` must be {kind.__name__}, with commas between several. Received: {value!r}."
+        )
+    return items
 
 
 _MASKS_ALONE = {"masks": 1.0, "seeds": 0.0, "crf": 0.0, "size": 0.0}

@@ -197,7 +197,11 @@ def _fcam(start: Start, recipe: FCAMRecipe, images: Split) -> FCAM:
         classifier = _in_precision(getattr(given, "classifier", given), recipe)
     method = method_of(start.method, classifier)
     model = FCAM.from_classifier(
-        classifier, method=method, decoder_filters=recipe.filters, seed=recipe.seed
+        classifier,
+        method=method,
+        layer=recipe.layer or None,
+        decoder_filters=recipe.filters,
+        seed=recipe.seed,
     )
     if model.class_names is None and model.num_classes == len(images.class_names):
         model.class_names = images.class_names

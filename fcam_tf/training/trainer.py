@@ -152,7 +152,8 @@ def fit_fcam(
 
     Raises:
         SettingsChangedError: ``out`` holds another run, or the cache maps of something else.
-        ValueError: see `fit_classifier`.
+        ValueError: see `fit_classifier`; or the recipe names other layers than the model's teacher
+            weights, or scales that the model does not take.
     """
     if cache and recipe.cams != "stored":
         raise ValueError(
@@ -173,18 +174,35 @@ def fit_fcam(
             stacklevel=2,
         )
         train = dataclasses.replace(train, labels=np.full(len(train), -1))
+    layers = ",".join(model.teacher.layers)
+    named = [model.layer] if isinstance(model.layer, str) else model.layer or ()
+    if recipe.layer and {*recipe.layer} not in ({*named}, {*model.teacher.layers}):
+        raise ValueError(
+            f"`layer` of the recipe is {','.join(recipe.layer)}, and the teacher of the model "
+            f"weights {layers}. Build the F-CAM with layer={[*recipe.layer]}."
+        )
     about = {
         "classifier": model_sha256(model.classifier),
         "method": model.method,
-        "layer": ",".join(model.teacher.layers),
+        "layer": layers,
     }
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
+
+    options: dict[str, Any] = {"scales": recipe.stored_scales, "flip": recipe.stored_flip}
+    teacher = cams.get(model.method, model.classifier, model.layer, **options)
 
     def stored(run: RunFolder) -> NDArray | None:
         if recipe.cams == "online":
             return None
-        folder = cache or run.folder / "cams"
-        return stored_cams(model.teacher, train, folder, about, size=recipe.crop, verbose=verbose)
+        return stored_cams(
+            teacher,
+            train,
+            cache or run.folder / "cams",
+            {**about, **options},
+            size=recipe.crop,
+            stored_size=recipe.stored_size,
+            verbose=verbose,
+        )
 
     return fit(
         model,

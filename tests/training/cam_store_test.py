@@ -1,22 +1,19 @@
 import dataclasses
-import errno
+import resource
 import shutil
-import sys
 import threading
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcam_tf import cams
 from fcam_tf.atomic import locked
-from fcam_tf.data import evaluation_dataset
-from fcam_tf.training import SettingsChangedError, stored_cams
-
-
-@pytest.fixture
-def shards_of_five(monkeypatch):
-    monkeypatch.setattr(sys.modules[stored_cams.__module__], "_SHARD", 5)
+from fcam_tf.data import Split, evaluation_dataset
+from fcam_tf.models import FCAM
+from fcam_tf.training import FCAMRecipe, SettingsChangedError, fit_fcam, stored_cams
 
 
 class Counting:
@@ -40,7 +37,6 @@ def test_maps_are_those_of_the_method(splits, classifier, tmp_path):
     np.testing.assert_allclose(found, cam(images, labels), atol=1e-3)
 
 
-@pytest.mark.usefixtures("shards_of_five")
 def test_only_what_is_missing_is_computed(splits, classifier, tmp_path):
     cam = cams.get("cam", classifier)
     interrupted = Counting(cam, stop=10)
@@ -56,22 +52,52 @@ def test_only_what_is_missing_is_computed(splits, classifier, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.usefixtures("shards_of_five")
-@pytest.mark.parametrize("damage", ["cut", "flip"])
-def test_damaged_shards_are_made_anew(splits, classifier, tmp_path, damage):
-    cam = cams.get("cam", classifier)
-    found = stored_cams(cam, splits[0], tmp_path, {}, size=64, verbose=0)
-    path = sorted(tmp_path.glob("*.npz"))[1]
+@pytest.mark.parametrize(
+    ("damage", "again"), [("flip a bit", 1), ("cut", 12), ("of other photos", 12), ("header", 12)]
+)
+def test_damaged_maps_are_made_anew(splits, classifier, tmp_path, damage, again):
+    cam, path = cams.get("cam", classifier), tmp_path / "cams.npy"
+    found = np.array(stored_cams(cam, splits[0], tmp_path, {}, size=64, verbose=0))
     content = bytearray(path.read_bytes())
     if damage == "cut":
         del content[len(content) // 2 :]
+    elif damage == "flip a bit":
+        content[-10] ^= 1
+    elif damage == "header":
+        content[20] ^= 255
     else:
-        content[len(content) // 2] ^= 255
+        del content[-140:]  # as if of one photo less
+        content = content.replace(b"(12,)", b"(11,)", 1)
     path.write_bytes(content)
     counting = Counting(cam)
-    again = stored_cams(counting, splits[0], tmp_path, {}, size=64, verbose=0)
-    assert counting.seen == 5
-    np.testing.assert_allclose(again, found, atol=1e-3)
+    anew = stored_cams(counting, splits[0], tmp_path, {}, size=64, verbose=0)
+    assert counting.seen == again
+    np.testing.assert_allclose(anew, found, atol=1e-3)
+
+
+def test_maps_stay_in_their_file(splits, classifier, tmp_path):
+    found = stored_cams(cams.get("cam", classifier), splits[0], tmp_path, {}, size=64, verbose=0)
+    assert isinstance(found, np.memmap)
+    assert Path(found.filename) == tmp_path / "cams.npy"
+    assert (found.dtype, found.shape) == (np.float16, (12, 8, 8))
+
+
+def test_large_maps_are_scaled_down(splits, tmp_path):
+    slopes = np.random.default_rng(0).uniform(-1, 1, (12, 2))
+    y, x = np.mgrid[:64, :32] / 64
+    fine = np.stack([a * y + b * x for a, b in slopes]).astype("float32")
+    start = iter(range(0, 12, 4))
+
+    def cam(images, labels):  # noqa: ARG001
+        return fine[(first := next(start)) : first + len(images)]
+
+    about = {"size": 64, "stored_size": 16, "batch_size": 4, "verbose": 0}
+    found = stored_cams(cam, splits[0], tmp_path, {}, **about)
+    assert found.shape == (12, 16, 16)
+    np.testing.assert_allclose((found.min((1, 2)), found.max((1, 2))), ([0] * 12, [1] * 12))
+    cells = fine.reshape(12, 16, 4, 16, 2).mean((2, 4))
+    np.testing.assert_allclose(found, cams.normalize(cells), atol=0.02)
+    assert stored_cams(cam, splits[0], tmp_path, {}, **about).shape == (12, 16, 16)
 
 
 def test_maps_of_something_else_are_refused(splits, classifier, tmp_path):
@@ -87,14 +113,27 @@ def test_maps_of_something_else_are_refused(splits, classifier, tmp_path):
         stored_cams(cam, other, tmp_path, about, size=64, verbose=0)
 
 
-def test_a_folder_that_cannot_be_written(splits, classifier, tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="No space left"):
+def test_maps_of_an_older_version_are_refused(splits, classifier, tmp_path):
+    (tmp_path / "cams.json").write_text('{"method": "cam"}')
+    (tmp_path / "cams-00000.npz").write_bytes(b"maps")
+    with pytest.raises(SettingsChangedError, match=r"format was not recorded and is now 2.*afresh"):
         stored_cams(cams.get("cam", classifier), splits[0], tmp_path, {}, size=64, verbose=0)
-    assert [path.name for path in tmp_path.iterdir()] == ["cams.json"]
+
+
+def test_a_disk_that_is_full(splits, classifier, tmp_path):
+    cam, before = cams.get("cam", classifier), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(KeyboardInterrupt):
+        stored_cams(Counting(cam, 4), splits[0], tmp_path, {}, size=64, batch_size=4, verbose=0)
+    most = (tmp_path / "cams.npy").stat().st_size * 3 // 4
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*cams\.npy"):
+            stored_cams(cam, splits[0], tmp_path, {}, size=64, batch_size=4, verbose=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    rest = Counting(cam)
+    stored_cams(rest, splits[0], tmp_path, {}, size=64, batch_size=4, verbose=0)
+    assert 0 < rest.seen <= 4
 
 
 def test_runs_that_share_a_folder_wait_for_each_other(splits, classifier, tmp_path):
@@ -112,15 +151,89 @@ def test_runs_that_share_a_folder_wait_for_each_other(splits, classifier, tmp_pa
     assert len(found[0]) == len(splits[0])
 
 
-@pytest.mark.usefixtures("shards_of_five")
 def test_maps_of_replaced_images_are_made_anew(splits, classifier, tmp_path):
     paths = [shutil.copy(path, tmp_path) for path in splits[0].paths]
     split = dataclasses.replace(splits[0], paths=tuple(map(Path, paths)))
     cam = cams.get("cam", classifier)
     stored_cams(cam, split, tmp_path / "a", {}, size=64, verbose=0)
-    shutil.copy(paths[0], paths[6])  # of the second shard
+    shutil.copy(paths[0], paths[6])
     counting = Counting(cam)
     found = stored_cams(counting, split, tmp_path / "a", {}, size=64, verbose=0)
-    assert counting.seen == 5
+    assert counting.seen == 1
     whole = stored_cams(cam, split, tmp_path / "b", {}, size=64, verbose=0)
     np.testing.assert_allclose(found, whole, atol=1e-3)
+
+
+_SIDE, _CROP, _CELL = 64, 48, 4
+
+
+def _ramps(folder, number):
+    """Write photos whose red rises to the right and down; green and blue say where a pixel is."""
+    y, x = np.mgrid[:_SIDE, :_SIDE]
+    photo = np.stack([2 * x + y, x, y], -1).astype("uint8")
+    paths = tuple(folder / f"{n}.png" for n in range(number))
+    for path in paths:
+        Image.fromarray(photo).save(path)
+    ids = tuple(path.name for path in paths)
+    return Split("train", ids, paths, np.zeros(number, "int64"), ("red", "none"))
+
+
+def _red():
+    """Return a classifier whose map of class 0 is the mean red of each cell."""
+    images = keras.Input((None, None, 3))
+    x = keras.layers.AveragePooling2D(_CELL)(images)
+    red = keras.layers.Conv2D(1, 1, use_bias=False, name="red")
+    x = keras.layers.GlobalAveragePooling2D()(red(x))
+    model = keras.Model(images, keras.layers.Dense(2, name="logits")(x))
+    red.set_weights([np.array([1.0, 0, 0]).reshape(1, 1, 3, 1)])
+    model.get_layer("logits").set_weights([np.array([[1.0, -1]]), np.zeros(2)])
+    return model
+
+
+def _map_of_red(u, v, cells):
+    """Return the normalised map at a place in [0, 1], between the centres of the outer cells."""
+    return (2 * u + v - 1.5 / cells) / (3 - 3 / cells)
+
+
+@pytest.mark.usefixtures("quick")
+def test_maps_of_all_scales_reach_the_decoder_where_the_photo_is(tmp_path, monkeypatch):
+    """Oracle: the map that teaches, computed from where each pixel of the crop was in its photo."""
+    split, seen = _ramps(tmp_path, 4), []
+    model = FCAM.from_classifier(_red(), decoder_filters=(2, 2))
+    made = model._coarse_maps
+
+    def looked_at(images, *others):
+        seen.append((images.numpy(), made(images, *others).numpy()))
+        return made(images, *others)
+
+    monkeypatch.setattr(model, "_coarse_maps", looked_at)
+    eagerly = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: setattr(model, "run_eagerly", True)
+    )
+    recipe = FCAMRecipe(
+        epochs=2,
+        batch_size=2,
+        resize=_SIDE,
+        crop=_CROP,
+        cams="stored",
+        stored_scales=(1.0, 2.0),
+        stored_flip=True,
+        loss={"crf": 0.0, "erosion": 1},
+    )
+    fit_fcam(model, split, None, recipe, tmp_path / "run", callbacks=[eagerly], verbose=0)
+    maps = np.load(tmp_path / "run/cams/cams.npy")["map"]
+    finest = 2 * _CROP // _CELL
+    assert maps.shape == (4, finest, finest)
+    corners, mirrored = set(), 0
+    for image, found in zip(*map(np.concatenate, zip(*seen, strict=True)), strict=True):
+        u, v = ((image[..., channel] + 0.5) / _SIDE for channel in (1, 2))
+        expected = (_map_of_red(u, v, finest // 2) + _map_of_red(u, v, finest)) / 2
+        edge = _CELL / _CROP  # beyond the centres of the outer cells a map is constant
+        inside = (np.minimum(u, v) > edge) & (np.maximum(u, v) < 1 - edge)
+        error = (found - expected)[inside]
+        assert np.abs(error).max() < 0.01
+        assert np.abs(error.mean()) < 1e-3  # one pixel further down would be 5e-3
+        corners.add((u.min(), v.min()))
+        mirrored += u[0, 0] > u[0, -1]
+    assert 0 < mirrored < 8
+    assert len(corners) > 4

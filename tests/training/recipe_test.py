@@ -48,6 +48,14 @@ def test_settings_change_a_copy():
     )
     assert changed.changed(["decoder_filters=[8, 4]"]).decoder_filters == (8, 4)
     assert recipe.loss == {"crf": 1e-9}
+    changed = recipe.changed(
+        ["layer=P4,P5", "cams=stored", "stored_scales=1,1.5", "stored_flip=true", "stored_size=32"]
+    )
+    assert (changed.layer, changed.stored_scales) == (("P4", "P5"), (1.0, 1.5))
+    assert (changed.stored_flip, changed.stored_size) == (True, 32)
+    assert recipe.changed(["decoder_filters=8,4"]).decoder_filters == (8, 4)
+    assert recipe.changed(["decoder_filters=8"]).decoder_filters == (8,)
+    assert recipe.changed(['layer=["relu1"]']).layer == ("relu1",)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +72,13 @@ def test_settings_change_a_copy():
         ("crop=300", "`crop` must not exceed"),
         ("select=IoU", "`select`"),
         ("cams=offline", "`cams`"),
+        ("stored_scales=1,2", "`stored_scales` is for cams='stored': an online teacher explains"),
+        ("stored_flip=true", "`stored_flip` is for cams='stored'"),
+        ("stored_size=32", "`stored_size` is for cams='stored'.*Received: 32"),
+        ("decoder_filters=8,x", "`decoder_filters` must be int, with commas.*'x'"),
+        ("decoder_filters=8.5", "`decoder_filters` must be int"),
+        ("layer=P4,", "`layer` must be str"),
+        ("stored_scales=true", "`stored_scales` must be float"),
         ("loss.colour=1", "colour"),
         ("epochs.x=3", "`epochs` is one value"),
         ("loss.crf=abc", "`loss` contains a value of a wrong type"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import cams, training
+from fcam_tf.data import evaluation_dataset
 from fcam_tf.graphs.layers import FreezableDropout
 from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM, Classifier
@@ -136,11 +137,35 @@ def test_stored_maps_of_any_method(classifier, splits, tmp_path):
     model = FCAM.from_classifier(classifier, method="scorecam", decoder_filters=(8, 6, 4))
     recipe = dataclasses.replace(DECODER, **ONE_STEP, cams="stored")
     fit_fcam(model, splits, tmp_path / "run", recipe, cache=tmp_path / "cams")
-    assert list((tmp_path / "cams").glob("*.npz"))
+    assert (tmp_path / "cams" / "cams.npy").is_file()
     classifier.get_layer("logits").bias.assign_add([1.0] * 5)
     other = FCAM.from_classifier(classifier, method="scorecam", decoder_filters=(8, 6, 4))
     with pytest.raises(training.SettingsChangedError, match="classifier"):
         fit_fcam(other, splits, tmp_path / "run2", recipe, cache=tmp_path / "cams")
+
+
+def test_a_teacher_of_several_layers_and_scales(classifier, splits, tmp_path):
+    layers = ("relu1", "relu2")
+    options = {"method": "layercam", "decoder_filters": (8, 6, 4)}
+    model = FCAM.from_classifier(classifier, layer=layers, **options)
+    recipe = dataclasses.replace(DECODER, **ONE_STEP, layer=layers, cams="stored")
+    recipe = dataclasses.replace(recipe, stored_scales=(1.0, 2.0), stored_flip=True)
+    cache = tmp_path / "cams"
+    run = fit_fcam(model, splits, tmp_path / "run", recipe, cache=cache)
+    assert run.settings["layer"] == "relu1,relu2"
+    about = json.loads((cache / "cams.json").read_text())
+    assert (about["layer"], about["scales"], about["flip"]) == ("relu1,relu2", [1, 2], True)
+    teacher = cams.get("layercam", classifier, layers, scales=(1, 2), flip=True)
+    images, labels = next(iter(evaluation_dataset(splits[0], batch_size=12, size=32)))
+    maps = np.load(cache / "cams.npy")["map"]
+    np.testing.assert_allclose(maps, teacher(images, labels), atol=2e-3)
+    top = FCAM.from_classifier(classifier, **options)
+    with pytest.raises(ValueError, match=r"is relu1,relu2, .* weights relu2\. .*layer=\['relu1', "):
+        fit_fcam(top, splits, tmp_path / "other", recipe)
+    assert not (tmp_path / "other").exists()
+    other = dataclasses.replace(recipe, stored_flip=False)
+    with pytest.raises(training.SettingsChangedError, match="flip was True and is now False"):
+        fit_fcam(model, splits, tmp_path / "other", other, cache=cache)
 
 
 def test_a_folder_for_maps_that_are_not_stored_is_refused(fcam, splits, tmp_path):
