@@ -1,6 +1,7 @@
 """One tiny run of each tool that measures or trains: what it prints, not how fast it is."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -91,9 +92,21 @@ def test_compare_baselines(tool, shapes, tmp_path):
 def test_train_general(tool, shapes, tmp_path):
     for name in ("in1k", "pets3", "tiny10"):
         (tmp_path / name).symlink_to(shapes)
+    flags_ = ("--methods=layercam", "--layers=P4,P5", "--scales=32,48,64", "--flip", "--epochs=1")
+    photos = ("--in1k=train,val", "--tiny=4", "--held_out=pets3", "--seed=0", "--seed=1")
     sets = [f"--set={x}" for x in SMALL]
-    shown = tool("train_general", "--data", tmp_path, "--out", tmp_path / "runs", *sets)
-    assert all(row in shown for row in ("F-CAM on cam", "pets3", "tiny10"))
+    out = tmp_path / "runs"
+    shown = tool("train_general", "--data", tmp_path, "--out", out, *flags_, *photos, *sets)
+    assert "val, %, trained on 13 photos, seeds [0, 1]" in shown
+    assert all(row in shown for row in ("teacher, layercam", "F-CAM on layercam", "±"))
+    about = json.loads((out / "efficientnetlite_b0_layercam_maps/cams.json").read_text())
+    assert (about["scales"], about["flip"], about["layer"]) == ([1, 1.5, 2], True, "P4,P5")
+    states = [out / f"efficientnetlite_b0_layercam_seed{seed}/state.json" for seed in (0, 1)]
+    before = [path.stat().st_mtime_ns for path in states]
+    assert json.loads(states[0].read_text())["history"][1]["seeds_loss"] > 0
+    importlib.import_module("train_general").main()  # again: nothing is left to train
+    del sys.modules["train_general"]
+    assert [path.stat().st_mtime_ns for path in states] == before
 
 
 def test_compare_maps(tool, shapes):

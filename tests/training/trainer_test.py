@@ -148,7 +148,7 @@ def test_a_teacher_of_several_layers_and_scales(classifier, splits, tmp_path):
     layers = ("relu1", "relu2")
     options = {"method": "layercam", "decoder_filters": (8, 6, 4)}
     model = FCAM.from_classifier(classifier, layer=layers, **options)
-    recipe = dataclasses.replace(DECODER, **ONE_STEP, layer=layers, cams="stored")
+    recipe = dataclasses.replace(DECODER, epochs=0, layer=layers, cams="stored")
     recipe = dataclasses.replace(recipe, stored_scales=(1.0, 2.0), stored_flip=True)
     cache = tmp_path / "cams"
     run = fit_fcam(model, splits, tmp_path / "run", recipe, cache=cache)
