@@ -385,7 +385,7 @@ def _map_in(classifier: keras.Model, teacher: cams.CAM) -> Any:
     """Return the map that the decoder starts from, as a tensor of the classifier's own graph."""
     if isinstance(classifier, Classifier):
         return classifier.feature_maps["P5"]
-    top, name = teacher.split.feature_maps[-1], teacher.layers[-1]
+    top, name = teacher.split.feature_maps[-1], teacher.split.layers[-1]
     if len(top.shape) != 4 or len(classifier.inputs) > 1:
         raise ValueError(
             "an F-CAM needs a classifier of images alone with a map (batch, height, width, "

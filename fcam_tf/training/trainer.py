@@ -189,10 +189,12 @@ def fit_fcam(
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
 
     options: dict[str, Any] = {"scales": recipe.stored_scales, "flip": recipe.stored_flip}
-    teacher = cams.get(model.method, model.classifier, model.layer, **options)
+    teacher = None
+    if recipe.cams == "stored":
+        teacher = cams.get(model.method, model.classifier, model.layer, **options)
 
     def stored(run: RunFolder) -> NDArray | None:
-        if recipe.cams == "online":
+        if teacher is None:
             return None
         return stored_cams(
             teacher,
