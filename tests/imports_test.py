@@ -48,7 +48,8 @@ ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
 HELPERS = (
     *("atomic", "cache", "checks", "grey_levels", "lazy_tensorflow", "masks", "names", "photos"),
 )
-OF_SEVERAL = ("imports_test.py", "heads_test.py", "benches_test.py")  # tests of several files
+# Tests of several files, or of a part of one.
+OF_SEVERAL = ("imports_test.py", "fcam_training_test.py", "heads_test.py", "benches_test.py")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -14,14 +14,13 @@ from keras import ops
 
 from fcam_tf import cams, checks
 from fcam_tf.graphs import graph
-from fcam_tf.graphs.ranges import expect_raw_pixels, expect_rgb
+from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
-from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
-from fcam_tf.models.classifier import Classifier
 from fcam_tf.models.decoder import MatchSize, object_map
-from fcam_tf.models.targets import Epoch, labels_of, planes
+from fcam_tf.models.foundation import copied, top_map
+from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
 
 _ADDED = "regularization"  # what layers add to the loss, in the logs
 
@@ -93,15 +92,9 @@ class FCAM(keras.Model):
         name: str | None = None,
     ) -> None:
         teacher = cams.get(method, classifier, layer)
-        top = _map_in(classifier, teacher)
-        images, logits = classifier.inputs[0], classifier.outputs[0]
+        top = top_map(classifier, teacher)
         feature_maps, maps, filters = object_map(classifier, top, decoder_filters)
-        if logits.dtype != "float32":
-            logits = ops.cast(logits, "float32")
-        outputs = {
-            "logits": logits,
-            "fcam": MatchSize(dtype="float32", name="fcam")([maps, images]),
-        }
+        images, outputs = classifier.inputs[0], _outputs(classifier, maps)
         super().__init__(images, outputs, name=name or f"{classifier.name}_fcam")
 
         # A layer that only training needs is no output for users.
@@ -112,18 +105,21 @@ class FCAM(keras.Model):
         self.layer = layer if layer is None or isinstance(layer, str) else list(layer)
         self.threshold = check_threshold(threshold)
         self.decoder_filters = filters
-        self.num_classes = int(logits.shape[-1])
+        self.num_classes = int(outputs["logits"].shape[-1])
         self.activation = teacher.split.activation
         names = getattr(classifier, "class_names", None) if class_names is None else class_names
         self.class_names = checks.class_names(names, self.num_classes)
         own_size = getattr(classifier, "input_size", 224)
         self.input_size = int(images.shape[1] or input_size or own_size)
+        self._prepare_training(seed, frozen)
 
+    def _prepare_training(self, seed: int, frozen: Sequence[str] | None) -> None:
+        """Make what training draws and counts, freeze layers, and compile."""
         # TensorFlow's CRF operation does not run under XLA; Keras asks before it chooses.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.draws = keras.random.SeedGenerator(seed)
         # Of a method that adds noise, so that a compiled step draws it anew under every backend.
-        self.noise = getattr(teacher, "draws", None)
+        self.noise = getattr(self.teacher, "draws", None)
         self.epoch = Epoch(name="epoch_now")
         self._terms = {
             name: keras.metrics.Mean(name=f"{name}_loss", dtype="float32")
@@ -151,7 +147,7 @@ class FCAM(keras.Model):
         """
         if options.get("class_names") is None:
             options["class_names"] = getattr(classifier, "class_names", None)
-        return cls(_copy(classifier), **options)
+        return cls(copied(classifier), **options)
 
     @property
     def classifier(self) -> keras.Model:
@@ -213,30 +209,10 @@ class FCAM(keras.Model):
         # Before the teacher's maps are made, which may run layers once more.
         added = [ops.sum(ops.cast(loss, "float32")) for loss in self.losses]
         self._layers_add = bool(added)
-        targets = y if isinstance(y, Mapping) else {"label": y}
-        labels = labels_of(targets, self.num_classes, self.activation)
-        needs_cams = self.loss.weights["seeds"] > 0
-        coarse = self._coarse_maps(x, labels, targets.get("cam"), y_pred) if needs_cams else None
-        masks = targets.get("mask")
-        if self.loss.weights["masks"] and masks is None:
-            raise ValueError(
-                "`y` must hold 'mask' where the loss gives masks a weight. Received: "
-                f"{', '.join(targets)}."
-            )
-        batch = Batch(
-            images=x,
-            maps=y_pred["fcam"],
-            epoch=self.epoch.value,
-            cams=coarse,
-            seed=self.draws,
-            masks=None if masks is None else planes("mask", masks),
-            labels=labels if self._classifier_trains() else None,
-            logits=y_pred["logits"],
-            activation=self.activation,
-        )
+        batch = self._batch(x, y if isinstance(y, Mapping) else {"label": y}, y_pred)
         total = sum(added, 0.0)
         if added:
-            self._terms[_ADDED].update_state(total, sample_weight=ops.shape(labels)[0])
+            self._terms[_ADDED].update_state(total, sample_weight=ops.shape(batch.maps)[0])
         for name, values in self.loss.terms(batch).items():
             if sample_weight is not None:
                 values = values * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))  # noqa: PLW2901
@@ -245,6 +221,29 @@ class FCAM(keras.Model):
             self._terms[name].update_state(mean, sample_weight=ops.shape(values)[0])
             total += mean
         return total / replicas()  # gradients of replicas are added up
+
+    def _batch(self, images: Any, targets: Mapping[str, Any], outputs: Mapping[str, Any]) -> Batch:
+        """Return what the terms of the loss are computed from, as far as they have a weight."""
+        labels = labels_of(targets, self.num_classes, self.activation)
+        coarse, masks = None, targets.get("mask")
+        if self.loss.weights["seeds"]:
+            coarse = coarse_maps(self.teacher, images, labels, targets.get("cam"), outputs)
+        if self.loss.weights["masks"] and masks is None:
+            raise ValueError(
+                "`y` must hold 'mask' where the loss gives masks a weight. Received: "
+                f"{', '.join(targets)}."
+            )
+        return Batch(
+            images=images,
+            maps=outputs["fcam"],
+            epoch=self.epoch.value,
+            cams=coarse,
+            seed=self.draws,
+            masks=None if masks is None else planes("mask", masks),
+            labels=labels if self._classifier_trains() else None,
+            logits=outputs["logits"],
+            activation=self.activation,
+        )
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return the logs of an epoch: the total and the terms that are in use."""
@@ -362,62 +361,11 @@ class FCAM(keras.Model):
     def _classifier_trains(self) -> bool:
         return any(layer.trainable_variables for layer in self._classifier_layers())
 
-    def _coarse_maps(self, images: Any, labels: Any, stored: Any, y_pred: Any) -> Any:
-        """Return what teaches the decoder, (B, H, W) in [0, 1], without a gradient."""
-        if stored is not None:
-            maps = ops.cast(planes("cam", stored), "float32")
-        elif len(labels.shape) == 2:  # the largest of the maps of all that is in an image
-            rows, classes = (ops.cast(i, "int32") for i in ops.nonzero(labels > 0))
-            given = {name: ops.take(y, rows, 0) for name, y in y_pred.items() if name != "fcam"}
-            each = self._coarse_maps(ops.take(images, rows, 0), classes, None, given)
-            maps = ops.segment_max(each, rows, num_segments=ops.shape(images)[0])
-            return ops.maximum(maps, 0.0)  # of an image without any class
-        elif "features" in y_pred and self.teacher.needs_only_features:
-            maps = self.teacher.from_features(y_pred["features"], labels, y_pred["logits"])
-        else:
-            images = ops.cast(images, "float32")
-            maps = cams.normalize(self.teacher.raw_maps(images, labels)[0])
-        size = ops.shape(images)[1:3]
-        return ops.stop_gradient(resize(maps[..., None], size)[..., 0])
 
-
-def _map_in(classifier: keras.Model, teacher: cams.CAM) -> Any:
-    """Return the map that the decoder starts from, as a tensor of the classifier's own graph."""
-    if isinstance(classifier, Classifier):
-        return classifier.feature_maps["P5"]
-    top, name = teacher.split.feature_maps[-1], teacher.split.layers[-1]
-    if len(top.shape) != 4 or len(classifier.inputs) > 1:
-        raise ValueError(
-            "an F-CAM needs a classifier of images alone with a map (batch, height, width, "
-            f"channels) that teaches the decoder. Received: {name!r} gives {tuple(top.shape)}, "
-            f"inputs {[x.name for x in classifier.inputs]}."
-        )
-    tensors = [x for step in graph.steps(classifier) for x in step.outputs]
-    if all(x is not top for x in tensors):  # layers behind it were taken apart, see `Opened`
-        operation = graph.makers(graph.steps(teacher.split.model))[id(top)].operation
-        top = classifier.get_layer(operation.name).output
-    return top
-
-
-def _copy(classifier: keras.Model) -> keras.Model:
-    """Copy a classifier with its weights; one that gives probabilities comes out giving logits."""
-    if isinstance(classifier, Classifier):
-        return classifier.copy()
-    if getattr(classifier, "preprocessor", None) is not None:
-        raise ValueError(
-            f"`classifier` {classifier.name!r} has a preprocessor that its graph does not contain, "
-            "and the decoder must see what the classifier sees. Set `preprocessor` to None, and "
-            "put layers in front that do the same: "
-            "keras.Model(images, classifier(keras.layers.Rescaling(scale, offset)(images)))."
-        )
-    expect_rgb("classifier", classifier)
-    flat = graph.flatten(classifier)
-    clone = keras.models.clone_model(flat)
-    clone.set_weights(flat.get_weights())
-    for layer in clone.layers:  # a Normalization keeps what follows from its weights
-        getattr(layer, "finalize_state", lambda: None)()
-    ending = cams.ending_of(clone, getattr(classifier, "loss", None))
-    copy = keras.Model(clone.inputs, cams.logits_output(clone, ending), name=classifier.name)
-    if ending.activation == "sigmoid":  # which its logits do not say
-        copy.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
-    return copy
+def _outputs(classifier: keras.Model, maps: Any) -> dict[str, Any]:
+    """Return the symbolic outputs of an F-CAM: float32, the map as large as the image."""
+    logits = classifier.outputs[0]
+    if logits.dtype != "float32":
+        logits = ops.cast(logits, "float32")
+    fcam = MatchSize(dtype="float32", name="fcam")([maps, classifier.inputs[0]])
+    return {"logits": logits, "fcam": fcam}

@@ -1,4 +1,4 @@
-"""What a step of F-CAM is given beside the images: labels, masks and stored maps, the epoch."""
+"""What a training step of F-CAM learns from: labels, coarse maps and masks, and the epoch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from fcam_tf import cams
 from fcam_tf import lazy_tensorflow as tf
+from fcam_tf.graphs.resize import resize
 
 
 def labels_of(targets: Mapping[str, Any], num_classes: int, activation: str = "softmax") -> Any:
@@ -69,6 +71,35 @@ def planes(name: str, values: Any) -> Any:
             f"shape {shape}."
         )
     return values
+
+
+def coarse_maps(
+    teacher: cams.CAM, images: Any, labels: Any, stored: Any, outputs: Mapping[str, Any]
+) -> Any:
+    """Return the maps that teach the decoder, (B, H, W) in [0, 1], without a gradient.
+
+    Args:
+        teacher: the CAM of the classifier.
+        images: (B, H, W, 3).
+        labels: of `labels_of`. Of rows, the largest of the maps of an image's classes is taken.
+        stored: maps (B, h, w) or (B, h, w, 1) in [0, 1] that were made before, or None.
+        outputs: "logits" of the model for the images and, in training, the "features" that its
+            decoder reads: the map of a linear head follows from them without a second pass.
+    """
+    if stored is not None:
+        maps = ops.cast(planes("cam", stored), "float32")
+    elif len(labels.shape) == 2:
+        rows, classes = (ops.cast(i, "int32") for i in ops.nonzero(labels > 0))
+        given = {name: ops.take(y, rows, 0) for name, y in outputs.items() if name != "fcam"}
+        each = coarse_maps(teacher, ops.take(images, rows, 0), classes, None, given)
+        maps = ops.segment_max(each, rows, num_segments=ops.shape(images)[0])
+        return ops.maximum(maps, 0.0)  # of an image without any class
+    elif "features" in outputs and teacher.needs_only_features:
+        maps = teacher.from_features(outputs["features"], labels, outputs["logits"])
+    else:
+        maps = cams.normalize(teacher.raw_maps(ops.cast(images, "float32"), labels)[0])
+    size = ops.shape(images)[1:3]
+    return ops.stop_gradient(resize(maps[..., None], size)[..., 0])
 
 
 class Epoch(keras.metrics.Metric):

@@ -8,6 +8,7 @@ from keras import ops
 
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM
+from fcam_tf.models.targets import coarse_maps
 from fcam_tf.predict.localizer import Localizer
 from tests.models.tiny import photos
 
@@ -100,9 +101,8 @@ def test_all_classes_of_an_image_teach(name, pooling):
     model = keras.Model(inputs, L.Dense(3, "sigmoid")(pooling()(x)))
     fcam = FCAM.from_classifier(model, method=name, decoder_filters=(4,))
     labels = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, -1]])
-    found = fcam._coarse_maps(
-        IMAGES, ops.convert_to_tensor(labels), None, fcam(IMAGES, training=True)
-    )
+    given = ops.convert_to_tensor(labels)
+    found = coarse_maps(fcam.teacher, IMAGES, given, None, fcam(IMAGES, training=True))
     for image, row, maps in zip(IMAGES, labels, found, strict=True):
         shown = [fcam.teacher.full_size(image[None], k)[0] for k in np.flatnonzero(row > 0)]
         expected = np.max(shown, axis=0) if shown else np.zeros((SIZE, SIZE))

@@ -63,3 +63,16 @@ def with_a_layer_named(name):
         x = L.Conv2D(width, 3, 2, padding="same", name=f"conv{n}")(x)
     x = L.Conv2D(8, 3, 2, padding="same", name=name)(x)
     return keras.Model(images, L.Dense(3, name="logits")(L.GlobalAveragePooling2D()(x)))
+
+
+def trained_classifier():
+    """Return a tiny classifier with statistics that differ from those of a batch.
+
+    So its training and its inference can be told apart.
+    """
+    keras.utils.set_random_seed(0)
+    model = tiny_classifier()
+    for n in range(3):
+        gamma, beta, mean, variance = model.get_layer(f"bn{n}").get_weights()
+        model.get_layer(f"bn{n}").set_weights([gamma, beta, mean + 0.05, variance * 0.5])
+    return model

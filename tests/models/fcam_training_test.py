@@ -1,0 +1,408 @@
+"""F-CAM in training: what teaches its decoder, and what its loss and epochs add up to."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcam_tf import cams
+from fcam_tf.losses import IGNORE, FCAMLoss, sample_seeds
+from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models.targets import coarse_maps
+from tests.models.tiny import photos, tiny_classifier, trained_classifier
+
+IMAGES = photos()
+LABELS = np.array([0, 1, 2, 0])
+
+
+def compiled(model, *, eagerly=True, **loss):
+    optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
+    model.compile(optimizer=optimizer, loss=FCAMLoss(**loss), run_eagerly=eagerly)
+    return model
+
+
+def weights(model):
+    return [w.numpy().copy() for w in model.classifier.weights]
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return trained_classifier()
+
+
+@pytest.fixture
+def model(classifier):
+    return FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4))
+
+
+def test_the_classifier_is_copied_and_stays_as_it_is(classifier):
+    before = [w.numpy().copy() for w in classifier.weights]
+    model = compiled(FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4)), size=1.0)
+    maps = model(IMAGES)["fcam"].numpy()
+    model.fit(IMAGES, LABELS, epochs=2, batch_size=2, verbose=0)
+    assert np.abs(model(IMAGES)["fcam"] - maps).max() > 1e-3
+    for ours, theirs, old in zip(weights(model), classifier.weights, before, strict=True):
+        np.testing.assert_array_equal(ours, old)
+        np.testing.assert_array_equal(theirs, old)
+    assert classifier.trainable
+
+
+def test_training_sees_the_classifier_in_inference_mode(model):
+    training = model(IMAGES, training=True)
+    np.testing.assert_array_equal(training["logits"], model(IMAGES)["logits"])
+    assert np.abs(training["fcam"] - model(IMAGES)["fcam"]).max() > 1e-3  # the decoder's batches
+
+
+def test_unfreezing_trains_the_classifier_on_labels(classifier):
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4))
+    model.unfreeze()
+    compiled(model, crf=0, size=0)
+    before = weights(model)
+    logs = model.fit(IMAGES, LABELS, batch_size=4, verbose=0).history
+    assert set(logs) == {"loss", "seeds_loss", "classification_loss"}
+    assert any((a != b).any() for a, b in zip(before, weights(model), strict=True))
+    model.freeze()
+    before = weights(model)
+    compiled(model, crf=0, size=0)
+    logs = model.fit(IMAGES, LABELS, batch_size=4, verbose=0).history
+    assert set(logs) == {"loss", "seeds_loss"}
+    for a, b in zip(before, weights(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_online_map_is_that_of_the_method(model, classifier):
+    y_pred = model(IMAGES, training=True)
+    found = coarse_maps(model.teacher, IMAGES, LABELS, None, y_pred)
+    maps, _ = cams.get("cam", classifier).maps_and_logits(IMAGES, LABELS)
+    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_gradient_methods_teach_online_too(classifier):
+    model = FCAM.from_classifier(classifier, method="layercam", decoder_filters=(8, 6, 4))
+    found = coarse_maps(model.teacher, IMAGES, LABELS, None, model(IMAGES, training=True))
+    maps, _ = cams.get("layercam", classifier).maps_and_logits(IMAGES, LABELS)
+    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_teacher_of_several_layers(classifier):
+    options = {"method": "layercam", "layer": ("relu2", "relu1"), "decoder_filters": (8, 6, 4)}
+    model = compiled(FCAM.from_classifier(classifier, **options))
+    assert model.feature_maps["P3"] is model.classifier.get_layer("relu2").output
+    found = coarse_maps(model.teacher, IMAGES, LABELS, None, model(IMAGES, training=True))
+    maps = cams.get("layercam", classifier, ["relu1", "relu2"])(IMAGES, LABELS)
+    assert maps.shape == (4, 8, 8)
+    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    again = FCAM.from_config(json.loads(json.dumps(model.get_config())))
+    assert again.teacher.layers == model.teacher.layers == ("relu1", "relu2")
+    with pytest.raises(ValueError, match="'gradcam' does not fuse several"):
+        FCAM.from_classifier(classifier, **{**options, "method": "gradcam"})
+
+
+@pytest.mark.parametrize("layer", ["P4", ["P4", "P5"]])
+def test_our_own_classifiers_teach_from_any_level_to_a_decoder_on_the_top(tiny_backbone, layer):
+    classifier = Classifier(tiny_backbone, 3, weights=None)
+    model = FCAM.from_classifier(classifier, method="layercam", layer=layer)
+    plain = FCAM.from_classifier(classifier, method="layercam")
+    names = [[layer.name for layer in each.layers] for each in (model, plain)]
+    assert names[0] == names[1]
+    logs = compiled(model, crf=0).fit(IMAGES, LABELS, batch_size=4, verbose=0).history
+    assert np.isfinite(logs["seeds_loss"]).all()
+    found = coarse_maps(model.teacher, IMAGES, LABELS, None, model(IMAGES, training=True))
+    maps = cams.get("layercam", classifier, layer)(IMAGES, LABELS)
+    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_heads_that_are_not_linear_train_by_gradients():
+    classifier = tiny_classifier(size=32, pooling=False)
+    model = compiled(FCAM.from_classifier(classifier, method="gradcam", decoder_filters=(8, 6, 4)))
+    logs = model.fit(IMAGES, LABELS, batch_size=2, verbose=0).history
+    assert np.isfinite(logs["seeds_loss"]).all()
+
+
+def test_stored_maps_teach(model):
+    compiled(model, crf=0, size=0, eagerly=False)
+    cams_ = np.zeros((4, 8, 8), np.float32)
+    cams_[:, :4, :4] = 1
+    for _ in range(40):
+        model.train_on_batch(IMAGES, {"label": LABELS, "cam": cams_})
+    maps, _ = model.maps_and_logits(IMAGES)
+    assert maps[:, 2:14, 2:14].mean() > maps[:, 18:, 18:].mean() + 0.2
+
+
+def test_no_seed_in_a_batch_costs_nothing(model):
+    compiled(model, crf=0, size=0)
+    constant = {"label": LABELS, "cam": np.full((4, 8, 8), 0.5, np.float32)}
+    assert float(model.train_on_batch(IMAGES, constant, return_dict=True)["loss"]) == 0
+    assert (np.asarray(sample_seeds(constant["cam"], 0)) == IGNORE).all()
+
+
+def test_the_total_is_the_sum_of_its_terms(model):
+    compiled(model, crf=1e-5, size=0.3, entropy=0.2)
+    logs = model.fit(IMAGES, LABELS, batch_size=4, verbose=0).history
+    terms = {"seeds_loss", "crf_loss", "size_loss", "entropy_loss"}
+    assert set(logs) == {"loss", *terms}
+    np.testing.assert_allclose(logs["loss"], sum(logs[name][0] for name in terms), rtol=1e-5)
+
+
+def test_terms_add_up_when_the_last_batch_is_short(model):
+    compiled(model, crf=1e-5, size=0.3)
+    logs = model.fit(IMAGES, LABELS, batch_size=3, verbose=0).history
+    terms = ("seeds_loss", "crf_loss", "size_loss")
+    np.testing.assert_allclose(logs["loss"], sum(logs[name][0] for name in terms), rtol=1e-5)
+
+
+def test_predicted_classes_do_not_train_the_head(model):
+    model.unfreeze()
+    compiled(model, crf=0, size=1e-3, seeds=0)
+
+    def loss(labels):
+        logs = model.test_on_batch(IMAGES, labels, return_dict=True)
+        return logs["classification_loss"]
+
+    known = np.array([0, 1])
+    expected = keras.losses.sparse_categorical_crossentropy(
+        known, model(IMAGES)["logits"][:2], from_logits=True
+    )
+    found = loss(np.array([*known, -1, -1]))
+    np.testing.assert_allclose(found, np.sum(expected) / 4, rtol=1e-5)
+    assert loss(np.full(4, -1)) == 0
+    before = model.get_layer("logits").get_weights()[0]
+    assert np.isfinite(model.fit(IMAGES, np.full(4, -1), verbose=0).history["loss"]).all()
+    np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], before)
+
+
+def test_labels_and_maps_may_come_as_columns(model):
+    compiled(model, crf=0, size=0, masks=1.0)
+    planes = np.arange(4 * 64, dtype="float32").reshape(4, 8, 8) % 64 / 64
+    masks = np.zeros((4, 32, 32), np.uint8)
+    flat = {"label": LABELS, "cam": planes, "mask": masks}
+    columns = {"label": LABELS[:, None], "cam": planes[..., None], "mask": masks[..., None]}
+    state = np.array(model.draws.state)
+    losses = []
+    for targets in (flat, columns):
+        model.draws.state.assign(state)
+        losses.append(model.test_on_batch(IMAGES, targets))
+    np.testing.assert_array_equal(*losses)
+
+
+@pytest.mark.slow
+def test_graph_and_eager_steps_agree(classifier):
+    found = []
+    for eagerly in (True, False):
+        keras.utils.set_random_seed(1)
+        model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3)
+        compiled(model, eagerly=eagerly)
+        found.append(model.fit(IMAGES, LABELS, epochs=2, batch_size=2, shuffle=False, verbose=0))
+    a, b = (np.asarray(run.history["loss"]) for run in found)
+    np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+def test_saved_models_go_on_as_they_were(classifier, tmp_path):
+    keras.utils.set_random_seed(1)
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3)
+    compiled(model, crf=3e-9, windows={"size": (2, None)})
+    model.fit(IMAGES, LABELS, batch_size=2, verbose=0)
+    model.save(tmp_path / "a.keras")
+    loaded = keras.models.load_model(tmp_path / "a.keras")
+    loaded.run_eagerly = True
+    np.testing.assert_array_equal(model(IMAGES)["fcam"], loaded(IMAGES)["fcam"])
+    assert loaded.loss.get_config() == model.loss.get_config()
+    assert [w.path for w in loaded.trainable_variables] == [
+        w.path for w in model.trainable_variables
+    ]
+    more = {"batch_size": 2, "initial_epoch": 1, "epochs": 2, "shuffle": False, "verbose": 0}
+    logs = [m.fit(IMAGES, LABELS, **more).history["loss"] for m in (model, loaded)]
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-6)
+
+
+def test_fit_counts_its_epochs(model):
+    compiled(model, crf=0, windows={"size": (2, 2)})
+    data, seen = {"x": IMAGES, "y": LABELS, "batch_size": 2, "verbose": 0}, []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: seen.append(int(model.epoch.result()))
+    )
+
+    def on(**given):
+        return [value != 0 for value in model.fit(**data, **given).history["size_loss"]]
+
+    assert on(epochs=3) == [False, True, False]
+    assert on(initial_epoch=1, epochs=2) == [True]
+    assert model.evaluate(**data, return_dict=True)["size_loss"] != 0  # of the last epoch
+    with pytest.warns(UserWarning, match="`initial_epoch` to go on"):
+        assert on(epochs=2, callbacks=look, validation_data=(IMAGES, LABELS)) == [False, True]
+    assert seen == [1, 2]
+    assert model.train_on_batch(IMAGES, LABELS, return_dict=True)["size_loss"] != 0
+    listed = keras.callbacks.CallbackList([look], model=model)
+    compiled(model, crf=0, windows={"size": (2, 2)})  # a new beginning
+    model.fit(**data, callbacks=listed)
+    assert seen == [1, 2, 1]
+
+
+def regular(activity=0.0):
+    """A classifier whose layers add to the loss, at weights of which the sum is known."""
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1.0)(images)
+    for i in range(2):
+        x = keras.layers.Conv2D(
+            4,
+            3,
+            2,
+            padding="same",
+            kernel_initializer=keras.initializers.Constant(0.5),
+            kernel_regularizer=keras.regularizers.L2(0.1),
+            activity_regularizer=keras.regularizers.L2(activity) if activity else None,
+            name=f"conv{i}",
+        )(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, keras.layers.Dense(3)(x))
+
+
+def test_regularisers_of_layers_that_train_count():
+    model = FCAM.from_classifier(regular(), decoder_filters=())
+    compiled(model, seeds=0, crf=0, size=0, entropy=1.0, classification=0)
+    frozen = model.test_on_batch(IMAGES, LABELS, return_dict=True)
+    assert set(frozen) == {"loss", "entropy_loss"}
+    assert frozen["loss"] == pytest.approx(frozen["entropy_loss"])
+    model.unfreeze()
+    compiled(model, seeds=0, crf=0, size=0, entropy=1.0, classification=0)
+    logs = model.test_on_batch(IMAGES, LABELS, return_dict=True)
+    weights = 0.1 * 0.25 * (3 * 3 * 3 * 4 + 3 * 3 * 4 * 4)
+    assert logs["regularization_loss"] == pytest.approx(weights)
+    assert logs["loss"] == pytest.approx(frozen["entropy_loss"] + weights)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_regularisers_count_under_every_floatx(floatx, dtype):
+    floatx(dtype)
+    model = FCAM.from_classifier(regular(), decoder_filters=())
+    model.unfreeze()
+    compiled(model, crf=0, size=0)
+    dark = IMAGES // 16  # float16 ends at 65504
+    logs = model.train_on_batch(dark, LABELS, return_dict=True)
+    weights = 0.1 * 0.25 * (3 * 3 * 3 * 4 + 3 * 3 * 4 * 4)
+    assert np.isfinite(logs["loss"])
+    assert logs["regularization_loss"] == pytest.approx(weights, rel=0.05)
+
+
+@pytest.mark.parametrize("method", ["cam", "gradcam", "smoothgradcampp"])
+def test_what_layers_add_counts_once_whatever_the_teacher_runs(method):
+    model = compiled(FCAM.from_classifier(regular(1e-9), method=method), crf=0, size=0)
+    maps = [
+        keras.Model(model.inputs[0], model.get_layer(f"conv{i}").output)(IMAGES) for i in (0, 1)
+    ]
+    expected = 1e-9 * sum(np.sum(np.square(m)) for m in maps) / len(IMAGES)
+    logs = model.test_on_batch(IMAGES, LABELS, return_dict=True)
+    assert logs["regularization_loss"] == pytest.approx(expected, rel=1e-4)
+    assert logs["loss"] == pytest.approx(logs["seeds_loss"] + expected, rel=1e-4)
+
+
+def test_other_losses_are_refused(model):
+    model.compile(loss="mse", run_eagerly=True)
+    with pytest.raises(TypeError, match="FCAMLoss"):
+        model.fit(IMAGES, LABELS, verbose=0)
+
+
+def test_noise_of_a_method_moves_on_and_is_saved(tmp_path):
+    model = FCAM.from_classifier(tiny_classifier(), method="smoothgradcampp", seed=1)
+    model.compile(keras.optimizers.SGD(0.01), FCAMLoss(crf=0, erosion=3))
+    assert IMAGES.dtype == np.uint8
+    model.fit(IMAGES, LABELS, batch_size=1, epochs=1, verbose=0)
+    moved = np.asarray(model.noise.state)
+    assert moved[1] == len(IMAGES)
+    model.save(tmp_path / "a.keras")
+    again = keras.saving.load_model(tmp_path / "a.keras")
+    np.testing.assert_array_equal(again.noise.state, moved)
+
+
+JAX = """
+import json, sys
+import numpy as np, keras
+from fcam_tf.losses import Batch, FCAMLoss
+from fcam_tf.models import FCAM
+from fcam_tf.optimizer import CoupledSGD
+from tests.models.tiny import photos, tiny_classifier, with_a_layer_named
+
+keras.utils.set_random_seed(0)
+model = FCAM.from_classifier(tiny_classifier(size=32), decoder_filters=(8, 6, 4))
+loss = FCAMLoss(crf=1e-6, crf_method="exact", windows={"size": (2, None)}, erosion=3)
+model.compile(CoupledSGD(0.05, l2=1e-4), loss)
+images, labels = photos(8), np.arange(8) % 3
+frozen = [np.asarray(w) for w in model.classifier.weights]
+fitted = model.fit(
+    images, labels, epochs=8, batch_size=4, verbose=0, shuffle=False
+)
+same = all((a == np.asarray(w)).all() for a, w in zip(frozen, model.classifier.weights))
+model.save(sys.argv[1])
+again = keras.saving.load_model(sys.argv[1])
+try:
+    FCAMLoss(seeds=0).terms(Batch(images, np.zeros((8, 32, 32, 2)), 1))
+    refusal = ""
+except ValueError as error:
+    refusal = str(error)
+print(json.dumps({
+    "backend": keras.backend.backend(),
+    "jit": model.jit_compile,
+    "history": fitted.history,
+    "frozen": bool(same),
+    "saved": float(np.abs(model.localize(images).heatmaps - again.localize(images).heatmaps).max()),
+    "refusal": refusal,
+}))
+"""
+
+
+@pytest.mark.slow
+def test_trains_under_jax(tmp_path):
+    pytest.importorskip("jax")
+    run = subprocess.run(
+        [sys.executable, "-c", JAX, tmp_path / "a.keras"],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    history = found["history"]
+    assert found["backend"] == "jax"
+    assert found["jit"]
+    assert found["frozen"]
+    assert found["saved"] == 0
+    assert "FCAMLoss takes crf_method='exact'" in found["refusal"]
+    assert [value != 0 for value in history["size_loss"]] == [False] + [True] * 7
+    assert history["crf_loss"][0] > 0
+    assert np.mean(history["seeds_loss"][-3:]) < history["seeds_loss"][0]
+
+
+def test_deep_copies_are_models_of_their_own_that_go_on_as_the_first(classifier):
+    keras.utils.set_random_seed(1)
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3)
+    model.unfreeze(head_only=True)
+    compiled(model, crf=3e-9, windows={"size": (2, None)})
+    model.fit(IMAGES, LABELS, batch_size=2, verbose=0)
+    clone = copy.deepcopy(model)
+    assert isinstance(clone, FCAM)
+    assert clone.get_config() == model.get_config()
+    assert clone.loss.get_config() == model.loss.get_config()
+    clone.run_eagerly = True
+    outputs = np.asarray(model(IMAGES)["fcam"])
+    more = {"batch_size": 2, "initial_epoch": 1, "epochs": 2, "shuffle": False, "verbose": 0}
+    logs = clone.fit(IMAGES, LABELS, **more).history
+    np.testing.assert_array_equal(model(IMAGES)["fcam"], outputs)
+    same = model.fit(IMAGES, LABELS, **more).history
+    np.testing.assert_allclose(logs["loss"], same["loss"], rtol=1e-6)
+
+
+def test_masks_must_be_given_where_they_count(classifier):
+    model = compiled(FCAM.from_classifier(classifier, decoder_filters=()), masks=1.0, seeds=0.0)
+    with pytest.raises(ValueError, match="`y` must hold 'mask'"):
+        model.train_on_batch(IMAGES, np.zeros(len(IMAGES)))
