@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fcam_tf.atomic import new_folder
 from fcam_tf.graphs import regions
 from fcam_tf.localization import check_threshold
 from fcam_tf.models import FCAM
+from fcam_tf.models.inference import maps_and_logits
 
 BYTES = "serve_bytes"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -36,6 +38,7 @@ def export(
     path: str | Path,
     *,
     threshold: str | float | None = None,
+    flip: bool = False,
 ) -> Path:
     """Write a model as a SavedModel of core TensorFlow operations.
 
@@ -65,6 +68,8 @@ def export(
         path: folder to make, such as ``serving/fcam/1``: below a model's folder TF Serving finds
             versions only by numbers. Another name is warned of.
         threshold: what counts as object; None for the model's own.
+        flip: whether heat maps are means of those of the images and of their mirror images, as of
+            ``FCAM.localize(flip=True)``. It doubles the cost.
 
     Returns:
         The folder, which appears whole.
@@ -79,7 +84,7 @@ def export(
         raise TypeError(f"`model` must be an F-CAM, see `fcam train`. Received: {type(model)}.")
     threshold = check_threshold(model.threshold if threshold is None else threshold)
     path = Path(path)
-    archive = _archive(model, threshold)
+    archive = _archive(model, threshold, flip=flip)
     with new_folder(path) as place:
         archive.write_out(str(place), verbose=False)
         _write_warmup(place / WARMUP, path.resolve().parent.name, _sides(model))
@@ -92,7 +97,7 @@ def export(
     return path
 
 
-def _archive(model: FCAM, threshold: str | float) -> keras.export.ExportArchive:
+def _archive(model: FCAM, threshold: str | float, *, flip: bool) -> keras.export.ExportArchive:
     """Return the model with its three signatures."""
     height, width = sides = _sides(model)
     shape = (None, *model.input_shape[1:3], 3)
@@ -101,14 +106,13 @@ def _archive(model: FCAM, threshold: str | float) -> keras.export.ExportArchive:
         some = tf.debugging.assert_positive(tf.shape(images), "there are no images or no pixels")
         with tf.control_dependencies([some]):
             images = tf.identity(images)
-        outputs = model(images, training=False)
-        heatmaps = tf.nn.softmax(outputs["fcam"])[..., 1]
-        probabilities = cams.probabilities(outputs["logits"], model.activation)
+        heatmaps, logits = maps_and_logits(partial(model, training=False), images, flip=flip)
+        probabilities = cams.probabilities(logits, model.activation)
         return {
             "heatmap": heatmaps,
             "label": tf.argmax(probabilities, axis=1),
             "score": tf.reduce_max(probabilities, axis=1),
-            "logits": outputs["logits"],
+            "logits": logits,
         }
 
     def serve(images: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,11 +13,12 @@ from keras import ops
 from fcam_tf import cams
 from fcam_tf.atomic import replacing
 from fcam_tf.models import FCAM
+from fcam_tf.models.inference import maps_and_logits
 
 FORMATS = {".tflite": "litert", ".onnx": "onnx"}
 
 
-def export_file(model: FCAM, path: str | Path) -> Path:
+def export_file(model: FCAM, path: str | Path, *, flip: bool = False) -> Path:
     """Write a model as one file, of operations that LiteRT or ONNX knows.
 
     It takes ``images`` float32 RGB in [0, 255], and gives ``heatmap`` (B, H, W) float32 in [0, 1],
@@ -27,6 +29,7 @@ def export_file(model: FCAM, path: str | Path) -> Path:
     Args:
         model: the F-CAM, in float32.
         path: file to write or replace; the ending chooses the format.
+        flip: see `fcam_tf.export.export`.
 
     Returns:
         The file, which appears whole.
@@ -51,7 +54,7 @@ def export_file(model: FCAM, path: str | Path) -> Path:
             ) from None
     # LiteRT runs fixed shapes in fast kernels; others would need TensorFlow's own beside them.
     side = model.input_size if path.suffix == ".tflite" else None
-    graph = _graph(model, side)
+    graph = _graph(model, side, flip=flip)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of converters, about their own dependencies
@@ -59,19 +62,19 @@ def export_file(model: FCAM, path: str | Path) -> Path:
     return path
 
 
-def _graph(model: FCAM, side: int | None) -> keras.Model:
+def _graph(model: FCAM, side: int | None, *, flip: bool) -> keras.Model:
     fixed = [a or side for a in model.input_shape[1:3]]
     images = keras.Input((*fixed, 3), batch_size=1 if side else None, name="images")
-    outputs = model(images, training=False)
+    maps, logits = maps_and_logits(partial(model, training=False), images, flip=flip)
     # Not `argmax`: Keras looks for negative zeros in it, by an operation that LiteRT does not have.
-    score, label = ops.top_k(cams.probabilities(outputs["logits"], model.activation), 1)
+    score, label = ops.top_k(cams.probabilities(logits, model.activation), 1)
     graph = keras.Model(
         images,
         {
-            "heatmap": ops.softmax(outputs["fcam"])[..., 1],
+            "heatmap": maps,
             "label": label[:, 0],
             "score": score[:, 0],
-            "logits": outputs["logits"],
+            "logits": logits,
         },
     )
     graph(np.zeros([1, *(a or 32 for a in fixed), 3], "float32"))  # Keras exports what has run

@@ -66,6 +66,25 @@ def test_answers_are_those_of_localize(model, signatures, signature, shape):
     np.testing.assert_array_equal(found["boxes"], expected.boxes)
 
 
+@pytest.mark.slow
+def test_mirrored_images_are_in_the_graph(model, tmp_path):
+    archive = tf.saved_model.load(str(export(model, tmp_path / "1", flip=True)))
+    image = IMAGES[:, :33]
+    found = archive.signatures["serve_uint8"](images=tf.constant(image))
+    expected, plain = model.localize(image, flip=True), model.localize(image)
+    np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-5)
+    assert np.abs(expected.heatmaps - plain.heatmaps).max() > 1e-3
+    np.testing.assert_array_equal(found["label"], expected.labels)
+    np.testing.assert_allclose(found["score"], expected.scores, atol=1e-5)
+    np.testing.assert_allclose(found["logits"], model.maps_and_logits(image)[1], atol=1e-4)
+    np.testing.assert_array_equal(found["boxes"], expected.boxes)
+    files = tf.constant([encoded(np.resize(image[0], (64, 64, 3)), "PNG")])
+    found = archive.signatures["serve_bytes"](image_bytes=files)
+    expected = model.localize(np.resize(image[0], (1, 64, 64, 3)), flip=True)
+    np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-5)
+    assert found["mask_bytes"].shape == found["label"].shape == (1,)
+
+
 def test_files_of_different_sizes(model, signatures):
     big = np.array(Image.fromarray(IMAGES[0]).resize((120, 90)))
     files = [encoded(big, "PNG"), encoded(IMAGES[1], "JPEG")]
@@ -341,8 +360,8 @@ def unwritten(monkeypatch):
     """Write an empty file for a SavedModel; return the thresholds asked for."""
     asked = []
 
-    def archive(_, threshold):
-        asked.append(threshold)
+    def archive(_, threshold, *, flip):
+        asked.append((threshold, flip))
         return SimpleNamespace(write_out=lambda path, **_: Path(path, "saved_model.pb").touch())
 
     monkeypatch.setattr("fcam_tf.export._archive", archive)
@@ -386,7 +405,9 @@ def test_command(model, unwritten, tmp_path, capfd):
 
     assert status(tmp_path / "a.keras", tmp_path / "s" / "1", "--threshold=0.3") == 0
     assert (tmp_path / "s" / "1" / "saved_model.pb").exists()
-    assert unwritten == [0.3]
+    assert unwritten == [(0.3, False)]
+    assert status(tmp_path / "a.keras", tmp_path / "s" / "2", "--flip") == 0
+    assert unwritten[1:] == [(0.6, True)]
     assert status(tmp_path / "a.keras", tmp_path / "s" / "1") == 2
     assert status(tmp_path / "a.keras") == 2
     assert status(tmp_path / "a.keras", tmp_path / "a.tflite", "--threshold=0.3") == 2

@@ -18,8 +18,8 @@ def model():
     return model
 
 
-def assert_same(found, model, images):
-    expected = model.localize(images)
+def assert_same(found, model, images, **options):
+    expected = model.localize(images, **options)
     np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-5)
     np.testing.assert_array_equal(found["label"], expected.labels)
     np.testing.assert_allclose(found["score"], expected.scores, atol=1e-5)
@@ -45,6 +45,26 @@ def test_onnx_answers_as_the_model_does_at_any_size(model, tmp_path):
         images = IMAGES[:, :height, :width]
         found = dict(zip(names, session.run(None, {"images": images}), strict=True))
         assert_same(found, model, images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["tflite", "onnx"])
+def test_mirrored_images_are_in_the_file(model, tmp_path, ending):
+    if ending == "onnx":
+        pytest.importorskip("tf2onnx")
+    path = portable.export_file(model, tmp_path / f"tiny.{ending}", flip=True)
+    image = IMAGES[:1]
+    if ending == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        for images in (image, IMAGES[:, :33, :40]):
+            found = dict(zip(names, session.run(None, {"images": images}), strict=True))
+            assert_same(found, model, images, flip=True)
+    else:
+        litert = pytest.importorskip("ai_edge_litert.interpreter")
+        runner = litert.Interpreter(str(path)).get_signature_runner()
+        assert_same(runner(images=image), model, image, flip=True)
 
 
 def test_wrong_use(model, tmp_path, monkeypatch):

@@ -45,6 +45,10 @@ def add_to(fcam: Parser) -> None:
         "-t --threshold otsu|0..1",
         "what counts as object, as a fraction of the map's maximum (default: the model's own)",
     )
+    parser.add(
+        "--flip",
+        "heat maps are means of those of an image and its mirror image, in twice the time",
+    )
     add_import(parser)
 
 
@@ -57,8 +61,10 @@ def _run(values: argparse.Namespace) -> int:
         from fcam_tf.portable import export_file  # noqa: PLC0415
 
         if form in _KINDS:
-            path = export_file(model.load(), values.path)
+            path = export_file(model.load(), values.path, flip=values.flip)
         else:
-            path = fcam_tf.export.export(model.load(), values.path, threshold=values.threshold)
+            path = fcam_tf.export.export(
+                model.load(), values.path, threshold=values.threshold, flip=values.flip
+            )
     note(f"{_KINDS.get(form, 'SavedModel')} in {path}")
     return 0

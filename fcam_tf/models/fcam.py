@@ -18,6 +18,7 @@ from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
 from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
+from fcam_tf.models import inference
 from fcam_tf.models.decoder import MatchSize, object_map
 from fcam_tf.models.foundation import copied, top_map
 from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
@@ -256,7 +257,12 @@ class FCAM(keras.Model):
         return {k: v for k, v in super().get_metrics_result().items() if k not in hidden}
 
     def localize(
-        self, images: Any, labels: Any = None, threshold: str | float | None = None
+        self,
+        images: Any,
+        labels: Any = None,
+        threshold: str | float | None = None,
+        *,
+        flip: bool = False,
     ) -> Localization:
         """Say what is in each image of a batch, and where.
 
@@ -265,6 +271,8 @@ class FCAM(keras.Model):
             labels: (B,) classes to report the scores of, or one for all; -1 and None are the
                 predicted class. The map shows the object whatever its class.
             threshold: see `FCAM`; None for the model's own.
+            flip: whether mirrored images are looked at, too, and heat maps are means of both. It
+                doubles the cost.
 
         Returns:
             The localisation, in the frame of ``images``; heat maps are probabilities.
@@ -274,24 +282,30 @@ class FCAM(keras.Model):
                 or outputs that are not finite.
         """
         threshold = self.threshold if threshold is None else threshold
-        heatmaps, logits = self.maps_and_logits(images)
+        heatmaps, logits = self.maps_and_logits(images, flip=flip)
         probabilities = ops.convert_to_numpy(cams.probabilities(logits, self.activation))
         if not np.isfinite(probabilities).all() or not np.isfinite(heatmaps).all():
             raise ValueError("The outputs are not finite: the images or the weights contain NaN.")
         return Localization.from_heatmaps(heatmaps, probabilities, labels, threshold)
 
-    def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    def maps_and_logits(
+        self, images: Any, labels: Any = None, *, flip: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the object's probability (B, H, W) in [0, 1] and the logits (B, classes).
 
         The signature is that of a CAM method; labels do not matter, as one map shows any object.
+        Under ``flip`` maps are means of those of the images and of their mirror images.
         """
         expect_raw_pixels(images)
         images = self.teacher.check_images(images)
         self.teacher.check_labels(labels, images)
+        maps, logits = inference.maps_and_logits(self._predicted, images, flip=flip)
+        return ops.convert_to_numpy(maps), ops.convert_to_numpy(logits)
+
+    def _predicted(self, images: Any) -> dict[str, Any]:
+        # Each replica of a strategy gives the batch once more.
         outputs = self.predict_on_batch(images)
-        batch = len(images)  # which each replica of a strategy gives once more
-        maps = ops.convert_to_numpy(ops.softmax(outputs["fcam"][:batch]))[..., 1]
-        return maps, ops.convert_to_numpy(outputs["logits"][:batch])
+        return {name: values[: len(images)] for name, values in outputs.items()}
 
     def freeze(self) -> None:
         """Stop training the classifier; batch statistics and dropout stay in inference mode."""
