@@ -33,6 +33,14 @@ def whole(name: str, value: Any, least: int) -> None:
         raise ValueError(f"`{name}` must be {least} or more. Received: {value!r}.")
 
 
+def scales(values: Sequence[float]) -> None:
+    """Raise unless ``values`` are sizes relative to an image's own, which is one of them."""
+    for scale in values:
+        number("scales", scale, "(0, inf)")
+    if 1 not in values:
+        raise ValueError(f"`scales` must contain 1, whose logits are given. Received: {values!r}.")
+
+
 def odd(name: str, value: Any) -> None:
     """Raise unless ``value`` is an odd integer (TypeError, ValueError) of 1 or more."""
     whole(name, value, 1)

@@ -165,5 +165,5 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = ""
 
 
 def _shown(value: Any) -> str:
-    text = "not recorded" if value is ... else repr(value)
+    text = "not set" if value is ... else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

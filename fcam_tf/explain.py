@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,10 +12,11 @@ import numpy as np
 from fcam_tf import cams
 from fcam_tf.cams import autodiff
 from fcam_tf.models import FCAM, Classifier
-from fcam_tf.names import FCAM_MAP
+from fcam_tf.names import FCAM_MAP, told
 
 MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
 _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
+_DEFAULTS = {"relu": True, "scales": [1], "flip": False}
 
 
 class Explainer:
@@ -31,20 +33,23 @@ class Explainer:
         method: a name in `fcam_tf.cams.METHODS` or of a baseline, or "fcam" for the maps of an
             F-CAM's decoder.
         layer: the map or maps to weight, see `fcam_tf.cams.CAM`.
-        **interface: of a model that is more than images in and class scores out, see there:
-            ``image_input``, ``output``, ``score``, ``grid``.
+        **options: more for the method, such as ``scales``, ``flip``, ``relu`` and ``grid``, see
+            there, or ``channels`` and ``baseline`` of `fcam_tf.cams.ScoreCAM`. "fcam" takes
+            ``flip`` alone.
 
     Attributes:
         classifier: as given.
         method: the one chosen.
         layer: names of the layers that are weighted, with commas; empty for "fcam".
+        options: those of ``options`` that are not what they are by default, as JSON values.
         image_size: (height, width) that photos are resized to, in pixels.
         num_classes: number of classes; 2 where the classifier has one output.
         activation: "softmax", or "sigmoid" where each class has a probability by itself.
         class_names: their names in the order of the labels, or None.
 
     Raises:
-        ValueError: unknown ``method`` or ``layer``, or one that does not fit the model.
+        ValueError: unknown ``method`` or ``layer``, one that does not fit the model, or an option
+            that the maps of a decoder do not have.
     """
 
     def __init__(
@@ -52,9 +57,10 @@ class Explainer:
         classifier: keras.Model,
         method: str | None = None,
         layer: Any = None,
-        **interface: Any,
+        **options: Any,
     ) -> None:
         self.classifier = classifier
+        self.options = _recorded(options)
         own = isinstance(classifier, FCAM)
         baseline = getattr(classifier, "baseline", None)
         if method is None and own:
@@ -70,24 +76,29 @@ class Explainer:
                     f"`method` {FCAM_MAP!r} needs an F-CAM, and this is a classifier. "
                     f"Available: {', '.join(cams.METHODS)}."
                 )
-            if layer is not None or interface:
-                given = {"layer": layer} if layer is not None else interface
+            given = {"layer": layer} if layer is not None else {}
+            given |= {name: value for name, value in self.options.items() if name != "flip"}
+            if given:
+                name, value = next(iter(given.items()))
                 raise ValueError(
-                    f"`{next(iter(given))}` must be left out with method {FCAM_MAP!r}. Received: "
-                    f"{next(iter(given.values()))!r}."
+                    f"`{name}` must be left out with method {FCAM_MAP!r}: a decoder's map has the "
+                    f"resolution of the image, and takes `flip` alone. Received: {value!r}."
                 )
             self.layer, maker = "", classifier
+            self._make: MapsAndLogits = partial(
+                classifier.maps_and_logits, flip="flip" in self.options
+            )
             self.num_classes, self.activation = classifier.num_classes, classifier.activation
             images = classifier.inputs[0]
         else:
             explained = classifier.classifier if own else classifier
-            maker = cams.get(method, explained, layer, **interface)
+            maker = cams.get(method, explained, layer, **options)
+            self._make = maker.maps_and_logits
             self.layer = ",".join(maker.layers)
             self.num_classes, images = maker.split.num_classes, maker.split.images
             self.activation = classifier.activation if own else maker.split.activation
         self.method: str = method
         self._grey = images.shape[-1] == 1
-        self._make: MapsAndLogits = maker.maps_and_logits
         self._cam = maker.teacher if method == FCAM_MAP else maker
         split = self._cam.split
         self._logits = autodiff.compiled(lambda images: split.maps_and_logits(images)[1])
@@ -104,6 +115,12 @@ class Explainer:
         """
         return self._make(self._as_taken(images), labels)
 
+    @property
+    def told(self) -> str:
+        """How the maps are made, for people: "layercam at P4,P5, flip"."""
+        layer = f" at {self.layer}" if self.layer else ""
+        return ", ".join([self.method + layer, *told(self.options)])
+
     def _as_taken(self, images: Any) -> Any:
         if self._grey and np.shape(images)[-1:] == (3,):
             images = keras.ops.image.rgb_to_grayscale(keras.ops.cast(images, "float32"))
@@ -117,3 +134,15 @@ class Explainer:
         return cams.probabilities(
             self._logits(self._cam.check_images(self._as_taken(images))), self.activation
         )
+
+
+def _recorded(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that say something, as JSON values; of a function its name."""
+
+    def plain(value: Any) -> Any:
+        if callable(value):
+            return f"{value.__module__}.{value.__qualname__}"
+        return np.asarray(value).tolist()
+
+    values = {name: plain(value) for name, value in options.items()}
+    return {name: value for name, value in values.items() if value != _DEFAULTS.get(name)}

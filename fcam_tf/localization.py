@@ -82,11 +82,22 @@ class Localization:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int | slice) -> Localization:
+    def __getitem__(self, index: int | slice | np.ndarray) -> Localization:
         """Return one image's localisation, without the batch axis, or a part of the batch."""
         return Localization(
             *(getattr(self, field.name)[index] for field in dataclasses.fields(self))
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Localization]) -> Localization:
+        """Join batches whose images have one size."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(*(np.concatenate([getattr(each, name) for each in parts]) for name in names))
+
+    def of_labels(self, labels: np.ndarray) -> Localization:
+        """Return the same maps and boxes as those of other labels (B,)."""
+        scores = np.take_along_axis(self.probabilities, labels[:, None], 1)[:, 0]
+        return dataclasses.replace(self, labels=labels, scores=scores)
 
 
 def class_numbers(labels: Any, batch: int, classes: int) -> np.ndarray:

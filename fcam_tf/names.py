@@ -66,6 +66,19 @@ def unknown(table: Collection[str], name: str, kind: str) -> str:
     return f"`{kind}` is unknown: {came!r}. {hint}Available: {listed(table, 20)}."
 
 
+def told(options: Mapping[str, Any]) -> list[str]:
+    """Return the options of a method for people, each in some words: "scales 1,1.5,2", "flip"."""
+
+    def shown(value: Any) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    def words(name: str, value: Any) -> str:
+        values = value if isinstance(value, list) else [value]
+        return name if value is True else f"{name} {','.join(map(shown, values))}"
+
+    return [words(name, value) for name, value in options.items()]
+
+
 def listed(names: Iterable[object], most: int = 5) -> str:
     """Return names, or files, for a message: the first ones, and how many more there are."""
     shown = [printable(str(name)) for name in names]

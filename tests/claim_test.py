@@ -45,7 +45,7 @@ def test_what_differs_is_named_with_both_values_and_the_remedy(tmp_path):
         make(tmp_path, {"model": "x" * 100, "recipe": {"rate": 0.2, "steps": 5, "l2": None}})
     assert str(caught.value) == (
         f"{tmp_path} holds results of other settings: model was 'abc' and is now '{'x' * 66}..., "
-        "recipe.rate was 0.1 and is now 0.2, recipe.l2 was not recorded and is now None; give "
+        "recipe.rate was 0.1 and is now 0.2, recipe.l2 was not set and is now None; give "
         "another folder, or remove this one to start afresh"
     )
 

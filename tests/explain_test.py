@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from fcam_tf import cams
 from fcam_tf.explain import Explainer
 from fcam_tf.models import FCAM, Classifier
 from tests.models.tiny import photos, tiny_classifier
@@ -26,6 +27,36 @@ def test_probabilities_are_those_of_the_classifier_without_a_map():
         Explainer(keras.Sequential([classifier, keras.layers.Softmax()]), "gradcam"),
     ):
         np.testing.assert_allclose(made.probabilities(images), want, rtol=1e-5)
+
+
+def test_options_reach_the_method():
+    images, classifier = photos(2, 32), tiny_classifier()
+    options = {"scales": (1, 1.5), "flip": True, "relu": False}
+    explainer = Explainer(classifier, "gradcam", "relu1", **options)
+    want = cams.get("gradcam", classifier, "relu1", **options).maps_and_logits(images)
+    for made, wanted in zip(explainer.maps_and_logits(images), want, strict=True):
+        np.testing.assert_allclose(made, wanted, atol=1e-6)
+    assert explainer.options == {"scales": [1, 1.5], "flip": True, "relu": False}
+    assert explainer.told == "gradcam at relu1, scales 1,1.5, flip, relu False"
+    black = Explainer(classifier, "scorecam", baseline=np.zeros(3), channels=2)
+    assert black.options == {"baseline": [0, 0, 0], "channels": 2}
+    plain = Explainer(classifier, "gradcam", relu=True, scales=[1], flip=False, grid=None)
+    assert (plain.options, plain.told) == ({}, "gradcam at relu2")
+    scored = Explainer(classifier, "gradcam", score=cams.scores.value(1))
+    assert scored.options["score"].startswith("fcam_tf.cams.scores.value")
+
+
+def test_a_decoder_takes_mirrored_images_and_no_scales():
+    images = photos(2, 32)
+    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4))
+    explainer = Explainer(model, flip=True)
+    assert (explainer.options, explainer.told) == ({"flip": True}, "fcam, flip")
+    maps, _ = explainer.maps_and_logits(images)
+    np.testing.assert_allclose(maps, model.localize(images, flip=True).heatmaps, atol=1e-6)
+    with pytest.raises(ValueError, match=r"`scales` must be left out.*`flip` alone.*\[1, 2\]"):
+        Explainer(model, scales=(1, 2), flip=True)
+    assert Explainer(model, scales=(1,), relu=True).options == {}
+    assert Explainer(model, "cam", scales=(1, 2)).options == {"scales": [1, 2]}
 
 
 def test_a_model_of_grey_images_takes_rgb():

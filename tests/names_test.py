@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fcam_tf import baselines, cams, models, names
-from fcam_tf.names import listed, lookup, printable
+from fcam_tf.names import listed, lookup, printable, told
 
 TABLE = {"resnet50": 1, "vgg16": 2}
 
@@ -48,3 +48,10 @@ def test_the_first_of_many_are_listed():
 def test_any_name_of_a_file_is_one_printable_line():
     assert printable("größe 猫.jpg") == "größe 猫.jpg"
     assert printable(os.fsdecode(b"caf\xe9\n\t.jpg")) == r"caf\udce9\n\t.jpg"
+
+
+def test_options_are_told():
+    options = {"scales": [1.0, 1.5], "flip": True, "relu": False, "grid": [6, 4], "output": "age"}
+    want = ["scales 1,1.5", "flip", "relu False", "grid 6,4", "output age"]
+    assert told(options) == want
+    assert told({}) == []

@@ -213,12 +213,7 @@ class CAM(abc.ABC):
         return self.flip or len(self.scales) > 1
 
     def _check_scales(self) -> None:
-        for scale in self.scales:
-            checks.number("scales", scale, "(0, inf)")
-        if 1 not in self.scales:
-            raise ValueError(
-                f"`scales` must contain 1, whose logits are given. Received: {self.scales}."
-            )
+        checks.scales(self.scales)
         size = self.split.images.shape[1:3]
         if len(self.scales) > 1 and size != (None, None):
             raise ValueError(

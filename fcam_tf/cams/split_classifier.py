@@ -112,6 +112,11 @@ class SplitClassifier:
         self.feature_maps = self._choice.in_order(top)
         self.layers = tuple(map(self._choice.name, self.feature_maps))
         self.grids = [self._choice.grid(x) for x in self.feature_maps]
+        if options.grid and not any(self.grids):
+            raise ValueError(
+                f"`grid` must be left out: {self.layers[0]!r} gives a map, and only tokens need a "
+                f"grid. Received: {options.grid!r}."
+            )
         self.head = self._ending.dense or self._maker[id(self.scored[0])].operation
         self.is_linear = self._only_pooled(self.scored[0])
         self.others: tuple[Any, ...] = ()

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from absl import flags
 
+from fcam_tf import checks
 from fcam_tf.commands.model import complete_model
 from fcam_tf.names import lookup
 
@@ -168,6 +169,22 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def _scales(text: str) -> list[float]:
+    try:
+        return sorted(map(float, text.split(",")))
+    except ValueError:
+        message = f"must be numbers with commas between them, such as 1,1.5,2. Received: {text}"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def _grid(text: str) -> list[int]:
+    sides = text.split(",")
+    if len(sides) != 2 or not all(map(str.isdecimal, sides)):
+        message = f"must be a height and a width, such as 14,14. Received: {text}"
+        raise argparse.ArgumentTypeError(message)
+    return [int(side) for side in sides]
+
+
 def add_import(parser: Parser) -> None:
     """Add the flag that names the code of custom layers."""
     text = "Python file to run first; it defines layers that a .keras file uses"
@@ -194,8 +211,36 @@ def add_maps(parser: Parser, *, batch_size: int) -> None:
         "(default: the top map)",
         default="",
     )
+    parser.add(
+        "--scales SCALE,SCALE",
+        "average the maps of each photo at several sizes relative to its own, such as 1,1.5,2; the "
+        "time grows with the pixels, here to 7 times; not for a decoder or a model of one size",
+        type=_scales,
+    )
+    parser.add("--flip", "average the maps of each photo and its mirror image, in twice the time")
+    parser.add(
+        "--grid HEIGHT,WIDTH",
+        "of the tokens of a transformer, where it does not follow from their number",
+        type=_grid,
+    )
     parser.add("-b --batch-size N", "photos in a batch", type=positive, default=batch_size)
     parser.add("--overwrite", "redo what is done")
+
+
+MAP_OPTIONS = ("scales", "flip", "grid")  # what `add_maps` adds for the method
+
+
+def map_options(values: argparse.Namespace) -> dict[str, Any]:
+    """Return the method's options that were given, as the settings of a folder keep them.
+
+    Raises:
+        ValueError: the scales are none.
+    """
+    if values.scales:
+        checks.scales(values.scales)
+    if values.scales == [1]:  # as without
+        values.scales = None
+    return {name: getattr(values, name) for name in given(values, MAP_OPTIONS)}
 
 
 def add_skip_broken(parser: Parser) -> None:

@@ -12,7 +12,16 @@ from typing import Any
 from absl import app
 
 import fcam_tf
-from fcam_tf.commands.arguments import Parser, add_maps, add_model, add_skip_broken
+from fcam_tf.commands.arguments import (
+    MAP_OPTIONS,
+    Parser,
+    add_maps,
+    add_model,
+    add_skip_broken,
+    flag_of,
+    given,
+    map_options,
+)
 from fcam_tf.commands.model import Model, find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import (
@@ -121,11 +130,10 @@ def _check(values: argparse.Namespace) -> Model | None:
         raise app.UsageError("--compare must be another folder than --out")
     if values.maps or values.method == _CENTER:
         source = "--maps" if values.maps else f"--method {_CENTER}"
-        others = ("model", "method", "layer") if values.maps else ("model", "layer")
-        others = (*others, "explanation")
-        given = [f"--{name}" for name in others if getattr(values, name)]
-        if given:
-            raise app.UsageError(f"{source} and {given[0]} exclude each other")
+        others = ("model", *(["method"] if values.maps else []), "layer", *MAP_OPTIONS)
+        both = given(values, (*others, "explanation"))
+        if both:
+            raise app.UsageError(f"{source} and {flag_of(both[0])} exclude each other")
         return None
     if not values.model:
         raise app.UsageError(f"--model is missing (or --maps, or --method {_CENTER})")
@@ -144,6 +152,7 @@ def _asked(
         model=absolute(values.model) if model else "",
         model_sha256=model.sha256 if model else "",
         layer=values.layer,
+        options=map_options(values),
         maps=absolute(values.maps) if values.maps else "",
         threshold_split=values.threshold_split,
         labels=values.labels,

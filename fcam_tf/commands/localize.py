@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import app
 
 import fcam_tf
-from fcam_tf.commands.arguments import Parser, add_maps, add_model, positive
+from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options, positive
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
@@ -23,13 +23,17 @@ gets NAME_overlay.png (the heat map over the photo, box, label and score), NAME_
 line in results.jsonl: file, label, label_name, score, box [x0, y0, x1, y1] (inclusive, in the
 pixels of the photo as displayed; null where nothing was found), threshold, width, height.
 
+A model whose classes do not exclude each other (it ends in sigmoids) may find several in a photo:
+each that is at least 50 % probable, or the best one, gets its own map and box, NAME_overlay_2.png
+and so on, and labels in results.jsonl lists them. --label picks one.
+
 What is done already is skipped. A photo that cannot be read is reported, and the others go on."""
 _EXAMPLES = """\
 Examples:
   fcam localize cat.jpg
   fcam localize holiday/ 'more/**/*.png' --out found --heatmap npy
   fcam localize dogs/ --label beagle --method gradcam --threshold 0.2 --out beagles
-  fcam localize birds/ --model runs/cub-fcam --out birds-found"""
+  fcam localize birds/ --model runs/cub-fcam --flip --out birds-found"""
 
 
 def add_to(fcam: Parser) -> None:
@@ -51,7 +55,7 @@ def add_to(fcam: Parser) -> None:
     add_maps(parser, batch_size=8)
     parser.add(
         "-l --label INDEX|NAME",
-        "class to localise (default: the predicted one of each photo)",
+        "class to localise (default: what each photo shows)",
     )
     parser.add(
         "--top K", "list the K most probable classes in results.jsonl", type=positive, default=1
@@ -81,6 +85,7 @@ def _run(values: argparse.Namespace) -> int:
             values.top,
             values.heatmap,
             values.layer,
+            map_options(values),
         )
         job = predict.Job(
             values.photos, values.out, settings, overwrite=values.overwrite, console=console()
@@ -90,8 +95,7 @@ def _run(values: argparse.Namespace) -> int:
             note(f"Loading {values.model} ...")
             with usage_errors(ValueError, FileNotFoundError), quiet_tensorflow():
                 localizer, label = settings.localizer(model.load())
-            where = f" at {localizer.layer}" if localizer.layer else ""
-            note(f"maps of {localizer.method}{where}, threshold {localizer.threshold}")
+            note(f"maps of {localizer.told}, threshold {localizer.threshold}")
             try:
                 # What "auto" comes to may have changed.
                 with usage_errors(predict.SettingsChangedError):
@@ -108,10 +112,11 @@ def _report(job: fcam_tf.predict.Job, out: Path) -> None:
     files = {str(source.path) for source in job.sources} if len(job.sources) <= _ANSWERS else ()
     for record in fcam_tf.predict.read_results(out) if files else ():
         if record["file"] in files:
-            label = record["label_name"] or f"class {record['label']}"
-            where = f"box {record['box']}" if record["box"] else "nowhere in particular"
-            file, overlay = displayed(record["file"]), displayed(str(out / record["overlay"]))
-            answer(f"{file}: {label} {record['score']:.0%}, {where} -> {overlay}")
+            for found in record.get("labels", [record]):
+                label = found["label_name"] or f"class {found['label']}"
+                where = f"box {found['box']}" if found["box"] else "nowhere in particular"
+                file, overlay = displayed(record["file"]), displayed(str(out / found["overlay"]))
+                answer(f"{file}: {label} {found['score']:.0%}, {where} -> {overlay}")
     counts = [f"{job.localized} localised"]
     counts += [f"{job.skipped} done before"] if job.skipped else []
     counts += [f"{len(job.failures)} failed"] if job.failures else []

@@ -94,8 +94,8 @@ class Evaluation:
             raise ValueError("`explanation` needs a model whose maps are explained, not other maps")
         if not isinstance(source, MapSource):
             layer = asked.layer.split(",") if asked.layer else None
-            source = ModelMaps(source(), asked.method or None, layer)
-            tell(f"maps of {source.method}{f' at {source.layer}' if source.layer else ''}")
+            source = ModelMaps(source(), asked.method or None, layer, **asked.options)
+            tell(f"maps of {source.told}")
             asked = _completed(asked, source)
         if not asked.labels:
             same = self.split.has_classes(source.num_classes, source.class_names)
@@ -216,6 +216,7 @@ def _completed(settings: EvaluationSettings, source: MapSource) -> EvaluationSet
         settings,
         method=source.method,
         layer=source.layer,
+        options=source.options,
         model_sha256=settings.model_sha256 or source.model_sha256,
     )
 

@@ -89,21 +89,30 @@ class ModelMaps(FunctionMaps):
         model: see ``explain.Explainer``.
         method: see ``explain.Explainer``.
         layer: see ``explain.Explainer``.
+        **options: see ``explain.Explainer``.
 
     Attributes:
         model: as given.
         method: the one chosen.
         layer: names of the layers whose maps are weighted, with commas.
+        options: those of ``options`` that say something, as JSON values.
+        told: all of this for people.
         explained: the model that the maps are made of, without a decoder that they do not pass.
 
     Raises:
         ValueError: the method does not fit the model.
     """
 
-    def __init__(self, model: keras.Model, method: str | None = None, layer: Any = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        method: str | None = None,
+        layer: Any = None,
+        **options: Any,
+    ) -> None:
         from fcam_tf.explain import Explainer  # noqa: PLC0415 - TensorFlow
 
-        made = Explainer(model, method, layer)
+        made = Explainer(model, method, layer, **options)
         super().__init__(
             made.maps_and_logits,
             made.image_size,
@@ -112,6 +121,7 @@ class ModelMaps(FunctionMaps):
             made.activation,
         )
         self.method, self.layer, self.model = made.method, made.layer, model
+        self.options, self.told = made.options, made.told
         # What the maps depend on: a CAM of an F-CAM looks at its classifier alone.
         own = made.method == FCAM_MAP
         self.explained = model if own else getattr(model, "classifier", model)

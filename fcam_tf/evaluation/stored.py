@@ -17,6 +17,7 @@ from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.rows import Row
 from fcam_tf.identity import BEST
 from fcam_tf.metrics import MEASURES
+from fcam_tf.names import told
 
 METRICS, ROWS = "metrics.json", "results.csv"
 TOP = 5  # the classes of Top-5
@@ -41,6 +42,8 @@ class EvaluationSettings:
         model_sha256: of the file, in the card of a model of the zoo, or as of
             `identity.model_sha256`; empty without a model.
         layer: names of the layers whose maps are weighted, with commas; empty without any.
+        options: more of the method by name, as JSON values, such as ``scales``; see
+            ``explain.Explainer``.
         maps: folder of .npy files, empty without.
         threshold_split: where thresholds are chosen for the figures without an oracle, or empty.
         labels: "truth" or "predicted".
@@ -55,6 +58,7 @@ class EvaluationSettings:
     model: str = ""
     model_sha256: str = ""
     layer: str = ""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
     maps: str = ""
     threshold_split: str = ""
     labels: str = "truth"
@@ -82,8 +86,8 @@ class EvaluationSettings:
             return Path(self.maps).name
         file = Path(self.model)
         name = file.parent.name if file.name == BEST else file.name.removesuffix(".keras")
-        layer = f" ({self.layer})" if self.layer else ""
-        return " ".join(filter(None, [name, f"{self.method}{layer}"]))
+        how = ", ".join(filter(None, [self.layer, *told(self.options)]))
+        return " ".join(filter(None, [name, self.method, how and f"({how})"]))
 
 
 class StoredEvaluation:

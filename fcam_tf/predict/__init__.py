@@ -14,6 +14,7 @@ from fcam_tf.predict.job import Job as Job
 from fcam_tf.predict.job import localize_files as localize_files
 from fcam_tf.predict.outputs import LocalizeSettings as LocalizeSettings
 from fcam_tf.predict.outputs import read_results as read_results
+from fcam_tf.predict.shown import localize_shown as localize_shown
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__, submod_attrs={"localizer": ["Localizer", "find_label"]}

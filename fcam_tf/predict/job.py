@@ -18,6 +18,7 @@ from fcam_tf.identity import model_sha256
 from fcam_tf.photos import Photo, PhotoError, read_photo
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
 from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, file_state
+from fcam_tf.predict.shown import localize_shown
 from fcam_tf.streams import lookahead, progress
 
 if TYPE_CHECKING:
@@ -39,11 +40,17 @@ def localize_files(
     """Localise photos on disk: for each an overlay, its heat map and a line in results.jsonl.
 
     Each line is a JSON object: file (absolute), label, label_name (null without class names), score
-    (softmax probability), box ([x0, y0, x1, y1], inclusive, in the pixels of the photo as
-    displayed, or null where the heat map is all zero), threshold (what was applied, relative to the
-    map's maximum), width, height (of the photo as displayed), top (only where ``top`` > 1: the most
-    probable classes), overlay and heatmap (relative to ``out``; heatmap is null for "none"), bytes
-    and modified (size of the photo's file, and time of its last change).
+    (probability), box ([x0, y0, x1, y1], inclusive, in the pixels of the photo as displayed, or
+    null where the heat map is all zero), threshold (what was applied, relative to the map's
+    maximum), overlay and heatmap (relative to ``out``; heatmap is null for "none"), width, height
+    (of the photo as displayed), top (only where ``top`` > 1: the most probable classes), options
+    (only where the localizer has any), bytes and modified (size of the photo's file, and time of
+    its last change).
+
+    A photo may show several classes of a classifier that gives each a sigmoid. Unless ``label`` is
+    given, its lines have labels, too: a list of all whose probability is at least 0.5, or of the
+    most probable one, the first of which is that of the line. Each entry has label, label_name,
+    score, box, threshold, overlay and heatmap.
 
     Outputs appear whole or not at all, and a second job skips what is done unless the photo's file
     has another size or time since. Failures are printed to stderr as they come, one line each.
@@ -52,7 +59,7 @@ def localize_files(
         localizer: model, method and threshold.
         photos: files, folders (searched recursively) and globs, or one of them.
         out: output folder, made if need be.
-        label: index or name of the class to localise; None is the predicted class of each photo.
+        label: index or name of the class to localise; None is what each photo shows.
         top: how many of the most probable classes are listed.
         heatmap: "png" (16 bits, 65535 is 1), "npy" (float32), or "none".
         batch_size: photos for one call of the model.
@@ -81,6 +88,7 @@ def localize_files(
         top,
         heatmap,
         localizer.layer,
+        localizer.options,
     )
     with Job(photos, out, settings, overwrite=overwrite) as job:
         job.run(localizer, number, batch_size)
@@ -153,7 +161,12 @@ class Job:
         checks.whole("batch_size", batch_size, 1)
         made_with = {name: getattr(localizer, name) for name in ("method", "layer", "threshold")}
         forget = {str(source.path) for source in self.todo}
-        self._results.start(forget, {**made_with, "label": label}, localizer.class_names)
+        self._results.start(
+            forget,
+            {**made_with, "label": label},
+            localizer.class_names,
+            several=label is None and localizer.activation == "sigmoid",
+        )
         total = len(self.sources)
         bar = progress("Localising", total, self.skipped, "photos", self._console)
         with bar as advance, warnings.catch_warnings():
@@ -245,9 +258,7 @@ def _localize(
     photos = readable()
     while batch := list(itertools.islice(photos, batch_size)):
         images = np.stack([item.photo.pixels for item in batch])
-        result = localizer(images, label)
-        for index, item in enumerate(batch):
-            yield item, result[index]
+        yield from zip(batch, localize_shown(localizer, images, label), strict=True)
         yield from failures
         failures.clear()
     yield from failures

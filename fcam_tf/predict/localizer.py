@@ -32,13 +32,15 @@ class Localizer(Explainer):
         threshold: "otsu", or a number in [0, 1] relative to each map's maximum. None takes the one
             that was chosen for an F-CAM's maps, else "otsu".
         layer: the feature maps to weight, see `fcam_tf.cams.CAM`.
+        **options: more for the method, such as ``scales`` and ``flip``, see `Explainer`; no
+            ``score``, which is not that of a class.
 
     Attributes:
         threshold: "otsu" or a float. For the others see `Explainer`.
 
     Raises:
-        ValueError: unknown ``method``, ``threshold`` or ``layer``, or a decoder's maps are asked of
-            a classifier.
+        ValueError: unknown ``method``, ``threshold`` or ``layer``, an option that does not fit, or
+            a decoder's maps are asked of a classifier.
     """
 
     def __init__(
@@ -47,8 +49,14 @@ class Localizer(Explainer):
         method: str | None = None,
         threshold: str | float | None = None,
         layer: Any = None,
+        **options: Any,
     ) -> None:
-        super().__init__(classifier, method, layer)
+        if options.get("score") is not None:
+            raise ValueError(
+                "`score` must be left out: labels and their probabilities are localised. "
+                "fcam_tf.cams.get explains any score."
+            )
+        super().__init__(classifier, method, layer, **options)
         inputs = getattr(classifier, "inputs", None) or ()
         if len(inputs) > 1:
             raise ValueError(

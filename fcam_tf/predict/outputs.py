@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from fcam_tf import checks, visualize
+from fcam_tf import checks
 from fcam_tf.atomic import naming, write_atomically
 from fcam_tf.claim import SETTINGS, SettingsChangedError, claim, read_settings
 from fcam_tf.localization import NO_BOX, scale_box
+from fcam_tf.predict.pictures import HEATMAP_SUFFIXES, OVERLAY_SUFFIX, write_pictures
 
 if TYPE_CHECKING:
     import keras
@@ -30,10 +29,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 RESULTS = "results.jsonl"
-OVERLAY_SUFFIX = "_overlay.png"
-HEATMAP_SUFFIXES = {"png": "_heatmap.png", "npy": "_heatmap.npy", "none": ""}
 _OURS = {"file", "overlay", "heatmap", "modified"}
-_COMPRESSION = 1  # of zlib: four times as fast as its default, and a sixth larger
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +47,8 @@ class LocalizeSettings:
         heatmap: "png", "npy" or "none".
         layer: names of the layers whose maps are weighted, with commas; empty leaves them to the
             method.
+        options: more of the method by name, as JSON values, such as ``scales``; see
+            `fcam_tf.explain.Explainer`.
 
     Raises:
         ValueError: no such ``heatmap``, or ``top`` is below 1.
@@ -64,6 +62,7 @@ class LocalizeSettings:
     top: int = 1
     heatmap: str = "png"
     layer: str = ""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checks.choice("heatmap", self.heatmap, list(HEATMAP_SUFFIXES))
@@ -73,7 +72,8 @@ class LocalizeSettings:
         """Return the localizer that is meant, and the number of the class to localise, if any.
 
         Raises:
-            ValueError: ``method``, ``layer``, ``threshold`` or ``label`` does not fit the model.
+            ValueError: ``method``, ``layer``, one of ``options``, ``threshold`` or ``label`` does
+                not fit the model.
         """
         from fcam_tf.predict.localizer import Localizer, find_label  # noqa: PLC0415 - TensorFlow
 
@@ -82,6 +82,7 @@ class LocalizeSettings:
             None if self.method == AUTO else self.method,
             None if self.threshold == AUTO else self.threshold,
             self.layer.split(",") if self.layer else None,
+            **self.options,
         )
         if self.label is None:
             return localizer, None
@@ -126,11 +127,7 @@ class ResultsFile(contextlib.ExitStack):
         return (
             bool(now)
             and now.items() <= record.items()
-            and all(
-                (self.folder / record[kind]).exists()
-                for kind in ("overlay", "heatmap")
-                if record[kind]
-            )
+            and all((self.folder / name).exists() for name in _files_of(record))
         )
 
     def names(self) -> set[str]:
@@ -142,17 +139,20 @@ class ResultsFile(contextlib.ExitStack):
         forget: Collection[str] = (),
         made_with: Mapping[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
+        *,
+        several: bool = False,
     ) -> None:
         """Drop torn lines and the results of ``forget``, and open the file for more.
 
-        What the settings come to with the model, ``made_with``, is noted beside them.
+        What the settings come to with the model, ``made_with``, is noted beside them. Records list
+        classes if a photo may show ``several``.
 
         Raises:
             SettingsChangedError: results that are kept were made with something else, since another
                 version may choose otherwise, and ``overwrite`` is False.
             OSError: the folder cannot be written to.
         """
-        self._class_names = class_names
+        self._class_names, self._several = class_names, several
         for file in forget:
             self.finished.pop(file, None)
         _, notes = read_settings(self.folder / SETTINGS)
@@ -175,42 +175,28 @@ class ResultsFile(contextlib.ExitStack):
         Args:
             name: path below the folder, without a suffix.
             photo: the photo.
-            result: its localisation, without a batch axis.
+            result: what it shows and where, an entry for each class.
 
         Raises:
             OSError: a file cannot be written; none is left in part.
         """
-        heatmap, box, label = result.heatmaps, tuple(result.boxes), int(result.labels)
-        found, score = box != NO_BOX, float(result.scores)
-        self.folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
-
-        names = self._class_names
-        caption = names[label].split(", ")[0] if names else f"class {label}"  # the first of several
-        overlay = visualize.overlay(photo.view, heatmap, box if found else None, caption, score)
-        write_atomically(self.folder / (name + OVERLAY_SUFFIX), _png(overlay))
-        suffix = HEATMAP_SUFFIXES[self._settings.heatmap]
-        if suffix:
-            height, width = photo.view.shape[:2]
-            values = visualize.resize_heatmap(heatmap, width, height)
-            grey = (65535 * values + 0.5).astype(np.uint16)
-            data = _npy(values) if suffix.endswith("npy") else _png(grey)
-            write_atomically(self.folder / (name + suffix), data)
-
-        size = photo.width, photo.height
-        record = {
-            **self._class(label, score),
-            "box": list(scale_box(box, heatmap.shape[::-1], size)) if found else None,
-            "threshold": round(float(result.thresholds), 6),
-            "width": photo.width,
-            "height": photo.height,
-        }
+        found = [result[i] for i in range(len(result))]
+        known = [self._class(int(each.labels), float(each.scores)) for each in found]
+        captions = [_caption(each) for each in known]
+        heatmap = self._settings.heatmap
+        files = write_pictures(self.folder, name, photo, found, captions, heatmap=heatmap)
+        entries = [
+            {**names, **_where(each, photo), **paths}
+            for names, each, paths in zip(known, found, files, strict=True)
+        ]
+        record = {**entries[0], "width": photo.width, "height": photo.height}
         if self._settings.top > 1:
-            best = np.argsort(-result.probabilities, kind="stable")[: self._settings.top]
-            record["top"] = [self._class(int(k), float(result.probabilities[k])) for k in best]
-        return record | {
-            "overlay": name + OVERLAY_SUFFIX,
-            "heatmap": name + suffix if suffix else None,
-        }
+            probabilities = result.probabilities[0]
+            best = np.argsort(-probabilities, kind="stable")[: self._settings.top]
+            record["top"] = [self._class(int(k), float(probabilities[k])) for k in best]
+        if self._several:
+            record["labels"] = entries
+        return record | ({"options": self._settings.options} if self._settings.options else {})
 
     def _class(self, label: int, score: float) -> dict[str, Any]:
         name = None if self._class_names is None else self._class_names[label]
@@ -254,20 +240,27 @@ def file_state(photo: Path) -> dict[str, float]:
     return {"bytes": now.st_size, "modified": now.st_mtime}
 
 
+def _files_of(record: Mapping[str, Any]) -> set[str]:
+    """Return the names of the files that belong to a record."""
+    entries = [record, *record.get("labels", ())]
+    return {e[kind] for e in entries for kind in ("overlay", "heatmap") if e.get(kind)}
+
+
+def _where(found: Localization, photo: Photo) -> dict[str, Any]:
+    """Return box and threshold of one class, in the photo's own pixels."""
+    box, size = tuple(found.boxes), (photo.width, photo.height)
+    scaled = list(scale_box(box, found.heatmaps.shape[::-1], size)) if box != NO_BOX else None
+    return {"box": scaled, "threshold": round(float(found.thresholds), 6)}
+
+
+def _caption(known: Mapping[str, Any]) -> str:
+    """Return what a class is called in a picture, by the first of its names."""
+    name = known["label_name"]
+    return name.split(", ")[0] if name else f"class {known['label']}"
+
+
 def _line(record: dict[str, Any]) -> bytes:
     try:
         return (json.dumps(record, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:  # a file name that is not UTF-8
         return (json.dumps(record) + "\n").encode()
-
-
-def _png(values: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, "PNG", compress_level=_COMPRESSION)
-    return buffer.getvalue()
-
-
-def _npy(values: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, values)
-    return buffer.getvalue()

@@ -10,6 +10,7 @@ import jinja2
 from fcam_tf.atomic import write_atomically
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation import StoredEvaluation
+from fcam_tf.names import told
 from fcam_tf.report import figures, galleries, tables
 
 REPORT = "report.html"
@@ -56,6 +57,7 @@ def write_report(run: StoredEvaluation, *others: StoredEvaluation) -> Path:
         changes=galleries.changes(run, baseline) if baseline else [],
         thresholds=galleries.thresholds(run),
         data=Path(run.settings.data).name,
+        told=told,
     )
     file = run.out / REPORT
     write_atomically(file, page.encode())

@@ -61,6 +61,24 @@ def test_a_decoder_against_its_classifier(data, run, tmp_path, capfd):
     assert status(*command, "--overwrite") == 0
 
 
+def test_mirrored_images_and_scales(data, run, tmp_path, capfd):
+    command = ("--data", data, "--model", run, "--out", tmp_path / "a", "--flip")
+    assert status(*command) == 0
+    out, err = capfd.readouterr()
+    assert "maps of fcam, flip\n" in err
+    assert "fcam (flip)" in out
+    assert metrics(tmp_path / "a")["settings"]["options"] == {"flip": True}
+    assert "fcam (flip)" in (tmp_path / "a" / "report.html").read_text()
+    assert status(*command) == 0
+    assert "Loading" not in capfd.readouterr().err
+    assert status(*command[:-1]) == 2
+    assert "options.flip was True and is now not set" in capfd.readouterr().err
+    assert status(*command[:-3], "--out", tmp_path / "b", "--scales=1,2") == 2
+    assert "--scales must be left out with method 'fcam'" in capfd.readouterr().err
+    assert status(*command[:-3], "--out", tmp_path / "b", "--scales=1,1.5", "--method=cam") == 0
+    assert "cam (relu2, scales 1,1.5)" in capfd.readouterr().out
+
+
 def test_maps_are_measured_as_explanations_too(data, run, tmp_path, capfd):
     command = ("--data", data, "--model", run, "--out", tmp_path / "a", "--explanation")
     assert status(*command) == 0
@@ -153,6 +171,10 @@ def test_broken_photos_are_left_out(data, tmp_path, capfd):
         (("--data={data}", "--out={out}", "--model={data}"), "there is no best.keras in"),
         (("--data={data}", "--out={out}", "--model={run}", "--layer=P4"), "--layer must be left"),
         (("--data={data}", "--out={out}", "--maps=a", "--model={run}"), "exclude each other"),
+        (
+            ("--data={data}", "--out={out}", "--method=center", "--flip"),
+            "--method center and --flip exclude each other",
+        ),
         (
             ("--data={data}", "--out={out}", "--method=center", "--explanation"),
             "--method center and --explanation exclude each other",

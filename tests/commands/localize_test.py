@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,9 @@ from skimage import data
 
 from fcam_tf import cli, models
 from fcam_tf.identity import file_sha256
+from fcam_tf.photos import read_photo
+from fcam_tf.predict import Localizer
+from fcam_tf.visualize import resize_heatmap
 from tests.models.tiny import tiny_classifier
 
 # Keras saves variables through an old protocol of NumPy's.
@@ -110,6 +114,72 @@ def test_where_nothing_can_be_written(tiny, photos, capfd):
     assert status(photos, "--model", tiny, "--out=/proc/fcam-output") == 1
     # Before any model is loaded.
     assert capfd.readouterr().err == "fcam: /proc/fcam-output: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--scales=1,x"], "--scales: must be numbers with commas between them, such as 1,1.5,2"),
+        (["--scales=2,3"], "--scales must contain 1, whose logits are given. Received: [2.0, 3.0]"),
+        (["--scales=1,-2"], "--scales must be above 0, and finite. Received: -2.0"),
+        (["--grid=14"], "--grid: must be a height and a width, such as 14,14. Received: 14"),
+        (["--grid=3,3"], "--grid must be left out: 'P4' gives a map"),
+    ],
+)
+def test_wrong_options_of_the_method(tiny, photos, capfd, wrong, message):
+    assert status(photos, "--model", tiny, *wrong) == 2
+    assert message in capfd.readouterr().err
+    assert not os.path.lexists("fcam-output")
+
+
+def test_scales_and_flips(tiny, photos, tmp_path, capfd):
+    command = (photos, "--model", tiny, "--heatmap=npy", "--method=cam")
+    more = (*command, "--scales=1.5,1", "--flip", "--out", tmp_path / "more")
+    capfd.readouterr()
+    assert status(*more) == 0
+    assert "maps of cam at P5, scales 1,1.5, flip, thr" in capfd.readouterr().err
+    options = {"scales": [1, 1.5], "flip": True}
+    assert [record["options"] for record in lines(tmp_path / "more")] == [options] * 3
+    localizer = Localizer(models.load(tiny), "cam", **options)
+    pixels = read_photo(photos / "0.png", localizer.image_size).pixels[None]
+    heatmap = localizer(pixels).heatmaps[0]
+    found = np.load(tmp_path / "more" / "0_heatmap.npy")
+    np.testing.assert_allclose(found, resize_heatmap(heatmap, 64, 48), atol=1e-4)
+
+    assert status(*more) == 0
+    assert "3 done before" in capfd.readouterr().err
+    assert status(*command, "--scales=1,1.5", "--out", tmp_path / "more") == 2
+    assert "options.flip was True and is now not set" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("photos")
+def test_every_class_that_a_photo_shows(tmp_path, capfd):
+    """Of a classifier with a sigmoid for each class, without class names."""
+    keras.utils.set_random_seed(0)
+    net = tiny_classifier()
+    net.layers[-1].bias.assign([3, 4, -9])
+    keras.Sequential([net, keras.layers.Activation("sigmoid")]).save("net.keras")
+    command = ("photos/0.png", "--model", "net.keras", "--method", "cam")
+    assert status(*command) == 0
+    out = capfd.readouterr().out.splitlines()
+    (record,) = lines(tmp_path / "fcam-output")
+    assert [each["label"] for each in record["labels"]] == [1, 0]
+    assert [line[: len("photos/0.png: class 1 ")] for line in out] == [
+        *("photos/0.png: class 1 ", "photos/0.png: class 0 ")
+    ]
+    assert out[1].endswith("-> fcam-output/0_overlay_2.png")
+    folder = tmp_path / "fcam-output"
+    assert (folder / "0_heatmap_2.png").read_bytes() != (folder / "0_heatmap.png").read_bytes()
+
+    assert status(*command) == 0
+    assert capfd.readouterr().out.splitlines() == out
+    assert status(*command, "--label=2", "--out", "one") == 0
+    (record,) = lines(tmp_path / "one")
+    assert record["label"] == 2
+    assert "labels" not in record
+    assert sorted(p.name for p in (tmp_path / "one").glob("*.png")) == [
+        *("0_heatmap.png", "0_overlay.png")
+    ]
 
 
 @pytest.mark.slow

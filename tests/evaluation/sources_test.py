@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from fcam_tf import cams
 from fcam_tf.evaluation import Center, Evaluation, EvaluationSettings, ModelMaps, StoredMaps
 from fcam_tf.models import FCAM
 from tests.models.tiny import tiny_classifier
@@ -20,7 +21,7 @@ def classifier():
     return keras.Sequential(
         [
             keras.Input((32, 32, 3)),
-            keras.layers.Conv2D(4, 3, 2, activation="relu"),
+            keras.layers.Conv2D(4, 3, 2, activation="relu", name="conv2d"),
             keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(3),
         ]
@@ -57,6 +58,16 @@ class TestModels:
         want = 1 / (1 + np.exp(fcam[..., 0] - fcam[..., 1]))
         np.testing.assert_allclose(maps, want, rtol=1e-5)
         assert logits.shape == (2, 3)
+
+    def test_options_of_the_method(self, classifier, with_decoder, images):
+        source = ModelMaps(classifier, "cam", flip=True)
+        assert (source.options, source.told) == ({"flip": True}, "cam at conv2d, flip")
+        maps, _ = source(IDS, images, None)
+        want = cams.get("cam", classifier, flip=True)(images)
+        np.testing.assert_allclose(maps, want, atol=1e-6)
+        maps, _ = ModelMaps(with_decoder, flip=True)(IDS, images, None)
+        want = with_decoder.localize(images, flip=True).heatmaps
+        np.testing.assert_allclose(maps, want, atol=1e-6)
 
     def test_the_method_must_fit_the_model(self, classifier):
         with pytest.raises(ValueError, match="needs an F-CAM, and this is a classifier"):

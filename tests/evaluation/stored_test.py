@@ -19,6 +19,10 @@ def write_rows(out, rows):
         ({"model": "resnet50_layercam.cub"}, "resnet50_layercam.cub cam"),
         ({"model": "/models/birds.keras", "layer": "P4,P5"}, "birds cam (P4,P5)"),
         ({"model": "/runs/birds/best.keras"}, "birds cam"),
+        (
+            {"model": "net.keras", "layer": "P5", "options": {"scales": [1, 1.5], "flip": True}},
+            "net cam (P5, scales 1,1.5, flip)",
+        ),
         ({"model": "/runs/birds.v2"}, "birds.v2 cam"),
         ({"maps": "/theirs/scoremaps"}, "scoremaps"),
     ],

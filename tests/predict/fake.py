@@ -22,6 +22,8 @@ class FakeLocalizer:
         self.method = "brightness"
         self.threshold = "otsu"
         self.layer = ""
+        self.options = {}
+        self.activation = "softmax"
         self.class_names = class_names
         self.num_classes = 2
         self.image_size = image_size

@@ -323,7 +323,7 @@ class Counted:
 
 def write(name, photo, result):
     assert photo.width == 4
-    return {"name": name, "label": int(result.labels)}
+    return {"name": name, "label": int(result.labels[0])}
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])

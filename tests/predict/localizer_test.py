@@ -131,6 +131,17 @@ def test_cam_methods_explain_the_classifier_within(fcam, classifier, images):
     np.testing.assert_allclose(found.heatmaps, expected.heatmaps, atol=1e-5)
 
 
+def test_options_of_the_method(classifier, fcam, images):
+    localizer = Localizer(classifier, "cam", 0.5, scales=(1, 2), flip=True)
+    assert localizer.options == {"scales": [1, 2], "flip": True}
+    want = cams.get("cam", classifier, scales=(1, 2), flip=True).full_size(images)
+    np.testing.assert_allclose(localizer(images).heatmaps, want, atol=1e-6)
+    found, want = Localizer(fcam, flip=True)(images), fcam.localize(images, flip=True)
+    np.testing.assert_allclose(found.heatmaps, want.heatmaps, atol=1e-6)
+    with pytest.raises(ValueError, match="`score` must be left out"):
+        Localizer(classifier, "cam", score=cams.scores.value(1))
+
+
 def test_no_decoder(classifier, fcam):
     with pytest.raises(ValueError, match="this is a classifier"):
         Localizer(classifier, "fcam")

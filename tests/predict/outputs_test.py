@@ -8,21 +8,15 @@ import pytest
 
 from fcam_tf.claim import FolderBusyError, SettingsChangedError
 from fcam_tf.photos import Photo
-from fcam_tf.predict import Localization
-from fcam_tf.predict import outputs as module
+from fcam_tf.predict import Localization, pictures
 from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, read_results
 
 SETTINGS = LocalizeSettings("net", "abc", "layercam", "otsu")
 
 
 def record(file, **more):
-    return {
-        "file": file,
-        "overlay": f"{file}_overlay.png",
-        "heatmap": None,
-        "modified": 1.5,
-        **more,
-    }
+    usual = {"overlay": f"{file}_overlay.png", "heatmap": None, "modified": 1.5}
+    return {"file": file, **usual, **more}
 
 
 def write(folder, *records, settings=SETTINGS, **options):
@@ -195,7 +189,7 @@ class FullDisk:
 def result():
     heatmap = np.zeros((4, 8))
     heatmap[1:3, 2:6] = 1
-    return Localization.from_heatmaps([heatmap], [[0.25, 0.75]], [0], 0.5)[0]
+    return Localization.from_heatmaps([heatmap], [[0.25, 0.75]], [0], 0.5)
 
 
 @pytest.fixture
@@ -203,10 +197,10 @@ def photo():
     return Photo(np.zeros((8, 8, 3), np.uint8), np.zeros((20, 40, 3), np.uint8), 4000, 2000)
 
 
-def outputs(folder, class_names, photo, result, **options):
+def outputs(folder, class_names, photo, result, *, several=False, **options):
     settings = dataclasses.replace(SETTINGS, **{"heatmap": "none", **options})
     with ResultsFile(folder, settings, overwrite=True) as results:
-        results.start(class_names=class_names)
+        results.start(class_names=class_names, several=several)
         return results.write("a/b", photo, result)
 
 
@@ -226,6 +220,54 @@ def test_record(tmp_path, result, photo):
     assert np.load(tmp_path / "a/b_heatmap.npy").shape == (20, 40)
 
 
+def test_options_of_the_method_are_in_the_record(tmp_path, result, photo):
+    options = {"scales": [1, 2], "flip": True}
+    assert outputs(tmp_path, None, photo, result, options=options)["options"] == options
+
+
+def test_a_record_of_several_classes(tmp_path, photo):
+    heatmaps = np.zeros((2, 4, 8))
+    heatmaps[0, 1:3, 2:6], heatmaps[1, :, :2] = 1, 0.5
+    result = Localization.from_heatmaps(heatmaps, [[0.6, 0.75]] * 2, [1, 0], 0.5)
+    more = {"heatmap": "npy", "several": True}
+    record = outputs(tmp_path, ("cat, house cat", "dog"), photo, result, **more)
+    first, second = record["labels"]
+    assert first.items() <= record.items()
+    assert first == {
+        "label": 1,
+        "label_name": "dog",
+        "score": 0.75,
+        "box": [1000, 500, 2999, 1499],
+        "threshold": pytest.approx(127 / 255, abs=1e-6),
+        "overlay": "a/b_overlay.png",
+        "heatmap": "a/b_heatmap.npy",
+    }
+    assert (second["label_name"], second["score"]) == ("cat, house cat", 0.6)
+    assert second["box"] == [0, 0, 999, 1999]
+    assert (second["overlay"], second["heatmap"]) == ("a/b_overlay_2.png", "a/b_heatmap_2.npy")
+    assert np.load(tmp_path / second["heatmap"]).max() == 0.5
+
+    # One class is a list, too, and what was there of a second is gone.
+    record = outputs(tmp_path, None, photo, result[:1], **more)
+    assert [each["label"] for each in record["labels"]] == [1]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        *("b_heatmap.npy", "b_overlay.png")
+    ]
+
+
+def test_files_of_all_classes_are_needed(tmp_path):
+    photo = tmp_path / "a.png"
+    photo.write_bytes(b"12345")
+    os.utime(photo, (7, 7))
+    files = [{"overlay": f"a_overlay{n}.png", "heatmap": None} for n in ("", "_2")]
+    entry = record(str(photo), **files[0], labels=files, bytes=5, modified=7.0)
+    write(tmp_path, entry)
+    for each, done in zip(files, (False, True), strict=True):
+        (tmp_path / each["overlay"]).touch()
+        with ResultsFile(tmp_path, SETTINGS) as results:
+            assert results.holds(photo) == done
+
+
 def test_caption_is_the_first_name(tmp_path, result, photo, monkeypatch):
     drawn = []
 
@@ -233,7 +275,7 @@ def test_caption_is_the_first_name(tmp_path, result, photo, monkeypatch):
         drawn.append((tuple(box), label, score))
         return view
 
-    monkeypatch.setattr(module.visualize, "overlay", overlay)
+    monkeypatch.setattr(pictures.visualize, "overlay", overlay)
     for names in (("cat, house cat", "dog"), None):
         outputs(tmp_path, names, photo, result)
     assert drawn == [((2, 1, 5, 2), "cat", 0.25), ((2, 1, 5, 2), "class 0", 0.25)]

@@ -1,4 +1,5 @@
 import base64
+import copy
 import dataclasses
 import html.parser
 import io
@@ -86,7 +87,11 @@ def test_several_runs(perfect, finished):
 
 
 def test_one_run_alone(finished):
-    parsed = Page(write_report(finished).read_text("utf-8"))
+    run = copy.copy(finished)
+    options = {"scales": [1.0, 1.5], "flip": True}
+    run.metrics = {**run.metrics, "settings": {**run.metrics["settings"], "options": options}}
+    parsed = Page(write_report(run).read_text("utf-8"))
+    assert "optionsscales 1,1.5, flip" in parsed.text.replace("\n", "")
     assert "against" not in parsed.text[:200]
     assert "Gains and losses" not in parsed.text
 

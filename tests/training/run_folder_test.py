@@ -33,7 +33,7 @@ def test_other_settings_are_refused(tmp_path):
     with (
         pytest.raises(
             SettingsChangedError,
-            match=r"x was 1 and is now 2, y\.a was 2 and is now 4, z was 3 and is now not recorded",
+            match=r"x was 1 and is now 2, y\.a was 2 and is now 4, z was 3 and is now not set",
         ),
         open_run(tmp_path, {"x": 2, "y": {"a": 4}}, 3),
     ):
