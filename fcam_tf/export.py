@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def _archive(model: FCAM, threshold: str | float, *, flip: bool) -> keras.export
         some = tf.debugging.assert_positive(tf.shape(images), "there are no images or no pixels")
         with tf.control_dependencies([some]):
             images = tf.identity(images)
-        heatmaps, logits = maps_and_logits(partial(model, training=False), images, flip=flip)
+        heatmaps, logits = maps_and_logits(lambda x: model(x, training=False), images, flip=flip)
         probabilities = cams.probabilities(logits, model.activation)
         return {
             "heatmap": heatmaps,

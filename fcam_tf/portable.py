@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -65,7 +64,7 @@ def export_file(model: FCAM, path: str | Path, *, flip: bool = False) -> Path:
 def _graph(model: FCAM, side: int | None, *, flip: bool) -> keras.Model:
     fixed = [a or side for a in model.input_shape[1:3]]
     images = keras.Input((*fixed, 3), batch_size=1 if side else None, name="images")
-    maps, logits = maps_and_logits(partial(model, training=False), images, flip=flip)
+    maps, logits = maps_and_logits(lambda x: model(x, training=False), images, flip=flip)
     # Not `argmax`: Keras looks for negative zeros in it, by an operation that LiteRT does not have.
     score, label = ops.top_k(cams.probabilities(logits, model.activation), 1)
     graph = keras.Model(
