@@ -79,7 +79,7 @@ def complete_model(prefix: str, **_: Any) -> list[str]:
 
 
 def import_files(names: Iterable[str]) -> None:
-    """Run the files of ``--import``, and make Keras know their public classes and functions.
+    """Run the files of ``--import``, and make Keras know what they define, and classes they import.
 
     Results that were made with other code are not gone on with.
 
@@ -104,5 +104,7 @@ def import_files(names: Iterable[str]) -> None:
                 raise app.UsageError(f"--import {name} failed: {reason}") from error
         known = keras.saving.get_custom_objects()
         for key, value in found.items():
-            if callable(value) and getattr(value, "__module__", None) == module:
+            origin = getattr(value, "__module__", None) or ""
+            brought = isinstance(value, type) and origin.split(".")[0] not in ("keras", "builtins")
+            if callable(value) and (origin == module or brought):
                 known[key] = value

@@ -46,6 +46,8 @@ def load(
     with warnings.catch_warnings():
         # Said of every model that was saved before any fit: its optimizer has no state yet.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        # Of models of keras-hub: nothing here needs their loss.
+        warnings.filterwarnings("ignore", r"`compile\(\)` was not called as part of model loading")
         try:
             return keras.saving.load_model(file, custom_objects, safe_mode=safe_mode)
         except (OSError, ValueError):
@@ -53,11 +55,26 @@ def load(
         except (
             Exception
         ) as error:  # a damaged file or the code of a custom layer may raise anything
-            found = re.search(r"Could not (?:locate|deserialize) \w+ '(\w+)'", str(error))
-            reason = f"is not a Keras model, or damaged, or its code fails: {error!r}"
-            if found:
-                reason = (
-                    f"holds {found[1]!r}, which Keras does not know. Give it as custom_objects of "
-                    "fcam_tf.models.load, or its file to the command as --import my_layers.py."
-                )
-            raise ValueError(f"{file} {reason}") from error
+            raise ValueError(f"{file} {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file holds no model that can be used, as far as Keras's message tells."""
+    text = str(error)
+    if unknown := re.search(r"Could not (?:locate|deserialize) \w+ '(\w+)'", text):
+        module = re.search(r"parent module ([\w.]+) cannot be imported", text)
+        where = f" of {module[1]}, which cannot be imported" if module else ""
+        return (
+            f"holds {unknown[1]!r}{where or ', which Keras does not know'}. "
+            f"{'Install that package, or give' if module else 'Give'} it as custom_objects of "
+            "fcam_tf.models.load, or its file to the command as --import my_layers.py."
+        )
+    if custom := re.search(r"<class '([^']+)'> could not be deserialized", text):
+        cause = re.findall(r"(?:encountered|deserialization): (.*)", text)[-1:]
+        return (
+            f"holds a {custom[1].split('.')[-1]} that cannot be made from its configuration"
+            f"{': ' + cause[0].rstrip('.') if cause else ''}. Its __init__ must take **kwargs and "
+            "pass them to that of its base class, and its get_config must return the arguments of "
+            "its own."
+        )
+    return f"is not a Keras model, or damaged, or its code fails: {error!r}"
