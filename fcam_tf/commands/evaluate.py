@@ -102,7 +102,7 @@ def _run(values: argparse.Namespace) -> int:
     model = _check(values)
     evaluation, report = fcam_tf.evaluation, fcam_tf.report
     try:
-        with usage_errors(ValueError, FileNotFoundError), quiet_tensorflow():
+        with usage_errors(TypeError, ValueError, FileNotFoundError), quiet_tensorflow():
             others = [evaluation.StoredEvaluation(folder) for folder in values.compare]
             asked = _asked(values, model)
             source = _source(values, asked, model)

@@ -93,7 +93,7 @@ def _run(values: argparse.Namespace) -> int:
     with job:
         if job.todo:
             note(f"Loading {values.model} ...")
-            with usage_errors(ValueError, FileNotFoundError), quiet_tensorflow():
+            with usage_errors(TypeError, ValueError, FileNotFoundError), quiet_tensorflow():
                 localizer, label = settings.localizer(model.load())
             note(f"maps of {localizer.told}, threshold {localizer.threshold}")
             try:

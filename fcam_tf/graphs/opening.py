@@ -212,7 +212,8 @@ def _traced_model(model: keras.Model) -> keras.Model:
         raise TypeError(f"{wanted}; a subclassed model, too, shows its graph once it was called.")
     # Keras keeps no shape where it could not trace `call` either: any will tell why.
     shape = next(iter(shapes.values())) if shapes else (None, 64, 64, 3)
-    if not isinstance(shape, tuple) or not all(isinstance(n, int | None) for n in shape):
+    # A file keeps a list.
+    if not isinstance(shape, tuple | list) or not all(isinstance(n, int | None) for n in shape):
         raise TypeError(f"{wanted}: a subclassed model must take one tensor.")
     images = keras.KerasTensor((None, *shape[1:]), dtype="float32")
     try:

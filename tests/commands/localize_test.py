@@ -102,6 +102,12 @@ def test_wrong_label(tiny, photos, capfd):
     assert not os.path.lexists("fcam-output")
 
 
+def test_a_model_that_cannot_be_explained(tiny, photos, monkeypatch, capfd):
+    monkeypatch.setattr("fcam_tf.models.load", lambda _: keras.Sequential())
+    assert status(photos, "--model", tiny) == 2
+    assert "--model must be a functional or built sequential model" in capfd.readouterr().err
+
+
 def test_damaged_weights(photos, tmp_path, tiny_backbone, capfd):
     model = models.Classifier(tiny_backbone, 3, weights=None)
     model.set_weights([np.full(weight.shape, np.nan) for weight in model.get_weights()])

@@ -86,6 +86,16 @@ def test_a_model_is_known_by_the_code_of_its_layers_too(folder, tmp_path):
     assert hashes() == found[0]
 
 
+def test_classes_that_the_file_imports_are_known_too(known_layers, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "package_of_mine.py").write_text(LAYERS)
+    code = tmp_path / "code.py"
+    code.write_text("from keras.layers import Dense\nfrom package_of_mine import Halve\n")
+    import_files([str(code)])
+    assert known_layers["Halve"].__module__ == "package_of_mine"
+    assert "Dense" not in known_layers
+
+
 NAME = "mobilenet_v3_large_cam"
 TRAIN = "--data shapes --model a.keras --out out"
 

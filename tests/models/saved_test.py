@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf import models
+from fcam_tf import cams, models
 from fcam_tf.models import FCAM
 from tests.models.tiny import photos, tiny_classifier
 
@@ -105,3 +105,67 @@ def test_lambdas_are_loaded_by_who_trusts_them(tmp_path):
         models.load(tmp_path / "a.keras")
     loaded = models.load(tmp_path / "a.keras", safe_mode=False)
     np.testing.assert_array_equal(loaded(np.ones((1, 2))), [[3, 3]])
+
+
+@keras.saving.register_keras_serializable("tests")
+class Whole(keras.Model):
+    """Built by a call, and made again from its configuration."""
+
+    def __init__(self, width=4, **options):
+        super().__init__(**options)
+        self.width = width
+        self.first = keras.layers.Conv2D(width, 3, 4, activation="relu", name="top")
+        self.pool, self.scores = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)
+
+    def call(self, images):
+        return self.scores(self.pool(self.first(images)))
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+@keras.saving.register_keras_serializable("tests")
+class Bare(keras.Model):
+    """Without the arguments that Keras saves of each model."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.scores(x)
+
+
+def test_a_subclassed_model_is_explained_once_it_is_loaded(tmp_path):
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    model = Whole(5)
+    model(images)
+    model.save(tmp_path / "a.keras")
+    cam = cams.get("gradcam", models.load(tmp_path / "a.keras"))
+    assert cam.layers == ("top",)
+    np.testing.assert_allclose(cam.maps_and_logits(images)[1], model(images), rtol=1e-4)
+
+
+def test_a_subclassed_model_that_cannot_be_made_again(tmp_path):
+    model = Bare()
+    model(np.zeros((1, 2)))
+    model.save(tmp_path / "a.keras")
+    message = r"a\.keras holds a Bare that cannot be made .*'trainable'\. Its __init__ must take"
+    with pytest.raises(ValueError, match=message):
+        models.load(tmp_path / "a.keras")
+
+
+def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
+    error = TypeError(
+        "Could not deserialize class 'Vit' because its parent module hub.vit cannot be imported."
+    )
+
+    def load_model(*_, **__):
+        raise error
+
+    x = keras.Input((2,))
+    keras.Model(x, x).save(tmp_path / "a.keras")
+    monkeypatch.setattr("keras.saving.load_model", load_model)
+    message = r"'Vit' of hub\.vit, which cannot be imported\. Install that package, or give it as"
+    with pytest.raises(ValueError, match=message):
+        models.load(tmp_path / "a.keras")
