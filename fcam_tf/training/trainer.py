@@ -86,20 +86,8 @@ def fit_classifier(
             "a backbone instead, or give your model a new last layer."
         )
     _check_labels(train, ending.num_classes)
-    if isinstance(classifier, Classifier):
-        classifier.unfreeze()
-        classifier.input_size = recipe.crop
-        if recipe.train == "head":
-            classifier.freeze(head=False)
-        fast = backbones.get(classifier.backbone).fast_learners
-    else:
-        fast = ()
     head = next(layer for layer in reversed(flat.layers) if layer.weights)
-    multipliers = dict.fromkeys((*fast, f"{head.name}/"), recipe.head_ratio)
-    classifier.compile(
-        optimizer=optimizer_of(recipe, {} if recipe.train == "head" else multipliers),
-        **_scored_by(ending),
-    )
+    _compile_classifier(classifier, f"{head.name}/", ending, recipe)
     cam = cams.get(method, classifier)
     about = {"method": method, "layer": ",".join(cam.layers), **(about or {})}
     settings = {"stage": "classifier", **about}
@@ -155,36 +143,13 @@ def fit_fcam(
         ValueError: see `fit_classifier`; or the recipe names other layers than the model's teacher
             weights, or scales that the model does not take.
     """
-    if cache and recipe.cams != "stored":
-        raise ValueError(
-            f"`cache` keeps the maps of a recipe with cams='stored'. Received: {str(cache)!r}, and "
-            f"a recipe with cams={recipe.cams!r}."
-        )
-    model.freeze()
-    if recipe.train == "all":
-        model.unfreeze()
-    model.input_size = model.inputs[0].shape[1] or recipe.crop
-    model.compile(optimizer=optimizer_of(recipe), loss=FCAMLoss(**recipe.loss))
-    if knows_classes(model, train):
-        _check_labels(train, model.num_classes, lowest=-1)
-    else:
-        warnings.warn(
-            f"The {model.num_classes} classes of the model are not the {len(train.class_names)} of "
-            "the data: the maps of the predicted classes teach.",
-            stacklevel=2,
-        )
-        train = dataclasses.replace(train, labels=np.full(len(train), -1))
-    layers = ",".join(model.teacher.layers)
-    named = [model.layer] if isinstance(model.layer, str) else model.layer or ()
-    if recipe.layer and {*recipe.layer} not in ({*named}, {*model.teacher.layers}):
-        raise ValueError(
-            f"`layer` of the recipe is {','.join(recipe.layer)}, and the teacher of the model "
-            f"weights {layers}. Build the F-CAM with layer={[*recipe.layer]}."
-        )
+    _check_teacher(model, recipe, cache)
+    _compile_fcam(model, recipe)
+    train = _with_known_labels(train, model)
     about = {
         "classifier": model_sha256(model.classifier),
         "method": model.method,
-        "layer": layers,
+        "layer": ",".join(model.teacher.layers),
     }
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
 
@@ -219,6 +184,61 @@ def fit_fcam(
         verbose=verbose,
         with_masks=recipe.loss.get("masks", 0) > 0,
     )
+
+
+def _compile_classifier(
+    classifier: keras.Model, head: str, ending: cams.Ending, recipe: ClassifierRecipe
+) -> None:
+    """Compile a classifier by a recipe; what trains faster are its head and its last stage."""
+    fast: Sequence[str] = ()
+    if isinstance(classifier, Classifier):
+        classifier.unfreeze()
+        classifier.input_size = recipe.crop
+        if recipe.train == "head":
+            classifier.freeze(head=False)
+        fast = backbones.get(classifier.backbone).fast_learners
+    multipliers = dict.fromkeys((*fast, head), recipe.head_ratio)
+    classifier.compile(
+        optimizer=optimizer_of(recipe, {} if recipe.train == "head" else multipliers),
+        **_scored_by(ending),
+    )
+
+
+def _compile_fcam(model: FCAM, recipe: FCAMRecipe) -> None:
+    model.freeze()
+    if recipe.train == "all":
+        model.unfreeze()
+    model.input_size = model.inputs[0].shape[1] or recipe.crop
+    model.compile(optimizer=optimizer_of(recipe), loss=FCAMLoss(**recipe.loss))
+
+
+def _check_teacher(model: FCAM, recipe: FCAMRecipe, cache: str | Path | None) -> None:
+    """Raise a ValueError unless a recipe's maps are those of a model's teacher."""
+    if cache and recipe.cams != "stored":
+        raise ValueError(
+            f"`cache` keeps the maps of a recipe with cams='stored'. Received: {str(cache)!r}, and "
+            f"a recipe with cams={recipe.cams!r}."
+        )
+    named = [model.layer] if isinstance(model.layer, str) else model.layer or ()
+    if recipe.layer and {*recipe.layer} not in ({*named}, {*model.teacher.layers}):
+        raise ValueError(
+            f"`layer` of the recipe is {','.join(recipe.layer)}, and the teacher of the model "
+            f"weights {','.join(model.teacher.layers)}. Build the F-CAM with "
+            f"layer={[*recipe.layer]}."
+        )
+
+
+def _with_known_labels(train: Split, model: FCAM) -> Split:
+    """Return a split whose labels are classes of the model; of other classes all are -1."""
+    if knows_classes(model, train):
+        _check_labels(train, model.num_classes, lowest=-1)
+        return train
+    warnings.warn(
+        f"The {model.num_classes} classes of the model are not the {len(train.class_names)} of "
+        "the data: the maps of the predicted classes teach.",
+        stacklevel=3,
+    )
+    return dataclasses.replace(train, labels=np.full(len(train), -1))
 
 
 def _scored_by(ending: cams.Ending) -> dict[str, Any]:
