@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 # Here, too, so that commands and the zoo know them without TensorFlow; tests hold them to the
-# tables, `fcam_tf.models.BACKBONES`, `fcam_tf.cams.METHODS` and `fcam_tf.baselines.METHODS`.
+# tables, `fcam_tf.models.BACKBONES`, `fcam_tf.cams.METHODS`, `fcam_tf.baselines.METHODS` and the
+# presets of `fcam_tf.training.recipe`.
 BACKBONES = (
     *("resnet50", "vgg16", "inceptionv3", "efficientnetlite_b0"),  # the baselines are set up here
     *("resnet50_v2", "densenet121", "efficientnetv2_b0", "mobilenet_v3_large"),
@@ -21,6 +22,7 @@ METHODS = (
     *("scorecam", "sscam", "iscam", "ablationcam"),
 )
 BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
+RECIPES = ("cub", "openimages", "ilsvrc", "small")
 FCAM_MAP = "fcam"  # the method that takes the map of an F-CAM's decoder
 FSL = "fsl"  # few-shot full supervision: masks teach it
 

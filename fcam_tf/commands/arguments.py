@@ -13,7 +13,7 @@ from absl import flags
 
 from fcam_tf import checks
 from fcam_tf.commands.model import complete_model
-from fcam_tf.names import lookup
+from fcam_tf.names import RECIPES, lookup
 
 _STATUS = "Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted."
 
@@ -252,9 +252,8 @@ def add_skip_broken(parser: Parser) -> None:
 def add_training(parser: Parser) -> None:
     """Add flags of all that trains: data, recipe, and how a backbone is built."""
     parser.add("-d --data DATA", "data set to train on", required=True)
-    parser.add(
-        "-r --recipe NAME|FILE.json", "what to train with: a preset, or a JSON file", default="cub"
-    )
+    text = f"what to train with: {', '.join(RECIPES)}, or a JSON file"
+    parser.add("-r --recipe NAME|FILE.json", text, default="cub")
     parser.add("-s --set KEY=VALUE...", "change a number of the recipe")
     parser.add(
         "--output-stride STRIDE",

@@ -24,7 +24,9 @@ _DETAILS = """\
 Two stages. The first trains a classifier on images and their labels; no boxes, no masks. The second
 freezes it and trains a decoder behind it, whose map has the resolution of the image. The decoder
 learns from a few pixels of the classifier's own coarse map (--method), from the colours of the
-image, and from a constraint that neither object nor background vanishes.
+image, and from a constraint that neither object nor background vanishes. MODEL is what a stage
+starts from: for the first a backbone (efficientnetlite_b0 if it is not given), for the second a
+trained classifier.
 
 The stage fsl is what both are compared with: few-shot full supervision. The decoder learns from the
 masks of the val split, or its filled boxes; four fifths of it train, one fifth chooses the epoch.

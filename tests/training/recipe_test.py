@@ -4,8 +4,9 @@ import json
 import pytest
 
 from fcam_tf.losses import FCAMLoss
+from fcam_tf.names import RECIPES
 from fcam_tf.training import CLASSIFIER_PRESETS, FCAM_PRESETS, ClassifierRecipe, FCAMRecipe, Recipe
-from fcam_tf.training.recipe import get
+from fcam_tf.training.recipe import FSL_PRESETS, get
 
 
 def test_the_paper_s_numbers():
@@ -123,3 +124,8 @@ def test_bad_files(text, tmp_path):
 def test_unknown_presets_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match="cub"):
         get("fcam", "cup")
+
+
+def test_the_names_of_presets():
+    for presets in (CLASSIFIER_PRESETS, FCAM_PRESETS, FSL_PRESETS):
+        assert tuple(presets) == RECIPES
