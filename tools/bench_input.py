@@ -1,53 +1,55 @@
 """Measures how many images per second the input pipelines deliver, with no model behind them.
 
-    python tools/bench_input.py [DATA] [--split train]
+    python tools/bench_input.py --data ../shared/data/pets3
 
-Without DATA a generated data set of 256-pixel pictures is written to a temporary folder.
+Without --data a generated data set of 256-pixel pictures is written to a temporary folder.
 """
 
-import argparse
+from __future__ import annotations
+
 import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from absl import flags
+from common import print_table, start
 
-from fcam_tf.data import evaluation_dataset, load_wsol, training_dataset, write_shapes
+_DATA = flags.DEFINE_string("data", None, "a data set in the benchmark's layout")
+_SPLIT = flags.DEFINE_string("split", "train", "its split")
+_EPOCHS = flags.DEFINE_integer("epochs", 3, "of which the fastest counts", lower_bound=1)
 
 
-def throughput(dataset: tf.data.Dataset, epochs: int = 3) -> float:
-    """Images per second in the best of a few epochs, after one to warm up."""
-    best = 0.0
-    for epoch in range(epochs + 1):
-        start, count = time.perf_counter(), 0
-        for image, _ in dataset:
-            count += len(image)
-        if epoch:
-            best = max(best, count / (time.perf_counter() - start))
-    return best
+def _throughput(dataset: Any) -> float:
+    """Return the images per second in the fastest epoch, after one to warm up."""
+    taken = []
+    for _ in range(_EPOCHS.value + 1):
+        begin = time.perf_counter()
+        count = sum(len(image) for image, _ in dataset)
+        taken.append((time.perf_counter() - begin) / count)
+    return 1 / min(taken[1:])
 
 
 def main() -> None:
-    """Prints one line for each pipeline."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", nargs="?", type=Path)
-    parser.add_argument("--split", default="train")
-    args = parser.parse_args()
+    """Print the table."""
+    from fcam_tf import data  # noqa: PLC0415 - after the flags were read
+
     with tempfile.TemporaryDirectory() as folder:
-        data = args.data or write_shapes(Path(folder) / "shapes", {args.split: 300}, size=256)
-        split = load_wsol(data, args.split)
+        shapes = Path(folder, "shapes")
+        root = _DATA.value or data.write_shapes(shapes, {_SPLIT.value: 300}, size=256)
+        split = data.load_wsol(root, _SPLIT.value)
         cams = np.zeros((len(split), 28, 28), np.float32)
         pipelines = {
-            "training 256 -> 224": training_dataset(split),
-            "training with 28x28 CAMs": training_dataset(split, cams=cams),
-            "evaluation 224": evaluation_dataset(split),
+            "training 256 -> 224": data.training_dataset(split),
+            "training with 28x28 CAMs": data.training_dataset(split, cams=cams),
+            "evaluation 224": data.evaluation_dataset(split),
         }
-        print(f"{data.name}/{args.split}: {len(split)} images, {os.cpu_count()} cores")
-        for name, dataset in pipelines.items():
-            print(f"{name:26} {throughput(dataset):8.0f} images/s")
+        rows = [(name, f"{_throughput(each):.0f}") for name, each in pipelines.items()]
+    title = f"{Path(root).name}/{_SPLIT.value}: {len(split)} images, {os.cpu_count()} cores"
+    print_table(title, ("pipeline", "images/s"), rows)
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

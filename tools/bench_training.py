@@ -80,14 +80,13 @@ def _storing(cam: Any, split: Split, batch: int, size: int, folder: str) -> Call
     return store
 
 
-def main() -> None:
-    """Print the table."""
+def _times(batch: int, size: int) -> dict[str, float]:
+    """Return the median seconds of a step, of its parts, and of making maps for one image."""
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
     from fcam_tf import cams, losses, models  # noqa: PLC0415
 
-    batch, size = _BATCH.value, _SIZE.value
     model = models.FCAM(models.Classifier(_BACKBONE.value, 200, weights=None), method=_METHOD.value)
     classifier = model.classifier
     images, labels = tf.constant(_photos(batch, size)), np.zeros(batch, "int32")
@@ -128,6 +127,14 @@ def main() -> None:
         found = times(calls, _ROUNDS.value)
     median = {name: statistics.median(values) for name, values in found.items()}
     median["input (in parallel)"] /= _AHEAD
+    median["storing"] /= len(split)
+    return median
+
+
+def main() -> None:
+    """Print the tables."""
+    batch, size = _BATCH.value, _SIZE.value
+    median = _times(batch, size)
     inside = ("frozen classifier", "coarse map", "seeds", "CRF loss and gradient")
     rest = median["whole step"] - sum(median[name] for name in inside)
     median["decoder, forward and backward"] = rest
@@ -142,7 +149,7 @@ def main() -> None:
     title = f"{_BACKBONE.value}, {size} pixels, batch {batch}"
     print_table(title, ("part", "ms/image", "images/s", "fraction of the step, %"), rows)
 
-    once, step = 1000 * storing / len(split), 1000 / batch
+    once, step = 1000 * storing, 1000 / batch
     rows = [
         ("online", "0.00", f"{step * whole:.2f}"),
         ("stored", f"{once:.2f}", f"{step * with_stored:.2f}"),

@@ -2,7 +2,7 @@
 
     python tools/compare_maps.py --data ../shared/data/pets3 --split test
 
-Prints the share of photos whose box has an IoU of at least 0.5 with a true one, and the mean IoU.
+Prints the fraction of photos whose box has an IoU of 0.5 or more with a true one, and the mean IoU.
 No threshold is chosen on the photos that are counted.
 """
 

@@ -13,10 +13,9 @@ import time
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
+from common import print_table, start
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 _DATA = flags.DEFINE_string("data", "../shared/data/pets3", "a data set in the benchmark's layout")
 _SPLIT = flags.DEFINE_string("split", "test", "a split with masks")
@@ -34,14 +33,14 @@ def _pxap(cam: Any, photos: np.ndarray, labels: np.ndarray, masks: list[np.ndarr
     from fcam_tf import metrics  # noqa: PLC0415 - after the flags were read
 
     metric = metrics.PxAP()
-    for start in range(0, len(photos), _BATCH.value):
-        part = slice(start, start + _BATCH.value)
+    for first in range(0, len(photos), _BATCH.value):
+        part = slice(first, first + _BATCH.value)
         maps = np.clip(cam.full_size(photos[part], labels[part]), 0, 1)
         metric.update_state(maps, masks[part])
     return float(metric.result())
 
 
-def _scales(model: Any, photos: np.ndarray, labels: np.ndarray, masks: list[np.ndarray]) -> Table:
+def _scales(model: Any, photos: np.ndarray, labels: np.ndarray, masks: list[np.ndarray]) -> None:
     from fcam_tf import cams  # noqa: PLC0415
 
     scales = tuple(map(float, _SCALES.value))
@@ -50,42 +49,38 @@ def _scales(model: Any, photos: np.ndarray, labels: np.ndarray, masks: list[np.n
         "flip": {"flip": True},
         f"scales {', '.join(_SCALES.value)}, flip": {"scales": scales, "flip": True},
     }
-    table = Table(title=f"PxAP of {_MODEL.value} on {len(photos)} photos at {_SIZE.value} pixels")
-    for column in ("method", "layers", *options):
-        table.add_column(column, justify="right")
+    rows = []
     for method, layers in _CASES:
         found = [
             _pxap(cams.get(method, model, layers.split(","), **each), photos, labels, masks)
             for each in options.values()
         ]
-        table.add_row(method, layers, *(f"{each:.1f}" for each in found))
-    return table
+        rows.append((method, layers, *(f"{each:.1f}" for each in found)))
+    title = f"PxAP of {_MODEL.value} on {len(photos)} photos at {_SIZE.value} pixels"
+    print_table(title, ("method", "layers", *options), rows)
 
 
-def _channels(model: Any, photos: np.ndarray, labels: np.ndarray) -> Table:
+def _channels(model: Any, photos: np.ndarray, labels: np.ndarray) -> None:
     from fcam_tf import cams  # noqa: PLC0415
 
-    table = Table(title=f"Score-CAM on {len(photos)} photos")
-    for column in ("channels", "s/photo", "mean distance"):
-        table.add_column(column, justify="right")
     maps: dict[str, np.ndarray] = {}
+    rows = []
     for name in ("all", *_CHANNELS.value):
         cam = cams.get("scorecam", model, channels=None if name == "all" else int(name))
         cam(photos[:1, :32, :32], labels[:1])  # traced before the clock starts
-        start = time.perf_counter()
+        begin = time.perf_counter()
         maps[name] = np.concatenate(
             [cam(photos[i : i + 1], labels[i : i + 1]) for i in range(len(photos))]
         )
-        seconds = (time.perf_counter() - start) / len(photos)
+        seconds = (time.perf_counter() - begin) / len(photos)
         distance = np.abs(maps[name] - maps["all"]).mean()
-        table.add_row(name, f"{seconds:.1f}", f"{distance:.3f}")
-    return table
+        rows.append((name, f"{seconds:.1f}", f"{distance:.3f}"))
+    columns = ("channels", "s/photo", "mean distance")
+    print_table(f"Score-CAM on {len(photos)} photos", columns, rows)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Print the tables."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     from fcam_tf import data, masks, zoo  # noqa: PLC0415
 
     split = data.load_wsol(_DATA.value, _SPLIT.value)
@@ -100,11 +95,10 @@ def main(argv: list[str]) -> None:
     truth = [masks.join_masks(*split.read_masks(i), size=frame) for i in range(len(photos))]
     model = zoo.load(_MODEL.value)
     model = getattr(model, "classifier", model)  # within an F-CAM
-    console = Console(width=100)
-    console.print(_scales(model, photos, labels, truth))
+    _scales(model, photos, labels, truth)
     if count := _SCORE_PHOTOS.value:
-        console.print(_channels(model, photos[:count], labels[:count]))
+        _channels(model, photos[:count], labels[:count])
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

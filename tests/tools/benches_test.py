@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from absl import flags
 
+from fcam_tf import zoo
 from fcam_tf.data import write_shapes
-from fcam_tf.models import BACKBONES
+from fcam_tf.models import BACKBONES, Classifier
 from tests.models.tiny import tiny_backbone
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -119,3 +120,18 @@ def test_imagenet_accuracy(tool, shapes):
     shown = tool("imagenet_accuracy", "--data", shapes, "--splits=val,test", "--size=32")
     assert "6 photos at 32 pixels" in shown
     assert all(stride in shown for stride in ("32", "16", "8"))
+
+
+def test_bench_input(tool, shapes):
+    shown = tool("bench_input", "--data", shapes, "--epochs=1")
+    assert "shapes/train: 6 images" in shown
+    assert all(name in shown for name in ("training 256", "28x28 CAMs", "evaluation 224"))
+
+
+def test_compare_scales(tool, shapes, monkeypatch):
+    monkeypatch.setattr(zoo, "load", lambda _: Classifier("efficientnetlite_b0"))
+    numbers = ("--size=32", "--scales=1,1.5", "--score_photos=1", "--channels=2")
+    shown = tool("compare_scales", "--data", shapes, *numbers)
+    assert all(row in shown for row in ("layercam", "P4,P5", "scales 1, 1.5, flip", "s/photo"))
+    assert "3 photos at 32 pixels" in shown
+    assert "Score-CAM on 1 photos" in shown
