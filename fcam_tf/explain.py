@@ -61,17 +61,10 @@ class Explainer:
     ) -> None:
         self.classifier = classifier
         self.options = _recorded(options)
-        own = isinstance(classifier, FCAM)
-        baseline = getattr(classifier, "baseline", None)
-        if method is None and own:
-            method = FCAM_MAP
-        elif method is None and baseline and baseline.cam is cams.HeadClassMap:
-            method = baseline.name
-        elif method is None:
-            method = "layercam"
-            layer = layer or (["P4", "P5"] if isinstance(classifier, Classifier) else None)
+        is_fcam = isinstance(classifier, FCAM)
+        method, layer = _fitting(classifier, method, layer)
         if method == FCAM_MAP:
-            if not own:
+            if not is_fcam:
                 raise ValueError(
                     f"`method` {FCAM_MAP!r} needs an F-CAM, and this is a classifier. "
                     f"Available: {', '.join(cams.METHODS)}."
@@ -91,13 +84,13 @@ class Explainer:
             self.num_classes, self.activation = classifier.num_classes, classifier.activation
             images = classifier.inputs[0]
         else:
-            explained = classifier.classifier if own else classifier
+            explained = classifier.classifier if is_fcam else classifier
             maker = cams.get(method, explained, layer, **options)
             self._make = maker.maps_and_logits
             self.layer = ",".join(maker.layers)
             self.num_classes, images = maker.split.num_classes, maker.split.images
-            self.activation = classifier.activation if own else maker.split.activation
-        self.method: str = method
+            self.activation = classifier.activation if is_fcam else maker.split.activation
+        self.method = method
         self._grey = images.shape[-1] == 1
         self._cam = maker.teacher if method == FCAM_MAP else maker
         split = self._cam.split
@@ -134,6 +127,18 @@ class Explainer:
         return cams.probabilities(
             self._logits(self._cam.check_images(self._as_taken(images))), self.activation
         )
+
+
+def _fitting(classifier: keras.Model, method: str | None, layer: Any) -> tuple[str, Any]:
+    """Return a method and what it weights; where none is named, what fits the model."""
+    if method is not None:
+        return method, layer
+    if isinstance(classifier, FCAM):
+        return FCAM_MAP, layer
+    baseline = getattr(classifier, "baseline", None)
+    if baseline and baseline.cam is cams.HeadClassMap:
+        return baseline.name, layer
+    return "layercam", layer or (["P4", "P5"] if isinstance(classifier, Classifier) else None)
 
 
 def _recorded(options: Mapping[str, Any]) -> dict[str, Any]:
