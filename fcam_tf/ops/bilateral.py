@@ -64,7 +64,7 @@ def crf_loss_and_gradient(
     Returns:
         (B,) and (B, H, W, K), float32.
     """
-    _refuse_xla()
+    refuse_xla()
     native = loader.library()
     if native is None:
         return lattice.crf_loss_and_gradient(images, probabilities, sigma_rgb, sigma_xy, symmetric)
@@ -87,7 +87,7 @@ def image_tensor(images: Any) -> tf.Tensor:
 def _filter(
     values: tf.Tensor, images: tf.Tensor, sigma_rgb: float, sigma_xy: float, *, transpose: bool
 ) -> tf.Tensor:
-    _refuse_xla()
+    refuse_xla()
 
     @tf.custom_gradient
     def run(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -110,7 +110,7 @@ def _filter(
     return run(values)
 
 
-def _refuse_xla() -> None:
+def refuse_xla() -> None:
     """Say what to do before XLA says that it knows no such operation."""
     if tf.is_traced_for_xla():
         raise NotImplementedError(

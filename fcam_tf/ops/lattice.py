@@ -42,7 +42,8 @@ def filter_batch(
         lattice = _build(image, sigma_rgb, sigma_xy)
         return _slice(lattice, _blur(lattice, _splat(lattice, value), transpose), tf.shape(value))
 
-    return tf.map_fn(one, (images, values), fn_output_signature=tf.float32)
+    filtered = tf.map_fn(one, (images, values), fn_output_signature=tf.float32)
+    return tf.reshape(filtered, tf.shape(values))  # of no image, map_fn knows no size
 
 
 def crf_loss_and_gradient(

@@ -9,6 +9,8 @@
 namespace fcam {
 namespace {
 
+constexpr size_t kKept = 32 << 20;  // what larger images needed goes back to the system
+
 // Workspaces that no call is using. There are never more than calls ran at once.
 class Workspaces {
  public:
@@ -21,6 +23,7 @@ class Workspaces {
   }
 
   void Return(std::unique_ptr<Workspace> workspace) {
+    if (workspace->bytes() > kKept) return;
     std::lock_guard<std::mutex> lock(mutex_);
     idle_.push_back(std::move(workspace));
   }
@@ -78,6 +81,23 @@ BatchStatus CrfLossBatch(const Images& images, const float* probabilities, int c
     const Status status =
         CrfLoss(workspace, image, probabilities + n * size, classes, symmetric, &loss, gradients + n * size);
     losses[n] = static_cast<float>(loss);
+    return status;
+  });
+}
+
+BatchStatus DenseCrfBatch(const Images& images, const float* unaries, int classes, const Crf& crf, float* marginals) {
+  const int64_t size = images.height * images.width * classes;
+  if (size == 0) return {};
+  return ForEach(images, [&](Workspace& workspace, const Image& image, int64_t n) {
+    std::vector<std::unique_ptr<Workspace>> of_strips(Strips(image));
+    std::vector<Workspace*> workspaces;
+    for (std::unique_ptr<Workspace>& strip : of_strips) {
+      strip = TheWorkspaces().Take();
+      workspaces.push_back(strip.get());
+    }
+    workspaces.push_back(&workspace);
+    const Status status = MeanField(workspaces.data(), image, unaries + n * size, classes, crf, marginals + n * size);
+    for (std::unique_ptr<Workspace>& strip : of_strips) TheWorkspaces().Return(std::move(strip));
     return status;
   });
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "mean_field.h"
 #include "permutohedral.h"
 
 namespace fcam {
@@ -31,6 +32,9 @@ BatchStatus FilterBatch(const Images& images, const float* values, int count, Di
 // `losses`: batch. `probabilities` and `gradients`: batch x height x width x classes.
 BatchStatus CrfLossBatch(const Images& images, const float* probabilities, int classes, bool symmetric, float* losses,
                          float* gradients);
+
+// `marginals` and `unaries`: batch x height x width x classes.
+BatchStatus DenseCrfBatch(const Images& images, const float* unaries, int classes, const Crf& crf, float* marginals);
 
 // One line that says what a status means.
 const char* Describe(Status status);

@@ -1,2 +1,3 @@
 #define FCAM_ISA avx2
 #include "lattice.inc"
+#include "mean_field.inc"

@@ -1,2 +1,3 @@
 #define FCAM_ISA baseline
 #include "lattice.inc"
+#include "mean_field.inc"

@@ -20,6 +20,7 @@ class Buffer {
 
   template <typename T>
   T* as() const { return static_cast<T*>(data_); }
+  size_t size() const { return size_; }
 
   // Makes room for `bytes`, and keeps the first `kept` of what is there.
   bool Grow(size_t bytes, size_t kept) {
@@ -59,7 +60,23 @@ struct Workspace::Memory {
   Buffer scratch;
   Buffer next;  // neighbour along each axis
   Buffer last;
+  // Of mean field, see mean_field.inc: for a strip of an image,
+  Buffer to_whole;    // the vertex of the whole image for each of the strip,
+  Buffer from_whole;  // the reverse, 0 where the strip has none,
+  Buffer block;       // energies of a few pixels
+  Buffer row;         // and a row of marginals between zeros; for the whole image,
+  Buffer rows;        // marginals blurred along the rows
+  Buffer gaussians;   // and what blurs them.
   int64_t vertices = 0;
+
+  // Without the table, of which most is never touched.
+  size_t bytes() const {
+    const Buffer* all[] = {&buckets, &addresses, &ids,  &weights,  &splatted,   &blurred, &other, &scratch,
+                           &next,    &last,      &rows, &to_whole, &from_whole, &block,   &row,   &gaussians};
+    size_t total = 0;
+    for (const Buffer* buffer : all) total += buffer->size();
+    return total;
+  }
 };
 
 using Memory = Workspace::Memory;

@@ -6,6 +6,7 @@
 #ifndef FCAM_PERMUTOHEDRAL_H_
 #define FCAM_PERMUTOHEDRAL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -44,6 +45,9 @@ class Workspace {
 
   // Vertices of the lattice of the last image.
   int64_t vertices() const;
+
+  // What it holds, in bytes.
+  size_t bytes() const;
 
   struct Memory;
   Memory* memory() { return memory_.get(); }

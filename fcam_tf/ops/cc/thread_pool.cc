@@ -101,4 +101,8 @@ void ParallelFor(int64_t count, const std::function<void(int64_t)>& task) {
   ThePool().Run(count, task);
 }
 
+void ParallelFor(int64_t count, void (*task)(const void*, int64_t), const void* context) {
+  ParallelFor(count, [=](int64_t i) { task(context, i); });
+}
+
 }  // namespace fcam

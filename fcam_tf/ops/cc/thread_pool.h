@@ -12,6 +12,9 @@ namespace fcam {
 // Calls may overlap, and a task may call again.
 void ParallelFor(int64_t count, const std::function<void(int64_t)>& task);
 
+// The same for code that uses no templates of the standard library (see lattice.inc).
+void ParallelFor(int64_t count, void (*task)(const void* context, int64_t index), const void* context);
+
 }  // namespace fcam
 
 #endif  // FCAM_THREAD_POOL_H_

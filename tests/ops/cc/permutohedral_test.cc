@@ -1,5 +1,6 @@
 // Checks of the lattice without Python: also what the sanitizers run.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -122,6 +123,65 @@ void CheckImagesAreIndependent(const Case& c) {
   }
 }
 
+// Mean field without the lattice's tricks: every filter is a call of its own.
+void CheckMeanField(const Case& c, bool potts) {
+  const Data data(c);
+  const fcam::Images images = data.images();
+  const int64_t pixels = c.height * c.width;
+  std::vector<float> matrix(c.count * c.count);
+  for (size_t i = 0; i < matrix.size(); ++i) matrix[i] = potts ? -static_cast<float>(i % (c.count + 1) == 0) : std::sin(i);
+  const fcam::Crf crf = {2, 3, 1.5f, potts ? nullptr : matrix.data(), 3};
+  std::vector<float> got(data.values.size());
+  const fcam::BatchStatus status = fcam::DenseCrfBatch(images, data.values.data(), c.count, crf, got.data());
+  Expect(status.status == fcam::Status::kOk, fcam::Describe(status.status));
+
+  auto gaussian = [&](const std::vector<float>& in, int count) {
+    std::vector<float> out(in.size());
+    for (int64_t p = 0; p < c.batch * pixels; ++p) {
+      const int64_t n = p / pixels, y = p % pixels / c.width, x = p % c.width;
+      for (int64_t v = std::max<int64_t>(0, y - 9); v <= std::min(c.height - 1, y + 9); ++v) {
+        for (int64_t u = std::max<int64_t>(0, x - 9); u <= std::min(c.width - 1, x + 9); ++u) {
+          const double affinity = std::exp(-((y - v) * (y - v) + (x - u) * (x - u)) / 4.5);
+          const int64_t other = n * pixels + v * c.width + u;
+          for (int k = 0; k < count; ++k) out[p * count + k] += static_cast<float>(affinity * in[other * count + k]);
+        }
+      }
+    }
+    return out;
+  };
+  auto lattice = [&](const std::vector<float>& in, int count) {
+    std::vector<float> out(in.size());
+    fcam::FilterBatch(images, in.data(), count, fcam::Direction::kForward, out.data());
+    return out;
+  };
+  const std::vector<float> ones(c.batch * pixels, 1);
+  const std::vector<float> scales[] = {lattice(ones, 1), gaussian(ones, 1)};
+  std::vector<float> expected(got.size()), messages(got.size(), 0), scaled(got.size());
+  for (int iteration = 0; iteration <= crf.iterations; ++iteration) {
+    for (int64_t p = 0; p < c.batch * pixels; ++p) {
+      double sum = 0;
+      for (int l = 0; l < c.count; ++l) {
+        double energy = data.values[p * c.count + l];
+        for (int m = 0; m < c.count; ++m) energy += matrix[l * c.count + m] * messages[p * c.count + m];
+        sum += expected[p * c.count + l] = static_cast<float>(std::exp(-energy));
+      }
+      for (int l = 0; l < c.count; ++l) expected[p * c.count + l] /= static_cast<float>(sum);
+    }
+    std::fill(messages.begin(), messages.end(), 0.0f);
+    for (int kernel = 0; kernel < 2; ++kernel) {
+      auto scale = [&](size_t i) { return 1 / std::sqrt(scales[kernel][i / c.count]); };
+      for (size_t i = 0; i < scaled.size(); ++i) scaled[i] = scale(i) * expected[i];
+      const std::vector<float> filtered = kernel == 0 ? lattice(scaled, c.count) : gaussian(scaled, c.count);
+      for (size_t i = 0; i < scaled.size(); ++i) {
+        messages[i] += (kernel == 0 ? crf.bilateral_weight : crf.spatial_weight) * scale(i) * filtered[i];
+      }
+    }
+  }
+  double worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) worst = std::fmax(worst, std::fabs(got[i] - expected[i]));
+  Expect(worst < 1e-4, "mean field = filters and softmax, step by step", worst);
+}
+
 void CheckCallsMayOverlap() {
   const Case c = {4, 33, 47, 3, 2, 15, 50, true};
   const Data data(c);
@@ -175,6 +235,15 @@ int main() {
     CheckTransposeIsDual(c);
     CheckGradientIsThatOfTheLoss(c);
     CheckImagesAreIndependent(c);
+  }
+  const Case for_mean_field[] = {
+      {1, 1, 1, 3, 2, 15, 100, true},    {2, 1, 19, 3, 1, 15, 100, true}, {2, 40, 31, 1, 3, 15, 50, false},
+      {1, 23, 40, 3, 21, 30, 20, false}, {1, 200, 190, 3, 4, 15, 50, true},  // in strips
+      {1, 180, 200, 3, 2, 2, 2, true},                                      // and hashed
+  };
+  for (const Case& c : for_mean_field) {
+    CheckMeanField(c, true);
+    CheckMeanField(c, false);
   }
   CheckCallsMayOverlap();
   CheckEveryIndexIsVisitedOnce();
