@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     [
-        *("baselines", "cams", "data", "evaluation", "export", "losses", "metrics", "models"),
-        *("ops", "predict", "report", "training", "visualize", "zoo"),
+        *("baselines", "cams", "compat", "data", "evaluation", "export", "losses", "metrics"),
+        *("models", "ops", "predict", "report", "training", "visualize", "zoo"),
     ],
 )
