@@ -144,7 +144,9 @@ def check_threshold(threshold: str | float) -> str | float:
     except (TypeError, ValueError):
         number = np.nan
     if not 0 <= number <= 1:
-        raise ValueError(f"`threshold` must be 'otsu' or a number in [0, 1]. Received: {threshold}")
+        raise ValueError(
+            f"`threshold` must be 'otsu' or a number in [0, 1]. Received: {threshold}."
+        )
     return number
 
 

@@ -50,7 +50,10 @@ HELPERS = (
     *("atomic", "cache", "checks", "grey_levels", "lazy_tensorflow", "masks", "names", "photos"),
 )
 # Tests of several files, or of a part of one.
-OF_SEVERAL = ("imports_test.py", "fcam_training_test.py", "heads_test.py", "benches_test.py")
+OF_SEVERAL = (
+    *("imports_test.py", "messages_test.py", "fcam_training_test.py", "heads_test.py"),
+    "benches_test.py",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -9,12 +9,9 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from fcam_tf import cams
 from fcam_tf.losses import IGNORE, FCAMLoss, sample_seeds
-from fcam_tf.models import FCAM, Classifier
-from fcam_tf.models.targets import coarse_maps
+from fcam_tf.models import FCAM
 from tests.models.tiny import photos, tiny_classifier, trained_classifier
 
 IMAGES = photos()
@@ -74,52 +71,6 @@ def test_unfreezing_trains_the_classifier_on_labels(classifier):
     assert set(logs) == {"loss", "seeds_loss"}
     for a, b in zip(before, weights(model), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_the_online_map_is_that_of_the_method(model, classifier):
-    y_pred = model(IMAGES, training=True)
-    found = coarse_maps(model.teacher, IMAGES, LABELS, None, y_pred)
-    maps, _ = cams.get("cam", classifier).maps_and_logits(IMAGES, LABELS)
-    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_gradient_methods_teach_online_too(classifier):
-    model = FCAM.from_classifier(classifier, method="layercam", decoder_filters=(8, 6, 4))
-    found = coarse_maps(model.teacher, IMAGES, LABELS, None, model(IMAGES, training=True))
-    maps, _ = cams.get("layercam", classifier).maps_and_logits(IMAGES, LABELS)
-    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_a_teacher_of_several_layers(classifier):
-    options = {"method": "layercam", "layer": ("relu2", "relu1"), "decoder_filters": (8, 6, 4)}
-    model = compiled(FCAM.from_classifier(classifier, **options))
-    assert model.feature_maps["P3"] is model.classifier.get_layer("relu2").output
-    found = coarse_maps(model.teacher, IMAGES, LABELS, None, model(IMAGES, training=True))
-    maps = cams.get("layercam", classifier, ["relu1", "relu2"])(IMAGES, LABELS)
-    assert maps.shape == (4, 8, 8)
-    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    again = FCAM.from_config(json.loads(json.dumps(model.get_config())))
-    assert again.teacher.layers == model.teacher.layers == ("relu1", "relu2")
-    with pytest.raises(ValueError, match="'gradcam' does not fuse several"):
-        FCAM.from_classifier(classifier, **{**options, "method": "gradcam"})
-
-
-@pytest.mark.parametrize("layer", ["P4", ["P4", "P5"]])
-def test_our_own_classifiers_teach_from_any_level_to_a_decoder_on_the_top(tiny_backbone, layer):
-    classifier = Classifier(tiny_backbone, 3, weights=None)
-    model = FCAM.from_classifier(classifier, method="layercam", layer=layer)
-    plain = FCAM.from_classifier(classifier, method="layercam")
-    names = [[layer.name for layer in each.layers] for each in (model, plain)]
-    assert names[0] == names[1]
-    logs = compiled(model, crf=0).fit(IMAGES, LABELS, batch_size=4, verbose=0).history
-    assert np.isfinite(logs["seeds_loss"]).all()
-    found = coarse_maps(model.teacher, IMAGES, LABELS, None, model(IMAGES, training=True))
-    maps = cams.get("layercam", classifier, layer)(IMAGES, LABELS)
-    expected = tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_heads_that_are_not_linear_train_by_gradients():

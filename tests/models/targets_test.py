@@ -1,11 +1,23 @@
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcam_tf.models.targets import Epoch, labels_of, planes
+from fcam_tf import cams
+from fcam_tf.losses import FCAMLoss
+from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
+from tests.models.tiny import photos, trained_classifier
 
 LABELS = np.array([2, 0, -1])
+IMAGES, SHOWN = photos(), np.array([0, 1, 2, 0])
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return trained_classifier()
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:, None], LABELS.astype("float32")])
@@ -65,3 +77,52 @@ def test_the_epoch_is_no_weight_of_its_model():
     model.epoch = Epoch()
     assert len(model.weights) == 2
     assert model.epoch in model.metrics
+
+
+def taught(model):
+    return coarse_maps(model.teacher, IMAGES, SHOWN, None, model(IMAGES, training=True))
+
+
+def full_size(maps):
+    return tf.image.resize(np.asarray(maps)[..., None], (32, 32))[..., 0]
+
+
+def test_the_online_map_is_that_of_the_method(classifier):
+    found = taught(FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4)))
+    maps, _ = cams.get("cam", classifier).maps_and_logits(IMAGES, SHOWN)
+    np.testing.assert_allclose(found, full_size(maps), atol=1e-5)
+
+
+def test_gradient_methods_teach_online_too(classifier):
+    found = taught(FCAM.from_classifier(classifier, method="layercam", decoder_filters=(8, 6, 4)))
+    maps, _ = cams.get("layercam", classifier).maps_and_logits(IMAGES, SHOWN)
+    np.testing.assert_allclose(found, full_size(maps), atol=1e-5)
+
+
+def test_a_teacher_of_several_layers(classifier):
+    options = {"method": "layercam", "layer": ("relu2", "relu1"), "decoder_filters": (8, 6, 4)}
+    model = FCAM.from_classifier(classifier, **options)
+    assert model.feature_maps["P3"] is model.classifier.get_layer("relu2").output
+    found = taught(model)
+    maps = cams.get("layercam", classifier, ["relu1", "relu2"])(IMAGES, SHOWN)
+    assert maps.shape == (4, 8, 8)
+    np.testing.assert_allclose(found, full_size(maps), atol=1e-5)
+    again = FCAM.from_config(json.loads(json.dumps(model.get_config())))
+    assert again.teacher.layers == model.teacher.layers == ("relu1", "relu2")
+    with pytest.raises(ValueError, match="'gradcam' does not fuse several"):
+        FCAM.from_classifier(classifier, **{**options, "method": "gradcam"})
+
+
+@pytest.mark.parametrize("layer", ["P4", ["P4", "P5"]])
+def test_our_own_classifiers_teach_from_any_level_to_a_decoder_on_the_top(tiny_backbone, layer):
+    classifier = Classifier(tiny_backbone, 3, weights=None)
+    model = FCAM.from_classifier(classifier, method="layercam", layer=layer)
+    plain = FCAM.from_classifier(classifier, method="layercam")
+    names = [[layer.name for layer in each.layers] for each in (model, plain)]
+    assert names[0] == names[1]
+    model.compile("sgd", FCAMLoss(crf=0), run_eagerly=True)
+    logs = model.fit(IMAGES, SHOWN, batch_size=4, verbose=0).history
+    assert np.isfinite(logs["seeds_loss"]).all()
+    found = taught(model)
+    maps = cams.get("layercam", classifier, layer)(IMAGES, SHOWN)
+    np.testing.assert_allclose(found, full_size(maps), atol=1e-4)
