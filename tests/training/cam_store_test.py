@@ -13,6 +13,7 @@ from fcam_tf import cams
 from fcam_tf.atomic import locked
 from fcam_tf.data import Split, evaluation_dataset
 from fcam_tf.models import FCAM
+from fcam_tf.models.targets import coarse_maps
 from fcam_tf.training import FCAMRecipe, SettingsChangedError, fit_fcam, stored_cams
 
 
@@ -116,7 +117,7 @@ def test_maps_of_something_else_are_refused(splits, classifier, tmp_path):
 def test_maps_of_an_older_version_are_refused(splits, classifier, tmp_path):
     (tmp_path / "cams.json").write_text('{"method": "cam"}')
     (tmp_path / "cams-00000.npz").write_bytes(b"maps")
-    with pytest.raises(SettingsChangedError, match=r"format was not recorded and is now 2.*afresh"):
+    with pytest.raises(SettingsChangedError, match=r"format was not set and is now 2.*afresh"):
         stored_cams(cams.get("cam", classifier), splits[0], tmp_path, {}, size=64, verbose=0)
 
 
@@ -203,13 +204,13 @@ def test_maps_of_all_scales_reach_the_decoder_where_the_photo_is(tmp_path, monke
     """Oracle: the map that teaches, computed from where each pixel of the crop was in its photo."""
     split, seen = _ramps(tmp_path, 4), []
     model = FCAM.from_classifier(_red(), decoder_filters=(2, 2))
-    made = model._coarse_maps
 
-    def looked_at(images, *others):
-        seen.append((images.numpy(), made(images, *others).numpy()))
-        return made(images, *others)
+    def looked_at(teacher, images, *others):
+        maps = coarse_maps(teacher, images, *others)
+        seen.append((images.numpy(), maps.numpy()))
+        return maps
 
-    monkeypatch.setattr(model, "_coarse_maps", looked_at)
+    monkeypatch.setattr("fcam_tf.models.fcam.coarse_maps", looked_at)
     eagerly = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda *_: setattr(model, "run_eagerly", True)
     )
