@@ -80,7 +80,8 @@ def failed(error: BaseException, values: argparse.Namespace | None = None) -> in
 
     warn(reason_of(error))
     if isinstance(error, BrokenPhotoError) and not getattr(values, "skip_broken", True):
-        warn("mend the photo, or add --skip-broken to leave it out")
+        warn("mend the photo and give the same command again, or add --skip-broken to leave it out")
+        return 1
     out = getattr(values, "runs", None) or getattr(values, "out", None)
     begun = out and any(Path(out).glob("*"))  # which is silent where it may not look
     if begun and not isinstance(error, FolderBusyError):

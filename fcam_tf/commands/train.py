@@ -214,6 +214,7 @@ def _tell_scores(run: fcam_tf.training.RunFolder) -> None:
         for name in chosen
         if name.startswith(prefix)
     ]
-    columns, title = ("", "before", f"chosen: epoch {chosen['epoch']:.0f}"), "epochs, val, %"
+    columns = ("", "before", f"chosen: epoch {chosen['epoch']:.0f}")
     if rows:  # else there is no val, such as of a few photos
-        answer_table(columns, rows, title=f"{len(history) - 1} {title}")
+        epochs = len(history) - 1
+        answer_table(columns, rows, title=f"{epochs} epoch{'s' * (epochs != 1)}, val, %")

@@ -162,7 +162,7 @@ def without_broken(split: Split, tell: Callable[[str], object]) -> Split:
     """Leaves out the photos of a split that cannot be decoded; ``tell`` is told which, and why."""
     broken = broken_photos(split, decode=True)
     if broken:
-        tell(str(DataError(broken, f"they are left out of {split.name}")))
+        tell(str(DataError(broken, f"left out of {split.name}")))
     bad = {problem.file for problem in broken}
     return split.subset([i for i, path in enumerate(split.paths) if path not in bad])
 

@@ -6,6 +6,7 @@ from absl import app
 from fcam_tf.claim import FolderBusyError
 from fcam_tf.commands.arguments import Parser
 from fcam_tf.commands.telling import absolute, answer_table, failed, usage_errors
+from fcam_tf.data import BrokenPhotoError
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,16 @@ def test_a_failure_says_that_nothing_is_lost_once_there_is_something(capsys, tmp
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == "fcam: full [disk]"
     assert "what is finished is kept" in shown[1]
+
+
+@pytest.mark.parametrize("skip_broken", [False, True])
+def test_a_broken_photo_may_be_left_out(capsys, tmp_path, skip_broken):
+    (tmp_path / "state.json").touch()
+    values = argparse.Namespace(skip_broken=skip_broken, out=tmp_path)
+    assert failed(BrokenPhotoError("a.png: cut"), values) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "fcam: a.png: cut"
+    assert ("add --skip-broken to leave it out" in second) is not skip_broken
 
 
 def test_errors_of_the_system_name_the_file(capsys):
