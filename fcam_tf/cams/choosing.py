@@ -18,6 +18,7 @@ from fcam_tf.names import pixels
 
 L = keras.layers
 _GLOBAL_POOLING = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D)
+_CANCELLED = 0.01  # of the products that add up
 _SIDES = (256, 192)  # of an image of any size, to see how a map shrinks
 
 
@@ -72,7 +73,7 @@ class Choice:
         """
         if len(x.shape) == 4:
             return None
-        number = self._count(x)
+        number = self.count(x)
         grid = self._asked_grid or self._found_grid(x)
         if grid is None or not tokens.fits(grid, number):
             size = pixels(self._images.shape[1:3])
@@ -210,15 +211,15 @@ class Choice:
             return tuple(x.shape)
         return tuple(keras.tree.flatten(spec)[0].shape)
 
-    def _count(self, x: Any) -> int | None:
+    def count(self, x: Any) -> int | None:
         """Return the number of tokens, None where it follows from the size of the images."""
         return x.shape[1] if None in self._images.shape[1:3] else self._shape(x)[1]
 
     def _found_grid(self, x: Any) -> tokens.Grid | None:
         if id(x) not in self._grids:
             sides = tuple(self._images.shape[1:3])
-            maps = self._maps_before(x) if self._count(x) else ()
-            self._grids[id(x)] = tokens.find_grid(self._count(x), sides, maps)
+            maps = self._maps_before(x) if self.count(x) else ()
+            self._grids[id(x)] = tokens.find_grid(self.count(x), sides, maps)
         return self._grids[id(x)]
 
     @functools.cached_property
@@ -259,8 +260,27 @@ class Choice:
         shrunk = math.log2(self._sides[0] / height), math.log2(self._sides[1] / width)
         return min(shrunk) > -0.5 and abs(shrunk[0] - shrunk[1]) < 1
 
+    def products_cancel(self, x: Any) -> bool:
+        """Tell whether tokens times their gradients add up to zero in every patch.
+
+        They do where each token is normalised next: its length makes no difference.
+        """
+        if len(x.shape) != 3 or (tried := self._tried(x)) is None:
+            return False
+        values, gradients = tried
+        product = values * gradients
+        return bool((np.abs(product.sum(-1)) <= _CANCELLED * np.abs(product).sum(-1)).all())
+
     def _counts(self, x: Any) -> bool:
         """Tell whether the scores depend on tokens of patches, not on a class token alone."""
+        tried = self._tried(x)
+        return tried is not None and bool(tried[1].any())
+
+    def _tried(self, x: Any) -> tuple[Any, Any] | None:
+        """Return tokens (B, h, w, C) of random images and the gradient of random scores by them.
+
+        None where they are not those of images, but of windows, say.
+        """
         draw = np.random.default_rng(0)
         inputs = self._opened.model.inputs
         tried = [
@@ -270,8 +290,8 @@ class Choice:
             for each in inputs
         ]
         start = keras.Model(inputs, x)(tried, training=False)
-        if start.shape[0] != 2:  # windows of images, say
-            return False
+        if start.shape[0] != 2:
+            return None
         others = [each for each in inputs if each is not self._images]
         rest = keras.Model([x, *others], self._scored)
         given = [each for each, tensor in zip(tried, inputs, strict=True) if tensor in others]
@@ -286,8 +306,11 @@ class Choice:
             return [start], total, None
 
         _, (gradient,), _ = autodiff.gradients(score, start)
-        grid = self._found_grid(x)
-        return bool(np.asarray(tokens.to_map(ops.cast(gradient, "float32"), grid)).any())
+        maps = (
+            tokens.to_map(ops.cast(each, "float32"), self.grid(x)) for each in (start, gradient)
+        )
+        values, gradients = map(np.asarray, maps)
+        return values, gradients
 
     def _hidden_after(self, x: Any) -> bool:
         """Tell whether a layer that could not be looked into follows a tensor."""

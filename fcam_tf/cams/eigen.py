@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 from keras import ops
 
 from fcam_tf.cams.base import weighted_sum
@@ -48,17 +49,18 @@ def first_component(maps: Any) -> Any:
 
 
 class EigenCAM(EvidenceCAM):
-    """Eigen-CAM (Muhammad and Yeasin, IJCNN 2020): ``M = A v``, where ``A = U S V^T``.
+    """Eigen-CAM (Bany Muhammad and Yeasin, IJCNN 2020): ``M = A v``, where ``A = U S V^T``.
 
     A is the matrix of cells by channels, and v the first column of V. It shows what stands out in
-    the feature maps, whatever the class, and needs neither labels nor gradients.
+    the feature maps, whatever the class, and needs neither labels nor gradients. The paper leaves
+    the sign of v open and has no ReLU; pytorch-grad-cam centres A first and takes the ReLU.
     """
 
     name = "eigencam"
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:  # noqa: ARG002
-        (maps, *_), logits = self.split.maps_and_logits(images)
-        return first_component(maps), logits
+        maps, logits = self.split.maps_and_logits(images)
+        return first_component(self.split.as_maps(maps)[0]), logits
 
     def combine(self, evidence: Evidence) -> Any:
         return first_component(evidence.activations[0])
@@ -67,11 +69,18 @@ class EigenCAM(EvidenceCAM):
 class EigenGradCAM(EvidenceCAM):
     """Eigen-Grad-CAM: `EigenCAM` of g A, the product of each cell's gradient and activation.
 
-    There is no paper; it is known from public implementations. The sign is the one by which the
-    map agrees with ``sum_k g_k A_k``.
+    There is no paper; it is known from pytorch-grad-cam. The sign is the one by which the map
+    agrees with ``sum_k g_k A_k``.
+
+    Raises:
+        ValueError: the tokens are normalised next, so that this sum is zero.
     """
 
     name = "eigengradcam"
+
+    def __init__(self, model: keras.Model, layer: Any = None, **options: Any) -> None:
+        super().__init__(model, layer, **options)
+        self.split.refuse_cancelling_products(self.name)
 
     def combine(self, evidence: Evidence) -> Any:
         return first_component(evidence.gradients[0] * evidence.activations[0])

@@ -163,8 +163,8 @@ def _before_activation(maker: Mapping[int, graph.Step], output: Any) -> tuple[An
         return operation, step.inputs[0], end
     if not end:
         return None, output, ""
-    if getattr(operation, "weights", None):
-        raise ValueError(_cannot_take_off(operation))
+    if getattr(operation, "weights", None):  # a quantised head, say
+        return None, without_probabilities(maker, output), end
     dense, scores, earlier = _before_activation(maker, step.inputs[0])
     if earlier in ("softmax", "sigmoid"):  # of probabilities: they are the logits then
         return None, step.inputs[0], end

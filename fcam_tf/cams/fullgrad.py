@@ -97,7 +97,7 @@ class FullGrad(CAM):
             known = isinstance(operation, _WITH_BIAS) and type(operation).__module__.startswith(
                 "keras."
             )
-            if not known or getattr(operation, "quantization_mode", None):
+            if not known:
                 raise ValueError(
                     f"'fullgrad' does not know the bias of the layer {operation.name!r} "
                     f"({type(operation).__name__}). Choose another method, such as 'layercam'."

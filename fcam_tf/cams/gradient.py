@@ -90,12 +90,21 @@ class GradCAM(GradientCAM):
 
 
 class HiResCAM(GradientCAM):
-    """HiResCAM (Draelos and Carin, 2020): ``M = ReLU(sum_k g_k A_k)``, each cell by its own g_k.
+    """HiResCAM (Draelos and Carin, arXiv 2011.08891, 2020): ``M = ReLU(sum_k g_k A_k)``.
 
-    With ``relu=False`` and a linear head, the cells add up to the logit without its bias.
+    Each cell is weighted by its own gradient. The paper's formula has no ReLU; the authors' code
+    (rachellea/hirescam) applies it to the result, as to that of Grad-CAM. With ``relu=False`` and a
+    linear head, the cells add up to the logit without its bias.
+
+    Raises:
+        ValueError: the tokens are normalised next, so that all products add up to zero.
     """
 
     name = "hirescam"
+
+    def __init__(self, model: keras.Model, layer: Any = None, **options: Any) -> None:
+        super().__init__(model, layer, **options)
+        self.split.refuse_cancelling_products(self.name)
 
     def weights(self, activations: Any, gradients: Any) -> Any:  # noqa: ARG002
         return gradients
@@ -104,7 +113,8 @@ class HiResCAM(GradientCAM):
 class ElementwiseGradCAM(EvidenceCAM):
     """Element-wise Grad-CAM: ``M = sum_k ReLU(g_k A_k)``.
 
-    There is no paper; it is known from public implementations. Without the ReLU it is HiResCAM.
+    There is no paper; it is known from pytorch-grad-cam (Gildenblat et al., 2021), whose formula
+    this is. Without the ReLU it is HiResCAM.
     """
 
     name = "gradcamelementwise"

@@ -94,6 +94,7 @@ class SplitClassifier:
         else:
             self.scored = [without_probabilities(self._maker, x) for x in outputs]
             self._ending = Ending.of_score(self.scored)
+        if any(id(x) not in self._maker for x in self.scored):
             # What is made here of an output is no step of the model's graph.
             self._maker = graph.makers(graph.steps(keras.Model(flat.inputs, self.scored)))
         self.num_classes = self._ending.num_classes
@@ -185,6 +186,16 @@ class SplitClassifier:
         gradients = ops.transpose(weights)[:, None, None, :] / cells
         return Evidence([activations], [gradients], logits, labels)
 
+    def refuse_cancelling_products(self, method: str) -> None:
+        """Raise a ValueError where gradients times tokens add up to zero, whatever the image."""
+        first = self.feature_maps[0]
+        if not self.is_linear and self._choice.products_cancel(first):
+            raise ValueError(
+                f"{method!r} says nothing at `layer` {self.layers[0]!r}: what follows normalises "
+                "each token, so that its products with the gradient add up to zero. Name a layer "
+                "behind that normalisation, or choose another method, such as 'gradcam'."
+            )
+
     def activations(self, images: Any) -> Any:
         """Return the first feature map, (B, h, w, C) float32."""
         first = self._features or self._rest
@@ -220,7 +231,7 @@ class SplitClassifier:
         """
         kept = ops.cast(kept, first.dtype)[:, None]
         if self.grids[0]:
-            extra = first.shape[1] - math.prod(self.grids[0])
+            extra = ops.shape(first)[1] - math.prod(self.grids[0])
             changed = ops.concatenate([first[:, :extra], first[:, extra:] * kept], axis=1)
         else:
             changed = first * kept[:, None]
@@ -264,7 +275,7 @@ class SplitClassifier:
         if self._ending.dense is None or len(self.feature_maps) > 1:
             return False
         (top,), (grid,) = self.feature_maps, self.grids
-        if grid and math.prod(grid) != top.shape[1]:  # a class token is pooled, too
+        if grid and math.prod(grid) != self._choice.count(top):  # a class token is pooled, too
             return False
         x = before_logits
         pooled = False

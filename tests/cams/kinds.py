@@ -1,22 +1,27 @@
-"""Every kind of model that was tried beside those of `ending_test`, with what comes of it."""
+"""Every kind of model that was tried, with what comes of it: the tables of docs/models.md."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import keras_hub
+import keras_cv
 import numpy as np
 import tensorflow as tf
 from keras import layers as L  # noqa: N812 - as in the package
 from keras import ops
-from keras.src.applications import convnext as convnext_family
+from keras.applications import densenet, mobilenet, vgg16
 
-from fcam_tf.cams import scores
-from tests.cams.ending_test import trunk
+from fcam_tf.cams import scores as score_functions
+from tests.cams import networks
+from tests.cams.networks import SQUARE, WIDE, pooled, scores, tokens, trunk, vit
+from tests.cams.networks import plain as of
 
-WIDE, SQUARE = (32, 48, 3), (32, 32, 3)
-hub = keras_hub.models
+NEEDS_POOLING = "`cam` needs a model that ends in global average pooling and one dense layer"
+OTHER_BIAS = "'fullgrad' does not know the bias of the layer"
+MORE_INPUTS = "'fullgrad' needs a model of images alone"
+CANCELS = "says nothing at `layer`.*normalises each token"
+NO_LAYER = "`layer` must be left out: 'fullgrad' takes all layers"
 
 
 @dataclasses.dataclass
@@ -24,306 +29,338 @@ class Kind:
     """A model, what `cams.get` is told, and what a tape needs to know to expect the same."""
 
     make: Callable[[], keras.Model]
-    tap: Callable[[keras.Model], Any] | None = None  # the layer whose output is weighted
-    score: Callable[[Any], Any] = lambda outputs: tf.reduce_max(outputs, -1)
+    # The layer whose output is weighted, by its name or found in the model.
+    tap: str | Callable[[keras.Model], Any] | None = None
+    # From the scores, or from the outputs where no layer has that name, to logits (B, classes).
+    logits: Callable[[Any], Any] = lambda outputs: outputs
+    head: str = "scores"  # gives the logits, without its activation
+    ending: str = "softmax"  # what makes probabilities of the logits, or "score"
     grid: tuple[int, int] | None = None  # of tokens
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = (SQUARE,)
-    refused: str | None = None
+    finish: Callable[[keras.Model], Any] | None = None  # once the weights are drawn
+    twin: Callable[[], keras.Model] | None = None  # the same in float32, which the tape runs on
+    close: float = 1e-4  # how far maps in [0, 1] may be from those of the tape
+    linear: bool = False  # the head is pooling and one dense layer
+    exact: bool = False  # the terms of FullGrad add up to the logit
+    fullgrad: str = ""  # why that method refuses
+    normalised: bool = False  # each token by itself, right behind the map
+    refused: str = ""  # why all do
+    slow: bool = False
+
+    def refusal(self, method):
+        """Return what a method says that does not explain this kind, "" of others."""
+        if method == "cam" and not self.linear:
+            return NEEDS_POOLING
+        if method in ("hirescam", "eigengradcam") and self.normalised:
+            return CANCELS
+        return self.fullgrad if method == "fullgrad" else ""
+
+
+def head(make, **options):
+    """Return a kind of a head on the pooled map of a small network."""
+    return Kind(lambda: of(lambda x: make(pooled(trunk(x)))), "top", **options)
+
+
+def linear(make, tap="top", **options):
+    """Return a kind that ends in pooling and a dense layer on the map that is built."""
+    options = {"exact": True, "linear": True} | options
+    return Kind(lambda: of(lambda x: scores(pooled(make(x)))), tap, **options)
+
+
+def mixed(policy, outputs, **options):
+    """Return a kind under a policy of mixed precision."""
+    return Kind(lambda: networks.under(policy, outputs), "top", twin=lambda: of(outputs), **options)
+
+
+def quantized(mode, outputs, **options):
+    """Return a kind whose dense layers are quantised once the weights are there."""
+    return Kind(lambda: of(outputs), "top", finish=lambda model: model.quantize(mode), **options)
+
+
+def quantized_lora(model):
+    model.quantize("int8")
+    layer = model.get_layer("scores")
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.random.default_rng(4).normal(size=(2, 3)))
+
+
+def classifier_of_keras_cv():
+    backbone = keras_cv.models.ResNetBackbone(
+        stackwise_filters=[4], stackwise_blocks=[1], stackwise_strides=[1],
+        include_rescaling=True, input_shape=SQUARE,
+    )  # fmt: skip
+    return keras_cv.models.ImageClassifier(backbone, 3)
+
+
+def to_dense(x, **options):
+    return scores(L.Dense(5, "relu")(pooled(trunk(x))), **options)
+
+
+PLAIN = {
+    "augmentation in a nested model": linear(lambda x: trunk(networks.augmented(x))),
+    "augmentation": linear(lambda x: trunk(L.RandomContrast(0.9)(x))),
+    "adapted normalization": linear(lambda x: trunk(networks.adapted()(x))),
+    "preprocess_input, caffe": linear(lambda x: trunk(vgg16.preprocess_input(x)), exact=False),
+    "preprocess_input, torch": linear(lambda x: trunk(densenet.preprocess_input(x)), exact=False),
+    "preprocess_input, tf, in a Lambda": linear(
+        lambda x: trunk(L.Lambda(mobilenet.preprocess_input)(x)), exact=False
+    ),
+    "wide images": Kind(
+        lambda: of(lambda x: scores(pooled(trunk(x))), WIDE), "top", shapes=(WIDE,),
+        linear=True, exact=True,
+    ),
+    "grey images": Kind(
+        lambda: of(lambda x: scores(pooled(trunk(x))), (16, 16, 1)), "top", shapes=((16, 16, 1),),
+        linear=True, exact=True,
+    ),
+    "dropout": Kind(
+        lambda: of(lambda x: scores(L.Dropout(0.5)(pooled(L.SpatialDropout2D(0.5)(trunk(x)))))),
+        "top", linear=True, exact=True,
+    ),
+    "nested": linear(networks.nested),
+    "a sub-model used twice": linear(networks.twice, "sum", exact=False),
+    "a layer of layers": linear(
+        networks.of_layers, "block", exact=False, fullgrad=OTHER_BIAS
+    ),
+    "squeeze and excite": linear(
+        lambda x: networks.excited(trunk(x)), "excited", exact=False
+    ),
+    "keras-cv classifier": Kind(
+        classifier_of_keras_cv, "v2_stack_0_block1_out", head="predictions", linear=True, exact=True
+    ),
+    "softmax by TensorFlow": head(
+        lambda x: scores(x, activation=tf.nn.softmax), linear=True, exact=True
+    ),
+    "log-softmax": head(lambda x: scores(x, activation="log_softmax"), linear=True, exact=True),
+    "softmax operation": head(lambda x: ops.softmax(scores(x)), linear=True, exact=True),
+    "softmax layer": head(lambda x: L.Softmax()(scores(x)), linear=True, exact=True),
+    "temperature": head(
+        lambda x: L.Softmax()(scores(x) / 2.0), logits=lambda z: z / 2, exact=True
+    ),
+    "cosine head": head(
+        networks.cosine, fullgrad=OTHER_BIAS
+    ),
+    "two dense layers": Kind(lambda: of(to_dense), "top", exact=True),
+    "flat head": Kind(lambda: of(lambda x: scores(L.Flatten()(trunk(x)))), "top", exact=True),
+    "largest value": Kind(
+        lambda: of(lambda x: scores(L.GlobalMaxPooling2D()(trunk(x)))), "top", exact=True
+    ),
+    "mean by an operation": Kind(
+        lambda: of(lambda x: scores(ops.mean(trunk(x), axis=(1, 2)))), "top",
+        linear=True, exact=True,
+    ),
+    "normalised features": head(lambda x: scores(L.BatchNormalization()(x)), exact=True),
+    "class maps": Kind(
+        lambda: of(lambda x: pooled(L.Conv2D(3, 1, name="maps")(trunk(x)))), "maps", exact=True
+    ),
+    "attention behind the map": Kind(
+        lambda: of(lambda x: scores(networks.attention(trunk(x)))), "mixed", grid=(8, 8),
+        linear=True,
+    ),
+    "low-rank adapted head": head(networks.lora, linear=True, exact=True),
+    "int8 head": quantized("int8", lambda x: scores(pooled(trunk(x)), activation="softmax")),
+    "int4 head": quantized("int4", lambda x: scores(pooled(trunk(x)), activation="softmax")),
+    "int8 dense layers": quantized("int8", to_dense),
+    "int8 head, low-rank adapted": head(scores, finish=quantized_lora),
+    "mixed_float16": mixed(
+        "mixed_float16", lambda x: scores(pooled(trunk(x)), dtype="float32"),
+        close=0.02, linear=True,
+    ),
+    "mixed_float16, differentiated": mixed(
+        "mixed_float16", lambda x: to_dense(x, activation="softmax"), close=0.02
+    ),
+    "mixed_bfloat16": mixed(
+        "mixed_bfloat16", lambda x: scores(pooled(trunk(x))), close=0.1, linear=True
+    ),
+    "mixed_bfloat16, differentiated": mixed(
+        "mixed_bfloat16", lambda x: to_dense(x, activation="softmax"), close=0.1
+    ),
+}  # fmt: skip
+
+SIGMOIDS = {
+    "a sigmoid": head(lambda x: scores(x, 1, activation="sigmoid"), linear=True),
+    "a logit": head(lambda x: scores(x, 1), linear=True),
+    "a sigmoid layer": head(lambda x: L.Activation("sigmoid")(scores(x, 1)), linear=True),
+    "sigmoids": head(
+        lambda x: scores(x, activation="sigmoid"), ending="sigmoid", linear=True
+    ),
+    "sigmoid operation": head(
+        lambda x: ops.sigmoid(scores(x)), ending="sigmoid", linear=True
+    ),
+    "sigmoids by TensorFlow": head(
+        lambda x: scores(x, activation=tf.nn.sigmoid), ending="sigmoid", linear=True
+    ),
+    "int8 sigmoid": quantized("int8", lambda x: scores(pooled(trunk(x)), 1, activation="sigmoid")),
+}  # fmt: skip
 
 
 def named(name):
     return lambda model: next(x for x in model._flatten_layers() if x.name == name)
 
 
-def vit(**options):
-    backbone = hub.ViTBackbone(
-        image_shape=WIDE, patch_size=8, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=12
-    )
-    return hub.ViTImageClassifier(backbone, 3, **options)
+def score(function, **options):
+    """Return a kind's arguments for one that is explained by a function of its outputs."""
+    return {"logits": lambda outputs: function(outputs)[:, None], "ending": "score", **options}
 
 
-def deit():
-    backbone = hub.DeiTBackbone(
-        image_shape=WIDE, patch_size=8, num_layers=2, num_heads=2, hidden_dim=8, intermediate_dim=12
-    )
-    return hub.DeiTImageClassifier(backbone, 3)
-
-
-def swin():
-    backbone = hub.SwinTransformerBackbone(
-        image_shape=WIDE, patch_size=4, embed_dim=8, depths=[1, 2], num_heads=[2, 2], window_size=4
-    )
-    return hub.SwinTransformerImageClassifier(backbone, 3)
-
-
-def convnext():
-    images = keras.Input((64, 64, 3))
-    base = convnext_family.ConvNeXt(
-        depths=[1, 1, 1, 1], projection_dims=[4, 4, 6, 6], weights=None, input_shape=(64, 64, 3),
-        include_top=False,
-    )  # fmt: skip
-    x = L.GlobalAveragePooling2D()(L.Identity(name="top")(base(images)))
-    return keras.Model(images, L.Dense(3)(L.LayerNormalization()(x)))
-
-
-class Prepend(L.Layer):
-    """Learned tokens before those of the patches."""
-
-    def __init__(self, number, **options):
-        super().__init__(**options)
-        self.number = number
-
-    def build(self, shape):
-        self.tokens = self.add_weight(shape=(1, self.number, shape[-1]))
-
-    def call(self, x):
-        first = ops.broadcast_to(self.tokens, (ops.shape(x)[0], self.number, x.shape[-1]))
-        return ops.concatenate([ops.cast(first, x.dtype), x], axis=1)
-
-
-def block(x, name):
-    y = L.LayerNormalization()(x)
-    query, key, value = (L.Dense(8)(y) for _ in range(3))
-    weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1))) / 8**0.5)
-    x = x + L.Dense(8)(ops.matmul(weights, value))
-    x = x + L.Dense(8)(L.Dense(12, activation="gelu")(L.LayerNormalization()(x)))
-    return L.Identity(name=name)(x)
-
-
-def tokens(extra, head, shape=WIDE):
-    """A transformer as people write it, with attention by `ops.matmul`."""
-    images = keras.Input(shape)
-    x = L.Conv2D(8, 8, strides=8, name="patches")(images / 255)
-    x = ops.reshape(x, (-1, shape[0] * shape[1] // 64, 8))
-    x = Prepend(extra)(x) if extra else x
-    for i in range(3):
-        x = block(x, f"block{i}")
-    return keras.Model(images, L.Dense(3, name="scores")(head(x)))
-
-
-class Encoder(L.Layer):
-    """A layer that nobody can look into, as its call does not take symbolic tensors."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.mix = L.MultiHeadAttention(2, 4)
-
-    def build(self, shape):
-        self.mix.build(shape, shape)
-
-    def call(self, x):
-        return x + self.mix(x, tf.identity(tf.convert_to_tensor(x)))
-
-    def compute_output_shape(self, shape):
-        return shape
-
-
-def hidden():
-    images = keras.Input(SQUARE)
-    x = ops.reshape(L.Conv2D(8, 8, strides=8, name="patches")(images), (-1, 16, 8))
-    return keras.Model(images, L.Dense(3)(Encoder(name="encoder")(Prepend(1)(x))[:, 0]))
-
-
-def text_line():
-    """Columns of a line of text, in a sequence whose length happens to be a square."""
-    images = keras.Input(SQUARE)
-    x = L.Conv2D(4, 3, strides=(4, 2), padding="same", activation="relu")(images)
-    x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, 16, 32))
-    return keras.Model(images, L.Dense(3)(L.LSTM(5)(L.Identity(name="columns")(x))))
-
-
-def plain(outputs, shape=SQUARE):
-    images = keras.Input(shape)
-    return keras.Model(images, outputs(trunk(images)))
-
-
-def pooled(x):
-    return L.GlobalAveragePooling2D()(x)
-
-
-def two_inputs(*, by_name=False):
-    images, meta = keras.Input(SQUARE, name="photo"), keras.Input((4,), name="meta")
-    both = L.Concatenate()([pooled(trunk(images)), meta])
-    both = L.Dense(5, activation="tanh")(both)
-    inputs = {"photo": images, "meta": meta} if by_name else [images, meta]
-    return keras.Model(inputs, L.Dense(3)(both))
-
-
-def two_pictures():
-    left, right = keras.Input(SQUARE, name="left"), keras.Input(SQUARE, name="right")
-    seen = pooled(trunk(left))
-    other = pooled(L.Conv2D(3, 3)(right / 255))
-    both = L.Dense(5, activation="tanh")(L.Concatenate()([seen, other]))
-    return keras.Model([left, right], L.Dense(3)(both))
-
-
-def two_outputs(x):
-    return [L.Dense(3, name="species")(pooled(x)), L.Dense(2, name="age")(L.Flatten()(x))]
-
-
-def segmentation(x, activation=None):
-    x = L.Conv2D(5, 3, padding="same", activation="tanh")(x)
-    return L.Conv2D(3, 1, activation=activation, name="logits")(L.UpSampling2D(2, name="fine")(x))
-
-
-REGION = np.zeros((32, 32), bool)
-REGION[4:12, 10:20] = True
+REGION = np.zeros(SQUARE[:2], bool)
+REGION[2:6, 5:10] = True
 WANTED = np.float32([1, -2, 0.5, 3])
+of_region = score(
+    lambda y: tf.reduce_sum(y[..., 2] * REGION, (1, 2)) / REGION.sum(),
+    options={"score": score_functions.region_mean(2, REGION)},
+)
+last_block = named("transformer_block_1")
+wide = {"grid": (4, 6), "shapes": (WIDE,)}
+hub = wide | {"fullgrad": OTHER_BIAS, "close": 2e-3}
 
-
-class Subclassed(keras.Model):
-    def __init__(self, *, branches=False):
-        super().__init__()
-        self.branches = branches
-        self.first = L.Conv2D(6, 3, strides=4, activation="relu", name="top")
-        self.pool, self.scores = L.GlobalAveragePooling2D(), L.Dense(3)
-
-    def call(self, images):
-        x = self.first(images / 255)
-        if self.branches and float(ops.max(x)) > 1e9:
-            x = -x
-        return self.scores(self.pool(x))
-
-
-def called(model):
-    model(np.zeros((1, *SQUARE), "float32"))
-    return model
-
-
-def preprocessed():
-    preprocessor = hub.ViTImageClassifierPreprocessor(
-        keras_hub.layers.ImageConverter(image_size=(32, 48), scale=1 / 255, offset=-0.5)
-    )
-    return vit(preprocessor=preprocessor)
-
-
-def first_channels(shape):
-    images = keras.Input(shape)
-    x = L.Permute((2, 3, 1))(images)
-    return keras.Model(images, L.Dense(3)(pooled(trunk(x))))
-
-
-def signal():
-    x = keras.Input((16, 3))
-    return keras.Model(x, L.Dense(3)(L.GlobalAveragePooling1D()(L.Conv1D(4, 3, padding="same")(x))))
-
-
-def film():
-    x = keras.Input((4, 16, 16, 3))
-    return keras.Model(x, L.Dense(3)(L.GlobalAveragePooling3D()(L.Conv3D(4, 3)(x))))
-
-
-def first(x):
-    return x[:, 0]
-
-
-top, last_block = named("top"), named("transformer_block_1")
-KINDS = {
-    "keras-hub ViT": Kind(vit, last_block, grid=(4, 6), shapes=(WIDE,)),
-    "keras-hub ViT, mean of tokens": Kind(
-        lambda: vit(pooling="gap"), named("ln"), grid=(4, 6), shapes=(WIDE,)
-    ),
+OTHERS = {
+    "keras-hub ViT": Kind(vit, last_block, normalised=True, **hub),
+    "keras-hub ViT, mean of tokens": Kind(lambda: vit(pooling="gap"), "ln", slow=True, **hub),
     "keras-hub ViT, a layer within": Kind(
         vit, lambda model: model.backbone.get_layer("vit_encoder").encoder_layers[-1].layer_norm_1,
-        grid=(4, 6), shapes=(WIDE,), options={"layer": "transformer_block_2/ln_1"},
+        slow=True, **hub | {"options": {"layer": "transformer_block_2/ln_1"}, "fullgrad": NO_LAYER},
     ),
-    "keras-hub DeiT": Kind(deit, last_block, grid=(4, 6), shapes=(WIDE,)),
-    "keras-hub Swin": Kind(swin, named("norm"), grid=(4, 6), shapes=(WIDE,)),
+    "keras-hub DeiT": Kind(networks.deit, last_block, normalised=True, **hub),
+    "keras-hub Swin": Kind(
+        networks.swin, "norm", linear=True, **hub | {"shapes": ((32, 48, 3),)}
+    ),
     "keras-hub classifier with its preprocessor": Kind(
-        preprocessed, last_block, grid=(4, 6), shapes=((40, 60, 3),)
+        networks.preprocessed, last_block, normalised=True, **hub | {"shapes": ((20, 30, 3),)}
     ),
-    "keras.applications ConvNeXt": Kind(convnext, named("top"), shapes=((64, 64, 3),)),
+    "keras.applications ConvNeXt": Kind(
+        networks.convnext, "top", shapes=((64, 64, 3),), fullgrad=OTHER_BIAS, close=2e-3
+    ),
     "ViT by hand, class token": Kind(
-        lambda: tokens(1, first), named("block1"), grid=(4, 6), shapes=(WIDE,)
+        lambda: tokens(1, networks.first), "block1", normalised=True, **hub
     ),
     "ViT by hand, class and register tokens": Kind(
-        lambda: tokens(5, first), named("block1"), grid=(4, 6), shapes=(WIDE,)
+        lambda: tokens(5, networks.first), "block1", normalised=True, slow=True, **hub
     ),
     "ViT by hand, mean of tokens": Kind(
-        lambda: tokens(0, L.GlobalAveragePooling1D()), named("block2"), grid=(4, 6), shapes=(WIDE,)
+        lambda: tokens(0, L.GlobalAveragePooling1D()), "block2", linear=True, **hub
     ),
     "ViT by hand, largest value of tokens": Kind(
-        lambda: tokens(0, L.GlobalMaxPooling1D()), named("block2"), grid=(4, 6),
-        shapes=(WIDE,),
+        lambda: tokens(0, L.GlobalMaxPooling1D()), "block2", slow=True, **hub
+    ),
+    "ViT by hand, int8": Kind(
+        lambda: tokens(1, networks.first), "block1",
+        normalised=True, slow=True, finish=lambda model: model.quantize("int8"), **hub,
     ),
     "tokens whose grid is given": Kind(
-        lambda: tokens(0, L.GlobalAveragePooling1D()), named("block1"), grid=(6, 4), shapes=(WIDE,),
-        options={"layer": "block1", "grid": (6, 4)},
+        lambda: tokens(0, L.GlobalAveragePooling1D()), "block1", slow=True,
+        **hub | {"options": {"layer": "block1", "grid": (6, 4)}, "grid": (6, 4),
+                 "fullgrad": NO_LAYER},
     ),
     "a grid that does not fit": Kind(
-        lambda: tokens(1, first), options={"layer": "block1", "grid": (7, 7)}, shapes=(WIDE,),
+        lambda: tokens(1, networks.first), options={"layer": "block1", "grid": (7, 7)},
         refused=r"`grid` must be \(height, width\).*'block1': 7x7 does not fit 25 tokens",
     ),
     "an encoder that cannot be looked into": Kind(
-        hidden, refused=r"`layer` must be given.*near its head.*patches"
+        lambda: of(networks.hidden), refused=r"`layer` must be given.*near its head.*patches"
     ),
-    "columns of a text line": Kind(text_line, refused="`layer` must be given"),
+    "columns of a text line": Kind(
+        lambda: of(networks.text_line), refused="`layer` must be given"
+    ),
     "columns of a text line, as a layer": Kind(
-        text_line, options={"layer": "columns"}, refused="16 tokens of images of 32x32 have no"
+        lambda: of(networks.text_line), options={"layer": "columns"},
+        refused="16 tokens of images of 16x16 have no",
     ),
-    "numbers beside the image": Kind(two_inputs, top, shapes=(SQUARE, (4,))),
-    "inputs by name": Kind(lambda: two_inputs(by_name=True), top, shapes=(SQUARE, (4,))),
+    "numbers beside the image": Kind(
+        networks.two_inputs, "top", shapes=(SQUARE, (4,)), fullgrad=MORE_INPUTS
+    ),
+    "inputs by name": Kind(
+        lambda: networks.two_inputs(by_name=True), "top", shapes=(SQUARE, (4,)),
+        fullgrad=MORE_INPUTS,
+    ),
     "two pictures": Kind(
-        two_pictures, top, shapes=(SQUARE, SQUARE), options={"image_input": "left"}
+        networks.two_pictures, "top", shapes=(SQUARE, SQUARE), options={"image_input": "left"},
+        fullgrad=MORE_INPUTS,
     ),
     "two pictures, none named": Kind(
-        two_pictures, refused=r"`image_input` must say which.*left, right"
+        networks.two_pictures, refused=r"`image_input` must say which.*left, right"
     ),
     "several outputs, one named": Kind(
-        lambda: plain(two_outputs), top, lambda y: tf.reduce_max(y[1], -1),
+        lambda: of(networks.two_outputs), "top", logits=lambda y: y[1], exact=True,
         options={"output": "age"},
     ),
     "several outputs, none named": Kind(
-        lambda: plain(two_outputs), refused=r"`output` name one.*species, age"
+        lambda: of(networks.two_outputs), refused=r"`output` name one.*species, age"
     ),
     "several outputs, a score of all": Kind(
-        lambda: plain(two_outputs), top, lambda y: y[0][:, 1] * y[1][:, 0],
-        options={"score": lambda y: y[0][:, 1] * y[1][:, 0]},
+        lambda: of(networks.two_outputs), "top",
+        **score(lambda y: y[0][:, 1] * y[1][:, 0],
+                options={"score": lambda y: y[0][:, 1] * y[1][:, 0]}),
     ),
-    "segmentation": Kind(
-        lambda: plain(segmentation), named("fine"),
-        lambda y: tf.reduce_sum(y[..., 2] * REGION, (1, 2)) / REGION.sum(),
-        options={"score": scores.region_mean(2, REGION)},
-    ),
+    "segmentation": Kind(lambda: of(networks.segmentation), "fine", **of_region),
     "segmentation, at an inner layer": Kind(
-        lambda: plain(segmentation), top,
-        lambda y: tf.reduce_sum(y[..., 2] * REGION, (1, 2)) / REGION.sum(),
-        options={"score": scores.region_mean(2, REGION), "layer": "top"},
+        lambda: of(networks.segmentation), "top", fullgrad=NO_LAYER,
+        **of_region | {"options": of_region["options"] | {"layer": "top"}},
     ),
     "segmentation that ends in a softmax": Kind(
-        lambda: plain(lambda x: segmentation(x, "softmax")), named("fine"),
-        lambda y: tf.reduce_mean(tf.math.log(y[..., 2] / y[..., 0]), (1, 2)),
-        options={"score": lambda y: ops.mean(y[..., 2] - y[..., 0], axis=(1, 2))},
+        lambda: of(lambda x: networks.segmentation(x, "softmax")), "fine", head="logits",
+        **score(lambda y: tf.reduce_mean(y[..., 2] - y[..., 0], (1, 2)),
+                options={"score": lambda y: ops.mean(y[..., 2] - y[..., 0], axis=(1, 2))}),
     ),
     "segmentation without a score": Kind(
-        lambda: plain(segmentation), refused=r"\(batch, classes\).*region_mean"
+        lambda: of(networks.segmentation), refused=r"\(batch, classes\).*region_mean"
     ),
     "regression": Kind(
-        lambda: plain(lambda x: L.Dense(2)(L.Flatten()(x))), top, lambda y: y[:, 1],
-        options={"score": scores.value(1)},
+        lambda: of(lambda x: L.Dense(2)(L.Flatten()(trunk(x)))), "top", exact=True,
+        **score(lambda y: y[:, 1], options={"score": score_functions.value(1)}),
     ),
-    "embedding": Kind(
-        lambda: plain(lambda x: L.UnitNormalization()(L.Dense(4)(pooled(x)))), top,
-        lambda y: tf.linalg.matvec(y, WANTED / np.linalg.norm(WANTED)),
-        options={"score": scores.similarity(WANTED)},
+    "embedding": head(
+        lambda x: L.UnitNormalization()(L.Dense(4)(x)),
+        **score(lambda y: tf.linalg.matvec(y, WANTED / np.linalg.norm(WANTED)),
+                options={"score": score_functions.similarity(WANTED)}),
     ),
-    "one logit, against the positive class": Kind(
-        lambda: plain(lambda x: L.Dense(1)(pooled(x))), top, lambda y: -y[:, 0],
-        options={"score": scores.binary_logit(positive=False)},
+    "one logit, against the positive class": head(
+        lambda x: scores(x, 1), exact=True,
+        **score(lambda y: -y[:, 0],
+                options={"score": score_functions.binary_logit(positive=False)}),
     ),
     "one class and not another": Kind(
-        lambda: plain(lambda x: L.Dense(3)(L.Flatten()(x))), top, lambda y: y[:, 2] - y[:, 0],
-        options={"score": scores.difference(2, 0)},
+        lambda: of(lambda x: L.Dense(3)(L.Flatten()(trunk(x)))), "top", exact=True,
+        **score(lambda y: y[:, 2] - y[:, 0],
+                options={"score": score_functions.difference(2, 0)}),
     ),
-    "subclassed model": Kind(lambda: called(Subclassed()), top),
-    "subclassed model, never called": Kind(Subclassed, refused="once it was called"),
+    "subclassed model": Kind(
+        lambda: networks.called(networks.Subclassed()), "top", linear=True, exact=True
+    ),
+    "subclassed model, never called": Kind(networks.Subclassed, refused="once it was called"),
     "subclassed model that branches on values": Kind(
-        lambda: called(Subclassed(branches=True)), refused="cannot be traced with symbolic tensors"
+        lambda: networks.called(networks.Subclassed(branches=True)),
+        refused="cannot be traced with symbolic tensors",
     ),
     "channels first, turned inside": Kind(
-        lambda: first_channels((3, 32, 32)), refused=r"channels last.*takes images \(3, 32, 32\)"
+        networks.first_channels, refused=r"channels last.*takes images \(3, 16, 16\)"
     ),
-    "signal": Kind(signal, refused="no map"),
-    "film": Kind(film, refused="no map"),
+    "signal": Kind(networks.signal, refused="no map"),
+    "film": Kind(networks.film, refused="no map"),
 }  # fmt: skip
+
+KINDS = PLAIN | SIGMOIDS | OTHERS
+
+
+def build(kind, make=None):
+    keras.utils.set_random_seed(0)
+    model = (make or kind.make)()
+    draw = np.random.default_rng(1)
+    for w in model.weights:
+        if w.trainable:
+            w.assign(draw.normal(0, 0.5, w.shape))
+        elif "moving_variance" in w.path:
+            w.assign(draw.uniform(0.5, 1.5, w.shape))
+    if kind.finish:
+        kind.finish(model)
+    return model
+
+
+def inputs_of(model, kind):
+    draw = np.random.default_rng(2)
+    values = [draw.uniform(0, 255 if len(s) == 3 else 1, (2, *s)) for s in kind.shapes]
+    values = [value.astype("float32") for value in values]
+    if isinstance(getattr(model, "input", None), dict):
+        return {name: values[name == "meta"] for name in model.input}
+    return values if len(values) > 1 else values[0]
