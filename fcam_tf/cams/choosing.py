@@ -202,6 +202,15 @@ class Choice:
         """Return the shape of a tensor of one image; of any size, of one of `_SIDES`."""
         if None not in x.shape[1:]:
             return tuple(x.shape)
+        if id(x) not in self._shapes:
+            self._shapes[id(x)] = self._traced_shape(x)
+        return self._shapes[id(x)]
+
+    @functools.cached_property
+    def _shapes(self) -> dict[int, tuple[int | None, ...]]:
+        return {}
+
+    def _traced_shape(self, x: Any) -> tuple[int | None, ...]:
         others = [each for each in self._opened.model.inputs if each is not self._images]
         example = [keras.KerasTensor((1, *each.shape[1:]), each.dtype) for each in others]
         image = keras.KerasTensor((1, *self._sides, self._images.shape[3]), self._images.dtype)

@@ -80,7 +80,9 @@ def test_the_softmax_of_one_unit_says_nothing():
 @pytest.mark.parametrize("units", [1, 3])
 def test_opaque_sigmoids_are_warned_of(units):
     model = build(lambda x: L.Lambda(tf.nn.sigmoid)(scores(pooled(trunk(x)), units)))
-    with pytest.warns(UserWarning, match=r"outputs lie in \[0, 1\].*probabilities by a sigmoid"):
+    with pytest.warns(
+        UserWarning, match=r"outputs lie in \[0, 1\].*the probabilities of a sigmoid"
+    ):
         cam = cams.get("layercam", model)
     found = np.asarray(cams.probabilities(cam.maps_and_logits(IMAGES)[1], cam.split.activation))
     np.testing.assert_allclose(found[:, -units:], model(IMAGES), atol=1e-4)
