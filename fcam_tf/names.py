@@ -90,7 +90,8 @@ def listed(names: Iterable[object], most: int = 5) -> str:
 
 def pixels(size: Iterable[int | None]) -> str:
     """Return a size (height, width) for a message, such as 224x224; None is any number."""
-    return "x".join("any" if side is None else str(side) for side in size)
+    sides = ["any" if side is None else str(side) for side in size]
+    return "any number of" if set(sides) == {"any"} else "x".join(sides)
 
 
 def shortened(text: object) -> str:
