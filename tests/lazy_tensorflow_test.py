@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -6,12 +7,20 @@ import pytest
 from fcam_tf import lazy_tensorflow as tf
 
 
-def test_nothing_is_loaded_before_it_is_used():
+def test_nothing_is_loaded_before_it_is_used(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("Tensor = 1")  # itself, it takes seconds to load
     code = (
         "import sys; from fcam_tf import lazy_tensorflow as tf; print('tensorflow' in sys.modules);"
         "tf.Tensor; print('tensorflow' in sys.modules)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    paths = os.pathsep.join(map(str, (tmp_path, *sys.path)))
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert run.stdout.split() == ["False", "True"]
 
 

@@ -20,18 +20,6 @@ def test_files_and_runs(tmp_path):
         assert loaded.loss is not None
 
 
-def test_in_a_new_process(tmp_path):
-    FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4)).save(tmp_path / "a.keras")
-    code = "import sys, fcam_tf; print(type(fcam_tf.models.load(sys.argv[1])).__name__)"
-    found = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "a.keras"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout.strip() == "FCAM"
-
-
 def test_what_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         models.load(tmp_path / "a.keras")
@@ -74,13 +62,24 @@ def test_custom_layers(tmp_path):
     keras.Model(x, Twice()(x)).save(tmp_path / "a.keras")
     loaded = models.load(tmp_path / "a.keras", custom_objects={"Twice": Twice})
     np.testing.assert_array_equal(loaded(np.ones((1, 2))), [[2, 2]])
-    code = "import sys, fcam_tf; fcam_tf.models.load(sys.argv[1])"
+
+
+def test_in_a_new_process(tmp_path):
+    """Our own models are known there, and layers of the user are not."""
+    FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4)).save(tmp_path / "a.keras")
+    x = keras.Input((2,))
+    keras.Model(x, Twice()(x)).save(tmp_path / "b.keras")
+    code = (
+        "import sys, fcam_tf; print(type(fcam_tf.models.load(sys.argv[1])).__name__);"
+        "fcam_tf.models.load(sys.argv[2])"
+    )
     found = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "a.keras"],
+        [sys.executable, "-c", code, tmp_path / "a.keras", tmp_path / "b.keras"],
         capture_output=True,
         text=True,
         check=False,
     )
+    assert found.stdout.strip() == "FCAM"
     assert "ValueError" in found.stderr
     assert "'Twice', which Keras does not know" in found.stderr
     assert "--import my_layers.py" in found.stderr
