@@ -5,6 +5,7 @@ import pytest
 from fcam_tf import cams
 from tests.models.tiny import photos, tiny_classifier
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 
 

@@ -6,6 +6,7 @@ from fcam_tf import cams
 from fcam_tf.graphs.resize import resize
 from fcam_tf.models import Classifier
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 
 
