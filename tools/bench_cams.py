@@ -29,6 +29,13 @@ _CHANNELS = flags.DEFINE_integer(
 _SCORE_SIZE = flags.DEFINE_integer("score_size", 64, "pixels on each side for the score methods")
 
 
+_AVERAGES: dict[str, dict[str, Any]] = {
+    "": {},
+    ", flip": {"flip": True},
+    ", scales 1,1.5,2, flip": {"scales": (1, 1.5, 2), "flip": True},
+}
+
+
 def _forward(model: Any, images: Any) -> Callable[[], Any]:
     import tensorflow as tf  # noqa: PLC0415 - after the flags were read
 
@@ -37,7 +44,7 @@ def _forward(model: Any, images: Any) -> Callable[[], Any]:
 
 
 def _measure(model: Any, names: list[str], images: Any, rounds: int) -> list[tuple[str, ...]]:
-    from fcam_tf import cams  # noqa: PLC0415
+    from fcam_tf import cams, models  # noqa: PLC0415
 
     labels = np.zeros(len(images), "int32")
     methods = {name: cams.get(name, model) for name in names}
@@ -50,8 +57,12 @@ def _measure(model: Any, names: list[str], images: Any, rounds: int) -> list[tup
         few = cams.get(name, model, channels=_CHANNELS.value)
         calls[f"{name}, {_CHANNELS.value} channels"] = lambda few=few: few(images, labels)
     if "layercam" in methods and hasattr(model, "feature_maps"):
-        fused = cams.get("layercam", model, ["P4", "P5"])
-        calls["layercam P4+P5"] = lambda: fused(images, labels)
+        for told, options in _AVERAGES.items():
+            fused = cams.get("layercam", model, ["P4", "P5"], **options)
+            calls[f"layercam P4+P5{told}"] = lambda fused=fused: fused(images, labels)
+        decoder = models.FCAM.from_classifier(model).maps_and_logits
+        calls["fcam"] = lambda: decoder(images)
+        calls["fcam, flip"] = lambda: decoder(images, flip=True)
     found, rows = times(calls, rounds), []
     for name, values in found.items():
         median = statistics.median(values)

@@ -52,7 +52,8 @@ def test_bench_baselines(tool):
 @pytest.mark.slow
 def test_bench_cams(tool):
     shown = tool("bench_cams", "--batch=1", "--size=32", "--rounds=1")
-    assert all(name in shown for name in ("forward pass", "gradcampp", "layercam P4+P5"))
+    names = ("forward pass", "gradcampp", "layercam P4+P5, flip", "fcam, flip")
+    assert all(name in shown for name in names)
     assert "scorecam" not in shown
 
 
