@@ -57,7 +57,7 @@ def test_settings_of_a_baseline_are_used_or_refused(tiny_backbone, root, tmp_pat
     assert models.load(run.best).baseline == baselines.HaS(drop_rate=0.2)
     for other, message in (
         (dataclasses.replace(start, method=None), "`method` is cam"),
-        (Start(tiny, "has"), "needs a classifier that is built so"),
+        (Start(tiny, "has"), "needs a classifier that was built for them"),
     ):
         with pytest.raises(ValueError, match=message):
             train("classifier", other, recipe, splits, tmp_path / "b")
