@@ -24,9 +24,11 @@ class FullGrad(CAM):
 
     ``M = psi(grad_x * x) + sum_l sum_c psi(grad_z * b)_c``, where z is what a layer gives before
     its activation and b its bias. That of batch normalisation is beta - gamma mean / std, that of
-    a Rescaling layer its offset. psi takes absolute values, stretches those of a layer to [0, 1]
-    and scales them to the image. Biases behind the pooling have no map and are left out. Maps have
-    the size of the image. The whole model is differentiated: this costs several forward passes.
+    a Rescaling layer its offset. psi takes absolute values, stretches those of a layer, all cells
+    and channels together, to [0, 1] and scales them to the image, as in the authors' code
+    (idiap/fullgrad-saliency); pixels have half-pixel centres here. Biases behind the pooling have
+    no map and are left out. Maps have the size of the image. The whole model is differentiated:
+    this costs several forward passes.
 
     In a network of such layers, pooling, sums and ReLUs, all terms of `parts` and the bias of the
     logit add up to the logit. What operations add, and other nonlinear functions, leave a rest.

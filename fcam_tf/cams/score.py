@@ -246,8 +246,9 @@ class AblationCAM(ChannelCAM):
 
     ``M = ReLU(sum_k weight_k A_k)`` with weight_k = (y - y_k) / y, where y is the logit of the
     class and y_k that with channel k set to zero. The division by y is left out: it is common to
-    all channels, and where y is negative it would turn the map around. Only what follows the map
-    runs for each channel. Under a linear head that is no pass at all: y - y_k is w_k mean(A_k).
+    all channels, and where y is negative it would turn the map around. Zero is the paper's value
+    for maps behind a ReLU; it is taken for others, too. Only what follows the map runs for each
+    channel. Under a linear head that is no pass at all: y - y_k is w_k mean(A_k).
     """
 
     name = "ablationcam"

@@ -135,8 +135,10 @@ def adcc(drop: ArrayLike, maps: ArrayLike, masked_maps: ArrayLike) -> Floats:
 
     ``3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop))``, the harmonic mean; 0 where one
     of them is 0. Coherency is Pearson's correlation of the map with that of the masked image,
-    brought to [0, 1] by ``(1 + r) / 2``, where r is 0 if a map is constant. Complexity is the
-    map's mean. The harmonic mean is each image's own.
+    brought to [0, 1] by ``(1 + r) / 2`` as in the authors' code (aimagelab/ADCC), where r is 0 if a
+    map is constant. Complexity is the L1 norm divided by the number of pixels, as there: the map's
+    mean. The harmonic mean is each image's own. A published version of that code multiplies by the
+    sum of the inverses, which is no mean; this is the paper's equation.
 
     Args:
         drop: (B,) of ``average_drop``.

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -70,3 +74,40 @@ def test_other_backends(monkeypatch, tiny):
     assert closed.raw_maps(x, labels)[0].shape == (2, 6, 8)
     with pytest.raises(NotImplementedError, match=r"TensorFlow.*Received: KERAS_BACKEND=jax"):
         other.raw_maps(x, labels)
+
+
+QUIET = {"smoothgradcampp": {"noise_level": 0.0}, "sscam": {"samples": 2, "std": 0.0}}
+JAX = f"""
+import sys, keras, numpy as np
+from fcam_tf import cams
+from tests.cams.conftest import Tiny
+assert keras.backend.backend() == "jax"
+model, found = Tiny.build("softmax"), {{}}
+for name in cams.METHODS:
+    cam = cams.get(name, model, **{QUIET}.get(name, {{}}))
+    try:
+        found[name] = cam(Tiny.images(), [0, 2])
+    except NotImplementedError as error:
+        print(name, error)
+np.savez(sys.argv[1], **found)
+"""
+
+
+@pytest.mark.slow
+def test_all_methods_but_fullgrad_run_under_jax_with_a_linear_head(tiny, tmp_path):
+    pytest.importorskip("jax")
+    run = subprocess.run(
+        [sys.executable, "-c", JAX, tmp_path / "maps.npz"],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("fullgrad this map needs gradients")
+    with np.load(tmp_path / "maps.npz") as maps:
+        assert set(maps) == set(cams.METHODS) - {"fullgrad"}
+        for name, found in maps.items():
+            cam = cams.get(name, tiny.build("softmax"), **QUIET.get(name, {}))
+            wanted = cam(tiny.images(), [0, 2])
+            np.testing.assert_allclose(found, wanted, atol=1e-4, err_msg=name)

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras.applications import densenet, mobilenet, vgg16
 
 from fcam_tf import cams
 from fcam_tf.graphs.resize import resize
@@ -192,6 +193,40 @@ def test_masked_pixels_mean_the_same_however_the_scaling_is_written(name, option
     assert np.ptp(maps[0]) == 1
     for kind, other in zip(kinds, maps, strict=True):
         np.testing.assert_allclose(other, maps[0], atol=2e-3, err_msg=kind)
+
+
+def preprocessed(mode, convolution, head, *, in_a_layer):
+    """The function of `written`, behind preprocess_input of keras.applications."""
+    family, turned, mean, scale = {
+        "tf": (mobilenet, False, [127.5] * 3, [127.5] * 3),
+        "torch": (densenet, False, [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+        "caffe": (vgg16, True, [103.939, 116.779, 123.68], [1, 1, 1]),
+    }[mode]
+    x = images = keras.Input((8, 12, 3))
+    prepare = family.preprocess_input
+    x = L.Lambda(prepare)(x) if in_a_layer else prepare(x)
+    kernel = convolution[0][:, :, ::-1] if turned else convolution[0]
+    shift = (kernel * (np.array(mean)[:, None] - 127.5)).sum((0, 1, 2)) / 50
+    layer, dense = L.Conv2D(5, 3, strides=2, activation="relu"), L.Dense(3)
+    model = keras.Model(images, dense(L.GlobalAveragePooling2D()(layer(x))))
+    layer.set_weights([kernel * np.array(scale)[:, None] / 50, convolution[1] + shift])
+    dense.set_weights(head)
+    return model
+
+
+@pytest.mark.parametrize("mode", ["tf", "torch", "caffe"])
+def test_masked_pixels_mean_the_same_behind_preprocess_input(mode):
+    rng = np.random.default_rng(0)
+    weights = [[rng.normal(size=(3, 3, 3, 5)), rng.normal(size=5)]]
+    weights.append([rng.normal(size=(5, 3)), rng.normal(size=3)])
+    x = rng.uniform(0, 255, (2, 8, 12, 3)).astype("float32")
+    wanted = written("none", *weights)
+    for in_a_layer in (False, True):
+        model = preprocessed(mode, *weights, in_a_layer=in_a_layer)
+        np.testing.assert_allclose(model(x), wanted(x), atol=1e-3)
+        maps = [cams.get("scorecam", each)(x, 1) for each in (model, wanted)]
+        assert np.ptp(maps[1]) == 1
+        np.testing.assert_allclose(*maps, atol=2e-3)
 
 
 def test_masked_pixels_become_the_baseline(tiny):

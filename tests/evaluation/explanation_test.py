@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -113,6 +114,28 @@ def test_a_cam_of_an_fcam_is_checked_by_its_classifier_s_weights():
             lambda *x, make=make_maps: make(*x)[0], images, [1], stages
         )
         assert ranks[-1] < 0.999
+
+
+def test_a_model_of_one_sigmoid_is_explained_by_either_class():
+    logit = tiny_classifier(size=32, classes=1)
+    model = keras.Model(logit.input, keras.ops.sigmoid(logit.output))
+    source, images = ModelMaps(model, "cam"), np.full((2, 32, 32, 3), 90, np.float32)
+    images += np.random.default_rng(0).uniform(-80, 80, images.shape).astype(np.float32)
+    positive = np.asarray(model(images))[:, 0]
+    labels = np.array([0, 1])
+    np.testing.assert_allclose(
+        source.scores(images, labels), [1 - positive[0], positive[1]], atol=1e-5
+    )
+    maps, _ = source(["a", "b"], images, labels)
+    against, _ = source(["a", "b"], images, 1 - labels)
+    np.testing.assert_allclose(maps, 1 - np.asarray(against), atol=1e-4)  # CAM has no ReLU
+    stages = [weights for _, weights in metrics.stages_from_head(source.explained, 99)]
+    ranks, ssims = metrics.randomisation(
+        lambda *x: source.function(*x)[0], images, labels, stages, seed=1
+    )
+    assert ranks.shape == ssims.shape == (7, 2)
+    assert ranks[0].max() < 0.999
+    np.testing.assert_array_equal(source(["a", "b"], images, labels)[0], maps)
 
 
 def test_settings_are_written_as_they_are_read(asked, source, tmp_path):
