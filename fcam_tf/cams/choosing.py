@@ -301,9 +301,14 @@ class Choice:
         start = keras.Model(inputs, x)(tried, training=False)
         if start.shape[0] != 2:
             return None
-        others = [each for each in inputs if each is not self._images]
-        rest = keras.Model([x, *others], self._scored)
-        given = [each for each, tensor in zip(tried, inputs, strict=True) if tensor in others]
+        around = not self.all_pass(x, self._scored)
+        others = [
+            (tensor, value)
+            for tensor, value in zip(inputs, tried, strict=True)
+            if around or tensor is not self._images
+        ]
+        rest = keras.Model([x, *(tensor for tensor, _ in others)], self._scored)
+        given = [ops.convert_to_tensor(value) for _, value in others]
         weights = [draw.normal(size=tuple(n or 1 for n in each.shape)) for each in self._scored]
 
         def score() -> tuple[list[Any], Any, Any]:
