@@ -217,7 +217,9 @@ def add_maps(parser: Parser, *, batch_size: int) -> None:
         "time grows with the pixels, here to 7 times; not for a decoder or a model of one size",
         type=_scales,
     )
-    parser.add("--flip", "average the maps of each photo and its mirror image, in twice the time")
+    parser.add(
+        "--flip", "average the maps of each photo and its mirror image, in about twice the time"
+    )
     parser.add(
         "--grid HEIGHT,WIDTH",
         "of the tokens of a transformer, where it does not follow from their number",

@@ -47,7 +47,7 @@ def add_to(fcam: Parser) -> None:
     )
     parser.add(
         "--flip",
-        "heat maps are means of those of an image and its mirror image, in twice the time",
+        "heat maps are means of those of an image and its mirror image, in about twice the time",
     )
     add_import(parser)
 
