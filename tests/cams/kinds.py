@@ -270,6 +270,10 @@ OTHERS = {
     "numbers beside the image": Kind(
         networks.two_inputs, "top", shapes=(SQUARE, (4,)), fullgrad=MORE_INPUTS
     ),
+    "numbers beside a transformer": Kind(
+        networks.tokens_and_numbers, "block0", grid=(4, 6), shapes=(WIDE, (4,)), normalised=True,
+        fullgrad=MORE_INPUTS, close=2e-3,
+    ),
     "inputs by name": Kind(
         lambda: networks.two_inputs(by_name=True), "top", shapes=(SQUARE, (4,)),
         fullgrad=MORE_INPUTS,

@@ -172,15 +172,25 @@ def block(x, name):
     return L.Identity(name=name)(x)
 
 
-def tokens(extra, head):
+def blocks(images, extra, number=3):
     """A transformer as people write it, with attention by `ops.matmul`."""
-    images = keras.Input(WIDE)
     x = L.Conv2D(8, 4, strides=4, name="patches")(images / 255)
     x = ops.reshape(x, (-1, WIDE[0] * WIDE[1] // 16, 8))
     x = Prepend(extra)(x) if extra else x
-    for i in range(3):
+    for i in range(number):
         x = block(x, f"block{i}")
-    return keras.Model(images, scores(head(x)))
+    return x
+
+
+def tokens(extra, head):
+    images = keras.Input(WIDE)
+    return keras.Model(images, scores(head(blocks(images, extra))))
+
+
+def tokens_and_numbers():
+    images, meta = keras.Input(WIDE), keras.Input((4,))
+    both = L.Concatenate()([first(blocks(images, 1, 2)), meta])
+    return keras.Model([images, meta], scores(both))
 
 
 def first(x):
