@@ -56,6 +56,8 @@ sanitize:
 bench: $(INSTALLED)
 	@echo "==> Timing the CRF loss"
 	@$(BIN)/python tools/bench_crf.py
+	@echo "==> Timing inference in a dense CRF"
+	@$(BIN)/python tools/bench_dense_crf.py
 	@echo "==> Timing the metrics"
 	@$(BIN)/python tools/bench_metrics.py
 	@echo "==> Timing the CAM methods on resnet50"

@@ -66,6 +66,12 @@ def test_bench_crf(tool):
 
 
 @pytest.mark.slow
+def test_bench_dense_crf(tool):
+    shown = tool("bench_dense_crf", "--rounds=3", _CASES=((12, 16, 3, True),))
+    assert "16x12, K=3, bilateral and spatial" in shown
+
+
+@pytest.mark.slow
 def test_bench_training(tool):
     shown = tool("bench_training", "--batch=2", "--size=32", "--rounds=1")
     assert all(part in shown for part in ("whole step", "decoder, forward", "online", "stored"))
