@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 from absl import flags
 
@@ -23,6 +24,10 @@ def tool(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(TOOLS))
     for name in ("efficientnetlite_b0", "resnet50"):
         monkeypatch.setitem(BACKBONES, name, tiny_backbone(name))
+    # Tracing takes most of the time, and a few steps do not repay it.
+    eagerly = keras.Model.run_eagerly.getter(lambda _: True)
+    monkeypatch.setattr(keras.Model, "run_eagerly", eagerly)
+    monkeypatch.setattr("fcam_tf.cams.autodiff.compiled", lambda function: function)
 
     def run(name, *arguments, **values):
         module = importlib.import_module(name)
