@@ -345,6 +345,22 @@ OTHERS = {
 }  # fmt: skip
 
 KINDS = PLAIN | SIGMOIDS | OTHERS
+# Close to one that is not slow.
+for each in (
+    "preprocess_input, torch",
+    "preprocess_input, tf, in a Lambda",
+    "softmax operation",
+    "softmax layer",
+    "a sigmoid layer",
+    "sigmoid operation",
+    "sigmoids by TensorFlow",
+    "int8 head, low-rank adapted",
+    "mixed_float16",
+    "mixed_bfloat16",
+    "ViT by hand, mean of tokens",
+    "numbers beside a transformer",
+):
+    KINDS[each].slow = True
 
 
 def build(kind, make=None):
