@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from fcam_tf.data.check import broken_photos
 from fcam_tf.data.split import BrokenPhotoError, Split
 from fcam_tf.photos import is_plain_jpeg
 
@@ -139,19 +140,26 @@ def evaluation_dataset(
 
 
 @contextlib.contextmanager
-def naming_photos() -> Iterator[None]:
-    """Turns what a data set of a split raises for a bad photo into a BrokenPhotoError."""
+def naming_photos(*splits: Split) -> Iterator[None]:
+    """Turns what a data set of these splits raises for a bad photo into a BrokenPhotoError."""
     try:
         yield
     except tf.errors.OpError as error:
-        found = re.search(rf"{_BROKEN}\W+([0-9a-f]+)", error.message)
-        if not found:
-            raise
-        raise BrokenPhotoError(os.fsdecode(bytes.fromhex(found[1]))) from None
+        if found := re.search(rf"{_BROKEN}\W+([0-9a-f]+)", error.message):
+            raise BrokenPhotoError(os.fsdecode(bytes.fromhex(found[1]))) from None
+        if "JPEG" in error.message:  # TensorFlow does not say in which file
+            for split in splits:
+                for problem in broken_photos(split, decode=True):
+                    raise BrokenPhotoError(str(problem)) from None
+        raise
 
 
 def _decode_jpeg(path: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE")
+    # Files that were cut short do not come here. Without `try_recover_truncated` TensorFlow refuses
+    # more damage than Pillow; with it, it gives Pillow's pixels.
+    return tf.io.decode_jpeg(
+        tf.io.read_file(path), channels=3, dct_method="INTEGER_ACCURATE", try_recover_truncated=True
+    )
 
 
 def _mapped(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
@@ -193,18 +201,13 @@ def _read(
     with_masks: bool = False,
 ) -> dict[str, tf.Tensor]:
     """Reads what is asked of one image as (height, width, channels) layers of one size."""
-
-    def by_pillow() -> tf.Tensor:
-        return _in_python(split.read_pixels, element["index"], (1, 1, 3))
-
-    def by_tensorflow() -> tf.Tensor:
-        photo = tf.data.Dataset.from_tensors(element["path"]).map(_decode_jpeg)
-        other = tf.data.Dataset.range(1).map(lambda _: by_pillow())
-        return photo.ignore_errors().concatenate(other).take(1).get_single_element()
-
     # TensorFlow is the faster reader of plain JPEGs and gives the pixels of Pillow, which decodes
-    # with the accurate transform, too. Damage that TensorFlow alone refuses is left to Pillow.
-    image = tf.cond(element["plain"], by_tensorflow, by_pillow)
+    # with the accurate transform, too.
+    image = tf.cond(
+        element["plain"],
+        lambda: _decode_jpeg(element["path"]),
+        lambda: _in_python(split.read_pixels, element["index"], (1, 1, 3)),
+    )
     image = tf.ensure_shape(image, (None, None, 3))
     # By TensorFlow: Pillow lets no other thread work while it resizes.
     layers = {"image": tf.image.resize(image, size, method="bilinear", antialias=True)}

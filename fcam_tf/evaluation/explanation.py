@@ -78,7 +78,7 @@ def randomised(
 
     count = min(numbers.photos, len(split))
     first = split.subset(range(count))
-    with naming_photos():
+    with naming_photos(first):
         images, _ = next(iter(evaluation_dataset(first, batch_size=count, size=source.image_size)))
     stages = dict(metrics.stages_from_head(source.explained, numbers.stages))
     ranks, ssims = metrics.randomisation(

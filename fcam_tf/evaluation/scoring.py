@@ -156,7 +156,7 @@ def _batches(
     rest = split.subset(todo)
     batches = iter(evaluation_dataset(rest, batch_size=batch_size, size=source.image_size))
     for chunk in chunks:
-        with naming_photos():
+        with naming_photos(rest):
             images, _ = next(batches)
         yield chunk, images
 

@@ -75,7 +75,7 @@ def stored_cams(
         "labels": hashlib.sha256(split.labels.tobytes()).hexdigest(),
     }
     held = [_MAPS, "cams-*.npz"]
-    with claim(folder, about, held, file=_ABOUT, wait=True) as claimed, naming_photos():
+    with claim(folder, about, held, file=_ABOUT, wait=True) as claimed, naming_photos(split):
         claimed.begin()
         path, marks = folder / _MAPS, stamps(split)
         missing = _missing(path, marks)

@@ -64,7 +64,7 @@ def fit(
         plot = run.folder / PLOT
         if not run.finished:
             batches |= {"cams": stored(run), "verbose": verbose}
-            with naming_photos(), _telling_divergence(model, run):
+            with naming_photos(*filter(None, splits)), _telling_divergence(model, run):
                 keep = KeepBest(run, validate, recipe.select)
                 shown = tensorboard(explain, validation, run.folder, recipe.crop)
                 _train(model, train, recipe, run, callbacks=[keep, *shown, *callbacks], **batches)
@@ -195,7 +195,7 @@ def _validate(
 
     if validation is None:
         first = train.subset([0])
-        with naming_photos():
+        with naming_photos(first):
             probe, _ = next(iter(evaluation_dataset(first, size=recipe.crop)))
         return lambda: checked(probe) and {}
     scorer = Validation(validation, recipe.crop)

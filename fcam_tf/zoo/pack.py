@@ -38,7 +38,7 @@ def pack(
 
     def measure(stored: FCAM) -> list[dict[str, Any]]:
         if val is not None and val.boxes is not None:
-            with naming_photos():
+            with naming_photos(val):
                 model.threshold = stored.threshold = best_threshold(stored, val)
         return [
             {"data": data, "split": split.name, "metric": metric, "value": round(value, 2)}

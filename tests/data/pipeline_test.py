@@ -273,7 +273,9 @@ def test_a_broken_photo_is_named(tmp_path):
         model.predict(evaluation_dataset(split, size=32), verbose=0)
 
 
-def test_a_photo_that_tensorflow_alone_refuses_is_read_by_pillow(tmp_path):
+@pytest.fixture
+def damaged(tmp_path):
+    """A split of two JPEGs, and its second file with a byte of 255 at each place in turn."""
     (tmp_path / "c").mkdir()
     for name in "ab":
         noise().save(tmp_path / "c" / f"{name}.jpg")
@@ -281,21 +283,40 @@ def test_a_photo_that_tensorflow_alone_refuses_is_read_by_pillow(tmp_path):
     path = split.paths[1]
     whole = path.read_bytes()
 
-    def refused():
-        try:
-            tf.io.decode_jpeg(path.read_bytes())
-        except tf.errors.InvalidArgumentError:
-            return not broken_photos(split, decode=True)
-        return False
+    def damages():
+        for place in reversed(range(len(whole) - 2)):
+            path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+            yield path.read_bytes()
 
-    for place in reversed(range(len(whole) - 2)):  # a marker where none belongs
-        path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
-        if refused():
-            break
+    return split, damages()
+
+
+def test_a_photo_that_tensorflow_alone_would_refuse_has_the_pixels_of_pillow(damaged):
+    split, damages = damaged
+    for content in damages:  # a marker where none belongs
+        try:
+            tf.io.decode_jpeg(content)
+        except tf.errors.InvalidArgumentError:
+            if not broken_photos(split, decode=True):
+                break
     else:
         pytest.fail("TensorFlow refused nothing that Pillow reads")
     ((seen, _),) = evaluation_dataset(split, size=(60, 90))
     np.testing.assert_array_equal(seen[1], split.read_pixels(1))
+
+
+def test_a_plain_jpeg_with_damage_inside_is_named(damaged):
+    split, damages = damaged
+    for content in damages:
+        if is_plain_jpeg(split.paths[1]):
+            try:
+                tf.io.decode_jpeg(content, try_recover_truncated=True)
+            except tf.errors.InvalidArgumentError:
+                break
+    else:
+        pytest.fail("TensorFlow read everything")
+    with pytest.raises(BrokenPhotoError, match=r"c/b\.jpg: "), naming_photos(split):
+        list(evaluation_dataset(split, size=(60, 90)))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "missing"])
