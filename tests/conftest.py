@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,23 @@ def pytest_configure(config):
     config.addinivalue_line(
         "filterwarnings", "ignore:__array__ implementation doesn't accept:DeprecationWarning"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Run models operation by operation: the few steps of most tests do not repay tracing them.
+
+    Tests marked ``traced`` run them as graphs, as users do.
+    """
+    keras, autodiff = map(sys.modules.get, ("keras", "fcam_tf.cams.autodiff"))
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker("traced"):
+            if keras:
+                eagerly = keras.Model.run_eagerly.getter(lambda _: True)
+                patch.setattr(keras.Model, "run_eagerly", eagerly)
+            if autodiff:
+                patch.setattr(autodiff, "compiled", lambda function: function)
+        return (yield)
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +72,6 @@ def undrawn(monkeypatch):
     """Train without curves and overlays."""
     monkeypatch.setattr("fcam_tf.training.loop.tensorboard", lambda *_: [])
     monkeypatch.setattr("fcam_tf.training.loop.draw_convergence", lambda *args: args[2].touch())
-
-
-@pytest.fixture
-def quick(undrawn, monkeypatch):
-    """Train without tracing, which a few steps do not repay, and without curves and overlays."""
-    del undrawn
-    import keras  # noqa: PLC0415 - as above
-
-    make_train_function = keras.Model.make_train_function
-
-    def make_eagerly(self, force=False):
-        self.run_eagerly = True
-        make_train_function(self, force)
-
-    monkeypatch.setattr(keras.Model, "make_train_function", make_eagerly)
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,7 @@ def test_learns_shapes(tiny_backbone, name, tmp_path):
     assert epochs[-1]["val_MaxBoxAcc"] > 0
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["has", "adl"])
 def test_batches_that_train_are_augmented(tiny_backbone, name, tmp_path, monkeypatch):
     used = []
@@ -165,7 +165,7 @@ def test_batches_that_train_are_augmented(tiny_backbone, name, tmp_path, monkeyp
     assert used == [classifier.baseline.augment if name == "has" else None]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_remembers_its_baseline(tiny_backbone, tmp_path):
     train = data.load("shapes", "train").subset(np.arange(8))
     recipe = training.get("classifier", "small").changed(

@@ -31,6 +31,7 @@ def test_unconnected_gradients_are_zero():
     np.testing.assert_array_equal(gradients[0], [0, 0])
 
 
+@pytest.mark.traced
 def test_compiled_is_one_graph():
     eager = []
 
@@ -44,6 +45,7 @@ def test_compiled_is_one_graph():
     assert eager == [False]
 
 
+@pytest.mark.traced
 def test_instances_do_not_share_traces():
     """TensorFlow counts traces by code object, and warns when it counts too many."""
 
@@ -58,6 +60,7 @@ def test_instances_do_not_share_traces():
     assert [int(Adder(i).call(tf.constant(1))) for i in range(8)] == list(range(1, 9))
 
 
+@pytest.mark.traced
 def test_other_backends(monkeypatch, tiny):
     """Closed forms need no gradients; all else says so."""
     closed, other = (

@@ -84,6 +84,7 @@ def test_weighted_sum_leaves_out_undefined_weights():
     assert weighted_sum(tf.constant(weights), tf.constant(values))[0, 0, 0] == 6
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("name", cams.METHODS)
 class TestEveryMethod:
     def test_shape_dtype_and_range(self, methods, name):
@@ -103,23 +104,8 @@ class TestEveryMethod:
     def test_constant_maps_give_zeros(self, methods, name):
         np.testing.assert_array_equal(methods[name](np.full_like(X, 0.3), 1), np.zeros((2, 6, 8)))
 
-    def test_full_size(self, tiny, name):
-        x = keras.Input((None, None, 3))
-        coarse = tiny.build()(keras.layers.AveragePooling2D(2)(x))
-        cam = cams.get(name, keras.Model(x, coarse), relu=False)
-        full = cam.full_size(X, 1).numpy()
-        assert full.shape == (2, 6, 8)
-        assert full.dtype == "float32"
-        assert 0 <= full.min() < full.max() <= 1
-        if name not in ("smoothgradcampp", "sscam", "fullgrad"):
-            small = cam(X, 1).numpy()
-            assert small.shape == (2, 3, 4)
-            # Half-pixel centres: cells 0 and 1 meet between pixels 1 and 2.
-            middle = 0.75 * small[:, 0, 0] + 0.25 * small[:, 0, 1]
-            np.testing.assert_allclose(full[:, 0, 1], middle, atol=1e-5)
-            np.testing.assert_allclose(full[:, 0, 0], small[:, 0, 0], atol=1e-5)
 
-
+@pytest.mark.traced
 @pytest.mark.parametrize("name", sorted(set(cams.METHODS) - {"smoothgradcampp", "sscam"}))
 class TestMethodsWithoutNoise:
     def test_none_takes_the_predicted_class(self, model, methods, name):
@@ -146,6 +132,25 @@ class TestMethodsWithoutNoise:
         np.testing.assert_allclose(methods[name](x, 0), methods[name](x.astype("float64"), 0))
 
 
+@pytest.mark.parametrize("name", cams.METHODS)
+def test_full_size(tiny, name):
+    x = keras.Input((None, None, 3))
+    coarse = tiny.build()(keras.layers.AveragePooling2D(2)(x))
+    cam = cams.get(name, keras.Model(x, coarse), relu=False)
+    full = cam.full_size(X, 1).numpy()
+    assert full.shape == (2, 6, 8)
+    assert full.dtype == "float32"
+    assert 0 <= full.min() < full.max() <= 1
+    if name not in ("smoothgradcampp", "sscam", "fullgrad"):
+        small = cam(X, 1).numpy()
+        assert small.shape == (2, 3, 4)
+        # Half-pixel centres: cells 0 and 1 meet between pixels 1 and 2.
+        middle = 0.75 * small[:, 0, 0] + 0.25 * small[:, 0, 1]
+        np.testing.assert_allclose(full[:, 0, 1], middle, atol=1e-5)
+        np.testing.assert_allclose(full[:, 0, 0], small[:, 0, 0], atol=1e-5)
+
+
+@pytest.mark.traced
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -164,6 +169,7 @@ def test_wrong_labels(methods, labels, message):
             call(X, labels)
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("x", [X[0], X[..., :2], X[..., None]], ids=["one", "channels", "rank"])
 def test_wrong_images(methods, x):
     for call in (methods["gradcam"], methods["gradcam"].full_size):
@@ -201,10 +207,12 @@ def test_only_layercam_fuses(tiny, name):
         cams.get(name, tiny.build(hidden=True), ["maps", "hidden"])
 
 
+@pytest.mark.traced
 def test_one_layer_in_a_list(model, methods):
     np.testing.assert_array_equal(cams.get("gradcam", model, ["maps"])(X), methods["gradcam"](X))
 
 
+@pytest.mark.traced
 def test_inside_a_graph(methods):
     cam = methods["layercam"]
     dataset = tf.data.Dataset.from_tensor_slices((X, [0, 1])).batch(2).map(cam)
@@ -215,6 +223,7 @@ def traces(cam):
     return cam._compiled.experimental_get_tracing_count()
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("name", ["cam", "gradcam", "layercam", "smoothgradcampp"])
 def test_traces(tiny, name):
     cam = cams.get(name, tiny.build(hidden=True))
@@ -236,6 +245,7 @@ def test_follows_the_weights_of_the_model(tiny):
     np.testing.assert_allclose(before, tiny.min_max(before), atol=1e-6)
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("name", ["layercam", "scorecam"])
 def test_many_calls_leave_nothing_behind(tiny, name):
     cam = cams.get(name, tiny.build(hidden=True))
@@ -255,6 +265,7 @@ def test_many_calls_leave_nothing_behind(tiny, name):
     assert len(gc.get_objects()) < nodes + 20 * calls // 2
 
 
+@pytest.mark.traced
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 3), st.integers(0, 2))
 def test_any_size(tiny, methods, height, width, count, label):
@@ -263,6 +274,7 @@ def test_any_size(tiny, methods, height, width, count, label):
     assert np.isfinite(maps).all()
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("name", ["gradcam", "scorecam"])
 def test_minus_one_is_the_predicted_class(methods, name):
     maps, logits = methods[name].maps_and_logits(X)
@@ -273,18 +285,21 @@ def test_minus_one_is_the_predicted_class(methods, name):
     np.testing.assert_array_equal(mixed[1], methods[name](X, one)[1])
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("name", cams.METHODS)
 def test_no_images(methods, name):
     with pytest.raises(ValueError, match=r"`images` is empty.*\(0, 6, 8, 3\)"):
         methods[name](X[:0])
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("images", [None, [Image.new("RGB", (8, 6))], [X[0], X[0, :2]]])
 def test_what_is_no_array_of_pixels(methods, images):
     with pytest.raises(ValueError, match=r"`images` must be an array of pixels. Received: "):
         methods["cam"](images)
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("name", ["layercam", "eigencam", "eigengradcam"])
 def test_runs_in_a_graph_of_any_batch_and_size(model, name):
     cam = cams.get(name, model)

@@ -97,6 +97,7 @@ def test_exact_runs_under_xla(images, maps):
     )
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("engine", ["native", "tensorflow"])
 def test_the_lattice_says_what_to_do_under_xla(images, maps, engine, monkeypatch):
     loader.library.cache_clear()
@@ -111,6 +112,7 @@ def test_the_lattice_says_what_to_do_under_xla(images, maps, engine, monkeypatch
     loader.library.cache_clear()
 
 
+@pytest.mark.traced
 def test_a_model_that_says_so_trains_without_xla(images):
     model = mapper()
     model.supports_jit = False
@@ -172,6 +174,7 @@ def test_half_precision(images, maps):
     np.testing.assert_allclose(half, losses.crf_loss(images, maps, 15, 50), rtol=0.02)
 
 
+@pytest.mark.traced
 def test_trains_in_fit(images):
     model = mapper()
     model.compile(keras.optimizers.Adam(0.05), weighted)

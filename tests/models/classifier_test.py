@@ -132,6 +132,7 @@ def fitted(tiny_backbone):
     return model, model.fit(images, labels, batch_size=8, epochs=6, verbose=0).history
 
 
+@pytest.mark.traced
 def test_fit_learns(fitted):
     _, history = fitted
     assert history["loss"][-1] < 0.3 < history["loss"][0]
@@ -146,6 +147,7 @@ def changed(model, before):
     return {v.path for v in model.weights if not np.array_equal(v.numpy(), before[v.path])}
 
 
+@pytest.mark.traced
 def test_freeze_keeps_weights_and_statistics(fitted):
     trained, _ = fitted
     model = trained.copy()  # the next test may want the first as it is

@@ -80,6 +80,7 @@ def test_heads_that_are_not_linear_train_by_gradients():
     assert np.isfinite(logs["seeds_loss"]).all()
 
 
+@pytest.mark.traced
 def test_stored_maps_teach(model):
     compiled(model, crf=0, size=0, eagerly=False)
     cams_ = np.zeros((4, 8, 8), np.float32)
@@ -147,6 +148,7 @@ def test_labels_and_maps_may_come_as_columns(model):
 
 
 @pytest.mark.slow
+@pytest.mark.traced
 def test_graph_and_eager_steps_agree(classifier):
     found = []
     for eagerly in (True, False):

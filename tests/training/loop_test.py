@@ -13,6 +13,7 @@ from fcam_tf.training.loop import check_batches
 from tests.training.trainer_test import CLASSIFIER, fit_fcam
 
 
+@pytest.mark.traced
 def test_a_classifier_learns_and_shows_it(classifier, splits, tmp_path):
     before = model_sha256(classifier)
     recipe = dataclasses.replace(CLASSIFIER, epochs=3, learning_rate=0.05)
@@ -33,6 +34,7 @@ def test_a_classifier_learns_and_shows_it(classifier, splits, tmp_path):
     assert all(len(maps.Tensors(tag)) == 3 for tag in maps.Tags()["tensors"])
 
 
+@pytest.mark.traced
 def test_a_decoder_learns_and_the_classifier_stays(fcam, splits, tmp_path):
     before = model_sha256(fcam.classifier)
     run = fit_fcam(fcam, splits, tmp_path)

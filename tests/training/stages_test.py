@@ -11,7 +11,7 @@ from fcam_tf.data import write_shapes
 from fcam_tf.training import Start, load_splits, recipe_of, report, train
 from tests.models.tiny import tiny_classifier
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("undrawn")
 FAST = ("epochs=1", "batch_size=5", "resize=36", "crop=32", "select=accuracy")
 
 

@@ -17,7 +17,7 @@ from fcam_tf.models import FCAM, Classifier
 from fcam_tf.training import ClassifierRecipe, FCAMRecipe, knows_classes
 from tests.models.tiny import photos, tiny_classifier
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("undrawn")
 SMALL = {"epochs": 2, "batch_size": 6, "resize": 36, "crop": 32}
 CLASSIFIER = ClassifierRecipe(**SMALL, learning_rate=0.01, select="MaxBoxAccV2")
 DECODER = FCAMRecipe(**SMALL, learning_rate=0.05, select="PxAP", loss={"erosion": 3})
@@ -88,7 +88,7 @@ kill_at = int(sys.argv[3])
 steps = 0
 
 
-# As the fixture `quick`.
+# As the fixture `undrawn`, and without tracing.
 loop.tensorboard, loop.draw_convergence = lambda *_: [], lambda *args: args[2].touch()
 
 
