@@ -127,6 +127,7 @@ def test_trains_and_explains_under_every_floatx(tiny_backbone, floatx, name, dty
 
 
 @pytest.mark.slow
+@pytest.mark.traced
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", baselines.METHODS)
 def test_learns_shapes(tiny_backbone, name, tmp_path):

@@ -145,6 +145,7 @@ def test_an_fcam_is_no_classifier(data, tmp_path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.traced
 def test_both_stages(data, tiny, tmp_path, capfd):
     first, second = tmp_path / "a", tmp_path / "b"
     assert status("classifier", "--data", data, "--model", tiny, "--out", first, *FAST) == 0

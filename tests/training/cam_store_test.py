@@ -199,7 +199,7 @@ def _map_of_red(u, v, cells):
     return (2 * u + v - 1.5 / cells) / (3 - 3 / cells)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("undrawn")
 def test_maps_of_all_scales_reach_the_decoder_where_the_photo_is(tmp_path, monkeypatch):
     """Oracle: the map that teaches, computed from where each pixel of the crop was in its photo."""
     split, seen = _ramps(tmp_path, 4), []

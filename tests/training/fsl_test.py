@@ -35,6 +35,7 @@ def test_refuses_what_it_cannot_divide(shapes):
 
 
 @pytest.mark.slow
+@pytest.mark.traced
 @pytest.mark.parametrize(("decoder", "boxes"), [("unet", False), ("linear", True)])
 def test_learns_where_the_object_is(shapes, tmp_path, decoder, boxes):
     keras.utils.set_random_seed(0)

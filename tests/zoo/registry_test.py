@@ -314,6 +314,7 @@ def test_bundled_entries_have_valid_cards(monkeypatch):
 # Keras says so of every data set that shuffles by itself.
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")
 @pytest.mark.slow
+@pytest.mark.traced
 def test_finetuning_as_its_page_shows_it(shared_data, tmp_path, monkeypatch):
     """The score on photos that chose nothing rises, and new classes are learnt."""
     monkeypatch.chdir(tmp_path)
