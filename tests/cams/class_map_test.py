@@ -4,7 +4,6 @@ import pytest
 
 from fcam_tf.cams.class_map import ClassMapHead, HeadClassMap, of_class
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 MAPS = np.array([[[[0, 4], [2, 1]], [[0, 1], [0, 2]]]], np.float32)
 

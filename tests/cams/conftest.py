@@ -4,8 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.cams import autodiff
-
 L = keras.layers
 CHANNELS = 5
 
@@ -65,14 +63,3 @@ class Tiny:
 @pytest.fixture(scope="session")
 def tiny():
     return Tiny()
-
-
-@pytest.fixture(scope="module")
-def eagerly():
-    """Compute maps operation by operation: one call of a small model does not repay tracing it.
-
-    base_test.py runs every method as the graph that users run.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(autodiff, "compiled", lambda function: function)
-        yield

@@ -5,8 +5,6 @@ from fcam_tf import cams
 from fcam_tf.cams.eigen import first_component
 from tests.cams.gradient_test import numpy_hidden
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
 
 def svd(maps):
     """The first left singular vector times its value, turned to agree with the sum."""

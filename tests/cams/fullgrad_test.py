@@ -5,7 +5,6 @@ import pytest
 from fcam_tf import cams
 from tests.models.tiny import photos, tiny_classifier
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 
 

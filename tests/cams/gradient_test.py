@@ -5,7 +5,6 @@ import pytest
 from fcam_tf import cams
 from fcam_tf.graphs.resize import resize
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 

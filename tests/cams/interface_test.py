@@ -9,7 +9,6 @@ from fcam_tf.explain import Explainer
 from fcam_tf.predict import Localizer
 from tests.cams.networks import SQUARE, plain, pooled, trunk, two_inputs, two_outputs
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 
 

@@ -7,7 +7,6 @@ from fcam_tf import cams
 from fcam_tf.cams.preprocessing import TaskPreprocessing
 from fcam_tf.models import FCAM
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 
 

@@ -7,7 +7,6 @@ from fcam_tf import cams
 from fcam_tf.graphs.resize import resize
 from fcam_tf.models import Classifier
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 
 

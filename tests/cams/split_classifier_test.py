@@ -9,7 +9,6 @@ from fcam_tf import cams
 from fcam_tf.cams.split_classifier import SplitClassifier
 from fcam_tf.models import Classifier
 
-pytestmark = pytest.mark.usefixtures("eagerly")
 L = keras.layers
 LINEAR = ("cam", "gradcam", "gradcampp", "layercam")
 ANY = ("gradcam", "xgradcam", "layercam")

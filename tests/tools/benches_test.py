@@ -5,7 +5,6 @@ import json
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 from absl import flags
 
@@ -20,14 +19,15 @@ TOOLS = Path(__file__).parents[2] / "tools"
 @pytest.fixture
 def tool(monkeypatch, capsys):
     """Run a tool with arguments in this process, and return what it prints."""
+    # Those of tools that other tests imported may have the same names.
+    modules = flags.FLAGS.flags_by_module_dict().items()
+    others = [(name, flag) for name, found in modules if name[:6] == "tools." for flag in found]
+    for _, flag in others:
+        delattr(flags.FLAGS, flag.name)
     before = set(flags.FLAGS)
     monkeypatch.syspath_prepend(str(TOOLS))
     for name in ("efficientnetlite_b0", "resnet50"):
         monkeypatch.setitem(BACKBONES, name, tiny_backbone(name))
-    # Tracing takes most of the time, and a few steps do not repay it.
-    eagerly = keras.Model.run_eagerly.getter(lambda _: True)
-    monkeypatch.setattr(keras.Model, "run_eagerly", eagerly)
-    monkeypatch.setattr("fcam_tf.cams.autodiff.compiled", lambda function: function)
 
     def run(name, *arguments, **values):
         module = importlib.import_module(name)
@@ -40,6 +40,9 @@ def tool(monkeypatch, capsys):
     yield run
     for name in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, name)
+    for name, flag in others:
+        flags.FLAGS[flag.name] = flag
+        flags.FLAGS.register_flag_by_module(name, flag)
 
 
 @pytest.fixture(scope="module")
