@@ -65,6 +65,7 @@ def test_labels_of_one_sigmoid_train_it():
         fcam.train_on_batch(IMAGES, np.array([0, 1, 2, 0]))
 
 
+@pytest.mark.traced
 def test_one_form_of_labels_in_all_fits():
     fcam = from_classifier(build(3))
     fcam.compile("sgd", FCAMLoss(**SEEDS_ONLY))
