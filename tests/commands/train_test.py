@@ -188,7 +188,7 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     )
     arguments = [sys.executable, "-c", code, *map(str, command)]
     again = subprocess.run(arguments, check=True, capture_output=True, text=True)
-    assert "1 epochs" in again.stdout
+    assert "1 epoch," in again.stdout
     assert "report on the test split" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     # `fcam evaluate` goes on with the report, as it has the same settings.
