@@ -14,7 +14,11 @@ from tests.cams.kinds import KINDS
 
 DOCS = Path(__file__).parents[2] / "docs/models.md"
 EXPLAINED = [
-    pytest.param(name, marks=pytest.mark.slow) if kind.slow else name
+    # Traced where more than a plain graph is.
+    pytest.param(
+        name,
+        marks=[pytest.mark.slow] * kind.slow + [pytest.mark.traced] * (name in kinds.OTHERS),
+    )
     for name, kind in KINDS.items()
     if not kind.refused
 ]
@@ -44,8 +48,7 @@ def get_at(monkeypatch):
 
     def get(split, method, model, **options):
         with monkeypatch.context() as patch:
-            if split is not None:
-                patch.setattr("fcam_tf.cams.base.SplitClassifier", lambda *_: split)
+            patch.setattr("fcam_tf.cams.base.SplitClassifier", lambda *_: split)
             patch.setattr("fcam_tf.cams.autodiff.compiled", lambda function: function)
             return cams.get(method, model, **options)
 
@@ -65,11 +68,7 @@ def test_maps_are_those_of_the_model_as_it_predicts(name, get_at):
         plain.set_weights(model.get_weights())
     wanted = oracle.Oracle(kind, plain, inputs)
     assert np.abs(wanted.g).max() > 0
-    # Compiled where more than a plain graph is traced.
-    compiled = name in kinds.OTHERS
-    cam = (cams.get if compiled else functools.partial(get_at, None))(
-        "layercam", model, **kind.options
-    )
+    cam = cams.get("layercam", model, **kind.options)
     assert cam.split.is_linear == kind.linear
     split, told = Once(cam.split, wanted.images), []
     for method in cams.METHODS:
