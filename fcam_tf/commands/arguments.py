@@ -238,11 +238,12 @@ def map_options(values: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: the scales are none.
     """
-    if values.scales:
-        checks.scales(values.scales)
-    if values.scales == [1]:  # as without
-        values.scales = None
-    return {name: getattr(values, name) for name in given(values, MAP_OPTIONS)}
+    options = {name: getattr(values, name) for name in given(values, MAP_OPTIONS)}
+    if "scales" in options:
+        checks.scales(options["scales"])
+    if options.get("scales") == [1]:  # as without
+        del options["scales"]
+    return options
 
 
 def add_skip_broken(parser: Parser) -> None:

@@ -161,6 +161,11 @@ def _infer(
         field = MeanField(images, bilateral, spatial, None if compatibility is None else matrix)
         return field.run(unaries, iterations)
 
+    matrix = tf.zeros((0, 0)) if compatibility is None else compatibility
+    native = loader.library()
+    if native is None:
+        return unrolled(unaries, matrix)
+
     @tf.custom_gradient
     def compiled(unaries: tf.Tensor, matrix: tf.Tensor) -> tuple[tf.Tensor, Any]:
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor | None]:
@@ -185,6 +190,4 @@ def _infer(
             )
         return marginals, gradient
 
-    matrix = tf.zeros((0, 0)) if compatibility is None else compatibility
-    native = loader.library()
-    return unrolled(unaries, matrix) if native is None else compiled(unaries, matrix)
+    return compiled(unaries, matrix)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OVERLAY_SUFFIX = "_overlay.png"
 HEATMAP_SUFFIXES = {"png": "_heatmap.png", "npy": "_heatmap.npy", "none": ""}
+_SUFFIXES = (OVERLAY_SUFFIX, *filter(None, HEATMAP_SUFFIXES.values()))
 _COMPRESSION = 1  # of zlib: four times as fast as its default, and a sixth larger
 
 
@@ -74,7 +75,7 @@ def write_pictures(
 
 def is_picture(name: str) -> bool:
     """Tell whether a file may be one of ours by its name."""
-    return bool(re.search(r"_(overlay|heatmap)(_\d+)?\.(png|npy)$", name))
+    return re.sub(r"_\d+(?=\.\w+$)", "", name).endswith(_SUFFIXES)
 
 
 def _overlay(photo: Photo, found: Sequence[Localization], captions: Sequence[str]) -> np.ndarray:
@@ -102,7 +103,7 @@ def _numbered(suffix: str, number: int) -> str:
 
 
 def _remove_later(path: Path, last: int) -> None:
-    for suffix in (OVERLAY_SUFFIX, *filter(None, HEATMAP_SUFFIXES.values())):
+    for suffix in _SUFFIXES:
         for number in itertools.count(last + 1):
             file = path.with_name(path.name + _numbered(suffix, number))
             if not file.exists():
