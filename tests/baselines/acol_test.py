@@ -92,7 +92,6 @@ def test_a_classifier_trains_both_branches_and_saves_them(tiny_backbone, tmp_pat
     keras.utils.set_random_seed(0)
     options = {"filters": 4, "threshold": 0.6}
     classifier = models.Classifier(tiny_backbone, 2, weights=None, baseline="acol", options=options)
-    classifier.run_eagerly = True  # one step does not repay tracing
     layer = classifier.get_layer("logits")
     before = [w.numpy() for w in layer.weights]
     assert len(before) == 12  # kernels and biases of three convolutions, twice

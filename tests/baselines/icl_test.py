@@ -130,7 +130,6 @@ def test_keeps_pretrained_features_and_trains_its_blocks(tiny_backbone):
     names = {w.path.split("/")[0] for w in icl.trainable_variables}
     assert names == {"logits", "attention_1", "attention_2", "attention_3"}
     before = [w.numpy() for w in icl.trainable_variables]
-    icl.run_eagerly = True  # two steps do not repay tracing
     icl.fit(images, np.array([0, 1]), epochs=2, verbose=0)
     moved = {
         w.path.split("/")[0]

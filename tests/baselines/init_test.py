@@ -62,7 +62,6 @@ def test_trains_in_mixed_precision(tiny_backbone, name):
     options = {"weights": None, "baseline": name, "dtype": "mixed_float16"}
     classifier = models.Classifier(tiny_backbone, 2, output_stride=16, **options)
     assert classifier.outputs[0].dtype == "float32"
-    classifier.run_eagerly = True  # a few steps do not repay tracing
     losses = [classifier.train_on_batch(IMAGES, np.array([0, 1]))[0] for _ in range(2)]
     assert np.isfinite(losses).all()
     logits = classifier.predict(IMAGES, verbose=0)
@@ -75,7 +74,6 @@ def test_saves_localises_and_teaches(tiny_backbone, name, tmp_path):
     keras.utils.set_random_seed(0)
     options = {"weights": None, "baseline": name}
     classifier = models.Classifier(tiny_backbone, 2, output_stride=16, **options)
-    classifier.run_eagerly = True  # a few steps do not repay tracing
     classifier.train_on_batch(IMAGES, np.array([0, 1]))
     cam = cams.get(name, classifier)
     maps, logits = cam.maps_and_logits(IMAGES, [1, 0])
@@ -89,12 +87,10 @@ def test_saves_localises_and_teaches(tiny_backbone, name, tmp_path):
 
     fcam = models.FCAM.from_classifier(classifier, method=name)
     logits = fcam(IMAGES)["logits"]
-    fcam.run_eagerly = True
     fcam.fit(IMAGES, np.array([0, 1]), verbose=0)
     np.testing.assert_allclose(fcam(IMAGES)["logits"], logits, atol=1e-5)  # frozen, in training too
     fcam.save(tmp_path / "f.keras")
     loaded = models.load(tmp_path / "f.keras")
-    loaded.run_eagerly = True
     np.testing.assert_array_equal(
         loaded.predict(IMAGES, verbose=0)["fcam"], fcam.predict(IMAGES, verbose=0)["fcam"]
     )
@@ -117,11 +113,9 @@ def test_trains_and_explains_under_every_floatx(tiny_backbone, floatx, name, dty
     assert (maps.dtype, found.dtype) == ("float32", "float32")
     np.testing.assert_allclose(found, logits, atol=0.05)
     assert np.abs(maps - expected).mean() < (1e-5 if dtype == "float64" else 0.05)
-    other.run_eagerly = True
     other.trainable_weights[-2].regularizer = keras.regularizers.L2(1e-3)  # of the head, float32
     assert np.isfinite(other.train_on_batch(IMAGES, np.array([0, 1]))[0])
     fcam = models.FCAM.from_classifier(other, method=name)
-    fcam.run_eagerly = True
     assert np.isfinite(fcam.train_on_batch(IMAGES, np.array([0, 1]))).all()
     assert fcam.localize(IMAGES).heatmaps.dtype == "float32"
 

@@ -323,7 +323,7 @@ def under(floatx):
             assert found[name].dtype == "float32"
         fcam = FCAM.from_classifier(model, method="smoothgradcampp", decoder_filters=())
         fcam.unfreeze()
-        fcam.compile("sgd", FCAMLoss(erosion=3), run_eagerly=True)
+        fcam.compile("sgd", FCAMLoss(erosion=3))
         logs = fcam.fit(photos(2), np.array([0, 1]), verbose=0).history
         assert fcam.localize(photos(2)).heatmaps.dtype == "float32"
         return found, float(logs["loss"][0])

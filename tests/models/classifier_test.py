@@ -21,10 +21,8 @@ unfitted = pytest.mark.filterwarnings(
 )
 
 
-def fit(model, *, eagerly=True):
-    # Tracing and compiling take longer than these few steps.
-    model.run_eagerly = eagerly
-    model.jit_compile = False
+def fit(model):
+    model.jit_compile = False  # XLA takes longer than these few steps
     model.fit(IMAGES, LABELS, epochs=2, batch_size=2, verbose=0)
 
 
@@ -153,7 +151,7 @@ def test_freeze_keeps_weights_and_statistics(fitted):
     model = trained.copy()  # the next test may want the first as it is
     model.freeze(head=False)
     before = state(model)
-    fit(model, eagerly=False)  # without compiling again
+    fit(model)  # without compiling again
     assert changed(model, before) == {"logits/kernel", "logits/bias"}
     assert [v.path for v in model.trainable_variables] == ["logits/kernel", "logits/bias"]
 
@@ -276,7 +274,6 @@ def cross_entropy(logits, labels):
 
 def test_mixed_labels_share_the_loss(tiny_backbone):
     model = Classifier(tiny_backbone, 3, weights=None, baseline="cutmix")
-    model.run_eagerly = True  # one step does not repay tracing
     model.freeze(head=False)  # as at inference: no statistics of the batch
     logits = model.predict(IMAGES, verbose=0)
     other, fraction = np.array([2, 1, 0, 0]), np.array([0.75] * 4, np.float32)

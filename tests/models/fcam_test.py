@@ -4,21 +4,11 @@ import pytest
 import tensorflow as tf
 
 from fcam_tf.models import FCAM, Classifier, load
-from tests.models.tiny import photos, tiny_classifier, trained_classifier, with_a_layer_named
+from tests.models.tiny import photos, tiny_classifier, with_a_layer_named
 
 L = keras.layers
 IMAGES = photos()
 LABELS = np.array([0, 1, 2, 0])
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return trained_classifier()
-
-
-@pytest.fixture
-def model(classifier):
-    return FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4))
 
 
 def test_outputs(model, classifier):
@@ -127,7 +117,6 @@ def test_labels_have_one_meaning(model):
     for labels in (5000, [0, 1, 2, 3], [0], [0.5] * 4):
         with pytest.raises(ValueError, match="`labels` must"):
             model.localize(IMAGES, labels)
-    model.run_eagerly = True
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"class numbers in \[0, 3\)"):
         model.fit(IMAGES, np.arange(4), verbose=0)
     with pytest.raises(

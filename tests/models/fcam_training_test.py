@@ -12,13 +12,13 @@ import pytest
 
 from fcam_tf.losses import IGNORE, FCAMLoss, sample_seeds
 from fcam_tf.models import FCAM
-from tests.models.tiny import photos, tiny_classifier, trained_classifier
+from tests.models.tiny import photos, tiny_classifier
 
 IMAGES = photos()
 LABELS = np.array([0, 1, 2, 0])
 
 
-def compiled(model, *, eagerly=True, **loss):
+def compiled(model, *, eagerly=False, **loss):
     optimizer = keras.optimizers.SGD(0.05, momentum=0.9)
     model.compile(optimizer=optimizer, loss=FCAMLoss(**loss), run_eagerly=eagerly)
     return model
@@ -26,16 +26,6 @@ def compiled(model, *, eagerly=True, **loss):
 
 def weights(model):
     return [w.numpy().copy() for w in model.classifier.weights]
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return trained_classifier()
-
-
-@pytest.fixture
-def model(classifier):
-    return FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4))
 
 
 def test_the_classifier_is_copied_and_stays_as_it_is(classifier):
@@ -82,7 +72,7 @@ def test_heads_that_are_not_linear_train_by_gradients():
 
 @pytest.mark.traced
 def test_stored_maps_teach(model):
-    compiled(model, crf=0, size=0, eagerly=False)
+    compiled(model, crf=0, size=0)
     cams_ = np.zeros((4, 8, 8), np.float32)
     cams_[:, :4, :4] = 1
     for _ in range(40):
@@ -167,7 +157,6 @@ def test_saved_models_go_on_as_they_were(classifier, tmp_path):
     model.fit(IMAGES, LABELS, batch_size=2, verbose=0)
     model.save(tmp_path / "a.keras")
     loaded = keras.models.load_model(tmp_path / "a.keras")
-    loaded.run_eagerly = True
     np.testing.assert_array_equal(model(IMAGES)["fcam"], loaded(IMAGES)["fcam"])
     assert loaded.loss.get_config() == model.loss.get_config()
     assert [w.path for w in loaded.trainable_variables] == [
@@ -260,7 +249,7 @@ def test_what_layers_add_counts_once_whatever_the_teacher_runs(method):
 
 
 def test_other_losses_are_refused(model):
-    model.compile(loss="mse", run_eagerly=True)
+    model.compile(loss="mse")
     with pytest.raises(TypeError, match="FCAMLoss"):
         model.fit(IMAGES, LABELS, verbose=0)
 
@@ -346,7 +335,6 @@ def test_deep_copies_are_models_of_their_own_that_go_on_as_the_first(classifier)
     assert isinstance(clone, FCAM)
     assert clone.get_config() == model.get_config()
     assert clone.loss.get_config() == model.loss.get_config()
-    clone.run_eagerly = True
     outputs = np.asarray(model(IMAGES)["fcam"])
     more = {"batch_size": 2, "initial_epoch": 1, "epochs": 2, "shuffle": False, "verbose": 0}
     logs = clone.fit(IMAGES, LABELS, **more).history

@@ -5,15 +5,10 @@ import pytest
 from fcam_tf import cams
 from fcam_tf.models import FCAM
 from fcam_tf.models.foundation import copied, top_map
-from tests.models.tiny import photos, trained_classifier
+from tests.models.tiny import photos
 
 L = keras.layers
 IMAGES = photos()
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return trained_classifier()
 
 
 def test_softmax_models_come_out_giving_logits(classifier):

@@ -9,15 +9,10 @@ from fcam_tf import cams
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
-from tests.models.tiny import photos, trained_classifier
+from tests.models.tiny import photos
 
 LABELS = np.array([2, 0, -1])
 IMAGES, SHOWN = photos(), np.array([0, 1, 2, 0])
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return trained_classifier()
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:, None], LABELS.astype("float32")])
@@ -120,7 +115,7 @@ def test_our_own_classifiers_teach_from_any_level_to_a_decoder_on_the_top(tiny_b
     plain = FCAM.from_classifier(classifier, method="layercam")
     names = [[layer.name for layer in each.layers] for each in (model, plain)]
     assert names[0] == names[1]
-    model.compile("sgd", FCAMLoss(crf=0), run_eagerly=True)
+    model.compile("sgd", FCAMLoss(crf=0))
     logs = model.fit(IMAGES, SHOWN, batch_size=4, verbose=0).history
     assert np.isfinite(logs["seeds_loss"]).all()
     found = taught(model)

@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from fcam_tf import cams
 from fcam_tf.graphs.resize import resize
@@ -77,15 +76,6 @@ def test_damaged_weights_are_told(classifier, images):
         Localizer(classifier)(np.full(images.shape, np.nan))
 
 
-@pytest.fixture
-def eager():
-    """Without tracing, which takes longer than a few calls."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.mark.usefixtures("eager")
 def test_a_method_is_the_paper_s_row_and_two_stages_are_fused_where_none_is_named(images):
     classifier = Classifier("vgg16", 3, weights=None)
     labels, expected = np.array([0, 2]), {}

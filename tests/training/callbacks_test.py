@@ -17,7 +17,6 @@ def small():
     model.compile(
         keras.optimizers.SGD(0.1),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        run_eagerly=True,
     )
     return model
 

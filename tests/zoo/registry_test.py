@@ -74,7 +74,7 @@ def test_other_classes_keep_everything_but_the_head():
         zoo.load(NAME, class_names="cat")
     other.unfreeze(head_only=True)
     before = np.asarray(other.get_layer("logits").kernel).copy()
-    other.compile(other.optimizer, other.loss, run_eagerly=True)
+    other.compile(other.optimizer, other.loss)
     other.fit(IMAGES, np.array([0, 1]), batch_size=2, verbose=0)
     assert (np.asarray(other.get_layer("logits").kernel) != before).any()
 
