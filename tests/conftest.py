@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import os
 import sys
 from pathlib import Path
@@ -12,12 +13,22 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
+# oneDNN compiles a kernel for each new shape, which the tiny models of tests never repay.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
 
 def pytest_configure(config):
     # Keras 3 hands variables to NumPy 2 by the older protocol, as when a model is saved.
     config.addinivalue_line(
         "filterwarnings", "ignore:__array__ implementation doesn't accept:DeprecationWarning"
     )
+
+
+def pytest_collection_finish():
+    """Leave what the imports made out of garbage collection: it stays to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.hookimpl(wrapper=True)
