@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 
-from fcam_tf import cams
+from fcam_tf import cams, checks
 from fcam_tf.cams import autodiff
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.names import FCAM_MAP, told
+from fcam_tf.refine import CRF, refine_maps
 
 MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
 _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
-_DEFAULTS = {"relu": True, "scales": [1], "flip": False}
+_DEFAULTS = {"relu": True, "scales": [1], "flip": False, "refine": None}
+_OF_DECODERS = ("flip", "refine")  # options that the maps of a decoder have, too
 
 
 class Explainer:
@@ -33,6 +36,8 @@ class Explainer:
         method: a name in `fcam_tf.cams.METHODS` or of a baseline, or "fcam" for the maps of an
             F-CAM's decoder.
         layer: the map or maps to weight, see `fcam_tf.cams.CAM`.
+        refine: "crf" aligns the maps with the images, see `fcam_tf.refine.refine_maps`; None leaves
+            them as they are.
         **options: more for the method, such as ``scales``, ``flip``, ``relu`` and ``grid``, see
             there, or ``channels`` and ``baseline`` of `fcam_tf.cams.ScoreCAM`. "fcam" takes
             ``flip`` alone.
@@ -41,7 +46,8 @@ class Explainer:
         classifier: as given.
         method: the one chosen.
         layer: names of the layers that are weighted, with commas; empty for "fcam".
-        options: those of ``options`` that are not what they are by default, as JSON values.
+        refine: as given.
+        options: ``refine`` and ``options`` that are not what they are by default, as JSON values.
         image_size: (height, width) that photos are resized to, in pixels.
         num_classes: number of classes; 2 where the classifier has one output.
         activation: "softmax", or "sigmoid" where each class has a probability by itself.
@@ -57,10 +63,14 @@ class Explainer:
         classifier: keras.Model,
         method: str | None = None,
         layer: Any = None,
+        *,
+        refine: str | None = None,
         **options: Any,
     ) -> None:
-        self.classifier = classifier
-        self.options = _recorded(options)
+        if refine is not None:
+            checks.choice("refine", refine, [CRF])
+        self.classifier, self.refine = classifier, refine
+        self.options = _recorded({**options, "refine": refine})
         is_fcam = isinstance(classifier, FCAM)
         method, layer = _fitting(classifier, method, layer)
         if method == FCAM_MAP:
@@ -70,12 +80,13 @@ class Explainer:
                     f"Available: {', '.join(cams.METHODS)}."
                 )
             given = {"layer": layer} if layer is not None else {}
-            given |= {name: value for name, value in self.options.items() if name != "flip"}
+            given |= {k: value for k, value in self.options.items() if k not in _OF_DECODERS}
             if given:
                 name, value = next(iter(given.items()))
                 raise ValueError(
                     f"`{name}` must be left out with method {FCAM_MAP!r}: a decoder's map has the "
-                    f"resolution of the image, and takes `flip` alone. Received: {value!r}."
+                    "resolution of the image, and takes `flip` and `refine` alone. Received: "
+                    f"{value!r}."
                 )
             self.layer, maker = "", classifier
             self._make: MapsAndLogits = partial(
@@ -106,7 +117,14 @@ class Explainer:
         Labels are (B,), or None for the predicted classes. A model of one channel takes RGB, too:
         it is given the luminance.
         """
-        return self._make(self._as_taken(images), labels)
+        maps, logits = self._make(self._as_taken(images), labels)
+        return refine_maps(maps, images) if self.refine else maps, logits
+
+    def unrefined(self) -> Self:
+        """Return the same, whose maps are as the model gives them."""
+        plain = copy.copy(self)
+        plain.refine = None
+        return plain
 
     @property
     def told(self) -> str:

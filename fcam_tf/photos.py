@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import re
 import struct
@@ -109,22 +110,29 @@ def read_photo(path: Path, size: tuple[int, int]) -> Photo:
         return Photo(np.asarray(pixels), np.asarray(view), width, height)
 
 
-def read_pixels(path: Path, *, upright: bool = True) -> np.ndarray:
+def read_pixels(path: Path, *, upright: bool = True, most: int | None = None) -> np.ndarray:
     """Read the pixels of a photo alone, see `read_photo`.
 
     Args:
         path: the file.
         upright: apply an EXIF orientation. False gives the pixels as they are stored, which the
             boxes and masks of the WSOL benchmark refer to.
+        most: number of pixels up to which a large photo is not made smaller.
 
     Returns:
-        (height, width, 3) uint8 RGB; of a large photo made smaller, see `read_photo`.
+        (height, width, 3) uint8 RGB; of a large photo made smaller, see `read_photo`, but with
+        ``most`` no smaller than that, its aspect ratio kept.
 
     Raises:
         PhotoError: see `read_photo`.
     """
     with _opened(path) as image:
-        return np.asarray(_decoded(image, upright=upright)[0])
+        rgb = _decoded(image, upright=upright, reduce=most is None)[0]
+        if most and rgb.width * rgb.height > most:
+            scale = math.sqrt(most / (rgb.width * rgb.height))
+            size = max(1, int(rgb.width * scale)), max(1, int(rgb.height * scale))
+            rgb = rgb.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(rgb)
 
 
 def read_header(path: Path) -> tuple[int, int, bool]:
@@ -246,16 +254,19 @@ def _register_heif(path: Path) -> None:
     pillow_heif.register_heif_opener()
 
 
-def _decoded(image: ImageFile.ImageFile, *, upright: bool) -> tuple[Image.Image, int, int]:
+def _decoded(
+    image: ImageFile.ImageFile, *, upright: bool, reduce: bool = True
+) -> tuple[Image.Image, int, int]:
     """Return a photo in RGB, a large one made smaller, and its own width and height."""
     stored = image.size
-    image.draft(None, (VIEW_SIDE, VIEW_SIDE))
+    if reduce:
+        image.draft(None, (VIEW_SIDE, VIEW_SIDE))
     drafted = image.size != stored
     # A progressive JPEG holds the coefficients of the full size, whatever size comes out.
     _refuse_huge(stored if "progressive" in image.info else image.size, stored)
     loaded = _loaded(image)
     width, height = stored if drafted else image.size
-    rgb = _rgb(_reduced(loaded))
+    rgb = _rgb(_reduced(loaded) if reduce else loaded)
     orientation = _orientation(image) if upright else 1
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])

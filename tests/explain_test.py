@@ -5,6 +5,7 @@ import pytest
 from fcam_tf import cams
 from fcam_tf.explain import Explainer
 from fcam_tf.models import FCAM, Classifier
+from fcam_tf.refine import refine_maps
 from tests.models.tiny import photos, tiny_classifier
 
 
@@ -53,7 +54,9 @@ def test_a_decoder_takes_mirrored_images_and_no_scales():
     assert (explainer.options, explainer.told) == ({"flip": True}, "fcam, flip")
     maps, _ = explainer.maps_and_logits(images)
     np.testing.assert_allclose(maps, model.localize(images, flip=True).heatmaps, atol=1e-6)
-    with pytest.raises(ValueError, match=r"`scales` must be left out.*`flip` alone.*\[1, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"`scales` must be left out.*`flip` and `refine` alone.*\[1, 2\]"
+    ):
         Explainer(model, scales=(1, 2), flip=True)
     assert Explainer(model, scales=(1,), relu=True).options == {}
     assert Explainer(model, "cam", scales=(1, 2)).options == {"scales": [1, 2]}
@@ -83,3 +86,19 @@ def test_a_model_of_grey_images_takes_rgb():
     )
     images = images.astype("float32")
     np.testing.assert_allclose(fcam(images)["logits"], model(grey), atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["fcam", "cam"])
+def test_maps_are_refined_in_the_frame_of_the_images(method):
+    images = photos(2, 32)
+    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4))
+    explainer = Explainer(model, method, refine="crf")
+    assert explainer.options == {"refine": "crf"}
+    assert explainer.told.endswith(", refine crf")
+    coarse, logits = explainer.unrefined().maps_and_logits(images)
+    found, same = explainer.maps_and_logits(images)
+    np.testing.assert_array_equal(found, refine_maps(coarse, images))
+    assert found.shape == (2, 32, 32)
+    np.testing.assert_allclose(same, logits)
+    with pytest.raises(ValueError, match=r"`refine` must be 'crf'\. Received: 'densecrf'"):
+        Explainer(model, method, refine="densecrf")

@@ -30,6 +30,7 @@ LEVELS = {
     "losses": 1,
     "compat": 1,
     "photos": 1,
+    "refine": 1,
     "identity": 1,
     "graphs": 0,
     "localization": 0,
@@ -121,7 +122,7 @@ def test_no_circles():
     ("name", "users"),
     [
         ("keras_cv", {"models/backbones.py"}),
-        ("fcam_tf.ops", {"losses/crf.py", "compat/densecrf.py"}),
+        ("fcam_tf.ops", {"losses/crf.py", "compat/densecrf.py", "refine.py"}),
     ],
 )
 def test_only_one_file_imports(name, users):

@@ -197,6 +197,15 @@ def test_extreme_sizes(tmp_path, size):
     assert close(photo.pixels, RED)
 
 
+def test_as_many_pixels_as_wanted(tmp_path):
+    Image.new("RGB", (5200, 2600), RED).save(tmp_path / "a.jpg")
+    assert read_pixels(tmp_path / "a.jpg").shape == (1300, 2600, 3)
+    assert read_pixels(tmp_path / "a.jpg", most=5200 * 2600).shape == (2600, 5200, 3)
+    pixels = read_pixels(tmp_path / "a.jpg", most=20_000)
+    assert pixels.shape == (100, 200, 3)
+    assert close(pixels, RED)
+
+
 def test_large_jpeg_is_decoded_small_and_keeps_its_size(tmp_path):
     image = quarters((6000, 4000))
     exif = Image.Exif()

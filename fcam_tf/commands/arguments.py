@@ -225,11 +225,16 @@ def add_maps(parser: Parser, *, batch_size: int) -> None:
         "of the tokens of a transformer, where it does not follow from their number",
         type=_grid,
     )
+    text = (
+        "crf: align the heat map with the edges of the photo by inference in a dense CRF; "
+        "localize does so at the photo's own resolution, up to 12 megapixels"
+    )
+    parser.add("--refine crf", text)
     parser.add("-b --batch-size N", "photos in a batch", type=positive, default=batch_size)
     parser.add("--overwrite", "redo what is done")
 
 
-MAP_OPTIONS = ("scales", "flip", "grid")  # what `add_maps` adds for the method
+MAP_OPTIONS = ("scales", "flip", "grid", "refine")  # what `add_maps` adds for the method
 
 
 def map_options(values: argparse.Namespace) -> dict[str, Any]:

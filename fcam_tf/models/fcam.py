@@ -22,6 +22,7 @@ from fcam_tf.models import inference
 from fcam_tf.models.decoder import MatchSize, object_map
 from fcam_tf.models.foundation import copied, top_map
 from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
+from fcam_tf.refine import CRF, refine_maps
 
 _ADDED = "regularization"  # what layers add to the loss, in the logs
 
@@ -263,6 +264,7 @@ class FCAM(keras.Model):
         threshold: str | float | None = None,
         *,
         flip: bool = False,
+        refine: str | None = None,
     ) -> Localization:
         """Say what is in each image of a batch, and where.
 
@@ -273,19 +275,24 @@ class FCAM(keras.Model):
             threshold: see `FCAM`; None for the model's own.
             flip: whether mirrored images are looked at, too, and heat maps are means of both. It
                 doubles the cost.
+            refine: "crf" aligns heat maps with the images, see `fcam_tf.refine.refine_maps`.
 
         Returns:
             The localisation, in the frame of ``images``; heat maps are probabilities.
 
         Raises:
-            ValueError: no image, wrong shape, a label that is not a class, unknown ``threshold``,
-                or outputs that are not finite.
+            ValueError: no image, wrong shape, a label that is not a class, unknown ``threshold`` or
+                ``refine``, or outputs that are not finite.
         """
+        if refine is not None:
+            checks.choice("refine", refine, [CRF])
         threshold = self.threshold if threshold is None else threshold
         heatmaps, logits = self.maps_and_logits(images, flip=flip)
         probabilities = ops.convert_to_numpy(cams.probabilities(logits, self.activation))
         if not np.isfinite(probabilities).all() or not np.isfinite(heatmaps).all():
             raise ValueError("The outputs are not finite: the images or the weights contain NaN.")
+        if refine:
+            heatmaps = refine_maps(heatmaps, images)
         return Localization.from_heatmaps(heatmaps, probabilities, labels, threshold)
 
     def maps_and_logits(

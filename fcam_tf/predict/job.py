@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ import rich.console
 
 from fcam_tf import checks
 from fcam_tf.identity import model_sha256
-from fcam_tf.photos import Photo, PhotoError, read_photo
+from fcam_tf.photos import Photo, PhotoError, read_photo, read_pixels
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
 from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, file_state
 from fcam_tf.predict.shown import localize_shown
@@ -230,16 +232,47 @@ def localize_stream(
         if isinstance(found, Failure):
             return found
         item, result = found
-        record = write(item.source.name, item.photo, result)
+        photo = item.photo
+        if localizer.refine:
+            with refining:  # takes all cores and much memory
+                try:
+                    photo, result = refined(item.source.path, photo, result, localizer.threshold)
+                except PhotoError as error:  # it has changed since
+                    return Failure(str(item.source.path), str(error))
+        record = write(item.source.name, photo, result)
         return {"file": str(item.source.path), **record, **item.state}
 
+    refining = threading.Lock()
     pool = ThreadPoolExecutor(min(8, 1 + (os.cpu_count() or 1)))
     try:
         reads = lookahead(pool, read, sources, 2 * batch_size)
-        localized = _localize(reads, localizer, label, batch_size)
+        localized = _localize(reads, localizer.unrefined(), label, batch_size)
         yield from lookahead(pool, written, localized, 2 * batch_size)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def refined(
+    path: Path, photo: Photo, found: Localization, threshold: str | float
+) -> tuple[Photo, Localization]:
+    """Align what was found in a photo with its pixels, at its own resolution up to `MAX_PIXELS`.
+
+    Returns:
+        The photo, to be drawn on at that resolution, and the localisation in its frame.
+
+    Raises:
+        PhotoError: the photo cannot be read.
+    """
+    from fcam_tf.refine import MAX_PIXELS, refine_maps  # noqa: PLC0415 - TensorFlow
+
+    pixels = read_pixels(path, most=MAX_PIXELS)
+    maps = found.heatmaps
+    if (maps == maps[:1]).all():  # of a decoder: one for all classes
+        maps = np.repeat(refine_maps(maps[:1], pixels[None]), len(maps), 0)
+    else:
+        maps = np.concatenate([refine_maps(each[None], pixels[None]) for each in maps])
+    sharp = found.from_heatmaps(maps, found.probabilities, found.labels, threshold)
+    return dataclasses.replace(photo, view=pixels), sharp
 
 
 def _localize(

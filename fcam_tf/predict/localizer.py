@@ -32,8 +32,8 @@ class Localizer(Explainer):
         threshold: "otsu", or a number in [0, 1] relative to each map's maximum. None takes the one
             that was chosen for an F-CAM's maps, else "otsu".
         layer: the feature maps to weight, see `fcam_tf.cams.CAM`.
-        **options: more for the method, such as ``scales`` and ``flip``, see `Explainer`; no
-            ``score``, which is not that of a class.
+        **options: more, such as ``refine``, ``scales`` and ``flip``, see `Explainer`; no ``score``,
+            which is not that of a class.
 
     Attributes:
         threshold: "otsu" or a float. For the others see `Explainer`.

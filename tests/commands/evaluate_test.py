@@ -62,20 +62,21 @@ def test_a_decoder_against_its_classifier(data, run, tmp_path, capfd):
 
 
 def test_mirrored_images_and_scales(data, run, tmp_path, capfd):
-    command = ("--data", data, "--model", run, "--out", tmp_path / "a", "--flip")
+    command = ("--data", data, "--model", run, "--out", tmp_path / "a", "--refine=crf", "--flip")
     assert status(*command) == 0
     out, err = capfd.readouterr()
-    assert "maps of fcam, flip\n" in err
-    assert "fcam (flip)" in out
-    assert metrics(tmp_path / "a")["settings"]["options"] == {"flip": True}
-    assert "fcam (flip)" in (tmp_path / "a" / "report.html").read_text()
+    assert "maps of fcam, flip, refine crf\n" in err
+    assert "fcam (flip, refine crf)" in out
+    options = {"flip": True, "refine": "crf"}
+    assert metrics(tmp_path / "a")["settings"]["options"] == options
+    assert "fcam (flip, refine crf)" in (tmp_path / "a" / "report.html").read_text()
     assert status(*command) == 0
     assert "Loading" not in capfd.readouterr().err
     assert status(*command[:-1]) == 2
     assert "options.flip was True and is now not set" in capfd.readouterr().err
-    assert status(*command[:-3], "--out", tmp_path / "b", "--scales=1,2") == 2
+    assert status(*command[:-4], "--out", tmp_path / "b", "--scales=1,2") == 2
     assert "--scales must be left out with method 'fcam'" in capfd.readouterr().err
-    assert status(*command[:-3], "--out", tmp_path / "b", "--scales=1,1.5", "--method=cam") == 0
+    assert status(*command[:-4], "--out", tmp_path / "b", "--scales=1,1.5", "--method=cam") == 0
     assert "cam (relu2, scales 1,1.5)" in capfd.readouterr().out
 
 

@@ -11,8 +11,11 @@ from skimage import data
 
 from fcam_tf import cli, models
 from fcam_tf.identity import file_sha256
+from fcam_tf.localization import largest_component
+from fcam_tf.masks import box_of
 from fcam_tf.photos import read_photo
 from fcam_tf.predict import Localizer
+from fcam_tf.refine import refine_maps
 from fcam_tf.visualize import resize_heatmap
 from tests.models.tiny import tiny_classifier
 
@@ -136,6 +139,26 @@ def test_wrong_options_of_the_method(tiny, photos, capfd, wrong, message):
     assert status(photos, "--model", tiny, *wrong) == 2
     assert message in capfd.readouterr().err
     assert not os.path.lexists("fcam-output")
+
+
+def test_refined_at_the_photo_s_own_resolution(tiny, photos, tmp_path, capfd):
+    command = (photos / "0.png", "--model", tiny, "--heatmap=npy", "--refine=crf", "--out")
+    capfd.readouterr()
+    assert status(*command, tmp_path / "a") == 0
+    assert ", refine crf, thr" in capfd.readouterr().err
+    (record,) = lines(tmp_path / "a")
+    assert record["options"] == {"refine": "crf"}
+    localizer = Localizer(models.load(tiny))
+    photo = read_photo(photos / "0.png", localizer.image_size)
+    coarse = localizer(photo.pixels[None]).heatmaps
+    found = np.load(tmp_path / "a" / "0_heatmap.npy")
+    assert found.shape == (photo.height, photo.width)
+    np.testing.assert_allclose(found, refine_maps(coarse, photo.view[None])[0], atol=1e-4)
+    mask = largest_component(found > record["threshold"] * found.max())
+    assert np.abs(np.array(box_of(mask)) - record["box"]).max() <= 1  # of 256 levels
+    capfd.readouterr()
+    assert status(*command[:-2], "--out", tmp_path / "a") == 2
+    assert "options.refine was 'crf' and is now not set" in capfd.readouterr().err
 
 
 def test_scales_and_flips(tiny, photos, tmp_path, capfd):

@@ -23,12 +23,16 @@ class FakeLocalizer:
         self.threshold = "otsu"
         self.layer = ""
         self.options = {}
+        self.refine = None
         self.activation = "softmax"
         self.class_names = class_names
         self.num_classes = 2
         self.image_size = image_size
         self.seconds = seconds
         self.batches = []
+
+    def unrefined(self):
+        return self
 
     def __call__(self, images, labels=None):
         assert images.dtype == np.uint8

@@ -128,6 +128,12 @@ def test_options_of_the_method(classifier, fcam, images):
     np.testing.assert_allclose(localizer(images).heatmaps, want, atol=1e-6)
     found, want = Localizer(fcam, flip=True)(images), fcam.localize(images, flip=True)
     np.testing.assert_allclose(found.heatmaps, want.heatmaps, atol=1e-6)
+    found, want = Localizer(fcam, refine="crf")(images), fcam.localize(images, refine="crf")
+    np.testing.assert_allclose(found.heatmaps, want.heatmaps, atol=1e-6)
+    np.testing.assert_array_equal(found.boxes, want.boxes)
+    assert np.abs(want.heatmaps - fcam.localize(images).heatmaps).max() > 1e-3
+    with pytest.raises(ValueError, match="`refine` must be 'crf'"):
+        fcam.localize(images, refine=True)
     with pytest.raises(ValueError, match="`score` must be left out"):
         Localizer(classifier, "cam", score=cams.scores.value(1))
 
