@@ -6,7 +6,9 @@ import pytest
 
 from fcam_tf import training
 from fcam_tf.atomic import write_json
+from fcam_tf.models import BACKBONES
 from fcam_tf.training.run_folder import State
+from tests.models.tiny import tiny_backbone
 
 TRAINED = pytest.param("trained", marks=pytest.mark.slow)
 
@@ -21,6 +23,14 @@ def plain_report(monkeypatch):
         return file
 
     monkeypatch.setattr("fcam_tf.report.write_report", write_report)
+
+
+@pytest.fixture
+def small_backbones(monkeypatch):
+    """Have five convolutions in place of the backbones that are trained by name."""
+    for name in ("efficientnetlite_b0", "mobilenet_v3_large"):
+        spec = dataclasses.replace(tiny_backbone(name), decoder_filters=(8, 6, 4, 4, 4))
+        monkeypatch.setitem(BACKBONES, name, spec)
 
 
 class Trainings(list):

@@ -205,6 +205,7 @@ def test_both_stages(data, tiny, tmp_path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_backbones", "undrawn")
 def test_the_map_that_is_reported_is_the_one_that_selected(tmp_path):
     """On 15 shapes, which choose the epoch and are then the test split as well."""
     data = write_shapes(tmp_path / "shapes", {"train": 15, "val": 15, "test": 15}, 224)
@@ -234,6 +235,7 @@ def test_the_map_that_is_reported_is_the_one_that_selected(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_says_that_nothing_was_gained(data, tiny, tmp_path, capfd):
     still = ("--set", "learning_rate=0", "--set", "weight_decay=0")
     for stage in ("classifier", "fcam"):
@@ -245,6 +247,7 @@ def test_says_that_nothing_was_gained(data, tiny, tmp_path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_backbones", "undrawn")
 def test_backbones_by_name(data, tmp_path):
     arguments = ("--model", "mobilenet_v3_large", "--weights", "none", "--output-stride", "16")
     assert status("classifier", "--data", data, "--out", tmp_path / "a", *arguments, *FAST) == 0
@@ -254,6 +257,7 @@ def test_backbones_by_name(data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_backbones", "undrawn")
 def test_a_baseline_by_name_teaches_by_its_own_map(data, tmp_path, capfd):
     first, second = tmp_path / "a", tmp_path / "b"
     arguments = ("--weights", "none", "--method", "acol", "--set", "baseline.threshold=0.6")
@@ -275,6 +279,7 @@ def test_a_baseline_by_name_teaches_by_its_own_map(data, tmp_path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("decoder", ["unet", "linear"])
 def test_full_supervision_by_a_few_images(data, tiny, tmp_path, decoder):
     arguments = ("--model", tiny, "--recipe", "small", "--set", f"decoder={decoder}")

@@ -104,7 +104,7 @@ FAST = [
 
 
 @pytest.mark.slow
-@pytest.mark.traced
+@pytest.mark.usefixtures("small_backbones", "undrawn")
 def test_make_and_measure_again(shapes, tmp_path, monkeypatch, capfd):
     name = "mobilenet_v3_large_layercam.shapes"
     command = ("make", name, "--data", shapes, "--weights=none", "--licence=Apache-2.0", "--int8")

@@ -1,5 +1,6 @@
 """One tiny run of each tool that measures or trains: what it prints, not how fast it is."""
 
+import dataclasses
 import importlib
 import json
 import sys
@@ -27,7 +28,8 @@ def tool(monkeypatch, capsys):
     before = set(flags.FLAGS)
     monkeypatch.syspath_prepend(str(TOOLS))
     for name in ("efficientnetlite_b0", "resnet50"):
-        monkeypatch.setitem(BACKBONES, name, tiny_backbone(name))
+        spec = dataclasses.replace(tiny_backbone(name), decoder_filters=(8, 6, 4, 4, 4))
+        monkeypatch.setitem(BACKBONES, name, spec)
 
     def run(name, *arguments, **values):
         module = importlib.import_module(name)
@@ -90,6 +92,7 @@ SETTINGS = [f"--{stage}={x}" for stage in ("classifier_set", "set") for x in SMA
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_ablation(tool, shapes, tmp_path):
     arguments = ("--data", shapes, "--out", tmp_path, "--seeds=1", *SETTINGS)
     shown = tool("ablation", *arguments, "--vary=loss.crf=0,1e-9")
@@ -97,6 +100,7 @@ def test_ablation(tool, shapes, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_compare_baselines(tool, shapes, tmp_path):
     arguments = ("--data", shapes, "--out", tmp_path, "--seeds=1", "--draws=1", *SETTINGS)
     shown = tool("compare_baselines", *arguments, "--methods=cam,adl")
@@ -104,6 +108,7 @@ def test_compare_baselines(tool, shapes, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.filterwarnings("ignore:The 1000 classes of the model are not the 5")
 def test_train_general(tool, shapes, tmp_path):
     for name in ("in1k", "pets3", "tiny10"):
