@@ -13,11 +13,12 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
-# oneDNN compiles a kernel for each new shape, which the tiny models of tests never repay.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-
 
 def pytest_configure(config):
+    # oneDNN compiles a kernel for each new shape, which tiny models never repay; some of the long
+    # tests train real ones.
+    if config.option.markexpr != "slow":
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     # Keras 3 hands variables to NumPy 2 by the older protocol, as when a model is saved.
     config.addinivalue_line(
         "filterwarnings", "ignore:__array__ implementation doesn't accept:DeprecationWarning"

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -71,15 +72,34 @@ def test_last_words_are_heard(end, status):
     assert ("no luck" in text) == (status == 1)
 
 
+@contextlib.contextmanager
+def stderr_to_a_pipe():
+    """Let file descriptor 2 be a pipe, and give the end to read from.
+
+    The file of ``capfd`` has one place for readers and writers, and here a thread writes late.
+    """
+    reader, writer = os.pipe()
+    before = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+        yield reader
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(reader)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_who_goes_on_inside_does_not_hold_the_end_up(capfd, monkeypatch):
+def test_who_goes_on_inside_does_not_hold_the_end_up(monkeypatch):
     monkeypatch.setattr("fcam_tf.commands.quiet._PATIENCE", 0.1)
-    with quiet_tensorflow():
-        child = subprocess.Popen(
-            [sys.executable, "-c", "import os, sys; sys.stdin.read(); os.write(2, b'late')"],
-            stdin=subprocess.PIPE,
-        )
-    os.write(2, b"after ")
-    child.communicate()
-    while "late" not in (text := capfd.readouterr().err):
-        assert text in ("", "after ")
+    with stderr_to_a_pipe() as stderr:
+        with quiet_tensorflow():
+            child = subprocess.Popen(
+                [sys.executable, "-c", "import os, sys; sys.stdin.read(); os.write(2, b'late')"],
+                stdin=subprocess.PIPE,
+            )
+        os.write(2, b"after ")
+        assert os.read(stderr, 100) == b"after "
+        child.communicate()
+        assert os.read(stderr, 100) == b"late"
