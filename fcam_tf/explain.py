@@ -10,11 +10,11 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from fcam_tf import cams, checks
+from fcam_tf import cams
 from fcam_tf.cams import autodiff
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.names import FCAM_MAP, told
-from fcam_tf.refine import CRF, refine_maps
+from fcam_tf.refine import check_refine, refine_maps
 
 MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
 _INPUT_SIZE = 224  # of the WSOL benchmark, for classifiers that state none
@@ -67,8 +67,7 @@ class Explainer:
         refine: str | None = None,
         **options: Any,
     ) -> None:
-        if refine is not None:
-            checks.choice("refine", refine, [CRF])
+        check_refine(refine)
         self.classifier, self.refine = classifier, refine
         self.options = _recorded({**options, "refine": refine})
         is_fcam = isinstance(classifier, FCAM)

@@ -8,13 +8,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from fcam_tf import ops
+from fcam_tf import checks, ops
 from fcam_tf.graphs.resize import resize
 
 CRF = "crf"
 MAX_PIXELS = 12_000_000  # of a photo that is refined; at two classes that takes about 2 GB
 _WEIGHT, _SIGMA_XY, _SIGMA_RGB, _ITERATIONS = 2.0, 100.0, 15.0, 5
 _SIDE = 224  # of the square for which the sigma in pixels was chosen
+
+
+def check_refine(refine: str | None) -> None:
+    """Raise a ValueError unless ``refine`` is "crf" or None."""
+    if refine is not None:
+        checks.choice("refine", refine, [CRF])
 
 
 def refine_maps(maps: Any, images: Any) -> np.ndarray:

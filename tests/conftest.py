@@ -59,7 +59,6 @@ def tiny_backbone():
         tiny.tiny_backbone("efficientnetlite_b0"),
         name="tiny",
         output_stride=8,
-        decoder_filters=(8, 6, 4, 4, 4),
         branch_filters={"acol": 6, "spg_side": 5, "spg_top": 4},
     )
     yield "tiny"

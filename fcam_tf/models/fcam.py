@@ -22,7 +22,7 @@ from fcam_tf.models import inference
 from fcam_tf.models.decoder import MatchSize, object_map
 from fcam_tf.models.foundation import copied, top_map
 from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
-from fcam_tf.refine import CRF, refine_maps
+from fcam_tf.refine import check_refine, refine_maps
 
 _ADDED = "regularization"  # what layers add to the loss, in the logs
 
@@ -284,8 +284,7 @@ class FCAM(keras.Model):
             ValueError: no image, wrong shape, a label that is not a class, unknown ``threshold`` or
                 ``refine``, or outputs that are not finite.
         """
-        if refine is not None:
-            checks.choice("refine", refine, [CRF])
+        check_refine(refine)
         threshold = self.threshold if threshold is None else threshold
         heatmaps, logits = self.maps_and_logits(images, flip=flip)
         probabilities = ops.convert_to_numpy(cams.probabilities(logits, self.activation))

@@ -234,11 +234,12 @@ def localize_stream(
         item, result = found
         photo = item.photo
         if localizer.refine:
+            try:
+                photo = enlarged(item)
+            except PhotoError as error:  # it has changed since
+                return Failure(str(item.source.path), str(error))
             with refining:  # takes all cores and much memory
-                try:
-                    photo, result = refined(item.source.path, photo, result, localizer.threshold)
-                except PhotoError as error:  # it has changed since
-                    return Failure(str(item.source.path), str(error))
+                result = refined(result, photo.view, localizer.threshold)
         record = write(item.source.name, photo, result)
         return {"file": str(item.source.path), **record, **item.state}
 
@@ -252,27 +253,29 @@ def localize_stream(
         pool.shutdown(cancel_futures=True)
 
 
-def refined(
-    path: Path, photo: Photo, found: Localization, threshold: str | float
-) -> tuple[Photo, Localization]:
-    """Align what was found in a photo with its pixels, at its own resolution up to `MAX_PIXELS`.
+def enlarged(item: _Item) -> Photo:
+    """Return a photo to be drawn on at its own resolution, up to `MAX_PIXELS`.
 
-    Returns:
-        The photo, to be drawn on at that resolution, and the localisation in its frame.
+    It is read anew: the photos that wait for the model would be too large together.
 
     Raises:
         PhotoError: the photo cannot be read.
     """
-    from fcam_tf.refine import MAX_PIXELS, refine_maps  # noqa: PLC0415 - TensorFlow
+    from fcam_tf.refine import MAX_PIXELS  # noqa: PLC0415 - TensorFlow
 
-    pixels = read_pixels(path, most=MAX_PIXELS)
+    return dataclasses.replace(item.photo, view=read_pixels(item.source.path, most=MAX_PIXELS))
+
+
+def refined(found: Localization, pixels: np.ndarray, threshold: str | float) -> Localization:
+    """Align what was found in a photo with its pixels (H, W, 3), in whose frame the result is."""
+    from fcam_tf.refine import refine_maps  # noqa: PLC0415 - TensorFlow
+
     maps = found.heatmaps
     if (maps == maps[:1]).all():  # of a decoder: one for all classes
         maps = np.repeat(refine_maps(maps[:1], pixels[None]), len(maps), 0)
     else:
         maps = np.concatenate([refine_maps(each[None], pixels[None]) for each in maps])
-    sharp = found.from_heatmaps(maps, found.probabilities, found.labels, threshold)
-    return dataclasses.replace(photo, view=pixels), sharp
+    return found.from_heatmaps(maps, found.probabilities, found.labels, threshold)
 
 
 def _localize(

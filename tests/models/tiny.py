@@ -27,6 +27,8 @@ def tiny_classifier(size=None, classes=3, pooling=True):
 def tiny_backbone(name):
     """Return the specification of a backbone with five convolutions for its graph.
 
+    Its decoder is as narrow, with as many blocks as that of the backbone.
+
     Its ImageNet weights are drawn from a seed, and have a head if those of the backbone have one.
     """
 
@@ -48,7 +50,12 @@ def tiny_backbone(name):
     source = Source("a seed", "nothing", lambda _: None, draw, spec.source.has_head)
     attention = ("relu3", "relu4", "relu5") if spec.attention else ()
     return dataclasses.replace(
-        spec, build=build, source=source, attention=attention, sides=attention[:2]
+        spec,
+        build=build,
+        source=source,
+        attention=attention,
+        sides=attention[:2],
+        decoder_filters=(8, 6, 4, 4, 4)[: len(spec.decoder_filters)],
     )
 
 
