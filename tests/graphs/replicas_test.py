@@ -89,4 +89,4 @@ def test_two_replicas_train_as_one_device(images, batch):
         assert run["same"]
     for name, values in one["history"].items():
         np.testing.assert_allclose(two["history"][name], values, rtol=1e-4)
-    np.testing.assert_allclose(two["kernels"], one["kernels"], rtol=1e-4)
+    np.testing.assert_allclose(two["kernels"], one["kernels"], rtol=1e-3)

@@ -1,6 +1,7 @@
 """A localizer without a model, and as a program a job that uses it: fake.py OUT PHOTO..."""
 
 import os
+import signal
 import sys
 import time
 import types
@@ -46,6 +47,7 @@ class FakeLocalizer:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests ignore it
     out, *photos = sys.argv[1:]
     localize_files(
         FakeLocalizer(seconds=float(os.environ.get("SECONDS_A_BATCH", "0"))),

@@ -1,0 +1,99 @@
+"""The CAM methods of torch-cam and pytorch-grad-cam as calls to time, where they are installed.
+
+    pip install torch torchvision torchcam grad-cam --extra-index-url https://download.pytorch.org/whl/cpu
+
+Both run torchvision's resnet50 with the stride where keras-cv has it, in the first convolution of
+a stage, so that all sides compute the same. torch-cam returns maps as coarse as the feature map,
+pytorch-grad-cam returns them in the size of the image.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+_TORCH_CAM = {
+    "cam": "CAM",
+    "gradcam": "GradCAM",
+    "gradcampp": "GradCAMpp",
+    "smoothgradcampp": "SmoothGradCAMpp",
+    "xgradcam": "XGradCAM",
+    "layercam": "LayerCAM",
+}
+_GRAD_CAM = {
+    "gradcam": "GradCAM",
+    "gradcampp": "GradCAMPlusPlus",
+    "xgradcam": "XGradCAM",
+    "layercam": "LayerCAM",
+    "hirescam": "HiResCAM",
+    "gradcamelementwise": "GradCAMElementWise",
+    "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGradCAM",
+    "fullgrad": "FullGrad",
+}
+
+
+def calls(images: np.ndarray, classes: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield name and call of the forward pass and of each method, for images (B, H, W, 3).
+
+    Raises:
+        ModuleNotFoundError: torch or torchvision is not installed.
+    """
+    import torch  # noqa: PLC0415 - not among the dependencies
+
+    model = _resnet50(classes)
+    batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+    def forward() -> np.ndarray:
+        with torch.inference_mode():
+            return model(batch).numpy()
+
+    yield "torch: forward pass", forward
+    yield from _torch_cam(model, batch)
+    yield from _grad_cam(model, batch)
+
+
+def _resnet50(classes: int) -> Any:
+    from torchvision.models import resnet50  # noqa: PLC0415
+
+    model = resnet50(num_classes=classes).eval()
+    for stage in (model.layer2, model.layer3, model.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return model
+
+
+def _torch_cam(model: Any, batch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    try:
+        from torchcam import methods  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return
+
+    def call(kind: Any) -> np.ndarray:
+        # The hooks of one method would run for the next, too.
+        with kind(model, model.layer4) as extractor:
+            maps = extractor([0] * len(batch), model(batch))
+        return maps[0].numpy()
+
+    for name, theirs in _TORCH_CAM.items():
+        yield f"torch-cam: {name}", functools.partial(call, getattr(methods, theirs))
+
+
+def _grad_cam(model: Any, batch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    try:
+        import pytorch_grad_cam  # noqa: PLC0415
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return
+
+    targets = [ClassifierOutputTarget(0)] * len(batch)
+
+    def call(kind: Any) -> np.ndarray:
+        with kind(model, [model.layer4]) as extractor:
+            return extractor(batch, targets)
+
+    for name, theirs in _GRAD_CAM.items():
+        kind = getattr(pytorch_grad_cam, theirs)
+        yield f"pytorch-grad-cam: {name}", functools.partial(call, kind)
