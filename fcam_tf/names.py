@@ -14,8 +14,15 @@ T = TypeVar("T")
 # presets of `fcam_tf.training.recipe`.
 BACKBONES = (
     *("resnet50", "vgg16", "inceptionv3", "efficientnetlite_b0"),  # the baselines are set up here
+    *("efficientnetlite_b1", "efficientnetlite_b2"),
     *("resnet50_v2", "densenet121", "efficientnetv2_b0", "mobilenet_v3_large"),
 )
+# Classifiers that come with their 1000 classes in a package, and the SHA-256 of its file.
+PRETRAINED = {
+    "efficientnetlite_b0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnetlite_b1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnetlite_b2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 METHODS = (
     *("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam"),
     *("hirescam", "gradcamelementwise", "eigencam", "eigengradcam", "fullgrad"),

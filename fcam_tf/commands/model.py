@@ -14,16 +14,10 @@ from absl import app
 import fcam_tf
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import reason_of
-from fcam_tf.names import shortened, unknown
+from fcam_tf.names import PRETRAINED, shortened, unknown
 
 if TYPE_CHECKING:
     import keras
-
-# With the SHA-256 of their weights. Here too so that a misspelt name and a rerun of what is done
-# need no TensorFlow; a test holds it to the truth.
-CLASSIFIERS = {
-    "efficientnetlite_b0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +42,13 @@ def find_model(name: str) -> Model:
     from fcam_tf.identity import saved_sha256  # noqa: PLC0415
 
     def load() -> keras.Model:
-        if name in CLASSIFIERS:
+        if name in PRETRAINED:
             return fcam_tf.models.Classifier(name)
         return fcam_tf.zoo.load(name) if name in entries else fcam_tf.models.load(name)
 
     entries = fcam_tf.zoo.folders()
-    if name in CLASSIFIERS:
-        return Model(CLASSIFIERS[name], load)
+    if name in PRETRAINED:
+        return Model(PRETRAINED[name], load)
     try:
         if name in entries:
             return Model(fcam_tf.zoo.identity(name), load)
@@ -64,7 +58,7 @@ def find_model(name: str) -> Model:
         raise app.UsageError(f"--model {reason_of(error)}") from None
     if name in fcam_tf.zoo.list_models(trained=False):
         raise app.UsageError(f"--model {fcam_tf.zoo.untrained(name)}")
-    text = unknown([*entries, *CLASSIFIERS], name, "--model")
+    text = unknown([*entries, *PRETRAINED], name, "--model")
     raise app.UsageError(f"{text} Or give a .keras file, or a run's folder.")
 
 
@@ -75,7 +69,7 @@ def is_saved(name: str) -> bool:
 
 def complete_model(prefix: str, **_: Any) -> list[str]:
     """Return names for the shell to complete."""
-    return [name for name in (*fcam_tf.zoo.list_models(), *CLASSIFIERS) if name.startswith(prefix)]
+    return [name for name in (*fcam_tf.zoo.list_models(), *PRETRAINED) if name.startswith(prefix)]
 
 
 def import_files(names: Iterable[str]) -> None:

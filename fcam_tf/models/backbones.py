@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from fcam_tf.models import pretrained
 from fcam_tf.models.inceptionv3 import inceptionv3
 from fcam_tf.models.preprocessing import CAFFE, LITE, SYMMETRIC, UNIT, Preprocessing
 from fcam_tf.models.vgg16 import vgg16
-from fcam_tf.names import lookup
+from fcam_tf.names import PRETRAINED, lookup
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 OUTPUT_STRIDES = (8, 16, 32)
@@ -136,9 +137,7 @@ _RESNET50_MAPS = (
     "conv1_relu",
     *(f"v2_stack_{i}_block{n}_out" for i, n in enumerate((3, 4, 6))),
 )
-_EFFICIENTNETLITE_B0 = {
-    "width_coefficient": 1.0,
-    "depth_coefficient": 1.0,
+_LITE = {
     "stackwise_kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
     "stackwise_num_repeats": [1, 2, 2, 3, 3, 4, 1],
     "stackwise_input_filters": [32, 16, 24, 40, 80, 112, 192],
@@ -166,6 +165,35 @@ _MOBILENET_V3_LARGE = {
     "stackwise_se_ratio": [None] * 3 + [0.25] * 3 + [None] * 4 + [0.25] * 5,
     "stackwise_activation": ["relu"] * 6 + ["hard_swish"] * 9,
 }
+
+
+def _efficientnet_lite(number: int, width: float = 1.0, depth: float = 1.0) -> BackboneSpec:
+    """Return the specification of EfficientNet-Lite 0, 1, ..."""
+    name = f"efficientnetlite_b{number}"
+    repeats = [math.ceil(depth * n) for n in _LITE["stackwise_num_repeats"]]
+    # The last block of stages 2 to 5, by its letter.
+    second, third, fourth, fifth = ("abcdefgh"[n - 1] for n in repeats[1:5])
+    return BackboneSpec(
+        name,
+        _keras_cv(
+            "EfficientNetLiteBackbone",
+            {"width_coefficient": width, "depth_coefficient": depth, **_LITE},
+            (
+                "block1a_project_bn",
+                f"block2{second}_add",
+                f"block3{third}_add",
+                f"block5{fifth}_add",
+            ),
+        ),
+        LITE,
+        pretrained.efficientnet_lite(number, PRETRAINED[name]),
+        output_stride=32,
+        decoder_filters=(64, 48, 32, 24, 16),
+        attention=("block5b_add", "block6b_add", "top_activation"),
+        sides=(f"block4{fourth}_add", f"block5{fifth}_add"),
+        branch_filters={"acol": 128, "spg_side": 128, "spg_top": 128},
+    )
+
 
 _SPECS = (
     BackboneSpec(
@@ -198,21 +226,9 @@ _SPECS = (
         attention=("mixed5d", "mixed6e", "spg_a3_2b"),
         sides=("mixed5d", "mixed6e"),
     ),
-    BackboneSpec(
-        "efficientnetlite_b0",
-        _keras_cv(
-            "EfficientNetLiteBackbone",
-            _EFFICIENTNETLITE_B0,
-            ("block1a_project_bn", "block2b_add", "block3b_add", "block5c_add"),
-        ),
-        LITE,
-        pretrained.EFFICIENTNET_LITE0,
-        output_stride=32,
-        decoder_filters=(64, 48, 32, 24, 16),
-        attention=("block5b_add", "block6b_add", "top_activation"),
-        sides=("block4c_add", "block5c_add"),
-        branch_filters={"acol": 128, "spg_side": 128, "spg_top": 128},
-    ),
+    _efficientnet_lite(0),
+    _efficientnet_lite(1, depth=1.1),
+    _efficientnet_lite(2, width=1.1, depth=1.2),
     BackboneSpec(
         "resnet50_v2",
         _keras_cv("ResNetV2Backbone", _RESNET50, ("conv1_conv", *_RESNET50_MAPS[1:]), stem=4),

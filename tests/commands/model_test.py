@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from fcam_tf import cli, models
-from fcam_tf.commands.model import CLASSIFIERS, complete_model, find_model, import_files
+from fcam_tf.commands.model import complete_model, find_model, import_files
 from fcam_tf.data import write_shapes
 from fcam_tf.identity import file_sha256, imported, model_sha256
-from fcam_tf.models.pretrained import _LITE0_SHA256
+from fcam_tf.names import PRETRAINED
 
 LAYERS = """
 import keras
@@ -22,14 +22,13 @@ class Halve(keras.layers.Layer):
 
 def test_the_names_that_help_shows_are_the_ones_there_are():
     pretrained = {name for name, spec in models.BACKBONES.items() if spec.source.has_head}
-    assert set(CLASSIFIERS) == pretrained
-    assert CLASSIFIERS == {"efficientnetlite_b0": _LITE0_SHA256}
+    assert set(PRETRAINED) == pretrained
 
 
 def test_a_model_is_known_by_its_file(tmp_path):
     (tmp_path / "a.keras").write_bytes(b"weights")
     assert find_model(str(tmp_path / "a.keras")).sha256 == file_sha256(tmp_path / "a.keras")
-    assert find_model("efficientnetlite_b0").sha256 == _LITE0_SHA256
+    assert find_model("efficientnetlite_b0").sha256 == PRETRAINED["efficientnetlite_b0"]
 
 
 def test_names_to_complete():

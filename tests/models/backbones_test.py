@@ -14,21 +14,32 @@ CHANNELS = {
     "vgg16": (128, 256, 512, 512, 1024),
     "inceptionv3": (64, 80, 288, 768, 1024),
     "efficientnetlite_b0": (16, 24, 40, 112, 1280),
+    "efficientnetlite_b1": (16, 24, 40, 112, 1280),
+    "efficientnetlite_b2": (16, 24, 48, 120, 1280),
     "resnet50_v2": (64, 256, 512, 1024, 2048),
     "densenet121": (64, 256, 512, 1024, 1024),
     "efficientnetv2_b0": (16, 32, 48, 112, 1280),
     "mobilenet_v3_large": (16, 24, 40, 112, 960),
 }
+
+
+def lite(width, depth):
+    return {"width_coefficient": width, "depth_coefficient": depth, **backbones._LITE}
+
+
 KERAS_CV = {
     "resnet50": ("ResNetBackbone", backbones._RESNET50),
     "resnet50_v2": ("ResNetV2Backbone", backbones._RESNET50),
     "densenet121": ("DenseNetBackbone", {"stackwise_num_repeats": [6, 12, 24, 16]}),
-    "efficientnetlite_b0": ("EfficientNetLiteBackbone", backbones._EFFICIENTNETLITE_B0),
+    "efficientnetlite_b0": ("EfficientNetLiteBackbone", lite(1.0, 1.0)),
+    "efficientnetlite_b1": ("EfficientNetLiteBackbone", lite(1.0, 1.1)),
+    "efficientnetlite_b2": ("EfficientNetLiteBackbone", lite(1.1, 1.2)),
     "efficientnetv2_b0": ("EfficientNetV2Backbone", backbones._EFFICIENTNETV2_B0),
     "mobilenet_v3_large": ("MobileNetV3Backbone", backbones._MOBILENET_V3_LARGE),
 }
+LARGER = ("efficientnetlite_b1", "efficientnetlite_b2")
 # Those that nobody trains from the paper's recipes, and whose graphs take longest to build.
-HEAVY = ("resnet50_v2", "densenet121", "efficientnetv2_b0")
+HEAVY = ("resnet50_v2", "densenet121", "efficientnetv2_b0", *LARGER)
 TRAINABLE = {"vgg16": 19_639_304, "inceptionv3": 25_687_976, "resnet50": 23_917_832}
 
 
