@@ -1,7 +1,9 @@
 """The CAM methods of torch-cam and pytorch-grad-cam as calls to time, where they are installed.
 
-    pip install torch torchvision torchcam grad-cam --extra-index-url https://download.pytorch.org/whl/cpu
+    pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+    pip install torchcam grad-cam
 
+The torch of PyPI brings triton, which crashes in a process with TensorFlow: both carry an LLVM.
 Both run torchvision's resnet50 with the stride where keras-cv has it, in the first convolution of
 a stage, so that all sides compute the same. torch-cam returns maps as coarse as the feature map,
 pytorch-grad-cam returns them in the size of the image.
@@ -32,8 +34,7 @@ _GRAD_CAM = {
     "gradcamelementwise": "GradCAMElementWise",
     "eigencam": "EigenCAM",
     "eigengradcam": "EigenGradCAM",
-    "fullgrad": "FullGrad",
-}
+}  # without FullGrad, which takes minutes for eight images
 
 
 def calls(images: np.ndarray, classes: int) -> Iterator[tuple[str, Callable[[], Any]]]:

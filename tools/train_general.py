@@ -8,8 +8,8 @@ taught on photos of three kinds: ImageNet's by their true class, pets and small 
 class that the classifier predicts. No box and no mask trains; those of the pets' val split choose
 the epoch, unless pets are held out: then the last epoch is kept.
 
-With --scales or --flip the teacher's maps are those of whole photos, averaged over scales and
-mirror images and stored once for all seeds. At the end the scores on pets3 (boxes, masks) and
+With --scales, --flip or --refine the teacher's maps are those of whole photos, averaged over scales
+and mirror images, aligned with the photos and stored once for all seeds. At the end the scores on pets3 (boxes, masks) and
 tiny10 (boxes) are printed, of the teacher's own map and of the decoder's. The same command goes on
 where it was stopped.
 """
@@ -36,6 +36,7 @@ _METHODS = flags.DEFINE_list("methods", ["cam"], "methods that teach, one decode
 _LAYERS = flags.DEFINE_list("layers", [], "maps that layercam weights (default: the top map)")
 _SCALES = flags.DEFINE_list("scales", [], "sides of the photo at which the teacher sees it, pixels")
 _FLIP = flags.DEFINE_bool("flip", False, "let the teacher see mirror images, too")
+_REFINE = flags.DEFINE_bool("refine", False, "align the teacher's maps with the photos by a CRF")
 _RECIPE = flags.DEFINE_string("recipe", "small", "recipe of the decoder")
 _EPOCHS = flags.DEFINE_integer("epochs", 3, "passes, the last at a tenth of the rate", 1)
 _SET = flags.DEFINE_multi_string("set", [], "KEY=VALUE of the recipe to change")
@@ -79,10 +80,11 @@ def _recipe(seed: int) -> Any:
     if _LAYERS.value:
         changed.append(f"layer={','.join(_LAYERS.value)}")
     recipe = recipe.changed(changed + _SET.value)
-    if not (_SCALES.value or _FLIP.value):
+    if not (_SCALES.value or _FLIP.value or _REFINE.value):
         return recipe
     scales = tuple(int(side) / recipe.crop for side in _SCALES.value) or (1.0,)
     stored = {"stored_scales": scales, "stored_flip": _FLIP.value}
+    stored |= {"stored_refine": "crf" if _REFINE.value else ""}
     return dataclasses.replace(recipe, cams="stored", **stored)
 
 

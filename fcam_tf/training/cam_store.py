@@ -18,6 +18,7 @@ from fcam_tf.cams.base import CAM, normalize
 from fcam_tf.claim import claim
 from fcam_tf.data import Split, evaluation_dataset, naming_photos
 from fcam_tf.identity import stamps
+from fcam_tf.refine import refine_maps
 
 _ABOUT, _MAPS = "cams.json", "cams.npy"
 _FORMAT = 2  # one record for each image; once it was an .npz file for every 64
@@ -31,6 +32,7 @@ def stored_cams(
     *,
     size: int = 224,
     stored_size: int = 64,
+    refine: str | None = None,
     batch_size: int = 16,
     verbose: Any = "auto",
 ) -> NDArray[np.float16]:
@@ -55,6 +57,7 @@ def stored_cams(
             of the model, the method and its options. JSON values.
         size: side of the square, in pixels.
         stored_size: largest side of a map that is kept; larger ones are scaled down.
+        refine: "crf" to align maps with their images before they are kept, see `refine_maps`.
         batch_size: images for one call of the method.
         verbose: progress bar, as of ``fit``.
 
@@ -85,7 +88,10 @@ def stored_cams(
             batches = evaluation_dataset(split.subset(missing), batch_size=batch_size, size=size)
             for number, (images, labels) in enumerate(batches):
                 rows = missing[number * batch_size :][: len(images)]
-                _write(path, rows, marks, _at_most(stored_size, np.asarray(cam(images, labels))))
+                maps = np.asarray(cam(images, labels))
+                if refine:
+                    maps = np.asarray(normalize(refine_maps(maps, images)))
+                _write(path, rows, marks, _at_most(stored_size, maps))
                 progress.add(len(rows))
         return np.lib.format.open_memmap(path, mode="r")["map"]
 

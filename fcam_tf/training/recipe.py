@@ -175,6 +175,7 @@ class FCAMRecipe(Recipe):
             them; the maps are averaged, see `fcam_tf.cams.CAM`. This, as what follows, is for
             stored maps alone.
         stored_flip: whether its mirror image is explained, too.
+        stored_refine: "crf" to align the stored maps with the photos, see `fcam_tf.refine`.
         stored_size: largest side of a stored map, in cells.
         decoder: "unet", or "linear" for one 1x1 convolution on the top map.
         decoder_filters: channels of the decoder's blocks; empty for those that suit the backbone.
@@ -187,6 +188,7 @@ class FCAMRecipe(Recipe):
     cams: Literal["online", "stored"] = "online"
     stored_scales: tuple[float, ...] = (1.0,)
     stored_flip: bool = False
+    stored_refine: Literal["", "crf"] = ""
     stored_size: int = 64
     decoder: Literal["unet", "linear"] = "unet"
     decoder_filters: tuple[int, ...] = ()

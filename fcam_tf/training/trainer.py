@@ -154,6 +154,7 @@ def fit_fcam(
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
 
     options: dict[str, Any] = {"scales": recipe.stored_scales, "flip": recipe.stored_flip}
+    refine = recipe.stored_refine or None
     teacher = None
     if recipe.cams == "stored":
         teacher = cams.get(model.method, model.classifier, model.layer, **options)
@@ -165,9 +166,11 @@ def fit_fcam(
             teacher,
             train,
             cache or run.folder / "cams",
-            {**about, **options},
+            # Maps stored before there was such a choice are those without it.
+            {**about, **options, **({"refine": refine} if refine else {})},
             size=recipe.crop,
             stored_size=recipe.stored_size,
+            refine=refine,
             verbose=verbose,
         )
 

@@ -111,8 +111,15 @@ def test_compare_baselines(tool, shapes, tmp_path):
 def test_train_general(tool, shapes, tmp_path):
     for name in ("in1k", "pets3", "tiny10"):
         (tmp_path / name).symlink_to(shapes)
-    flags_ = ("--methods=layercam", "--layers=P4,P5", "--scales=32,48,64", "--flip", "--epochs=1")
-    photos = ("--in1k=train,val", "--tiny=4", "--held_out=pets3", "--seed=0", "--seed=1")
+    flags_ = ("--methods=layercam", "--layers=P4,P5", "--scales=32,48,64", "--flip", "--refine")
+    photos = (
+        "--epochs=1",
+        "--in1k=train,val",
+        "--tiny=4",
+        "--held_out=pets3",
+        "--seed=0",
+        "--seed=1",
+    )
     sets = [f"--set={x}" for x in SMALL]
     out = tmp_path / "runs"
     shown = tool("train_general", "--data", tmp_path, "--out", out, *flags_, *photos, *sets)
@@ -120,6 +127,7 @@ def test_train_general(tool, shapes, tmp_path):
     assert all(row in shown for row in ("teacher, layercam", "F-CAM on layercam", "±"))
     about = json.loads((out / "efficientnetlite_b0_layercam_maps/cams.json").read_text())
     assert (about["scales"], about["flip"], about["layer"]) == ([1, 1.5, 2], True, "P4,P5")
+    assert about["refine"] == "crf"
     states = [out / f"efficientnetlite_b0_layercam_seed{seed}/state.json" for seed in (0, 1)]
     before = [path.stat().st_mtime_ns for path in states]
     assert json.loads(states[0].read_text())["history"][1]["seeds_loss"] > 0

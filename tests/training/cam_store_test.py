@@ -101,6 +101,28 @@ def test_large_maps_are_scaled_down(splits, tmp_path):
     assert stored_cams(cam, splits[0], tmp_path, {}, **about).shape == (12, 16, 16)
 
 
+def test_refined_maps_follow_the_photo(splits, tmp_path):
+    """A blurred guess of two cells becomes the half of the photo that it lies in."""
+    paths = []
+    for i in range(2):
+        photo = np.full((64, 64, 3), 40, np.uint8)
+        photo[:, 24:] = 220  # the object
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(photo).save(paths[-1])
+    split = dataclasses.replace(splits[0].subset([0, 1]), paths=tuple(paths))
+
+    def cam(images, labels):  # noqa: ARG001
+        return np.tile(np.float32([0.2, 0.4, 0.8, 0.9]), (len(images), 4, 1))
+
+    about = {"size": 64, "stored_size": 64, "verbose": 0}
+    found = stored_cams(cam, split, tmp_path / "refined", {}, refine="crf", **about)
+    assert found.shape == (2, 64, 64)
+    object_, rest = found[:, :, 25:], found[:, :, :23]
+    assert object_.min() > 0.7 > 0.3 > rest.max()
+    plain = stored_cams(cam, split, tmp_path / "plain", {}, **about)
+    assert plain.shape == (2, 4, 4)
+
+
 def test_maps_of_something_else_are_refused(splits, classifier, tmp_path):
     cam = cams.get("cam", classifier)
     about = {"classifier": "abc", "method": "cam"}
