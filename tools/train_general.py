@@ -9,9 +9,9 @@ class that the classifier predicts. No box and no mask trains; those of the pets
 the epoch, unless pets are held out: then the last epoch is kept.
 
 With --scales, --flip or --refine the teacher's maps are those of whole photos, averaged over scales
-and mirror images, aligned with the photos and stored once for all seeds. At the end the scores on pets3 (boxes, masks) and
-tiny10 (boxes) are printed, of the teacher's own map and of the decoder's. The same command goes on
-where it was stopped.
+and mirror images, aligned with the photos and stored once for all seeds. At the end the scores on
+pets3 (boxes, masks) and tiny10 (boxes) are printed, of the teacher's own map and of the decoder's.
+The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
