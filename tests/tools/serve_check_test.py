@@ -4,19 +4,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import tensorflow as tf
 
-from fcam_tf.export import export
-from fcam_tf.models import FCAM
-from tests.models.tiny import tiny_classifier
 from tools import serve, serve_check
-
-
-@pytest.fixture(scope="module")
-def signatures(tmp_path_factory):
-    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(8, 6, 4))
-    model.input_size = 64
-    return tf.saved_model.load(str(export(model, tmp_path_factory.mktemp("m") / "1"))).signatures
 
 
 @pytest.fixture
