@@ -65,6 +65,36 @@ def tiny_backbone():
     del BACKBONES["tiny"]
 
 
+@pytest.fixture(scope="session")
+def fcam():
+    """Return a small F-CAM to export, of images of 64x64 pixels."""
+    import keras  # noqa: PLC0415 - as above
+
+    from fcam_tf.models import FCAM  # noqa: PLC0415
+    from tests.models.tiny import tiny_classifier  # noqa: PLC0415
+
+    keras.utils.set_random_seed(0)  # thin parts of an object may vanish as its mask shrinks
+    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(8, 6, 4), threshold=0.6)
+    model.input_size = 64
+    return model
+
+
+@pytest.fixture(scope="session")
+def served(fcam, tmp_path_factory):
+    """Return the folder that it is exported to."""
+    from fcam_tf.export import export  # noqa: PLC0415
+
+    return export(fcam, tmp_path_factory.mktemp("serving") / "tiny" / "1")
+
+
+@pytest.fixture(scope="session")
+def signatures(served):
+    """Return what that SavedModel answers."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    return tf.saved_model.load(str(served)).signatures
+
+
 @pytest.fixture
 def floatx():
     """Return a function that sets Keras's ``floatx`` and dtype policy until the test ends."""

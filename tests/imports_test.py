@@ -50,11 +50,7 @@ ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
 HELPERS = (
     *("atomic", "cache", "checks", "grey_levels", "lazy_tensorflow", "masks", "names", "photos"),
 )
-# Tests of several files, or of a part of one.
-OF_SEVERAL = (
-    *("imports_test.py", "messages_test.py", "fcam_training_test.py", "heads_test.py"),
-    "benches_test.py",
-)
+OF_SEVERAL = ("imports_test.py", "messages_test.py", "heads_test.py", "benches_test.py")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -142,7 +138,9 @@ def test_tests_mirror_sources():
         stem = path.stem.removesuffix("_test")
         stem = "__init__" if stem == "init" else stem
         package = ROOT if path.parts[0] == "tools" else PACKAGE
-        sources = [(package / path).with_name(f"{stem}{ending}") for ending in (".py", ".cc")]
+        parts = stem.split("_")  # of a file, perhaps with the topic of its tests
+        stems = ["_".join(parts[:n]) for n in range(1, len(parts) + 1)]
+        sources = [(package / path).with_name(f"{s}{end}") for s in stems for end in (".py", ".cc")]
         assert any(source.exists() for source in sources), f"{test} tests no file"
 
 

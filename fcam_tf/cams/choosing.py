@@ -9,9 +9,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from numpy.typing import NDArray
 
-from fcam_tf.cams import autodiff, tokens
+from fcam_tf.cams import tokens
+from fcam_tf.cams.trial import tokens_and_gradients
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.opening import Opened
 from fcam_tf.names import pixels
@@ -160,17 +161,7 @@ class Choice:
         ``inputs`` are others that must not lead around it either.
         """
         sources = {id(source) for source in (self._images, *inputs)}
-        waiting, seen = list(tensors), {id(x)}
-        while waiting:
-            tensor = waiting.pop()
-            if id(tensor) in seen:
-                continue
-            seen.add(id(tensor))
-            if id(tensor) in sources:
-                return False
-            if id(tensor) in self._maker:
-                waiting.extend(self._maker[id(tensor)].inputs)
-        return True
+        return not any(id(y) in sources for y in graph.leading_to(self._maker, tensors, [x]))
 
     def _maps(self) -> list[Any]:
         if len(self._images.shape) != 4:
@@ -239,27 +230,16 @@ class Choice:
         """List the sizes of the maps, smaller than the image, that tokens are computed from."""
         return [
             tensor.shape[1:3]
-            for tensor in self._before(x)
+            for tensor in graph.leading_to(self._maker, [x])
             if len(tensor.shape) == 4
             and None not in tensor.shape[1:3]
             and tensor.shape[1:3] not in ((1, 1), self._sides)
             # Not what was made of tokens, such as heads of attention.
             and (
                 self._looks_like_the_image(tensor)
-                or all(len(each.shape) != 3 for each in self._before(tensor))
+                or all(len(each.shape) != 3 for each in graph.leading_to(self._maker, [tensor]))
             )
         ]
-
-    def _before(self, x: Any) -> list[Any]:
-        """List what a tensor is computed from, and itself, the nearest first."""
-        found, seen = [x], {id(x)}
-        for tensor in found:
-            step = self._maker.get(id(tensor))
-            for each in step.inputs if step else ():
-                if id(each) not in seen:
-                    seen.add(id(each))
-                    found.append(each)
-        return found
 
     def _looks_like_the_image(self, x: Any) -> bool:
         """Tell whether height and width shrank alike; heads of attention and tokens do not."""
@@ -285,58 +265,23 @@ class Choice:
         tried = self._tried(x)
         return tried is not None and bool(tried[1].any())
 
-    def _tried(self, x: Any) -> tuple[Any, Any] | None:
+    def _tried(self, x: Any) -> tuple[NDArray, NDArray] | None:
         """Return tokens (B, h, w, C) of random images and the gradient of random scores by them.
 
         None where they are not those of images, but of windows, say.
         """
-        draw = np.random.default_rng(0)
-        inputs = self._opened.model.inputs
-        tried = [
-            draw.uniform(0, 255, (2, *(n or 2 for n in each.shape[1:]))).astype(each.dtype)
-            if each is self._images
-            else np.ones((2, *(n or 2 for n in each.shape[1:])), each.dtype)
-            for each in inputs
-        ]
-        start = keras.Model(inputs, x)(tried, training=False)
-        if start.shape[0] != 2:
-            return None
         around = not self.all_pass(x, self._scored)
-        others = [
-            (tensor, value)
-            for tensor, value in zip(inputs, tried, strict=True)
-            if around or tensor is not self._images
-        ]
-        rest = keras.Model([x, *(tensor for tensor, _ in others)], self._scored)
-        given = [ops.convert_to_tensor(value) for _, value in others]
-        weights = [draw.normal(size=tuple(n or 1 for n in each.shape)) for each in self._scored]
-
-        def score() -> tuple[list[Any], Any, Any]:
-            outputs = keras.tree.flatten(rest([start, *given], training=False))
-            total = sum(
-                ops.sum(ops.cast(y, "float32") * w.astype("float32"))
-                for y, w in zip(outputs, weights, strict=True)
-            )
-            return [start], total, None
-
-        _, (gradient,), _ = autodiff.gradients(score, start)
-        maps = (
-            tokens.to_map(ops.cast(each, "float32"), self.grid(x)) for each in (start, gradient)
+        tried = tokens_and_gradients(
+            self._opened.model, self._images, x, self._scored, around=around
         )
-        values, gradients = map(np.asarray, maps)
+        if tried is None:
+            return None
+        values, gradients = (np.asarray(tokens.to_map(y, self.grid(x))) for y in tried)
         return values, gradients
 
     def _hidden_after(self, x: Any) -> bool:
         """Tell whether a layer that could not be looked into follows a tensor."""
         closed = {id(layer) for layer in self._opened.closed}
-        waiting, seen = list(self._scored), {id(x)}
-        while waiting:
-            tensor = waiting.pop()
-            if id(tensor) in seen or id(tensor) not in self._maker:
-                continue
-            seen.add(id(tensor))
-            step = self._maker[id(tensor)]
-            if id(step.operation) in closed:
-                return True
-            waiting.extend(step.inputs)
-        return False
+        behind = graph.leading_to(self._maker, self._scored, [x])
+        makers = (self._maker[id(y)] for y in behind if id(y) in self._maker)
+        return any(id(step.operation) in closed for step in makers)

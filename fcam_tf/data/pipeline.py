@@ -17,8 +17,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.data.check import broken_photos
+from fcam_tf.data.plain_jpeg import is_plain_jpeg
 from fcam_tf.data.split import BrokenPhotoError, Split
-from fcam_tf.photos import is_plain_jpeg
 
 _BROKEN = "the photo is broken"
 Batch: TypeAlias = tf.Tensor | dict[str, tf.Tensor]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -160,6 +160,21 @@ def steps(model: keras.Model) -> list[Step]:
 def makers(made_by: Iterable[Step]) -> dict[int, Step]:
     """Return the step that gives each tensor, by the ``id`` of the tensor."""
     return {id(tensor): step for step in made_by for tensor in step.outputs}
+
+
+def leading_to(
+    maker: Mapping[int, Step], tensors: Iterable[Any], without: Iterable[Any] = ()
+) -> Iterator[Any]:
+    """Give what symbolic tensors are computed from, and themselves, each once, the nearest first.
+
+    ``maker`` is of `makers`. Paths end at the tensors ``without``, which are not given.
+    """
+    seen, waiting = {id(x) for x in without}, list(tensors)
+    for tensor in waiting:  # which grows
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield tensor
+            waiting += maker[id(tensor)].inputs if id(tensor) in maker else []
 
 
 # By name, since keras_cv is not imported here.

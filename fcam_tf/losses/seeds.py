@@ -10,7 +10,7 @@ from keras import ops
 
 from fcam_tf import checks
 from fcam_tf.grey_levels import LEVELS
-from fcam_tf.masks import IGNORED as IGNORE  # pixels that were not drawn
+from fcam_tf.masks import IGNORED
 
 _SUBLEVELS = 4096
 
@@ -66,7 +66,7 @@ class SeedSampling:
                 call.
 
         Returns:
-            (B, H, W) int32: 1 object, 0 background, `IGNORE` elsewhere.
+            (B, H, W) int32: 1 object, 0 background, `IGNORED` elsewhere.
 
         Raises:
             ValueError: more pixels are to be drawn than maps of a known size have.
@@ -96,8 +96,8 @@ class SeedSampling:
             _squares(places, ops.logical_and(valid, varied), self.kernel, shape)
             for places, valid in (objects, background)
         )
-        seeds = ops.where(background, 0, ops.where(objects, 1, IGNORE))
-        return ops.cast(ops.where(ops.logical_and(background, objects), IGNORE, seeds), "int32")
+        seeds = ops.where(background, 0, ops.where(objects, 1, IGNORED))
+        return ops.cast(ops.where(ops.logical_and(background, objects), IGNORED, seeds), "int32")
 
     def _draw_background(self, scaled: Any, levels: Any, counts: Any, noise: Any) -> Any:
         """Return places (B, 2 negatives) among the lowest pixels, and which of them count."""

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from fcam_tf.graphs.replicas import sum_over_replicas
-from fcam_tf.losses.seeds import IGNORE
+from fcam_tf.masks import IGNORED
 
 
 def partial_cross_entropy(logits: Any, seeds: Any) -> Any:
@@ -27,7 +27,7 @@ def partial_cross_entropy(logits: Any, seeds: Any) -> Any:
         (B,) float32, 0 or more, in nats: B times the image's sum over the batch's labelled pixels.
     """
     seeds = ops.cast(seeds, "int32")
-    labelled = seeds != IGNORE
+    labelled = seeds != IGNORED
     log_probabilities = ops.log_softmax(ops.cast(logits, "float32"))
     chosen = ops.where(seeds == 1, log_probabilities[..., 1], log_probabilities[..., 0])
     entropies = ops.sum(ops.where(labelled, -chosen, 0.0), axis=(1, 2))

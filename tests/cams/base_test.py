@@ -8,11 +8,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
 
 from fcam_tf import cams
 from fcam_tf.cams.base import normalize, weighted_sum
-from fcam_tf.graphs.resize import resize
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM
 from tests.models.tiny import photos, tiny_classifier
@@ -20,17 +18,6 @@ from tests.models.tiny import photos, tiny_classifier
 X = np.random.default_rng(0).uniform(-1, 1, (2, 6, 8, 3)).astype("float32")
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
 MAPS = hnp.arrays("float32", hnp.array_shapes(min_dims=3, max_dims=3, max_side=6), elements=FLOATS)
-
-
-@pytest.fixture(scope="module")
-def model(tiny):
-    return tiny.build()
-
-
-@pytest.fixture(scope="module")
-def methods(model):
-    options = {"smoothgradcampp": {"seed": 0}, "sscam": {"seed": 0, "samples": 3}}
-    return {name: cams.get(name, model, **options.get(name, {})) for name in cams.METHODS}
 
 
 def test_normalize_by_hand():
@@ -151,69 +138,6 @@ def test_full_size(tiny, name):
 
 
 @pytest.mark.traced
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (3, r"`labels` must lie in \[0, 3\). Received: 3"),
-        (-2, r"must lie in \[0, 3\). Received: -2.*predicted"),
-        ([0, 7], "Received: 7"),
-        ([0], r"2 class numbers, one for each image. Received: shape \(1,\)"),
-        ([[0, 1]], r"Received: shape \(1, 2\)"),
-        ([0.0, 1.0], "float64"),
-        ([True, False], "bool"),
-    ],
-)
-def test_wrong_labels(methods, labels, message):
-    for call in (methods["gradcam"], methods["gradcam"].full_size, methods["scorecam"]):
-        with pytest.raises(ValueError, match=message):
-            call(X, labels)
-
-
-@pytest.mark.traced
-@pytest.mark.parametrize("x", [X[0], X[..., :2], X[..., None]], ids=["one", "channels", "rank"])
-def test_wrong_images(methods, x):
-    for call in (methods["gradcam"], methods["gradcam"].full_size):
-        with pytest.raises(ValueError, match=r"`images` must have shape \(batch, None, None, 3\)"):
-            call(x)
-
-
-def test_fixed_image_size(tiny):
-    cam = cams.get("cam", tiny.build(size=(6, 8)))
-    assert cam(X).shape == (2, 6, 8)
-    with pytest.raises(ValueError, match=r"images of 6x8 pixels\. Received: shape \(2, 4, 4, 3\)"):
-        cam(tiny.images(height=4, width=4))
-
-
-def test_channels_first_is_refused(model):
-    keras.config.set_image_data_format("channels_first")
-    try:
-        with pytest.raises(ValueError, match="channels_last"):
-            cams.get("cam", model)
-    finally:
-        keras.config.set_image_data_format("channels_last")
-
-
-def test_get(tiny):
-    with pytest.raises(ValueError, match=r"'gradcan'.*mean 'gradcam'.*layercam"):
-        cams.get("gradcan", tiny.build())
-    nine = "cam gradcam gradcampp iscam layercam scorecam smoothgradcampp sscam xgradcam"
-    more = "ablationcam eigencam eigengradcam fullgrad gradcamelementwise hirescam"
-    assert sorted(cams.METHODS) == sorted([*nine.split(), *more.split()])
-
-
-@pytest.mark.parametrize("name", [n for n in cams.METHODS if n != "layercam"])
-def test_only_layercam_fuses(tiny, name):
-    with pytest.raises(ValueError, match=f"'{name}' does not fuse several"):
-        cams.get(name, tiny.build(hidden=True), ["maps", "hidden"])
-
-
-@pytest.mark.traced
-def test_one_layer_in_a_list(model, methods):
-    listed = cams.get("gradcam", model, ["maps"])(X)
-    np.testing.assert_allclose(listed, methods["gradcam"](X), atol=1e-6)
-
-
-@pytest.mark.traced
 def test_inside_a_graph(methods):
     cam = methods["layercam"]
     dataset = tf.data.Dataset.from_tensor_slices((X, [0, 1])).batch(2).map(cam)
@@ -276,31 +200,6 @@ def test_any_size(tiny, methods, height, width, count, label):
 
 
 @pytest.mark.traced
-@pytest.mark.parametrize("name", ["gradcam", "scorecam"])
-def test_minus_one_is_the_predicted_class(methods, name):
-    maps, logits = methods[name].maps_and_logits(X)
-    np.testing.assert_array_equal(methods[name](X, -1), maps)
-    one = int(np.argmin(logits[1]))
-    mixed = methods[name](X, [[-1], [one]])
-    np.testing.assert_array_equal(mixed[0], maps[0])
-    np.testing.assert_array_equal(mixed[1], methods[name](X, one)[1])
-
-
-@pytest.mark.traced
-@pytest.mark.parametrize("name", cams.METHODS)
-def test_no_images(methods, name):
-    with pytest.raises(ValueError, match=r"`images` is empty.*\(0, 6, 8, 3\)"):
-        methods[name](X[:0])
-
-
-@pytest.mark.traced
-@pytest.mark.parametrize("images", [None, [Image.new("RGB", (8, 6))], [X[0], X[0, :2]]])
-def test_what_is_no_array_of_pixels(methods, images):
-    with pytest.raises(ValueError, match=r"`images` must be an array of pixels. Received: "):
-        methods["cam"](images)
-
-
-@pytest.mark.traced
 @pytest.mark.parametrize("name", ["layercam", "eigencam", "eigengradcam"])
 def test_runs_in_a_graph_of_any_batch_and_size(model, name):
     cam = cams.get(name, model)
@@ -347,62 +246,3 @@ def test_every_floatx_gives_the_maps_of_float32(floatx, close):
     for name, maps in found.items():
         assert np.ptp(maps) > 0.5
         assert np.abs(maps - expected[name]).mean() < close, name
-
-
-@pytest.fixture(scope="module")
-def coarse():
-    """Maps of half the image's size, of a model that a mirrored image does not fit."""
-    inputs = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(5, 3, strides=2, padding="same", activation="relu")(inputs)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, keras.layers.Dense(3)(x))
-    draw = np.random.default_rng(1)
-    model.set_weights([draw.normal(size=w.shape) for w in model.get_weights()])
-    return model
-
-
-@pytest.mark.parametrize("name", ["cam", "layercam", "eigencam", "scorecam", "ablationcam"])
-def test_scales_and_flips_are_averaged(tiny, coarse, name):
-    plain = cams.get(name, coarse)
-    large = resize(X, (12, 16)).numpy()
-    label = np.argmax(coarse(X), -1)  # also of the copies
-    copies = [
-        plain(large, label),
-        np.asarray(plain(large[:, :, ::-1], label))[:, :, ::-1],
-        resize(plain(X, label)[..., None], (6, 8))[..., 0],
-        resize(np.asarray(plain(X[:, :, ::-1], label))[:, :, ::-1, None], (6, 8))[..., 0],
-    ]
-    cam = cams.get(name, coarse, scales=(1, 2), flip=True)
-    maps, logits = cam.maps_and_logits(X)
-    assert not cam.needs_only_features
-    np.testing.assert_allclose(maps, tiny.min_max(np.mean(copies, 0)), atol=1e-4)
-    np.testing.assert_allclose(logits, coarse(X), atol=1e-5)
-    assert np.abs(cams.get(name, coarse, scales=(1, 2))(X) - maps).max() > 1e-3
-
-
-def test_a_smaller_copy_does_not_coarsen_the_map(coarse):
-    assert cams.get("gradcam", coarse, scales=(0.5, 1))(X).shape == (2, 3, 4)
-    same = cams.get("gradcam", coarse, scales=[1], flip=False)
-    np.testing.assert_array_equal(same(X), cams.get("gradcam", coarse)(X))
-
-
-def test_scales_in_a_graph_of_any_size(coarse):
-    cam = cams.get("layercam", coarse, scales=(1, 1.5), flip=True)
-    call = tf.function(cam.full_size, input_signature=[tf.TensorSpec([None, None, None, 3])])
-    np.testing.assert_allclose(call(X), cam.full_size(X), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("scales", "message"),
-    [((2,), "must contain 1"), ((1, 0), "`scales` must be"), ((1, -2), "`scales` must be")],
-)
-def test_wrong_scales(coarse, scales, message):
-    with pytest.raises(ValueError, match=message):
-        cams.get("cam", coarse, scales=scales)
-
-
-def test_a_model_of_one_size_takes_no_scales(tiny):
-    model = tiny.build(size=(6, 8))
-    with pytest.raises(ValueError, match=r"`scales` must be \(1,\).* 6x8 pixels.*None, None"):
-        cams.get("cam", model, scales=(1, 2))
-    assert cams.get("cam", model, flip=True)(X).shape == (2, 6, 8)

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from fcam_tf import cams
+
 L = keras.layers
 CHANNELS = 5
 
@@ -54,6 +56,25 @@ class Tiny:
         return self.activations(model, x).mean((1, 2)) @ kernel + bias
 
     @staticmethod
+    def gradients(model, x, label):
+        """Return A and dY/dA of the map before a 3x3 convolution, tanh and a linear head."""
+        kernel, bias = model.get_layer("hidden").get_weights()
+        rows, _ = model.get_layer("scores").get_weights()
+        k, b = model.get_layer("maps").get_weights()
+        a = np.maximum(x @ k[0, 0] + b, 0).astype("float64")
+        _, h, w, _ = a.shape
+        padded = np.pad(a, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        z = bias + sum(
+            padded[:, i : i + h, j : j + w] @ kernel[i, j] for i in range(3) for j in range(3)
+        )
+        upstream = (1 - np.tanh(z) ** 2) * rows[:, label] / (h * w)
+        gradient = np.zeros_like(padded)
+        for i in range(3):
+            for j in range(3):
+                gradient[:, i : i + h, j : j + w] += upstream @ kernel[i, j].T
+        return a, gradient[:, 1:-1, 1:-1]
+
+    @staticmethod
     def min_max(maps):
         low = maps.min((1, 2), keepdims=True)
         span = maps.max((1, 2), keepdims=True) - low
@@ -63,3 +84,19 @@ class Tiny:
 @pytest.fixture(scope="session")
 def tiny():
     return Tiny()
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return tiny.build()
+
+
+@pytest.fixture(scope="module")
+def methods(model):
+    options = {"smoothgradcampp": {"seed": 0}, "sscam": {"seed": 0, "samples": 3}}
+    return {name: cams.get(name, model, **options.get(name, {})) for name in cams.METHODS}
+
+
+@pytest.fixture(scope="module")
+def x(tiny):
+    return tiny.images()

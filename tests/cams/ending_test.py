@@ -9,8 +9,9 @@ from keras import ops
 
 from fcam_tf import cams
 from fcam_tf.models import FCAM
-from tests.cams import kinds
-from tests.cams.kinds import SIGMOIDS, Kind
+from tests.cams import kind
+from tests.cams.kind import Kind
+from tests.cams.kinds import SIGMOIDS
 from tests.cams.networks import SQUARE, Cosine, adapted, plain, pooled, scores, trunk
 from tests.models.tiny import photos
 
@@ -18,12 +19,12 @@ IMAGES = photos(3, 16).astype("float32")
 
 
 def build(make, shape=SQUARE):
-    return kinds.build(Kind(lambda: plain(make, shape)))
+    return kind.build(Kind(lambda: plain(make, shape)))
 
 
 @pytest.mark.parametrize("name", [name for name in SIGMOIDS if "int8" not in name])
 def test_heads_of_sigmoids(name):
-    model = kinds.build(SIGMOIDS[name])
+    model = kind.build(SIGMOIDS[name])
     units = model.get_layer("scores").units
     before = keras.Model(model.input, model.get_layer("scores").input)(IMAGES, training=False)
     z = before @ model.get_layer("scores").kernel + model.get_layer("scores").bias

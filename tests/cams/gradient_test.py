@@ -3,20 +3,9 @@ import numpy as np
 import pytest
 
 from fcam_tf import cams
-from fcam_tf.graphs.resize import resize
 
 L = keras.layers
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
-
-
-@pytest.fixture(scope="module")
-def model(tiny):
-    return tiny.build()
-
-
-@pytest.fixture(scope="module")
-def x(tiny):
-    return tiny.images()
 
 
 # From the facts: w is the head's row, g = w / cells, A the maps of one image, (h, w, C).
@@ -107,25 +96,6 @@ def test_by_hand(tiny, name, options, formula):
     )
 
 
-def numpy_hidden(model, x, label):
-    """Return A and dY/dA of the map before a 3x3 convolution, tanh and a linear head."""
-    kernel, bias = model.get_layer("hidden").get_weights()
-    rows, _ = model.get_layer("scores").get_weights()
-    k, b = model.get_layer("maps").get_weights()
-    a = np.maximum(x @ k[0, 0] + b, 0).astype("float64")
-    _, h, w, _ = a.shape
-    padded = np.pad(a, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    z = bias + sum(
-        padded[:, i : i + h, j : j + w] @ kernel[i, j] for i in range(3) for j in range(3)
-    )
-    upstream = (1 - np.tanh(z) ** 2) * rows[:, label] / (h * w)
-    gradient = np.zeros_like(padded)
-    for i in range(3):
-        for j in range(3):
-            gradient[:, i : i + h, j : j + w] += upstream @ kernel[i, j].T
-    return a, gradient[:, 1:-1, 1:-1]
-
-
 def mean(v):
     return v.mean((1, 2), keepdims=True)
 
@@ -162,7 +132,7 @@ def test_gradients_that_vary_over_the_map(tiny, x, case):
     cam = cams.get(case.split()[0], model, "maps", **options)
     assert not cam.split.is_linear
     for label in (0, 2):
-        a, g = numpy_hidden(model, x, label)
+        a, g = tiny.gradients(model, x, label)
         raw = np.maximum(np.nansum(weights(a, g) * a, axis=-1), 0)
         np.testing.assert_allclose(cam(x, label), tiny.min_max(raw), **CLOSE)
 
@@ -199,129 +169,6 @@ def test_negative_activations_keep_published_weights_finite(tiny):
 def test_unknown_formula(model):
     with pytest.raises(ValueError, match=r"`formula` must be 'tables' or 'published'.*'torch'"):
         cams.get("gradcampp", model, formula="torch")
-
-
-@pytest.mark.parametrize("closed", [True, False])
-class TestNoise:
-    def make(self, model, closed, samples=2, **options):
-        cam = cams.get("smoothgradcampp", model, samples=samples, **options)
-        if not closed:
-            cam.split.is_linear = False
-        return cam
-
-    def test_repeats_under_a_seed(self, model, x, closed):
-        runs = [self.make(model, closed, seed=3) for _ in range(2)]
-        first, second = ([run(x, 1).numpy() for _ in range(2)] for run in runs)
-        np.testing.assert_array_equal(first, second)
-        assert np.any(first[0] != first[1])  # drawn anew
-        other = self.make(model, closed, seed=4)(x, 1).numpy()
-        assert np.any(other != first[0])
-
-    def test_grows_with_its_level(self, model, x, closed):
-        clean = self.make(model, closed, noise_level=0.0)(x, 1).numpy()
-        distances = []
-        for level in (0.01, 0.1, 1.0):
-            noisy = self.make(model, closed, noise_level=level, seed=0)(x, 1).numpy()
-            distances.append(np.abs(noisy - clean).mean())
-        assert 0 < distances[0] < distances[1] < distances[2]
-
-    def test_one_sample_equals_numpy(self, tiny, model, x, closed):
-        """sum(A) of the clean image; A and the gradients of the noisy one."""
-        label, level = 1, 0.2
-        seeds = keras.random.SeedGenerator(5)
-        span = np.ptp(x, axis=(1, 2, 3), keepdims=True)
-        noisy = x + level * span * keras.random.normal(x.shape, seed=seeds).numpy()
-        kernel, _ = tiny.head(model)
-        g = kernel[:, label] / 48
-        total = tiny.activations(model, x).sum((1, 2), keepdims=True)
-        weights = np.maximum(g, 0) / (2 + g * total)
-        raw = np.maximum((weights * tiny.activations(model, noisy)).sum(-1), 0)
-        cam = self.make(model, closed, samples=1, noise_level=level, seed=5)
-        np.testing.assert_allclose(cam(x, label), tiny.min_max(raw), **CLOSE)
-
-
-def test_smooth_averages_over_samples(tiny, x):
-    """With gradients that depend on the image, the samples matter."""
-    model = tiny.build(hidden=True)
-    label, level, samples = 1, 0.2, 3
-    seeds = keras.random.SeedGenerator(5)
-    span = np.ptp(x, axis=(1, 2, 3), keepdims=True)
-    runs = [
-        numpy_hidden(
-            model, x + level * span * keras.random.normal(x.shape, seed=seeds).numpy(), label
-        )
-        for _ in range(samples)
-    ]
-    total = numpy_hidden(model, x, label)[0].sum((1, 2), keepdims=True)
-    squares = np.mean([g**2 for _, g in runs], axis=0)
-    cubes = np.mean([g**3 for _, g in runs], axis=0)
-    a, g = runs[-1]
-    weights = mean(squares / (2 * squares + cubes * total) * np.maximum(g, 0))
-    raw = np.maximum((weights * a).sum(-1), 0)
-    cam = cams.get("smoothgradcampp", model, "maps", samples=samples, noise_level=level, seed=5)
-    np.testing.assert_allclose(cam(x, label), tiny.min_max(raw), **CLOSE)
-
-
-@pytest.mark.parametrize(("option", "value"), [("samples", 0), ("noise_level", -0.1)])
-def test_wrong_noise(model, option, value):
-    with pytest.raises(ValueError, match=f"`{option}` must be .*Received: {value}"):
-        cams.get("smoothgradcampp", model, **{option: value})
-
-
-@pytest.fixture(scope="module")
-def pyramid():
-    """Three maps, each half the size of the one before, under a linear head."""
-    rng = np.random.default_rng(2)
-    inputs = keras.Input((None, None, 3))
-    x = inputs
-    for i in range(3):
-        x = L.Conv2D(4, 3, strides=1 + (i > 0), padding="same", activation="relu", name=f"m{i}")(x)
-    model = keras.Model(inputs, L.Dense(3, name="scores")(L.GlobalAveragePooling2D()(x)))
-    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
-    return model
-
-
-class TestFusion:
-    LAYERS = ("m0", "m1", "m2")
-
-    @pytest.mark.parametrize("layers", [LAYERS, ("m1", "m2"), ("m0", "m2")])
-    def test_equals_numpy(self, tiny, pyramid, layers):
-        x = tiny.images(2, 12, 16)
-        fused = 0.0
-        finest = None
-        for layer in layers:
-            maps = cams.get("layercam", pyramid, layer)(x, 1).numpy()  # stretched to [0, 1]
-            finest = finest or maps.shape[1:]
-            large = resize(np.tanh(2 * maps)[..., None], finest).numpy()[..., 0]
-            fused = np.maximum(fused, large)
-        np.testing.assert_allclose(
-            cams.get("layercam", pyramid, layers)(x, 1), tiny.min_max(fused), **CLOSE
-        )
-
-    def test_order_does_not_matter(self, tiny, pyramid):
-        x = tiny.images(2, 12, 16)
-        maps = [cams.get("layercam", pyramid, layers)(x) for layers in (["m0", "m2"], ["m2", "m0"])]
-        np.testing.assert_array_equal(maps[0], maps[1])
-        assert maps[0].shape == (2, 12, 16)
-
-    def test_same_layer_twice(self, tiny, pyramid):
-        x = tiny.images(2, 12, 16)
-        once = cams.get("layercam", pyramid, "m1")(x, 1)
-        np.testing.assert_array_equal(cams.get("layercam", pyramid, ["m1", "m1"])(x, 1), once)
-
-    def test_layers_beside_each_other(self, tiny):
-        """Two branches: neither map leads to the logits alone."""
-        inputs = keras.Input((None, None, 3))
-        one = L.Conv2D(4, 1, activation="relu", name="one")(inputs)
-        two = L.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="two")(inputs)
-        pooled = [L.GlobalAveragePooling2D()(v) for v in (one, two)]
-        model = keras.Model(inputs, L.Dense(3)(L.Concatenate()(pooled)))
-        x = tiny.images()
-        fused = cams.get("layercam", model, ["two", "one"])(x, 0).numpy()
-        single = [cams.get("layercam", model, name)(x, 0).numpy() for name in ("one", "two")]
-        large = resize(np.tanh(2 * single[1])[..., None], (6, 8)).numpy()[..., 0]
-        raw = np.maximum(np.tanh(2 * single[0]), large)
-        np.testing.assert_allclose(fused, tiny.min_max(raw), **CLOSE)
 
 
 def test_cam_equals_numpy(tiny):

@@ -10,6 +10,7 @@ import pytest
 
 from fcam_tf import cams
 from tests.cams import kinds, oracle
+from tests.cams.kind import build, inputs_of
 from tests.cams.kinds import KINDS
 
 DOCS = Path(__file__).parents[2] / "docs/models.md"
@@ -60,11 +61,11 @@ def get_at(monkeypatch):
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_maps_are_those_of_the_model_as_it_predicts(name, get_at):
     kind = KINDS[name]
-    model = kinds.build(kind)
-    inputs = kinds.inputs_of(model, kind)
+    model = build(kind)
+    inputs = inputs_of(model, kind)
     plain = model
     if kind.twin:
-        plain = kinds.build(kind, kind.twin)
+        plain = build(kind, kind.twin)
         plain.set_weights(model.get_weights())
     wanted = oracle.Oracle(kind, plain, inputs)
     assert np.abs(wanted.g).max() > 0
@@ -104,7 +105,7 @@ def test_maps_are_those_of_the_model_as_it_predicts(name, get_at):
 @pytest.mark.parametrize("name", REFUSED)
 def test_models_that_are_refused(name):
     kind = KINDS[name]
-    model = kinds.build(kind)
+    model = build(kind)
     for method in ("layercam", "scorecam", "fullgrad"):
         with pytest.raises((TypeError, ValueError), match=kind.refused):
             cams.get(method, model, **kind.options)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcam_tf import cli, models
+from fcam_tf import cli, models, zoo
 from fcam_tf.commands.model import complete_model, find_model, import_files
 from fcam_tf.data import write_shapes
 from fcam_tf.identity import file_sha256, imported, model_sha256
@@ -29,6 +29,21 @@ def test_a_model_is_known_by_its_file(tmp_path):
     (tmp_path / "a.keras").write_bytes(b"weights")
     assert find_model(str(tmp_path / "a.keras")).sha256 == file_sha256(tmp_path / "a.keras")
     assert find_model("efficientnetlite_b0").sha256 == PRETRAINED["efficientnetlite_b0"]
+
+
+def test_the_zoo_is_listed_once_for_a_name(monkeypatch):
+    listed = []
+
+    def folders(there=zoo.folders):
+        listed.append(1)
+        return there()
+
+    name = zoo.list_models()[0]
+    for module in (zoo, zoo.entries):
+        monkeypatch.setattr(module, "folders", folders)
+    monkeypatch.setattr(zoo, "load", zoo.entries.card)
+    assert find_model(name).load()["name"] == name
+    assert len(listed) == 1
 
 
 def test_names_to_complete():

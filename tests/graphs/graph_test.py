@@ -226,3 +226,21 @@ def test_what_is_untracked_is_no_part_of_the_model():
     assert len(model.variables) == len(model.trainable_variables) == 2
     part.trainable = False
     assert len(model.trainable_variables) == 2
+
+
+def test_what_leads_to_a_tensor_is_given_once_and_the_nearest_first():
+    images = keras.Input((8, 8, 3))
+    one = L.Conv2D(3, 1)(images)
+    two = L.ReLU()(one)
+    both = L.Add()([one, two])
+    maker = graph.makers(graph.steps(keras.Model(images, both)))
+
+    def names(*arguments):
+        known = {id(images): "images", id(one): "one", id(two): "two", id(both): "both"}
+        return [known[id(x)] for x in graph.leading_to(maker, *arguments)]
+
+    assert names([both]) == ["both", "one", "two", "images"]
+    assert names([both], [one]) == ["both", "two"]
+    assert names([both], [two]) == ["both", "one", "images"]
+    assert names([two, one]) == ["two", "one", "images"]
+    assert names([images]) == ["images"]

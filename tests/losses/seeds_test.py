@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from fcam_tf.losses import IGNORE, sample_seeds, seeds
+from fcam_tf.losses import IGNORED, sample_seeds, seeds
 
 
 def smooth(rng, height, width, batch=1):
@@ -159,7 +159,7 @@ def test_both_kinds_ignore_what_they_share():
     labels = np.asarray(
         sample_seeds(cam, 0, negatives=25, kernel=5, negative_fraction=1, erosion=1)
     )
-    assert (labels == IGNORE).all()
+    assert (labels == IGNORED).all()
 
 
 def test_an_object_region_may_be_empty():
@@ -173,7 +173,7 @@ def test_an_object_region_may_be_empty():
 def test_constant_maps_give_no_seeds_and_hurt_no_others():
     cams = np.concatenate([np.full((1, 32, 32), 0.7), smooth(np.random.default_rng(0), 32, 32)])
     labels = np.asarray(sample_seeds(cams, 0))
-    assert (labels[0] == IGNORE).all()
+    assert (labels[0] == IGNORED).all()
     assert (labels[1] == 1).any()
 
 
@@ -238,7 +238,7 @@ def test_whatever_the_map_labels_are_labels():
                 erosion=3,
             )
         )
-        assert set(np.unique(labels)) <= {0, 1, IGNORE}
+        assert set(np.unique(labels)) <= {0, 1, IGNORED}
         assert ((labels == 1).sum(axis=(1, 2)) <= number * kernel**2).all()
         assert ((labels == 0).sum(axis=(1, 2)) <= number * kernel**2).all()
 

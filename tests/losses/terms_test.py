@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from fcam_tf.losses import (
-    IGNORE,
+    IGNORED,
     cross_entropy,
     entropy,
     extended_log_barrier,
@@ -30,7 +30,7 @@ def test_seeds_by_hand():
     logits = np.zeros((1, 1, 3, 2), np.float32)
     logits[0, 0, 0] = [0, np.log(3)]  # object with probability 3/4
     logits[0, 0, 1] = [np.log(9), 0]  # background with probability 9/10
-    seeds = np.array([[[1, 0, IGNORE]]])
+    seeds = np.array([[[1, 0, IGNORED]]])
     expected = -(np.log(0.75) + np.log(0.9)) / 2
     np.testing.assert_allclose(partial_cross_entropy(logits, seeds), [expected], rtol=1e-6)
 
@@ -38,11 +38,11 @@ def test_seeds_by_hand():
 def test_mean_of_seeds_is_that_of_all_labelled_pixels():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(3, 4, 5, 2)).astype(np.float32)
-    seeds = rng.choice([0, 1, IGNORE], size=(3, 4, 5))
-    seeds[1] = IGNORE
+    seeds = rng.choice([0, 1, IGNORED], size=(3, 4, 5))
+    seeds[1] = IGNORED
     seeds[2, 0, 0] = 1
     logs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    picked = [-logs[n, y, x, seeds[n, y, x]] for n, y, x in np.argwhere(seeds != IGNORE)]
+    picked = [-logs[n, y, x, seeds[n, y, x]] for n, y, x in np.argwhere(seeds != IGNORED)]
     values = partial_cross_entropy(logits, seeds)
     np.testing.assert_allclose(np.mean(values), np.mean(picked), rtol=1e-5)
     assert np.asarray(values)[1] == 0
@@ -51,13 +51,13 @@ def test_mean_of_seeds_is_that_of_all_labelled_pixels():
 def test_no_labels_cost_nothing_and_pull_nowhere():
     logits = tf.Variable(np.ones((2, 3, 3, 2), np.float32))
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(partial_cross_entropy(logits, tf.fill((2, 3, 3), IGNORE)))
+        loss = tf.reduce_mean(partial_cross_entropy(logits, tf.fill((2, 3, 3), IGNORED)))
     assert loss.numpy() == 0
     assert not tape.gradient(loss, logits).numpy().any()
 
 
 def test_ignored_pixels_have_no_gradient():
-    seeds = np.full((1, 2, 2), IGNORE)
+    seeds = np.full((1, 2, 2), IGNORED)
     seeds[0, 0, 0] = 1
     logits = tf.Variable(np.full((1, 2, 2, 2), 1e4, np.float32))
     with tf.GradientTape() as tape:

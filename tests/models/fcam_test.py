@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -188,3 +190,15 @@ def test_remembers_the_size_that_it_is_evaluated_at(tiny_backbone, tmp_path):
     model.input_size = 128
     model.save(tmp_path / "m.keras")
     assert load(tmp_path / "m.keras").input_size == 128
+
+
+def test_no_graph_is_kept_that_nothing_runs():
+    def alive():
+        gc.collect()
+        return {id(each): each for each in gc.get_objects() if isinstance(each, keras.Model)}
+
+    before = alive()
+    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=())
+    split, hidden = model.teacher.split, model._hidden
+    used = (model, hidden.classifier, hidden.training, split._features, split._rest)
+    assert alive().keys() - before.keys() == set(map(id, used))

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.losses import IGNORE, FCAMLoss, sample_seeds
+from fcam_tf.losses import IGNORED, FCAMLoss, sample_seeds
 from fcam_tf.models import FCAM
 from tests.models.tiny import photos, tiny_classifier
 
@@ -85,7 +85,7 @@ def test_no_seed_in_a_batch_costs_nothing(model):
     compiled(model, crf=0, size=0)
     constant = {"label": LABELS, "cam": np.full((4, 8, 8), 0.5, np.float32)}
     assert float(model.train_on_batch(IMAGES, constant, return_dict=True)["loss"]) == 0
-    assert (np.asarray(sample_seeds(constant["cam"], 0)) == IGNORE).all()
+    assert (np.asarray(sample_seeds(constant["cam"], 0)) == IGNORED).all()
 
 
 def test_the_total_is_the_sum_of_its_terms(model):

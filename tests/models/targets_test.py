@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 
 from fcam_tf import cams
+from fcam_tf.cams.split_classifier import SplitClassifier
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
-from tests.models.tiny import photos
+from tests.models.tiny import photos, tiny_classifier
 
 LABELS = np.array([2, 0, -1])
 IMAGES, SHOWN = photos(), np.array([0, 1, 2, 0])
@@ -121,3 +122,15 @@ def test_our_own_classifiers_teach_from_any_level_to_a_decoder_on_the_top(tiny_b
     found = taught(model)
     maps = cams.get("layercam", classifier, layer)(IMAGES, SHOWN)
     np.testing.assert_allclose(found, full_size(maps), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["cam", "layercam"])
+def test_a_step_computes_no_logits_that_it_has(method, monkeypatch):
+    model = FCAM.from_classifier(tiny_classifier(), method=method, decoder_filters=())
+    outputs = model(IMAGES, training=True)
+    wanted = (np.argmax(outputs["logits"], -1) + 1) % 3
+    expected = model.teacher.full_size(IMAGES, wanted)
+    monkeypatch.setattr(SplitClassifier, "_run", lambda *_: pytest.fail("runs the head again"))
+    told = {**outputs, "logits": np.eye(3, dtype="float32")[wanted]}
+    found = coarse_maps(model.teacher, IMAGES, -np.ones(4, "int32"), None, told)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

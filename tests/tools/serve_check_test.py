@@ -1,22 +1,16 @@
 import json
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
-from fcam_tf.export import export
-from fcam_tf.models import FCAM
-from tests.models.tiny import tiny_classifier
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+import serve_clients
+
 from tools import serve, serve_check
-
-
-@pytest.fixture(scope="module")
-def signatures(tmp_path_factory):
-    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(8, 6, 4))
-    model.input_size = 64
-    return tf.saved_model.load(str(export(model, tmp_path_factory.mktemp("m") / "1"))).signatures
 
 
 @pytest.fixture
@@ -80,16 +74,16 @@ def everything(client, signatures):
 
 @pytest.mark.slow
 def test_rest(rest, signatures):
-    everything(serve_check.connect(rest(lambda r: serve.answer(signatures, r))), signatures)
+    everything(serve_clients.connect(rest(lambda r: serve.answer(signatures, r))), signatures)
 
 
 def test_grpc(grpc, signatures):
-    everything(serve_check.connect(grpc(signatures)), signatures)
+    everything(serve_clients.connect(grpc(signatures)), signatures)
 
 
 def test_columns_are_those_of_the_rows(signatures):
     body = {"signature_name": "serve_bytes"}
-    files = [serve_check._b64(file) for file in serve_check.photos()]
+    files = [serve_clients.b64(file) for file in serve_check.photos()]
     rows = serve.answer(signatures, {**body, "instances": files})["predictions"]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     assert serve.answer(signatures, {**body, "inputs": files}) == {"outputs": columns}
@@ -129,7 +123,7 @@ def broken(*_, **__):
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_a_server_that_fails_has_not_refused(way, request):
     start = request.getfixturevalue(way)
-    client = serve_check.connect(start(broken if way == "rest" else {"serve_bytes": broken}))
+    client = serve_clients.connect(start(broken if way == "rest" else {"serve_bytes": broken}))
     with pytest.raises(OSError, match="out of order"):
         serve_check.check_refused(client, serve_check.bad_requests(client)["garbage"])
 
@@ -162,15 +156,18 @@ def test_wrong_answers_are_found(rest, signatures, change):
         }
 
     with pytest.raises(AssertionError):
-        serve_check.check_files(serve_check.connect(rest(answer)), signatures)
+        serve_check.check_files(serve_clients.connect(rest(answer)), signatures)
 
 
 def test_a_server_that_answers_anything_is_found(rest, signatures):
     good = serve.answer(
         signatures,
-        {"signature_name": "serve_bytes", "instances": [serve_check._b64(serve_check.photos()[0])]},
+        {
+            "signature_name": "serve_bytes",
+            "instances": [serve_clients.b64(serve_check.photos()[0])],
+        },
     )
-    client = serve_check.connect(rest(lambda _: good))
+    client = serve_clients.connect(rest(lambda _: good))
     bad = serve_check.bad_requests(client)
     del bad["no JSON"]  # which this test's server refuses before it is asked
     for request in bad.values():

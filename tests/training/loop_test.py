@@ -1,4 +1,4 @@
-"""Both stages as users run them, traced and with curves; trainer_test.py has the rest."""
+"""Both stages as users run them, traced and with curves; the tests of `trainer` have the rest."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from fcam_tf import training
 from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM
 from fcam_tf.training.loop import check_batches
-from tests.training.trainer_test import CLASSIFIER, fit_fcam
+from tests.training.small import CLASSIFIER, fit_fcam
 
 
 @pytest.mark.traced

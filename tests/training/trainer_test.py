@@ -1,9 +1,5 @@
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -11,21 +7,12 @@ import pytest
 
 from fcam_tf import cams, training
 from fcam_tf.data import evaluation_dataset
-from fcam_tf.graphs.layers import FreezableDropout
-from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM, Classifier
-from fcam_tf.training import ClassifierRecipe, FCAMRecipe, knows_classes
+from fcam_tf.training import knows_classes
 from tests.models.tiny import photos, tiny_classifier
+from tests.training.small import CLASSIFIER, DECODER, ONE_STEP, fit_fcam
 
 pytestmark = pytest.mark.usefixtures("undrawn")
-SMALL = {"epochs": 2, "batch_size": 6, "resize": 36, "crop": 32}
-CLASSIFIER = ClassifierRecipe(**SMALL, learning_rate=0.01, select="MaxBoxAccV2")
-DECODER = FCAMRecipe(**SMALL, learning_rate=0.05, select="PxAP", loss={"erosion": 3})
-ONE_STEP = {"epochs": 1, "batch_size": 12}
-
-
-def fit_fcam(model, splits, out, recipe=DECODER, **options):
-    return training.fit_fcam(model, *splits, recipe, out, verbose=0, **options)
 
 
 def test_each_epoch_has_its_learning_rate_and_number(fcam, splits, tmp_path):
@@ -49,88 +36,6 @@ def test_our_own_classifiers_train_head_or_all(tiny_backbone, splits, tmp_path):
     after = [w.numpy() for w in model.weights if not w.path.startswith("logits")]
     assert all((a == b).all() for a, b in zip(body, after, strict=True))
     assert (model.get_layer("logits").get_weights()[0] != stem).any()
-
-
-def test_runs_repeat(classifier, splits, tmp_path):
-    histories = []
-    for name in "ab":
-        keras.utils.set_random_seed(5)
-        model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3)
-        recipe = dataclasses.replace(DECODER, epochs=1)
-        histories.append(fit_fcam(model, splits, tmp_path / name, recipe).state.history)
-    for a, b in zip(*histories, strict=True):
-        assert a == pytest.approx(b, rel=1e-4)
-
-
-def test_a_finished_run_is_not_trained_again(fcam, splits, tmp_path):
-    recipe = dataclasses.replace(DECODER, **ONE_STEP)
-    fit_fcam(fcam, splits, tmp_path, recipe)
-    stamp = (tmp_path / "state.json").stat().st_mtime_ns
-    again = FCAM.from_config(fcam.get_config())
-    again.set_weights(fcam.get_weights())
-    assert fit_fcam(again, splits, tmp_path, recipe).finished
-    assert (tmp_path / "state.json").stat().st_mtime_ns == stamp
-
-
-KILLED = """
-import json, os, signal, sys
-import keras
-from fcam_tf import data, training
-from fcam_tf.models import FCAM
-from fcam_tf.training import loop
-from tests.models.tiny import tiny_classifier
-from tests.training.trainer_test import DECODER
-
-keras.utils.set_random_seed(5)
-model = FCAM.from_classifier(tiny_classifier(classes=5), decoder_filters=(8, 6, 4), seed=3)
-splits = [data.load_wsol(sys.argv[1], name) for name in ("train", "val")]
-kill_at = int(sys.argv[3])
-steps = 0
-
-
-# As the fixture `undrawn`, and without tracing.
-loop.tensorboard, loop.draw_convergence = lambda *_: [], lambda *args: args[2].touch()
-
-
-class Kill(keras.callbacks.Callback):
-    def set_model(self, model):
-        super().set_model(model)
-        model.run_eagerly = True
-
-    def on_train_batch_end(self, batch, logs=None):
-        global steps
-        steps += 1
-        if steps == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-run = training.fit_fcam(model, *splits, DECODER, sys.argv[2], verbose=0, callbacks=[Kill()])
-print(json.dumps([row["loss"] for row in run.state.history[1:]]))
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_result(splits, tmp_path):
-    root = splits[0].paths[0]
-    while not (root / "metadata").is_dir():
-        root = root.parent
-
-    def start(out, kill_at):
-        return subprocess.run(
-            [sys.executable, "-c", KILLED, root, tmp_path / out, str(kill_at)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-
-    whole = start("whole", 0)
-    assert whole.returncode == 0, whole.stderr
-    assert start("killed", 1).returncode == -signal.SIGKILL  # in the first epoch
-    assert start("killed", 3).returncode == -signal.SIGKILL  # in the second
-    rest = start("killed", 0)
-    a, b = (json.loads(x.stdout.splitlines()[-1]) for x in (whole, rest))
-    assert a == pytest.approx(b, rel=1e-5)
 
 
 def test_stored_maps_of_any_method(classifier, splits, tmp_path):
@@ -172,12 +77,6 @@ def test_a_folder_for_maps_that_are_not_stored_is_refused(fcam, splits, tmp_path
     with pytest.raises(ValueError, match=r"`cache` keeps the maps .* cams='online'"):
         fit_fcam(fcam, splits, tmp_path / "run", cache=tmp_path / "cams")
     assert not list(tmp_path.iterdir())
-
-
-def test_other_settings_are_refused(fcam, splits, tmp_path):
-    fit_fcam(fcam, splits, tmp_path, dataclasses.replace(DECODER, epochs=0))
-    with pytest.raises(training.SettingsChangedError, match="recipe"):
-        fit_fcam(fcam, splits, tmp_path, dataclasses.replace(DECODER, epochs=1))
 
 
 def test_without_validation_the_last_epoch_is_kept(fcam, splits, tmp_path):
@@ -294,39 +193,6 @@ def test_divergence_in_the_last_step_of_an_epoch(fcam, splits, tmp_path, validat
     assert np.isfinite(best(np.zeros((1, 32, 32, 3)))["fcam"]).all()
 
 
-def test_killed_before_the_plot(fcam, splits, tmp_path):
-    recipe = dataclasses.replace(DECODER, **ONE_STEP)
-    fit_fcam(fcam, splits, tmp_path, recipe)
-    (tmp_path / "convergence.png").unlink()
-    fit_fcam(fcam, splits, tmp_path, recipe)
-    assert (tmp_path / "convergence.png").exists()
-
-
-class Stop(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-
-def test_a_stopped_classifier_with_dropout_goes_on_to_the_same_result(splits, tmp_path):
-    def build():
-        keras.utils.set_random_seed(0)
-        tiny = tiny_classifier(classes=5)
-        x = FreezableDropout(0.5, name="drop")(tiny.get_layer("pool").output)
-        return keras.Model(tiny.inputs, keras.layers.Dense(5, name="logits")(x), name="tiny")
-
-    def fit(out, *callbacks):
-        run = training.fit_classifier(
-            build(), *splits, CLASSIFIER, tmp_path / out, callbacks=callbacks, verbose=0
-        )
-        return [row["loss"] for row in run.state.history[1:]]
-
-    whole = fit("whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit("stopped", Stop())
-    assert fit("stopped") == pytest.approx(whole, rel=1e-5)
-
-
 def test_a_classifier_that_ends_in_a_softmax(splits, tmp_path):
     recipe, losses = dataclasses.replace(CLASSIFIER, epochs=1, batch_size=12), []
     for out in ("logits", "softmax", "nested"):
@@ -344,34 +210,6 @@ def test_a_classifier_that_ends_in_a_softmax(splits, tmp_path):
 def test_an_fcam_is_no_classifier(fcam, splits, tmp_path):
     with pytest.raises(TypeError, match=r"\.classifier"):
         training.fit_classifier(fcam, *splits, CLASSIFIER, tmp_path)
-
-
-def test_fingerprints_tell_graphs_apart_and_not_names(tiny_backbone):
-    models = [Classifier(tiny_backbone, 3, weights=None, output_stride=s) for s in (16, 32)]
-    models[1].set_weights(models[0].get_weights())
-    assert model_sha256(models[0]) != model_sha256(models[1])
-    copy = Classifier.from_config({**models[0].get_config(), "name": "other"})
-    copy.set_weights(models[0].get_weights())
-    assert model_sha256(copy) == model_sha256(models[0])
-
-
-def test_what_a_run_starts_from_is_part_of_it(classifier, splits, tmp_path):
-    recipe = dataclasses.replace(CLASSIFIER, epochs=0)
-    for weights in ("imagenet", "none"):
-        arguments = (classifier, *splits, recipe, tmp_path)
-        if weights == "imagenet":
-            training.fit_classifier(*arguments, about={"weights": weights}, verbose=0)
-        else:
-            with pytest.raises(training.SettingsChangedError, match="weights"):
-                training.fit_classifier(*arguments, about={"weights": weights}, verbose=0)
-
-
-def test_the_number_of_devices_is_part_of_a_run(classifier, splits, tmp_path, monkeypatch):
-    recipe = dataclasses.replace(CLASSIFIER, epochs=0)
-    training.fit_classifier(classifier, *splits, recipe, tmp_path, verbose=0)
-    monkeypatch.setattr("fcam_tf.training.loop.replicas", lambda: 2)
-    with pytest.raises(training.SettingsChangedError, match="replicas was 1 and is now 2"):
-        training.fit_classifier(classifier, *splits, recipe, tmp_path, verbose=0)
 
 
 def test_half_precision_must_be_all_or_nothing(tiny_backbone, splits, tmp_path):
