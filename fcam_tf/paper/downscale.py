@@ -22,8 +22,11 @@ from fcam_tf.evaluation.scores import read_truth
 from fcam_tf.evaluation.sources import FRAME
 from fcam_tf.masks import IGNORED, OBJECT
 from fcam_tf.metrics import PxAP
+from fcam_tf.names import pixels
 from fcam_tf.report.figures import COLOURS
 
+_LINES = COLOURS[2:]  # the first two are for masks
+_DASHES = (":", "-.", "--", "-")
 SCALES = (1, 2, 4, 7, 8, 14, 16, 28, 32)  # those of the supplement's maps, and between
 
 
@@ -108,18 +111,19 @@ def draw_curve(rows: Sequence[Row], reached: Mapping[str, float] | None = None) 
             becomes a line.
     """
     reached = reached or {}
-    figure = Figure(figsize=(6.4, 3.8 + 0.11 * len(reached)), layout="constrained")
+    figure = Figure(figsize=(6.8, 3.8 + 0.11 * len(reached)), layout="constrained")
     axes = figure.subplots()
     scales = [row.scale for row in rows]
     axes.plot(scales, [row.pxap for row in rows], "o-", color=COLOURS[0], label="true mask")
     smooth = [row.antialiased for row in rows]
     axes.plot(scales, smooth, "s--", color=COLOURS[1], label="true mask, antialiased")
     for number, (name, value) in enumerate(sorted(reached.items(), key=lambda item: -item[1])):
-        colour = COLOURS[2 + number % (len(COLOURS) - 2)]
-        axes.axhline(value, color=colour, lw=1.2, ls=":", label=f"{name}: {value:.1f}")
+        dashes, colour = divmod(number, len(_LINES))
+        style = {"color": _LINES[colour], "ls": _DASHES[dashes % len(_DASHES)], "lw": 1.3}
+        axes.axhline(value, label=f"{name}: {value:.1f}", **style)
     axes.set_xscale("log", base=2)
     axes.minorticks_off()
-    axes.set_xticks(scales, [f"{row.scale}\n{row.side}" for row in rows])
+    axes.set_xticks(scales, [f"{row.scale}\n{row.side}" for row in rows], fontsize=8.5)
     axes.set(xlabel="factor z (above), side of the small mask in pixels (below)", ylabel="PxAP, %")
     axes.set_title("True masks scaled down by z and back up")
     axes.grid(visible=True, alpha=0.25)
@@ -148,15 +152,18 @@ def draw_examples(
     grid = figure.add_gridspec(2, len(scales) + 1)
     photo = resize(split.read_pixels(index), (frame, frame), anti_aliasing=True)
     _show(figure.add_subplot(grid[0, 0]), photo, "photo")
-    # The ignored pixels between the object's and the background's.
     levels = np.where(truth == IGNORED, 0.5, truth)
-    _show(figure.add_subplot(grid[1, 0]), levels, "true mask")
+    _show(figure.add_subplot(grid[1, 0]), levels, "true mask\n(grey: ignored)")
     for column, scale in enumerate(scales, 1):
         small, large = scaled_masks(truth, scale, antialias=False)
         metric = PxAP()
         metric.update_state([large], [truth], [split.ids[index]])
-        _show(figure.add_subplot(grid[0, column]), small, f"z = {scale}\n{len(small)} px")
-        _show(figure.add_subplot(grid[1, column]), large, f"PxAP\n{metric.result():.2f} %")
+        down, up = (figure.add_subplot(grid[row, column]) for row in (0, 1))
+        _show(down, small, f"z = {scale}\n{pixels(small.shape)} pixels")
+        _show(up, large, f"PxAP\n{metric.result():.2f} %")
+        if column == 1:
+            down.set_ylabel("scaled down", fontsize=9)
+            up.set_ylabel("and back up", fontsize=9)
     return figure
 
 
@@ -171,4 +178,5 @@ def _check_masks(split: Split) -> None:
 def _show(axes: Axes, picture: NDArray, title: str) -> None:
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title, fontsize=9)
-    axes.set_axis_off()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)

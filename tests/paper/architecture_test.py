@@ -34,6 +34,7 @@ def test_vgg16_has_a_center():
 
 def test_inceptionv3_keeps_the_sizes_of_its_odd_maps():
     found = describe("inceptionv3")
+    assert (found.classifier, found.decoder) == (25_687_976, 5_704_384)
     assert found.top == (29, 29, 1024)
     weights = [block.parameters for block in found.blocks]
     assert weights == [4_719_616, 774_656, 156_928, 46_208, 6_976]

@@ -147,13 +147,22 @@ def test_the_curve_shows_rows_and_methods():
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1\n224", "8\n28", "32\n7"]
 
 
+def test_lines_of_methods_can_be_told_apart():
+    figure = draw_curve(ROWS, {str(number): 50 + number for number in range(9)})
+    styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines[2:]}
+    assert len(styles) == 9
+
+
 def test_examples_show_each_factor_with_its_score(split_of):
     mask = disc(32, 9, (15, 17))
     figure = draw_examples(split_of([1 - mask, mask]), 1, [1, 4], 32)
     titles = [axes.get_title() for axes in figure.axes]
     (row,) = simulate(split_of([mask]), [4], 32)
-    assert titles[:4] == ["photo", "true mask", "z = 1\n32 px", "PxAP\n100.00 %"]
-    assert titles[4:] == ["z = 4\n8 px", f"PxAP\n{row.pxap:.2f} %"]
+    assert titles[:4] == [
+        *("photo", "true mask\n(grey: ignored)"),
+        *("z = 1\n32x32 pixels", "PxAP\n100.00 %"),
+    ]
+    assert titles[4:] == ["z = 4\n8x8 pixels", f"PxAP\n{row.pxap:.2f} %"]
     small, large = (axes.images[0].get_array() for axes in figure.axes[4:])
     expected = scaled_masks(mask, 4, antialias=False)
     np.testing.assert_array_equal(small, expected[0])
