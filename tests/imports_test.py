@@ -17,6 +17,7 @@ LEVELS = {
     "evaluation": 2,
     "explain": 2,
     "export": 2,
+    "paper": 2,
     "portable": 2,
     "report": 2,
     "training": 2,

@@ -1,7 +1,7 @@
 """Times every CAM method against the plain forward pass of the same model, interleaved in one run.
 
     python tools/bench_cams.py --backbone resnet50 --batch 8 --size 224
-    python tools/bench_cams.py --output_stride 32 --peers  # beside torch-cam and pytorch-grad-cam
+    python tools/bench_cams.py --peers  # beside torch-cam and pytorch-grad-cam
 
 Weights are random: they do not change the time. Score-CAM and its kin run the model thousands of
 times for one image, so they are timed on --score_images images at --score_size pixels.
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import peers
 from absl import app, flags
 from common import print_table, start, times
 
@@ -22,7 +21,7 @@ _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "name of the backbone")
 _BATCH = flags.DEFINE_integer("batch", 8, "images at once", lower_bound=1)
 _SIZE = flags.DEFINE_integer("size", 224, "pixels on each side", lower_bound=32)
 _STRIDE = flags.DEFINE_integer("output_stride", None, "of the backbone; default: its own")
-_PEERS = flags.DEFINE_bool("peers", False, "time the methods of other libraries too, see peers.py")
+_PEERS = flags.DEFINE_bool("peers", False, "time the methods of other libraries too")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "times each method is run", lower_bound=1)
 _SCORE_IMAGES = flags.DEFINE_integer(
     "score_images", 0, "images for the score methods; 0 leaves them out", lower_bound=0
@@ -68,7 +67,9 @@ def _measure(model: Any, names: list[str], images: Any, rounds: int) -> list[tup
         calls["fcam"] = lambda: decoder(images)
         calls["fcam, flip"] = lambda: decoder(images, flip=True)
     if _PEERS.value and "gradcam" in names:
-        calls |= peers.calls(images, model.num_classes)
+        from fcam_tf.paper import peers  # noqa: PLC0415
+
+        calls |= peers.calls(images, model.num_classes, model.output_stride)
     found, rows = times(calls, rounds), []
     for name, values in found.items():
         median = statistics.median(values)
@@ -82,8 +83,8 @@ def main() -> None:
     """Print the table."""
     from fcam_tf import cams, models  # noqa: PLC0415
 
-    if _PEERS.value and (_BACKBONE.value, _STRIDE.value) != ("resnet50", 32):
-        raise app.UsageError("--peers is for --backbone resnet50 --output_stride 32")
+    if _PEERS.value and _BACKBONE.value != "resnet50":
+        raise app.UsageError("--peers is for --backbone resnet50")
     model = models.Classifier(_BACKBONE.value, 200, output_stride=_STRIDE.value, weights=None)
     rng = np.random.default_rng(0)
     score = [name for name in cams.METHODS if issubclass(cams.METHODS[name], cams.ScoreCAM)]

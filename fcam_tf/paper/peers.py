@@ -5,8 +5,8 @@
 
 The torch of PyPI brings triton, which crashes in a process with TensorFlow: both carry an LLVM.
 Both run torchvision's resnet50 with the stride where keras-cv has it, in the first convolution of
-a stage, so that all sides compute the same. torch-cam returns maps as coarse as the feature map,
-pytorch-grad-cam returns them in the size of the image.
+a stage, and with strides removed as we remove them, so that all sides compute the same. torch-cam
+returns maps as coarse as the feature map, pytorch-grad-cam returns them in the size of the image.
 """
 
 from __future__ import annotations
@@ -37,15 +37,22 @@ _GRAD_CAM = {
 }  # without FullGrad, which takes minutes for eight images
 
 
-def calls(images: np.ndarray, classes: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield name and call of the forward pass and of each method, for images (B, H, W, 3).
+def calls(
+    images: np.ndarray, classes: int, output_stride: int
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield name and call of the forward pass and of each method.
+
+    Args:
+        images: (B, H, W, 3) float32.
+        classes: of the resnet50.
+        output_stride: 8, 16 or 32 input pixels for one cell of its top map.
 
     Raises:
         ModuleNotFoundError: torch or torchvision is not installed.
     """
     import torch  # noqa: PLC0415 - not among the dependencies
 
-    model = _resnet50(classes)
+    model = _resnet50(classes, output_stride)
     batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
     def forward() -> np.ndarray:
@@ -57,12 +64,14 @@ def calls(images: np.ndarray, classes: int) -> Iterator[tuple[str, Callable[[], 
     yield from _grad_cam(model, batch)
 
 
-def _resnet50(classes: int) -> Any:
+def _resnet50(classes: int, output_stride: int) -> Any:
     from torchvision.models import resnet50  # noqa: PLC0415
 
     model = resnet50(num_classes=classes).eval()
-    for stage in (model.layer2, model.layer3, model.layer4):
-        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    for reached, stage in ((8, model.layer2), (16, model.layer3), (32, model.layer4)):
+        first, side = stage[0], 2 if reached <= output_stride else 1
+        first.conv1.stride = first.downsample[0].stride = (side, side)
+        first.conv2.stride = (1, 1)
     return model
 
 
