@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from fcam_tf.data import Split
 from fcam_tf.explain import MapsAndLogits
+from fcam_tf.training.ema import MovingAverage
 from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder
 from fcam_tf.visualize import overlay
 
@@ -33,13 +35,19 @@ class KeepBest(keras.callbacks.Callback):
         run: where to keep them.
         validate: gives the scores of the model as it is, in percent.
         select: name of the score to select by; without such a score the last epoch is kept.
+        average: what is scored and kept instead of the weights; a callback that comes before.
     """
 
     def __init__(
-        self, run: RunFolder, validate: Callable[[], dict[str, float]], select: str
+        self,
+        run: RunFolder,
+        validate: Callable[[], dict[str, float]],
+        select: str,
+        average: MovingAverage | None = None,
     ) -> None:
         super().__init__()
         self.run = run
+        self.average = average
         self.validate = validate
         self.select = VALIDATION_PREFIX + select
 
@@ -51,12 +59,13 @@ class KeepBest(keras.callbacks.Callback):
         self._finish(epoch + 1, {} if logs is None else logs)
 
     def _finish(self, epoch: int, logs: dict[str, float]) -> None:
-        logs.update({VALIDATION_PREFIX + name: x for name, x in self.validate().items()})
+        with self.average.in_model() if self.average else contextlib.nullcontext():
+            logs.update({VALIDATION_PREFIX + name: x for name, x in self.validate().items()})
         state = self.run.state
         before = None if state.best is None else state.history[state.best].get(self.select)
         best = before is None or self.select not in logs or logs[self.select] > before
         row = {name: float(value) for name, value in logs.items()}
-        self.run.save_epoch(self.model, epoch, row, best)
+        self.run.save_epoch(self.model, epoch, row, best, self.average)
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -22,6 +22,7 @@ from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.names import listed, pixels
 from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError, tensorboard
 from fcam_tf.training.convergence import draw_convergence
+from fcam_tf.training.ema import MovingAverage
 from fcam_tf.training.recipe import Recipe
 from fcam_tf.training.run_folder import PLOT, RunFolder, open_run
 from fcam_tf.training.validation import Validation
@@ -65,9 +66,11 @@ def fit(
         if not run.finished:
             batches |= {"cams": stored(run), "verbose": verbose}
             with naming_photos(*filter(None, splits)), _telling_divergence(model, run):
-                keep = KeepBest(run, validate, recipe.select)
+                average = [MovingAverage(recipe.ema, run.average())] if recipe.ema else []
+                keep = KeepBest(run, validate, recipe.select, *average)
                 shown = tensorboard(explain, validation, run.folder, recipe.crop)
-                _train(model, train, recipe, run, callbacks=[keep, *shown, *callbacks], **batches)
+                following = [*average, keep, *shown, *callbacks]
+                _train(model, train, recipe, run, callbacks=following, **batches)
         elif plot.exists():  # else killed between the last epoch and its plot
             return run
         draw_convergence(run.state.history, run.state.best, plot)

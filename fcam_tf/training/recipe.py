@@ -30,6 +30,8 @@ class Recipe:
         lr_factor: see ``lr_step``.
         momentum: of SGD, or beta_1 of Adam.
         weight_decay: coupled L2 on all that trains.
+        ema: momentum, for a step, of the exponential moving average of the weights, which is then
+            scored and kept instead of the weights; 0 for none.
         clip_norm: largest norm of the whole gradient; 0 does not clip.
         resize: side to which training images are resized, in pixels.
         crop: side of the random crop, in pixels; also the size at which is evaluated.
@@ -48,6 +50,7 @@ class Recipe:
     lr_factor: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    ema: float = 0.0
     clip_norm: float = 0.0
     resize: int = 256
     crop: int = 224
@@ -62,7 +65,8 @@ class Recipe:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 smallest = 1 if name in ("batch_size", "resize", "crop", "stored_size") else 0
                 checks.number(name, value, f"[{smallest}, inf)")
-        checks.number("val_fraction", self.val_fraction, "[0, 1)")
+        for name in ("val_fraction", "ema"):
+            checks.number(name, getattr(self, name), "[0, 1)")
         if self.crop > self.resize:
             raise ValueError(
                 f"`crop` must not exceed `resize`. Received: {self.crop} and {self.resize}."

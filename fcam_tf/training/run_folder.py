@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import fcam_tf
 from fcam_tf.atomic import replacing, write_csv, write_json
 from fcam_tf.claim import REMEDY, SettingsChangedError, claim, read_settings
@@ -18,6 +20,8 @@ from fcam_tf.identity import BEST
 
 if TYPE_CHECKING:
     import keras
+
+    from fcam_tf.training.ema import MovingAverage
 
 ABOUT, PLOT, _STATE, _TABLE = "run.json", "convergence.png", "state.json", "metrics.csv"
 VALIDATION_PREFIX = "val_"  # of scores in a row of the history
@@ -87,14 +91,31 @@ class RunFolder:
         if self.state.weights:
             model.load_weights(self.folder / self.state.weights)
 
+    def average(self) -> list[np.ndarray] | None:
+        """Return the moving average of the weights after the last epoch, if one is kept."""
+        path = self.folder / _average(self.state.weights)
+        if not (self.state.weights and path.exists()):
+            return None
+        with np.load(path) as arrays:
+            return list(arrays.values())
+
     def save_epoch(
-        self, model: keras.Model, epoch: int, logs: dict[str, float], best: bool
+        self,
+        model: keras.Model,
+        epoch: int,
+        logs: dict[str, float],
+        best: bool,
+        average: MovingAverage | None = None,
     ) -> None:
         """Record a finished epoch, 0 before any training; keep the model if it is the best yet."""
         if best:
-            with replacing(self.best) as part:
+            averaged = average.in_model() if average else contextlib.nullcontext()
+            with replacing(self.best) as part, averaged:
                 model.save(part)
         weights = f"epoch{epoch}.weights.h5"
+        if average:
+            with replacing(self.folder / _average(weights)) as part, part.open("wb") as file:
+                np.savez(file, *average.values())
         with replacing(self.folder / weights) as part:
             model.save_weights(part)
         previous = self.state.weights
@@ -106,7 +127,8 @@ class RunFolder:
         )
         write_json(self.folder / _STATE, dataclasses.asdict(self.state))
         if previous and previous != weights:
-            (self.folder / previous).unlink(missing_ok=True)
+            for name in (previous, _average(previous)):
+                (self.folder / name).unlink(missing_ok=True)
         write_csv(self.folder / _TABLE, self.state.history)
 
 
@@ -136,12 +158,18 @@ def open_run(
     with claim(folder, settings, [_STATE], file=ABOUT, notes=notes, overwrite=afresh) as claimed:
         claimed.begin()
         run = RunFolder(folder, epochs)
-        for stray in folder.glob("epoch*.weights.h5"):
-            if stray.name != run.state.weights:
+        kept = (run.state.weights, _average(run.state.weights))
+        for stray in (*folder.glob("epoch*.weights.h5"), *folder.glob("epoch*.average.npz")):
+            if stray.name not in kept:
                 stray.unlink()
         if run.state.history:
             write_csv(folder / _TABLE, run.state.history)
         yield run
+
+
+def _average(weights: str) -> str:
+    """Return the name of the file beside that of an epoch's weights."""
+    return weights.replace(".weights.h5", ".average.npz")
 
 
 def _untrained(folder: Path) -> bool:

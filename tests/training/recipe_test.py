@@ -75,6 +75,7 @@ def test_settings_change_a_copy():
         ("cams=offline", "`cams`"),
         ("stored_scales=1,2", "`stored_scales` is for cams='stored': an online teacher explains"),
         ("stored_flip=true", "`stored_flip` is for cams='stored'"),
+        ("ema=1.0", r"`ema` must be in \[0, 1\)"),
         ("stored_refine=crf", "`stored_refine` is for cams='stored'"),
         ("stored_refine=bilateral", "`stored_refine` must be '' or 'crf'"),
         ("stored_size=32", "`stored_size` is for cams='stored'.*Received: 32"),

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
-from fcam_tf import training
+from fcam_tf import models, training
 from fcam_tf.graphs.layers import FreezableDropout
 from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM, Classifier
@@ -42,6 +43,7 @@ def test_a_finished_run_is_not_trained_again(fcam, splits, tmp_path):
 KILLED = """
 import json, os, signal, sys
 import keras
+import numpy as np
 from fcam_tf import data, training
 from fcam_tf.models import FCAM
 from fcam_tf.training import loop
@@ -120,7 +122,10 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def test_a_stopped_classifier_with_dropout_goes_on_to_the_same_result(splits, tmp_path):
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_stopped_classifier_with_dropout_goes_on_to_the_same_result(splits, tmp_path, ema):
+    recipe = dataclasses.replace(CLASSIFIER, ema=ema)
+
     def build():
         keras.utils.set_random_seed(0)
         tiny = tiny_classifier(classes=5)
@@ -129,14 +134,18 @@ def test_a_stopped_classifier_with_dropout_goes_on_to_the_same_result(splits, tm
 
     def fit(out, *callbacks):
         run = training.fit_classifier(
-            build(), *splits, CLASSIFIER, tmp_path / out, callbacks=callbacks, verbose=0
+            build(), *splits, recipe, tmp_path / out, callbacks=callbacks, verbose=0
         )
-        return [row["loss"] for row in run.state.history[1:]]
+        best = models.load(run.best).get_layer("logits").get_weights()[0]
+        assert (run.average() is not None) == (ema > 0)
+        return [row["loss"] for row in run.state.history[1:]], best
 
-    whole = fit("whole")
+    whole, kernel = fit("whole")
     with pytest.raises(KeyboardInterrupt):
         fit("stopped", Stop())
-    assert fit("stopped") == pytest.approx(whole, rel=1e-5)
+    again, same = fit("stopped")
+    assert again == pytest.approx(whole, rel=1e-5)
+    np.testing.assert_allclose(same, kernel, rtol=1e-4, atol=1e-6)
 
 
 def test_fingerprints_tell_graphs_apart_and_not_names(tiny_backbone):
