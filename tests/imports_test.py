@@ -13,6 +13,7 @@ PACKAGE = ROOT / "fcam_tf"
 LEVELS = {
     "cli": 3,
     "commands": 3,
+    "paper": 2,
     "predict": 2,
     "evaluation": 2,
     "explain": 2,

@@ -270,9 +270,12 @@ def add_training(parser: Parser) -> None:
     )
     text = "initial weights of a backbone given by name"
     parser.add("--weights imagenet|none|FILE", text, default="imagenet")
-    parser.add(
-        "--cams FOLDER", "folder of stored coarse maps, which runs may share (default: in the run)"
-    )
     text = "mirrored: share each batch among all GPUs"
     parser.add("--strategy single|mirrored", text, default="single")
     add_skip_broken(parser)
+
+
+def add_cams(parser: Parser) -> None:
+    """Add the flag that says where stored maps are."""
+    text = "folder of stored coarse maps, which runs may share (default: in the run)"
+    parser.add("--cams FOLDER", text)
