@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +93,8 @@ class Study:
     tell: Callable[[str], Any] = print
     console: Console | None = None
 
-    def check(self) -> None:
-        """Refuse what would fail after hours: a recipe, or a split without what is needed.
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Refuse what would fail after hours: a recipe, or a split without what cells need.
 
         Raises:
             FileNotFoundError, ValueError: no such split, no ground truth, a wrong setting.
@@ -104,6 +104,8 @@ class Study:
             (_, val), _ = self._splits_and_recipe(stage)
             if val is None:
                 raise ValueError(f"{self.root} has no ground truth for val to choose epochs by.")
+        if any(cell.method == FSL for cell in cells):
+            self._splits_and_recipe(FSL)
 
     def score(self, cell: Cell) -> evaluation.StoredEvaluation:
         """Train what a cell needs, as far as it is not there, and score it on the test split.

@@ -49,15 +49,16 @@ def sweep(
     Raises:
         ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
     """
-    study.check()
     varied = [row for row in rows if row.variant]
+    cells = cells_of(varied, backbones, seeds)
+    study.check(cells)
 
     def score(cell: Cell) -> tuple[str, float]:
         run = study.fcam(cell)
         select = run.settings["recipe"]["select"]
         return select, run.chosen[VALIDATION_PREFIX + select]
 
-    found = work_off(cells_of(varied, backbones, seeds), score, study.tell)
+    found = work_off(cells, score, study.tell)
     values = {cell: value for cell, (_, value) in found.items()}
     points = points_of(varied, backbones, seeds, values)
     files = [study.out / f"{name}{ending}" for ending in (".csv", ".png", ".pdf")]

@@ -39,8 +39,8 @@ def table(
     Raises:
         ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
     """
-    study.check()
     cells = cells_of(rows, backbones, seeds)
+    study.check(cells)
     found = work_off(cells, study.score, study.tell)
     if missing := [cell.told for cell in cells if cell not in found]:
         study.tell(f"missing in {name}: {'; '.join(missing)}")
