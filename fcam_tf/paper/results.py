@@ -44,8 +44,9 @@ class Entry:
     @property
     def difference(self) -> float | None:
         """By how much ours is above the paper's."""
-        both = self.mean is not None and self.published is not None
-        return self.mean - self.published if both else None  # type: ignore[operator]
+        if self.mean is None or self.published is None:
+            return None
+        return self.mean - self.published
 
 
 def cells_of(rows: Sequence[Row], backbones: Sequence[str], seeds: int) -> list[Cell]:

@@ -12,6 +12,7 @@ import keras
 
 import fcam_tf
 from fcam_tf import baselines, data, evaluation, models, training
+from fcam_tf.claim import made_and_locked
 from fcam_tf.evaluation.evaluation import check_split
 from fcam_tf.identity import file_sha256, saved_sha256, split_sha256
 from fcam_tf.names import BASELINES, CENTER, FCAM_MAP, FSL
@@ -125,7 +126,8 @@ class Study:
             run, method = self.classifier(cell), cell.method
         own = run.settings["stage"] == "classifier"
         out = run.folder / (f"test-{method}" if own else "test")
-        return training.evaluated(run, self.root, method, out, self.console)
+        with made_and_locked(run.folder, wait=False):  # before its settings are there to be seen
+            return training.evaluated(run, self.root, method, out, self.console)
 
     def classifier(self, cell: Cell) -> RunFolder:
         """Train the classifier that a cell's method explains, see `trained_for`."""
@@ -163,7 +165,10 @@ class Study:
     def _center(self) -> evaluation.StoredEvaluation:
         root = str(Path(self.root).resolve()) if Path(self.root).exists() else self.root
         settings = evaluation.EvaluationSettings(method=CENTER, data=root, split="test")
-        return evaluation.Evaluation(evaluation.Center(), settings, self.out / CENTER).run()
+        folder = self.out / CENTER
+        source: Any = evaluation.Center()
+        with made_and_locked(folder, wait=False):
+            return evaluation.Evaluation(source, settings, folder / "test").run()
 
     def _start(self, backbone: str, method: str | None) -> training.Start:
         return training.Start(

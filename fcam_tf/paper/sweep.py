@@ -101,8 +101,8 @@ def draw(points: Sequence[Point], key: str, score: str) -> Figure:
         means = [statistics.mean(point.scores) for point in mine]
         at = [places[point.value] for point in mine]
         axes.plot(at, means, color=colour, label=f"{backbone}, {method} + F-CAM")
-        dots = [(places[point.value], score) for point in mine for score in point.scores]
-        axes.scatter(*zip(*dots, strict=True), color=colour, s=16, alpha=0.6, linewidths=0)
+        for place, point in zip(at, mine, strict=True):
+            axes.scatter([place] * len(point.scores), point.scores, s=16, color=colour, alpha=0.6)
     axes.set_xticks([places[value] for value in values], values)
     axes.set(xlabel="n- (negative_fraction)" if key == NEGATIVES.partition("=")[0] else key)
     axes.set(ylabel=score)

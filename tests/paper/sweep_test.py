@@ -16,7 +16,8 @@ def test_the_curve_goes_through_the_means():
     points = [Point("tiny", "CAM*", "0.1", (10.0, 20.0)), Point("tiny", "CAM*", "0.3", (40.0,))]
     (axes,) = draw(points, NEGATIVES.partition("=")[0], "val PxAP, %").axes
     assert axes.lines[0].get_xydata().tolist() == [[0.1, 15.0], [0.3, 40.0]]
-    assert axes.collections[0].get_offsets().tolist() == [[0.1, 10.0], [0.1, 20.0], [0.3, 40.0]]
+    dots = [dot for found in axes.collections for dot in found.get_offsets().tolist()]
+    assert dots == [[0.1, 10.0], [0.1, 20.0], [0.3, 40.0]]
     assert axes.get_xlabel() == "n- (negative_fraction)"
 
 

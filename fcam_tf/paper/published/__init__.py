@@ -11,7 +11,7 @@ MEAN = "mean"  # the column over backbones
 @functools.cache
 def published() -> dict[tuple[str, str, str], float]:
     """Return the printed numbers in percent by metric, row and backbone (or `MEAN`)."""
-    found = {}
+    found: dict[tuple[str, str, str], float] = {}
     for file in sorted(resources.files(__name__).iterdir(), key=lambda file: file.name):
         if file.name.endswith(".csv"):
             lines = file.read_text("utf-8").splitlines()
