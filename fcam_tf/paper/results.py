@@ -10,7 +10,7 @@ from itertools import chain
 from fcam_tf.evaluation import StoredEvaluation
 from fcam_tf.paper.bootstrap import Interval, paired, statistic_of
 from fcam_tf.paper.cells import Cell
-from fcam_tf.paper.published import MEAN, published
+from fcam_tf.paper.published import BACKBONES, MEAN, published
 from fcam_tf.paper.rows import Row
 
 LOCALISATION = ("MaxBoxAcc", "MaxBoxAccV2", "PxAP")
@@ -108,13 +108,14 @@ def _entry(
 def _mean(metric: str, row: Row, entries: Sequence[Entry], gain: Interval | None) -> Entry:
     """Return the column of means, where no backbone is missing."""
     means = [entry.mean for entry in entries if entry.mean is not None]
+    same = {entry.column for entry in entries} == BACKBONES
     return Entry(
         metric,
         row.title,
         MEAN,
         statistics.mean(means) if len(means) == len(entries) else None,
         seeds=min(entry.seeds for entry in entries),
-        published=published().get((metric, row.published or row.title, MEAN)),
+        published=published().get((metric, row.published or row.title, MEAN)) if same else None,
         gain=gain,
     )
 

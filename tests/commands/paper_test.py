@@ -26,7 +26,7 @@ def status(*arguments):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_shapes(
-        tmp_path_factory.mktemp("data") / "shapes", {"train": 10, "val": 10, "test": 6}, 48
+        tmp_path_factory.mktemp("data") / "shapes", {"train": 10, "val": 15, "test": 6}, 48
     )
 
 

@@ -35,7 +35,7 @@ def test_means_over_seeds_and_backbones_beside_the_paper_s():
     assert vgg16.deviation == pytest.approx(2**0.5)
     assert vgg16.difference == 4.0
     assert (resnet50.mean, resnet50.deviation, resnet50.seeds) == (65.0, None, 1)
-    assert (mean.column, mean.mean, mean.published) == ("mean", 63.0, 57.8)
+    assert (mean.column, mean.mean, mean.published) == ("mean", 63.0, None)
     assert center.mean == center_mean.mean == 50.0
 
 
@@ -44,3 +44,10 @@ def test_what_is_missing_has_no_mean():
     entries = summarise(ROWS[:1], ["vgg16", "resnet50"], 1, found, ["MaxBoxAccV2"])
     assert [entry.mean for entry in entries] == [60.0, None, None]
     assert entries[1].difference is None
+
+
+def test_the_paper_s_mean_is_that_of_its_three_backbones():
+    names = ["resnet50", "vgg16", "inceptionv3"]
+    found = {Cell(name, "cam", 0): scored(60.0) for name in names}
+    entries = summarise(ROWS[:1], names, 1, found, ["MaxBoxAccV2"])
+    assert entries[-1].published == 57.8

@@ -5,7 +5,8 @@ import functools
 from importlib import resources
 
 DATA = {"MaxBoxAcc": "CUB", "MaxBoxAccV2": "CUB", "PxAP": "OpenImages"}  # measured on
-MEAN = "mean"  # the column over backbones
+MEAN = "mean"  # the column over these
+BACKBONES = frozenset({"vgg16", "inceptionv3", "resnet50"})
 
 
 @functools.cache
