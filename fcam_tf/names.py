@@ -32,6 +32,7 @@ BASELINES = ("has", "cutmix", "adl", "acol", "spg", "icl")
 RECIPES = ("cub", "openimages", "ilsvrc", "small")
 FCAM_MAP = "fcam"  # the method that takes the map of an F-CAM's decoder
 FSL = "fsl"  # few-shot full supervision: masks teach it
+CENTER = "center"  # one map for all images, without a network
 
 _LONGEST = 100
 _RENAMED = {"val_share": "val_fraction", "negative_share": "negative_fraction"}

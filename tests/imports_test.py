@@ -13,11 +13,11 @@ PACKAGE = ROOT / "fcam_tf"
 LEVELS = {
     "cli": 3,
     "commands": 3,
+    "paper": 2,
     "predict": 2,
     "evaluation": 2,
     "explain": 2,
     "export": 2,
-    "paper": 2,
     "portable": 2,
     "report": 2,
     "training": 2,

@@ -257,9 +257,9 @@ def add_skip_broken(parser: Parser) -> None:
     parser.add("--skip-broken", text)
 
 
-def add_training(parser: Parser) -> None:
+def add_training(parser: Parser, *, data_required: bool = True) -> None:
     """Add flags of all that trains: data, recipe, and how a backbone is built."""
-    parser.add("-d --data DATA", "data set to train on", required=True)
+    parser.add("-d --data DATA", "data set to train on", required=data_required)
     text = f"what to train with: {', '.join(RECIPES)}, or a JSON file"
     parser.add("-r --recipe NAME|FILE.json", text, default="cub")
     parser.add("-s --set KEY=VALUE...", "change a number of the recipe")
@@ -270,9 +270,12 @@ def add_training(parser: Parser) -> None:
     )
     text = "initial weights of a backbone given by name"
     parser.add("--weights imagenet|none|FILE", text, default="imagenet")
-    parser.add(
-        "--cams FOLDER", "folder of stored coarse maps, which runs may share (default: in the run)"
-    )
     text = "mirrored: share each batch among all GPUs"
     parser.add("--strategy single|mirrored", text, default="single")
     add_skip_broken(parser)
+
+
+def add_cams(parser: Parser) -> None:
+    """Add the flag that says where stored maps are."""
+    text = "folder of stored coarse maps, which runs may share (default: in the run)"
+    parser.add("--cams FOLDER", text)

@@ -11,7 +11,7 @@ from typing import Any
 from absl import app
 
 import fcam_tf
-from fcam_tf.commands.arguments import Parser, add_model, add_training, flag_of, given
+from fcam_tf.commands.arguments import Parser, add_cams, add_model, add_training, flag_of, given
 from fcam_tf.commands.model import Model, find_model, is_saved
 from fcam_tf.commands.quiet import load_tensorflow
 from fcam_tf.commands.telling import answer_table, console, note, usage_errors, warn
@@ -73,6 +73,7 @@ def add_stage(parser: Parser) -> None:
         choices=(*METHODS, *BASELINES),
     )
     add_training(parser)
+    add_cams(parser)
 
 
 def _run(values: argparse.Namespace) -> int:

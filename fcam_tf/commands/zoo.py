@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fcam_tf
-from fcam_tf.commands.arguments import Parser, add_import, add_training, flag_of, given
+from fcam_tf.commands.arguments import Parser, add_cams, add_import, add_training, flag_of, given
 from fcam_tf.commands.model import complete_model
 from fcam_tf.commands.quiet import load_tensorflow, quiet_tensorflow
 from fcam_tf.commands.telling import answer, answer_table, failed, note, usage_errors, warn
@@ -69,6 +69,7 @@ def add_to(fcam: Parser) -> None:
 def _add_make(parser: Parser) -> None:
     parser.add("name NAME", "<backbone>_<method>, perhaps with .<data set>")
     add_training(parser)
+    add_cams(parser)
     add_import(parser)
     text = "change a number of the classifier's recipe, as --set of the decoder's"
     parser.add("--classifier-set KEY=VALUE...", text)

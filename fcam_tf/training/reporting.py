@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import fcam_tf
 from fcam_tf import data, evaluation
 from fcam_tf.identity import saved_sha256
+from fcam_tf.names import FCAM_MAP
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,8 +34,27 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
         return None
     if split.boxes is None and split.masks is None:
         return None
+    method = run.settings["method"] if run.settings["stage"] == "classifier" else FCAM_MAP
+    return write_report(evaluated(run, root, method, run.folder / "test", console))
+
+
+def evaluated(
+    run: RunFolder, root: str, method: str, out: Path, console: Console | None = None
+) -> evaluation.StoredEvaluation:
+    """Evaluate the chosen model on the test split; another test split's results are replaced.
+
+    Args:
+        run: a finished run.
+        root: the data set.
+        method: whose maps are scored.
+        out: folder of the evaluation.
+        console: where the progress bar goes; None shows none.
+
+    Raises:
+        OSError, RuntimeError, TypeError, ValueError: see `fcam_tf.evaluation.Evaluation`.
+    """
     asked = evaluation.EvaluationSettings(
-        method=run.settings["method"] if run.settings["stage"] == "classifier" else "fcam",
+        method=method,
         data=str(Path(root).resolve()) if Path(root).exists() else root,
         split="test",
         model=str(run.folder.resolve()),
@@ -45,10 +65,10 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
         evaluation.Evaluation,
         lambda: fcam_tf.models.load(run.best),  # TensorFlow, if there is something to do
         asked,
-        run.folder / "test",
+        out,
     )
     try:
         job = evaluate()
     except evaluation.SettingsChangedError:  # the test split is another now
         job = evaluate(overwrite=True)
-    return write_report(job.run(console=console))
+    return job.run(console=console)

@@ -86,23 +86,6 @@ def test_bench_training(tool):
 
 
 SMALL = ("crop=32", "resize=32", "epochs=1", "batch_size=3")
-SETTINGS = [f"--{stage}={x}" for stage in ("classifier_set", "set") for x in SMALL]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("undrawn")
-def test_ablation(tool, shapes, tmp_path):
-    arguments = ("--data", shapes, "--out", tmp_path, "--seeds=1", *SETTINGS)
-    shown = tool("ablation", *arguments, "--vary=loss.crf=0,1e-9")
-    assert all(row in shown for row in ("CAM*", "loss.crf=0", "loss.crf=1e-9", "MaxBoxAcc"))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("undrawn")
-def test_compare_baselines(tool, shapes, tmp_path):
-    arguments = ("--data", shapes, "--out", tmp_path, "--seeds=1", "--draws=1", *SETTINGS)
-    shown = tool("compare_baselines", *arguments, "--methods=cam,adl")
-    assert all(row in shown for row in ("adl + F-CAM", "cam + F-CAM", "MaxBoxAcc"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,196 @@
+"""``fcam paper``: the paper's tables and figures, trained and measured here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app
+
+import fcam_tf
+from fcam_tf.commands.arguments import Parser, add_training, positive
+from fcam_tf.commands.quiet import load_tensorflow
+from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
+from fcam_tf.names import BACKBONES, lookup
+
+_PAPERS = "vgg16,inceptionv3,resnet50"
+_DETAILS = """\
+Trains what a table or a figure of the paper needs, scores it on the test split, and writes it with
+the published numbers beside ours. Each training is an ordinary run in OUT: what is finished is not
+run again, by this table or another in the same folder, and a table that was stopped goes on when
+the same command is given again. Several processes may work in one folder.
+
+table1: which losses help: a method, and F-CAM with SR, SR + ASC, SR + CRF and all.
+table3: methods side by side; --methods names them, such as cam,cam+fcam,has,fsl,center.
+table5: the accuracy of the classifiers of table3.
+table2: the decoders as built; table4: parameters, and the time of one map of each method. Both take
+        no data, and no weights.
+fig3:   PxAP of the true masks scaled down and back up; fig4: one mask at each scale.
+vary:   F-CAM with each value of --vary, on the test split.
+fig2:   the same on the val split, as a curve; without --vary, of loss.negative_fraction (n-).
+
+--recipe, --weights and --output-stride are as of fcam train. Each --seeds trains everything once
+more; with --draws, after the benchmark's search for the classifier of each method."""
+_EXAMPLES = """\
+Examples:
+  fcam paper table1 --data data/CUB --out runs/cub
+  fcam paper table3 --data data/CUB --out runs/cub-v2 --draws 30 --set select=MaxBoxAccV2 \\
+      --classifier-set select=MaxBoxAccV2
+  fcam paper vary --data shapes --out runs/shapes --recipe small --backbones efficientnetlite_b0 \\
+      --output-stride 16 --vary loss.crf=0,1e-9,4e-9"""
+
+
+def add_to(fcam: Parser) -> None:
+    """Add ``fcam paper``."""
+    usage = "WHAT --data DATA --out OUT [flags]"
+    summary = "train and measure a table or figure of the paper"
+    parser = fcam.command("paper", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run)
+    parser.add("what WHAT", f"what to make: {', '.join(WHATS)}", choices=tuple(WHATS))
+    parser.add("-o --out FOLDER", "folder to write to", required=True)
+    parser.add("--backbones NAME,NAME", "the columns", type=_names, default=_PAPERS)
+    parser.add("--methods NAME,NAME", "the methods (default: the paper's)", type=_names, default="")
+    parser.add("--seeds N", "trainings of each", type=positive, default=3)
+    text = "trainings of the search for each classifier's numbers (default: no search)"
+    parser.add("--draws N", text, type=positive)
+    text = "change a number of the classifiers' recipe; --set does so for the F-CAMs'"
+    parser.add("--classifier-set KEY=VALUE...", text)
+    parser.add("--vary KEY=VALUE,VALUE", "values of a key of the F-CAMs' recipe to compare")
+    parser.add("--rounds N", "table4: calls that are timed", type=positive, default=7)
+    text = "table4: time the score methods with K channels, and estimate the rest (default: all)"
+    parser.add("--channels K", text, type=positive)
+    add_training(parser, data_required=False)
+
+
+def _run(values: argparse.Namespace) -> int:
+    if values.vary and values.what not in ("vary", "fig2"):
+        raise app.UsageError(f"--vary is for vary and fig2, and this is {values.what}")
+    if not (values.data or values.what in _WITHOUT_DATA):
+        raise app.UsageError(f"--data is missing: {values.what} measures on a data set")
+    with usage_errors(ValueError):
+        for name in values.backbones:
+            lookup(dict.fromkeys(BACKBONES), name, "backbones")
+    load_tensorflow()
+    try:
+        with usage_errors(ValueError, FileNotFoundError, are_flags=False):
+            files = WHATS[values.what](values)
+    except RuntimeError as error:
+        return failed(error, values)
+    for file in files:
+        note(f"written: {file}")
+    return 0
+
+
+def _study(values: argparse.Namespace) -> Any:
+    return fcam_tf.paper.Study(
+        values.data,
+        Path(values.out),
+        values.recipe,
+        tuple(values.classifier_set),
+        tuple(values.set),
+        _stride(values),
+        values.weights,
+        values.draws or 0,
+        values.strategy == "mirrored",
+        values.skip_broken,
+        note,
+        console(),
+    )
+
+
+def _table(values: argparse.Namespace, rows: Sequence[Any], **options: Any) -> list[Path]:
+    _, files = fcam_tf.paper.table(
+        _study(values), values.what, rows, values.backbones, values.seeds, **options
+    )
+    answer(files[1].read_text("utf-8").rstrip())
+    return files
+
+
+def _table1(values: argparse.Namespace) -> list[Path]:
+    return _table(values, fcam_tf.paper.rows.table1(values.methods))
+
+
+def _table3(values: argparse.Namespace) -> list[Path]:
+    return _table(values, fcam_tf.paper.rows.table3(values.methods))
+
+
+def _table5(values: argparse.Namespace) -> list[Path]:
+    return _table(values, fcam_tf.paper.rows.table5(values.methods), metrics=("accuracy",))
+
+
+def _vary(values: argparse.Namespace) -> list[Path]:
+    return _table(values, fcam_tf.paper.rows.vary(values.methods, values.vary or ""))
+
+
+def _fig2(values: argparse.Namespace) -> list[Path]:
+    variation = values.vary or fcam_tf.paper.sweep.NEGATIVES
+    rows = fcam_tf.paper.rows.vary(values.methods, variation)
+    return fcam_tf.paper.sweep.sweep(
+        _study(values), values.what, rows, values.backbones, values.seeds
+    )[1]
+
+
+def _stride(values: argparse.Namespace) -> int | None:
+    return values.output_stride and int(values.output_stride)
+
+
+def _folder(values: argparse.Namespace) -> Path:
+    folder = Path(values.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _shown(files: list[Path]) -> list[Path]:
+    for file in files:
+        if file.suffix == ".md":
+            answer(file.read_text("utf-8").rstrip())
+    return files
+
+
+def _table2(values: argparse.Namespace) -> list[Path]:
+    arguments = (_folder(values), values.backbones, _stride(values))
+    return _shown(fcam_tf.paper.measured.table2(*arguments))
+
+
+def _table4(values: argparse.Namespace) -> list[Path]:
+    return _shown(
+        fcam_tf.paper.measured.table4(
+            _folder(values),
+            values.backbones,
+            _stride(values),
+            methods=values.methods,
+            rounds=values.rounds,
+            channels=values.channels,
+            note=note,
+        )
+    )
+
+
+def _fig3(values: argparse.Namespace) -> list[Path]:
+    split = fcam_tf.data.load(values.data, "test")
+    return _shown(fcam_tf.paper.measured.fig3(_folder(values), split))
+
+
+def _fig4(values: argparse.Namespace) -> list[Path]:
+    split = fcam_tf.data.load(values.data, "test")
+    return fcam_tf.paper.measured.fig4(_folder(values), split)
+
+
+_WITHOUT_DATA = ("table2", "table4")
+# A table or figure is a function that writes its files, and a line here.
+WHATS: dict[str, Callable[[argparse.Namespace], list[Path]]] = {
+    "table1": _table1,
+    "table2": _table2,
+    "table3": _table3,
+    "table4": _table4,
+    "table5": _table5,
+    "vary": _vary,
+    "fig2": _fig2,
+    "fig3": _fig3,
+    "fig4": _fig4,
+}
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",") if text else []

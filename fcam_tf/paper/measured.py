@@ -1,0 +1,122 @@
+"""The tables and figures that need no training, as files: what is counted, timed and simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fcam_tf.atomic import write_atomically, write_csv
+from fcam_tf.data import Split
+from fcam_tf.paper import architecture, downscale, runtime
+from fcam_tf.paper.figure_files import write_figure
+from fcam_tf.paper.writing import MISSING, Grid, latex, markdown
+
+
+def table2(out: Path, backbones: Sequence[str], output_stride: int | None) -> list[Path]:
+    """Write the decoder of each backbone, block by block, and its number of parameters."""
+    found = [architecture.describe(name, output_stride=output_stride) for name in backbones]
+    rows = [
+        {
+            "backbone": each.backbone,
+            "block": block.name,
+            "input": _shape(block.input),
+            "doubled": "yes" if block.doubled else "no",
+            "skip": _shape(block.skip),
+            "output": _shape(block.output),
+            "parameters": block.parameters,
+        }
+        for each in found
+        for block in each.blocks
+    ]
+    return _write(out, "table2", "The decoders as built, at 224x224 (Table 2)", rows)
+
+
+def table4(
+    out: Path,
+    backbones: Sequence[str],
+    output_stride: int | None,
+    *,
+    methods: Sequence[str],
+    rounds: int,
+    channels: int | None,
+    note: Any,
+) -> list[Path]:
+    """Write parameters, feature maps, and the time of one map of each method, with what it is of.
+
+    Each row is noted when it is measured. ``methods``, ``rounds`` and ``channels`` are those of
+    `runtime.timings`; no methods are all.
+    """
+    counts, times = [], []
+    for backbone in backbones:
+        found = architecture.describe(backbone, output_stride=output_stride)
+        height, width, maps = found.top
+        counts.append(
+            {
+                "backbone": backbone,
+                "#PCL": found.classifier,
+                "#PDEC": found.decoder,
+                "#NFM": maps,
+                "SFM": f"{height}x{width}",
+            }
+        )
+        timings = runtime.timings(
+            backbone,
+            methods or tuple(runtime.ROWS),
+            output_stride=output_stride,
+            rounds=rounds,
+            channels=channels,
+        )
+        for timing in timings:
+            row = _times(backbone, timing)
+            note("  ".join(map(str, row.values())))
+            times.append(row)
+    title = f"Milliseconds for one map of 224x224, median of {rounds}, {runtime.device()} (Table 4)"
+    return [
+        *_write(out, "table4-counts", "Parameters and feature maps (Table 4)", counts),
+        *_write(out, "table4", title, times),
+    ]
+
+
+def fig3(out: Path, split: Split) -> list[Path]:
+    """Write PxAP of the true masks scaled down and back up, as a table and a curve."""
+    rows = downscale.simulate(split)
+    columns = [
+        {
+            "z": row.scale,
+            "side": row.side,
+            "PxAP": f"{row.pxap:.2f}",
+            "PxAP, antialiased": f"{row.antialiased:.2f}",
+        }
+        for row in rows
+    ]
+    title = f"PxAP of the masks of {len(split)} photos, scaled down by z and back up (Figure 3)"
+    return [
+        *_write(out, "fig3", title, columns),
+        *write_figure(downscale.draw_curve(rows), out, "fig3"),
+    ]
+
+
+def fig4(out: Path, split: Split) -> list[Path]:
+    """Write the strip of the first photo's mask at each scale."""
+    return write_figure(downscale.draw_examples(split, 0), out, "fig4")
+
+
+def _times(backbone: str, timing: runtime.Timing) -> dict[str, Any]:
+    alone = MISSING if timing.map_ms is None else f"{timing.map_ms:.1f}"
+    whole = f"{timing.whole_ms:.1f}{' (estimated)' if timing.estimated else ''}"
+    return {"backbone": backbone, "method": timing.name, "map": alone, "with forward pass": whole}
+
+
+def _shape(shape: Sequence[int] | None) -> str:
+    return MISSING if shape is None else "x".join(map(str, shape))
+
+
+def _write(out: Path, name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Write rows of equal keys as CSV, Markdown and LaTeX."""
+    grid = Grid(title, list(rows[0]), [[str(x) for x in row.values()] for row in rows], set())
+    files = [out / f"{name}{ending}" for ending in (".csv", ".md", ".tex")]
+    write_csv(files[0], rows)
+    write_atomically(files[1], f"{markdown(grid)}\n".encode())
+    write_atomically(files[2], f"{latex(grid)}\n".encode())
+    return files

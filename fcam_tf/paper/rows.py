@@ -1,0 +1,139 @@
+"""The rows of the tables that are trained: what each is called, and what it needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from fcam_tf.names import BASELINES, CENTER, FSL, METHODS, lookup
+from fcam_tf.paper.cells import Cell
+
+FCAM = "fcam"  # the variant with the recipe as it is
+_PLUS = "+fcam"  # behind the name of a method
+_TITLES = {
+    "cam": "CAM*",
+    "gradcam": "GradCAM",
+    "gradcampp": "GradCAM++",
+    "smoothgradcampp": "Smooth-GradCAM++",
+    "xgradcam": "XGradCAM",
+    "layercam": "LayerCAM",
+    "has": "HaS",
+    "acol": "ACoL",
+    "spg": "SPG",
+    "adl": "ADL",
+    "cutmix": "CutMix",
+    "icl": "ICL",
+    FSL: "FSL",
+    CENTER: "Center",
+}
+_SIX = ("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam")
+TABLE3 = (
+    *("has", "acol", "spg", "adl", "cutmix", "icl", FSL, CENTER),
+    *_SIX,
+    *(f"{method}{_PLUS}" for method in _SIX),
+)
+# Of the losses in a recipe, Table 1 leaves some out.
+LOSSES = {
+    "SR": ("loss.crf=0", "loss.size=0"),
+    "SR + ASC": ("loss.crf=0",),
+    "SR + CRF": ("loss.size=0",),
+    "SR + ASC + CRF": (),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        title: as the paper prints it.
+        method: of its cells, as are the next two.
+        variant: see `Cell`.
+        settings: see `Cell`.
+        published: the title under which the paper's number is found, where it is another.
+        before: the title of the row that this one improves on; empty for none.
+    """
+
+    title: str
+    method: str
+    variant: str = ""
+    settings: tuple[str, ...] = ()
+    published: str = ""
+    before: str = ""
+
+    def cells(self, backbone: str, seeds: int) -> list[Cell]:
+        """Return the cells whose mean stands in a column; the centre has one for all columns."""
+        if self.method == CENTER:
+            return [Cell("", CENTER)]
+        return [
+            Cell(backbone, self.method, seed, self.variant, self.settings) for seed in range(seeds)
+        ]
+
+
+def table1(methods: Sequence[str]) -> list[Row]:
+    """Return the ablation of the losses: each method, and F-CAM on it with some of them."""
+    rows = []
+    for method in methods or ("cam",):
+        title = _title(method)
+        rows.append(Row(title, method))
+        for losses, settings in LOSSES.items():
+            variant, published = losses.replace(" ", ""), ""
+            if not settings:
+                variant, published = FCAM, f"{title} + F-CAM"
+            rows.append(
+                Row(f"{title} + {losses}", method, variant, settings, published, before=title)
+            )
+    return rows
+
+
+def vary(methods: Sequence[str], variation: str) -> list[Row]:
+    """Return each method, and F-CAM on it with each value of one key of the recipe.
+
+    Args:
+        methods: which teach.
+        variation: KEY=VALUE,VALUE,...
+
+    Raises:
+        ValueError: it is not of that form, or a method is unknown.
+    """
+    key, _, values = variation.partition("=")
+    if not key or not values:
+        raise ValueError(f"`vary` must be KEY=VALUE,VALUE,... Received: {variation!r}.")
+    rows = []
+    for method in methods or ("cam",):
+        title = _title(method)
+        rows.append(Row(title, method))
+        for value in values.split(","):
+            setting = f"{key}={value}"
+            rows.append(Row(f"{title} + {setting}", method, setting, (setting,), before=title))
+    return rows
+
+
+def table3(methods: Sequence[str]) -> list[Row]:
+    """Return methods side by side, and F-CAM on those that are named METHOD+fcam.
+
+    CAM* stands for CAM, too, which the paper copies from others: it is the same training.
+
+    Raises:
+        ValueError: a method is unknown.
+    """
+    rows = []
+    for name in methods or TABLE3:
+        method = name.removesuffix(_PLUS)
+        title = _title(method, (FSL, CENTER) if method == name else ())
+        if method == name:
+            rows.append(Row(title, method))
+        else:
+            rows.append(Row(f"{title} + F-CAM", method, FCAM, before=title))
+    cam = [Row("CAM", "cam")] if any(row.title == "CAM*" for row in rows) and not methods else []
+    return [*cam, *rows]
+
+
+def table5(methods: Sequence[str]) -> list[Row]:
+    """Return the classifiers of `table3`; an F-CAM classifies as its classifier does."""
+    return [row for row in table3(methods) if not row.variant and row.method not in (FSL, CENTER)]
+
+
+def _title(method: str, more: Sequence[str] = ()) -> str:
+    lookup(dict.fromkeys((*METHODS, *BASELINES, *more)), method, "methods")
+    return _TITLES.get(method, method)

@@ -1,0 +1,258 @@
+"""How the cells of all tables are trained and scored: as ordinary runs, each in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+import fcam_tf
+from fcam_tf import baselines, data, evaluation, models, training
+from fcam_tf.claim import made_and_locked
+from fcam_tf.evaluation.evaluation import check_split
+from fcam_tf.identity import file_sha256, saved_sha256, split_sha256
+from fcam_tf.names import BASELINES, CENTER, FCAM_MAP, FSL
+from fcam_tf.paper.cells import Cell
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fcam_tf.training import Recipe, RunFolder
+
+# What the benchmark's search draws for each method, besides the learning rate.
+RATE = "learning_rate=log:0.001..0.03"
+SPACES: dict[str, tuple[str, ...]] = {
+    "has": ("grid_size=8|16|32|56", "drop_rate=0.1..0.7"),
+    "cutmix": ("beta=0.2..2.0", "probability=0.2..1.0"),
+    "adl": ("drop_rate=0.1..0.9", "threshold=0.5..0.95"),
+    "acol": ("threshold=0.5..0.95",),
+    "spg": (
+        *("class_high=0.5..0.9", "class_low=0.01..0.2", "side_high=0.4..0.8"),
+        *("side_low=0.01..0.2", "fused_high=0.5..0.9", "fused_low=0.01..0.2"),
+    ),
+    "icl": (
+        *("drop_rate=0.1..0.9", "high=0.7..0.95", "foreground=0.3..0.6", "low=0.05..0.3"),
+        *("contrast=log:0.1..1.0", "consistency=log:0.1..1.0"),
+    ),
+}
+
+
+def trained_for(method: str, select: str) -> str:
+    """Return the method for which the classifier that another method explains is trained.
+
+    The CAM methods do not change the training, but the epoch that is kept: `fit_classifier` selects
+    by the method's own map, as the paper does. So one training serves them all where ``select`` is
+    "accuracy", and else those whose maps are the same behind a linear head, as Grad-CAM's and
+    XGrad-CAM's. Each other method, and each baseline, has a training of its own.
+    """
+    if method in BASELINES:
+        return method
+    if select == "accuracy":
+        return "cam"
+    return {"xgradcam": "gradcam"}.get(method, method)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What all cells of a table have in common.
+
+    Under ``out``, for each backbone: ``METHOD-SEED`` (the run of a classifier, with its evaluations
+    ``test-METHOD``), ``METHOD-SEED-VARIANT`` (the run of an F-CAM, with ``test``),
+    ``fsl-SEED`` and ``search-METHOD``. Tables of the same folder share them. What is
+    finished is recognised by recipe, data and model, and is not run again.
+
+    Attributes:
+        root: the data set.
+        out: the folder.
+        recipe: name or file of the recipe of all stages.
+        classifier_set: KEY=VALUE of the classifiers' recipe.
+        fcam_set: KEY=VALUE of the F-CAMs' recipe. Those that are not about losses and stored maps
+            are for full supervision, too.
+        output_stride: of the backbones; None for their default.
+        weights: initial ones: "imagenet", "none" or a file.
+        draws: trainings of the search before those with the best numbers; 0 for no search.
+        mirrored: share each batch among all GPUs.
+        skip_broken: leave out photos that cannot be decoded.
+        tell: is told what goes on, line by line.
+        console: for the progress of evaluations; None shows none.
+    """
+
+    root: str
+    out: Path
+    recipe: str = "cub"
+    classifier_set: tuple[str, ...] = ()
+    fcam_set: tuple[str, ...] = ()
+    output_stride: int | None = None
+    weights: str = "imagenet"
+    draws: int = 0
+    mirrored: bool = False
+    skip_broken: bool = False
+    tell: Callable[[str], Any] = print
+    console: Console | None = None
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Refuse what would fail after hours: a recipe, or a split without what cells need.
+
+        Raises:
+            FileNotFoundError, ValueError: no such split, no ground truth, a wrong setting.
+        """
+        check_split(data.load(self.root, "test"))
+        for stage in ("classifier", "fcam"):
+            (_, val), _ = self._splits_and_recipe(stage)
+            if val is None:
+                raise ValueError(f"{self.root} has no ground truth for val to choose epochs by.")
+        if any(cell.method == FSL for cell in cells):
+            self._splits_and_recipe(FSL)
+
+    def score(self, cell: Cell) -> evaluation.StoredEvaluation:
+        """Train what a cell needs, as far as it is not there, and score it on the test split.
+
+        Raises:
+            FolderBusyError: another process is at it.
+            SettingsChangedError: a folder holds a run of other settings.
+            TrainingDivergedError: a loss was NaN or infinite.
+        """
+        if cell.method == CENTER:
+            return self._center()
+        if cell.method == FSL:
+            run, method = self._full_supervision(cell), FCAM_MAP
+        elif cell.variant:
+            run, method = self.fcam(cell), FCAM_MAP
+        else:
+            run, method = self.classifier(cell), cell.method
+        own = run.settings["stage"] == "classifier"
+        out = run.folder / (f"test-{method}" if own else "test")
+        with made_and_locked(run.folder, wait=False):  # before its settings are there to be seen
+            return training.evaluated(run, self.root, method, out, self.console)
+
+    def classifier(self, cell: Cell) -> RunFolder:
+        """Train the classifier that a cell's method explains, see `trained_for`."""
+        _, recipe = self._splits_and_recipe("classifier")
+        method = trained_for(cell.method, recipe.select)
+        if self.draws:
+            recipe = self._searched(cell.backbone, method, recipe)
+        recipe = recipe.changed([f"seed={cell.seed}"])
+        folder = self.out / cell.backbone / f"{method}-{cell.seed}"
+        return self._trained("classifier", self._start(cell.backbone, method), recipe, folder)
+
+    def fcam(self, cell: Cell) -> RunFolder:
+        """Train the F-CAM of a cell, after its classifier."""
+        first = self.classifier(cell)
+        _, recipe = self._splits_and_recipe("fcam", cell.settings)
+        name = f"{cell.method}-{cell.seed}"
+        folder = self.out / cell.backbone / f"{name}-{cell.variant}"
+        stored = getattr(recipe, "cams", None) == "stored"
+        start = training.Start(
+            lambda: models.load(first.best),
+            cell.method,
+            cams=folder.with_name(f"{name}-cams") if stored else None,
+            mirrored=self.mirrored,
+            model_sha256=saved_sha256(first.best),
+        )
+        recipe = recipe.changed([f"seed={cell.seed}"])
+        return self._trained("fcam", start, recipe, folder)
+
+    def _full_supervision(self, cell: Cell) -> RunFolder:
+        _, recipe = self._splits_and_recipe(FSL)
+        recipe = recipe.changed([f"seed={cell.seed}"])
+        folder = self.out / cell.backbone / f"{FSL}-{cell.seed}"
+        return self._trained(FSL, self._start(cell.backbone, None), recipe, folder)
+
+    def _center(self) -> evaluation.StoredEvaluation:
+        root = str(Path(self.root).resolve()) if Path(self.root).exists() else self.root
+        settings = evaluation.EvaluationSettings(method=CENTER, data=root, split="test")
+        folder = self.out / CENTER
+        source: Any = evaluation.Center()
+        with made_and_locked(folder, wait=False):
+            return evaluation.Evaluation(source, settings, folder / "test").run()
+
+    def _start(self, backbone: str, method: str | None) -> training.Start:
+        return training.Start(
+            backbone, method, self.output_stride, self.weights, mirrored=self.mirrored
+        )
+
+    def _trained(
+        self, stage: str, start: training.Start, recipe: Recipe, folder: Path
+    ) -> RunFolder:
+        """Train, or recall a finished training, for which no model is needed."""
+        splits, _ = self._splits_and_recipe(stage)
+        named = isinstance(start.model, str)
+        asked = {
+            "stage": stage,
+            "data": self._data_sha256,
+            "method": start.method,
+            "recipe": dataclasses.asdict(recipe),
+            "backbone": start.model if named else None,
+            "model_sha256": start.model_sha256,
+            "output_stride": start.output_stride,
+            "weights": self._weights_sha256 if named else None,
+            "mirrored": start.mirrored,
+            "version": fcam_tf.__version__,
+        }
+        if run := training.recall_run(folder, asked):
+            return run
+        self.tell(f"training {folder.relative_to(self.out)}")
+        keras.backend.clear_session()
+        return training.train(stage, start, recipe, splits, folder, asked=asked)
+
+    def _searched(self, backbone: str, method: str, recipe: Recipe) -> Recipe:
+        """Return the recipe that localises best on val of those drawn at random."""
+        folder = self.out / backbone / f"search-{method}"
+        drawn = (RATE, *(f"baseline.{text}" for text in SPACES.get(method, ())))
+        about = {
+            "data": self._data_sha256,
+            "method": method,
+            "backbone": backbone,
+            "output_stride": self.output_stride,
+            "weights": self._weights_sha256,
+        }
+        asked = {**about, "recipe": dataclasses.asdict(recipe), "draw": drawn, "draws": self.draws}
+        asked["version"] = fcam_tf.__version__
+        start = self._start(backbone, method)
+        if training.recall_search(folder, asked) is None:
+            training.search(
+                lambda recipe, trial: self._trained("classifier", start, recipe, trial),
+                recipe,
+                dict(training.parse_space(text) for text in drawn),
+                folder,
+                draws=self.draws,
+                about=about,
+                asked=asked,
+                check=lambda recipe: recipe.baseline and baselines.get(method, **recipe.baseline),
+            )
+        return training.get("classifier", str(folder / "best.json"))
+
+    def _splits_and_recipe(self, stage: str, more: tuple[str, ...] = ()) -> tuple[Any, Recipe]:
+        """Return what trains and what chooses, and the recipe of a stage without its seed."""
+        settings = self.classifier_set if stage == "classifier" else self.fcam_set
+        if stage == FSL:
+            shared = {field.name for field in dataclasses.fields(training.Recipe)}
+            settings = tuple(text for text in settings if text.partition("=")[0] in shared)
+        recipe = training.recipe_of(stage, self.recipe, (*settings, *more))
+        splits, select = self._loaded(stage, recipe)
+        return splits, recipe.changed([f"select={select}"])
+
+    def _loaded(self, stage: str, recipe: Recipe) -> tuple[Any, str]:
+        key = (stage, recipe.val_fraction, recipe.select)
+        if key not in self._cache:
+            splits, chosen = training.load_splits(
+                stage, self.root, recipe, self.tell, skip_broken=self.skip_broken
+            )
+            self._cache[key] = splits, chosen.select
+        return self._cache[key]
+
+    @functools.cached_property
+    def _cache(self) -> dict[tuple[str, float, str], tuple[Any, str]]:
+        return {}
+
+    @functools.cached_property
+    def _data_sha256(self) -> str:
+        return split_sha256(*(data.load(self.root, s) for s in ("train", "val")), sizes=True)
+
+    @functools.cached_property
+    def _weights_sha256(self) -> str:
+        return file_sha256(self.weights) if Path(self.weights).is_file() else self.weights

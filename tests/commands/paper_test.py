@@ -1,0 +1,146 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fcam_tf import cli
+from fcam_tf.data import write_shapes
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("crop=32", "resize=36", "epochs=1", "batch_size=5")
+FAST = (
+    *("--recipe=small", "--backbones=efficientnetlite_b0", "--output-stride=16", "--seeds=1"),
+    *(f"{flag}={text}" for flag in ("--set", "--classifier-set") for text in SMALL),
+)
+
+
+def status(*arguments):
+    return cli.run(["fcam", "paper", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_shapes(
+        tmp_path_factory.mktemp("data") / "shapes", {"train": 10, "val": 15, "test": 6}, 48
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("table9",), "Available: table1, table2, table3, table4, table5, vary, fig2"),
+        (("table1", "--vary=loss.crf=0"), "--vary is for vary and fig2, and this is table1"),
+        (("table1", "--backbones=resnet5"), "--backbones is unknown: 'resnet5'"),
+        (("table1", "--methods=camm"), "methods is unknown: 'camm'"),
+        (("vary",), "vary must be KEY=VALUE,VALUE,..."),
+    ],
+)
+def test_wrong_usage(data, tmp_path, capfd, arguments, message):
+    assert status(*arguments, "--data", data, "--out", tmp_path / "out") == 2
+    assert message in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["table1", "fig3"])
+def test_data_that_is_missing(tmp_path, capfd, what):
+    assert status(what, "--out", tmp_path) == 2
+    assert f"--data is missing: {what} measures on a data set" in capfd.readouterr().err
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn", "small_backbones")
+def test_tables_share_what_is_trained(data, tmp_path, capfd):
+    out = tmp_path / "out"
+    command = ("--data", data, "--out", out, *FAST)
+    assert status("table1", *command) == 0
+    shown = capfd.readouterr()
+    assert "| CAM\\* + SR + ASC + CRF |" in shown.out
+    assert shown.err.count("training efficientnetlite_b0/") == 5
+    first = rows_of(out / "table1.csv")
+    assert {row["metric"] for row in first} == {"MaxBoxAcc", "MaxBoxAccV2", "PxAP"}
+    # The classifier and the F-CAM of the last row are those of Table 3.
+    methods = "--methods=cam,cam+fcam,adl,fsl,center"
+    assert status("table3", *command, methods) == 0
+    trained = capfd.readouterr().err
+    assert "training efficientnetlite_b0/adl-0" in trained
+    assert "training efficientnetlite_b0/fsl-0" in trained
+    assert trained.count("training ") == 2
+    one = {(row["metric"], row["row"]): row["mean"] for row in first}
+    three = {(row["metric"], row["row"]): row["mean"] for row in rows_of(out / "table3.csv")}
+    assert three["PxAP", "CAM* + F-CAM"] == one["PxAP", "CAM* + SR + ASC + CRF"]
+    # And again there is nothing to train.
+    assert status("table5", *command, methods) == 0
+    assert "training " not in capfd.readouterr().err
+    assert [row["row"] for row in rows_of(out / "table5.csv")] == ["CAM*", "ADL"]
+    # Of other settings nothing is taken over.
+    assert status("table1", *command, "--set=loss.positives=2") == 2
+    assert "positives was 5 and is now 2" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn", "small_backbones")
+def test_the_curve_and_the_search(data, tmp_path, capfd):
+    out = tmp_path / "out"
+    command = ("--data", data, "--out", out, *FAST, "--draws=1")
+    assert status("fig2", *command, "--vary=loss.negative_fraction=0.1,0.3") == 0
+    assert "training efficientnetlite_b0/search-cam/trial-0" in capfd.readouterr().err
+    assert [row["value"] for row in rows_of(out / "fig2.csv")] == ["0.1", "0.3"]
+    assert (out / "fig2.png").read_bytes()[:4] == b"\x89PNG"
+    assert (out / "fig2.pdf").read_bytes()[:4] == b"%PDF"
+    assert status("vary", *command, "--vary=loss.negative_fraction=0.1,0.3") == 0
+    assert "training " not in capfd.readouterr().err
+
+
+# In a process of its own, as it is killed.
+_CHILD = """
+import sys
+from fcam_tf import cli
+from fcam_tf.models import BACKBONES
+from tests.models.tiny import tiny_backbone
+
+BACKBONES["efficientnetlite_b0"] = tiny_backbone("efficientnetlite_b0")
+sys.exit(cli.run(["fcam", "paper", *sys.argv[1:]]))
+"""
+
+
+def child(*arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_goes_on_after_it_was_killed(data, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    command = ("table1", "--data", data, *FAST, "--set=epochs=2")
+    process = child(*command, "--out", killed)
+    second = killed / "efficientnetlite_b0" / "cam-0-SR" / "state.json"
+    while not second.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (killed / "table1.csv").exists()
+    # Two go on with it, each with what the other leaves.
+    for again in [child(*command, "--out", killed) for _ in range(2)]:
+        told = again.communicate()[1]
+        assert again.returncode == 0, told
+        assert "training efficientnetlite_b0/cam-0\n" not in told
+    other = child(*command, "--out", whole)
+    told = other.communicate()[1]
+    assert other.returncode == 0, told
+    assert rows_of(killed / "table1.csv") == rows_of(whole / "table1.csv")

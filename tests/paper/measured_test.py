@@ -1,0 +1,52 @@
+import csv
+
+import pytest
+
+from fcam_tf.data import load, write_shapes
+from fcam_tf.paper import measured
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_table2_has_a_row_for_each_block(tmp_path, tiny_backbone):
+    files = measured.table2(tmp_path, [tiny_backbone], 16)
+    assert [file.name for file in files] == ["table2.csv", "table2.md", "table2.tex"]
+    rows = rows_of(files[0])
+    assert {row["backbone"] for row in rows} == {tiny_backbone}
+    assert rows[0]["input"].startswith("14x14x")
+    assert rows[-1]["output"].startswith("224x224x")
+    assert files[1].read_text().count("\n| ") == len(rows) + 2
+
+
+def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone):
+    notes = []
+    options = {"methods": ["cam", "scorecam"], "rounds": 1, "channels": 2, "note": notes.append}
+    files = measured.table4(tmp_path, [tiny_backbone], 16, **options)
+    counts, rows = rows_of(tmp_path / "table4-counts.csv"), rows_of(tmp_path / "table4.csv")
+    assert len(files) == 6
+    assert counts[0]["SFM"] == "14x14"
+    assert [row["method"] for row in rows] == ["CAM", "Score-CAM"]
+    assert (rows[0]["map"] == "—") < (rows[1]["map"] == "—")
+    assert rows[1]["with forward pass"].endswith(" (estimated)")
+    assert [note.split("  ")[1] for note in notes] == ["CAM", "Score-CAM"]
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    return load(write_shapes(folder, {"test": 3}, 56), "test")
+
+
+def test_fig3_begins_with_a_whole_mask(tmp_path, split):
+    files = measured.fig3(tmp_path, split)
+    assert {file.suffix for file in files} == {".csv", ".md", ".tex", ".png", ".pdf"}
+    rows = rows_of(tmp_path / "fig3.csv")
+    assert (rows[0]["z"], rows[0]["side"], rows[0]["PxAP"]) == ("1", "224", "100.00")
+    assert float(rows[-1]["PxAP"]) < 100
+
+
+def test_fig4_is_drawn(tmp_path, split):
+    assert [file.name for file in measured.fig4(tmp_path, split)] == ["fig4.png", "fig4.pdf"]

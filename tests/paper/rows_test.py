@@ -1,0 +1,50 @@
+import pytest
+
+from fcam_tf.paper.cells import Cell
+from fcam_tf.paper.rows import table1, table3, table5, vary
+
+
+def test_the_ablation():
+    rows = table1(["layercam"])
+    assert [row.title for row in rows] == [
+        *("LayerCAM", "LayerCAM + SR", "LayerCAM + SR + ASC", "LayerCAM + SR + CRF"),
+        "LayerCAM + SR + ASC + CRF",
+    ]
+    assert rows[2].cells("vgg16", 2)[1] == Cell("vgg16", "layercam", 1, "SR+ASC", ("loss.crf=0",))
+    # With all losses it is the F-CAM of Table 3, which need not be trained twice.
+    assert rows[4].cells("vgg16", 1) == table3(["layercam+fcam"])[0].cells("vgg16", 1)
+    assert {row.before for row in rows[1:]} == {"LayerCAM"}
+
+
+def test_table_3_has_the_rows_of_the_paper():
+    rows = table3([])
+    titles = [row.title for row in rows]
+    assert titles[:9] == ["CAM", "HaS", "ACoL", "SPG", "ADL", "CutMix", "ICL", "FSL", "Center"]
+    assert titles[9:11] == ["CAM*", "GradCAM"]
+    assert titles[-1] == "LayerCAM + F-CAM"
+    assert len(titles) == 21
+    # Ours has one training for CAM and CAM*, and one centre for all backbones.
+    assert rows[0].cells("vgg16", 3) == rows[9].cells("vgg16", 3)
+    assert rows[8].cells("vgg16", 3) == rows[8].cells("resnet50", 1) == [Cell("", "center")]
+
+
+def test_table_5_has_what_classifies():
+    assert [row.title for row in table5(["cam", "cam+fcam", "fsl", "center", "adl"])] == [
+        "CAM*",
+        "ADL",
+    ]
+
+
+def test_variation():
+    rows = vary([], "loss.crf=0,1e-9")
+    assert [row.title for row in rows] == ["CAM*", "CAM* + loss.crf=0", "CAM* + loss.crf=1e-9"]
+    assert rows[2].settings == ("loss.crf=1e-9",)
+
+
+def test_wrong_names():
+    with pytest.raises(ValueError, match=r"`vary` must be KEY=VALUE,VALUE.* Received: 'loss'"):
+        vary([], "loss")
+    with pytest.raises(ValueError, match=r"`methods` is unknown: 'camm'"):
+        table1(["camm"])
+    with pytest.raises(ValueError, match="`methods` is unknown: 'fsl'"):
+        table3(["fsl+fcam"])

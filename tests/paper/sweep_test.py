@@ -1,0 +1,27 @@
+from fcam_tf.paper.cells import Cell
+from fcam_tf.paper.rows import vary
+from fcam_tf.paper.sweep import NEGATIVES, Point, draw, points_of
+
+
+def test_a_point_holds_the_scores_of_all_seeds():
+    rows = vary([], "loss.negative_fraction=0.1,0.3")[1:]
+    found = {cell: 10.0 * (1 + cell.seed) for cell in rows[0].cells("tiny", 2)}
+    assert points_of(rows, ["tiny"], 2, found) == [Point("tiny", "CAM*", "0.1", (10.0, 20.0))]
+    assert next(iter(found)) == Cell(
+        "tiny", "cam", 0, "loss.negative_fraction=0.1", ("loss.negative_fraction=0.1",)
+    )
+
+
+def test_the_curve_goes_through_the_means():
+    points = [Point("tiny", "CAM*", "0.1", (10.0, 20.0)), Point("tiny", "CAM*", "0.3", (40.0,))]
+    (axes,) = draw(points, NEGATIVES.partition("=")[0], "val PxAP, %").axes
+    assert axes.lines[0].get_xydata().tolist() == [[0.1, 15.0], [0.3, 40.0]]
+    dots = [dot for found in axes.collections for dot in found.get_offsets().tolist()]
+    assert dots == [[0.1, 10.0], [0.1, 20.0], [0.3, 40.0]]
+    assert axes.get_xlabel() == "n- (negative_fraction)"
+
+
+def test_values_that_are_no_numbers_stand_in_a_row():
+    points = [Point("tiny", "CAM*", name, (1.0,)) for name in ("online", "stored")]
+    (axes,) = draw(points, "cams", "val PxAP, %").axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["online", "stored"]

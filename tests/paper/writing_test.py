@@ -1,0 +1,27 @@
+from fcam_tf.paper.bootstrap import Interval
+from fcam_tf.paper.results import Entry
+from fcam_tf.paper.writing import write_table
+
+ENTRIES = [
+    Entry("PxAP", "CAM*", "tiny", 50.04, 1.0, 3, 53.0),
+    Entry("PxAP", "CAM*", "mean", 50.04, None, 3),
+    Entry("PxAP", "CAM* + x_y", "tiny", 70.0, None, 1, None, Interval(19.96, 10.0, 25.5)),
+    Entry("PxAP", "CAM* + x_y", "mean", None, None, 0),
+]
+
+
+def test_all_three_files(tmp_path):
+    table, text, latex = write_table(tmp_path, "t", "shapes", ENTRIES)
+    lines = table.read_text().splitlines()
+    assert lines[0] == (
+        "metric,row,column,seeds,mean,deviation,published,difference,gain,gain_low,gain_high"
+    )
+    assert lines[1] == "PxAP,CAM*,tiny,3,50.040,1.000,53.000,-2.960,,,"
+    assert lines[3] == "PxAP,CAM* + x_y,tiny,1,70.000,,,,19.960,10.000,25.500"
+    shown = text.read_text()
+    assert shown.startswith("# shapes\n\nPxAP, percent: mean and standard deviation. Published: on")
+    assert "| CAM\\* | 50.0 ± 1.0 | 53.0 | -3.0 | **50.0** | — | — |\n" in shown
+    assert "| CAM\\* + x_y | **70.0** | — | — | — | — | — |\n" in shown
+    assert "| CAM\\* + x_y | +20.0 [+10.0, +25.5] |" in shown
+    assert r"CAM* + x\_y & \textbf{70.0} & -- & -- & -- & -- & -- \\" in latex.read_text()
+    assert r"50.0 $\pm$ 1.0" in latex.read_text()
