@@ -13,7 +13,7 @@ from absl import app, flags
 from skimage import data, io
 
 _OUT = flags.DEFINE_string("out", "demo-output", "folder for the pictures")
-_MODEL = flags.DEFINE_string("model", "efficientnetlite_b0_cam", "what finds the cat")
+_MODEL = flags.DEFINE_string("model", "efficientnetlite_b0_layercam", "what finds the cat")
 _GAP = 12  # pixels between the pictures
 
 

@@ -25,9 +25,9 @@ photo's size, and sees photos as fcam localize does: upright, transparency on wh
 heatmap, label, score and logits, and leaves boxes to the application."""
 _EXAMPLES = """\
 Examples:
-  fcam export efficientnetlite_b0_cam serving/fcam/1
+  fcam export efficientnetlite_b0_layercam serving/fcam/1
   fcam export runs/cub-fcam serving/birds/1 --threshold 0.1
-  fcam export efficientnetlite_b0_cam fcam.tflite
+  fcam export efficientnetlite_b0_layercam fcam.tflite
   docker run -p 8501:8501 -v $PWD/serving/fcam:/models/fcam -e MODEL_NAME=fcam tensorflow/serving"""
 
 _KINDS = {".tflite": "LiteRT model", ".onnx": "ONNX model"}

@@ -44,7 +44,7 @@ def add_to(fcam: Parser) -> None:
     )
     parser.add("photos PHOTO", "file, folder or quoted glob", nargs="+")
     parser.add("-o --out FOLDER", "folder of the results", default="fcam-output")
-    add_model(parser, "efficientnetlite_b0_cam")
+    add_model(parser, "efficientnetlite_b0_layercam")
     parser.add(
         "--method METHOD",
         "how the heat map is made: %(choices)s; fcam is the model's decoder, auto that where it "
