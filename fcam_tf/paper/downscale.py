@@ -8,7 +8,7 @@ centres, by factors that divide the frame, without antialiasing and with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -119,7 +119,11 @@ def draw_curve(rows: Sequence[Row], reached: Mapping[str, float] | None = None) 
     axes.plot(scales, smooth, "s--", color=COLOURS[1], label="true mask, antialiased")
     for number, (name, value) in enumerate(sorted(reached.items(), key=lambda item: -item[1])):
         dashes, colour = divmod(number, len(_LINES))
-        style = {"color": _LINES[colour], "ls": _DASHES[dashes % len(_DASHES)], "lw": 1.3}
+        style: dict[str, Any] = {
+            "color": _LINES[colour],
+            "ls": _DASHES[dashes % len(_DASHES)],
+            "lw": 1.3,
+        }
         axes.axhline(value, label=f"{name}: {value:.1f}", **style)
     axes.set_xscale("log", base=2)
     axes.minorticks_off()
