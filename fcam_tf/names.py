@@ -12,9 +12,12 @@ T = TypeVar("T")
 # Here, too, so that commands and the zoo know them without TensorFlow; tests hold them to the
 # tables, `fcam_tf.models.BACKBONES`, `fcam_tf.cams.METHODS`, `fcam_tf.baselines.METHODS` and the
 # presets of `fcam_tf.training.recipe`.
+WITH_BASELINES = (  # all baselines are set up here
+    *("resnet50", "vgg16", "inceptionv3"),
+    *("efficientnetlite_b0", "efficientnetlite_b1", "efficientnetlite_b2"),
+)
 BACKBONES = (
-    *("resnet50", "vgg16", "inceptionv3", "efficientnetlite_b0"),  # the baselines are set up here
-    *("efficientnetlite_b1", "efficientnetlite_b2"),
+    *WITH_BASELINES,
     *("resnet50_v2", "densenet121", "efficientnetv2_b0", "mobilenet_v3_large"),
 )
 # Classifiers that come with their 1000 classes in a package, and the SHA-256 of its file.

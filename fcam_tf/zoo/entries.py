@@ -14,14 +14,13 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-from fcam_tf.names import BACKBONES, BASELINES, FSL, METHODS, lookup, shortened
+from fcam_tf.names import BACKBONES, BASELINES, FSL, METHODS, WITH_BASELINES, lookup, shortened
 from fcam_tf.zoo.cards import CARD, Card, check_name, read_card
 
 ZOO = "FCAM_ZOO"
 WEIGHTS = "model.weights.h5"
 NUM_CLASSES = 200  # of CUB, the paper's first data set
 _BATCHES_ONLY = ("has", "cutmix")  # the other baselines are parts of a backbone
-_WITH_PARTS = BACKBONES[:4]
 
 
 def folders() -> dict[str, Path]:
@@ -177,7 +176,7 @@ def buildable() -> dict[str, tuple[str, str]]:
         f"{backbone}_{method}": (backbone, method)
         for backbone in BACKBONES
         for method in (*METHODS, *BASELINES, FSL)
-        if method not in BASELINES or method in _BATCHES_ONLY or backbone in _WITH_PARTS
+        if method not in BASELINES or method in _BATCHES_ONLY or backbone in WITH_BASELINES
     }
 
 
