@@ -10,12 +10,12 @@ from typing import Any
 from absl import app
 
 import fcam_tf
-from fcam_tf.commands.arguments import Parser, add_training, positive
+from fcam_tf.commands.arguments import Parser, add_training, flag_of, given, positive
 from fcam_tf.commands.quiet import load_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
 from fcam_tf.names import BACKBONES, lookup
 
-_PAPERS = "vgg16,inceptionv3,resnet50"
+_PAPERS = ["vgg16", "inceptionv3", "resnet50"]
 _DETAILS = """\
 Trains what a table or a figure of the paper needs, scores it on the test split, and writes it with
 the published numbers beside ours. Each training is an ordinary run in OUT: what is finished is not
@@ -49,8 +49,8 @@ def add_to(fcam: Parser) -> None:
     parser = fcam.command("paper", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run)
     parser.add("what WHAT", f"what to make: {', '.join(WHATS)}", choices=tuple(WHATS))
     parser.add("-o --out FOLDER", "folder to write to", required=True)
-    parser.add("--backbones NAME,NAME", "the columns", type=_names, default=_PAPERS)
-    parser.add("--methods NAME,NAME", "the methods (default: the paper's)", type=_names, default="")
+    parser.add("--backbones NAME,NAME", f"the columns (default: {','.join(_PAPERS)})", type=_names)
+    parser.add("--methods NAME,NAME", "the methods (default: the paper's)", type=_names)
     parser.add("--seeds N", "trainings of each", type=positive, default=3)
     text = "trainings of the search for each classifier's numbers (default: no search)"
     parser.add("--draws N", text, type=positive)
@@ -64,10 +64,13 @@ def add_to(fcam: Parser) -> None:
 
 
 def _run(values: argparse.Namespace) -> int:
-    if values.vary and values.what not in ("vary", "fig2"):
-        raise app.UsageError(f"--vary is for vary and fig2, and this is {values.what}")
+    if strange := [name for name in given(values, _ONLY_FOR) if values.what not in _ONLY_FOR[name]]:
+        name, whats = strange[0], _ONLY_FOR[strange[0]]
+        told = f"{', '.join(whats[:-1])}{' and ' * (len(whats) > 1)}{whats[-1]}"
+        raise app.UsageError(f"{flag_of(name)} is for {told}, and this is {values.what}")
     if not (values.data or values.what in _WITHOUT_DATA):
         raise app.UsageError(f"--data is missing: {values.what} measures on a data set")
+    values.backbones, values.methods = values.backbones or _PAPERS, values.methods or []
     with usage_errors(ValueError):
         for name in values.backbones:
             lookup(dict.fromkeys(BACKBONES), name, "backbones")
@@ -178,6 +181,17 @@ def _fig4(values: argparse.Namespace) -> list[Path]:
 
 
 _WITHOUT_DATA = ("table2", "table4")
+_TRAINED = ("table1", "table3", "table5", "vary", "fig2")
+_ONLY_FOR: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("seeds", "draws", "recipe", "set", "classifier_set"), _TRAINED),
+    **dict.fromkeys(("weights", "strategy", "skip_broken"), _TRAINED),
+    "vary": ("vary", "fig2"),
+    "methods": (*_TRAINED, "table4"),
+    "backbones": (*_TRAINED, "table2", "table4"),
+    "output_stride": (*_TRAINED, "table2", "table4"),
+    "rounds": ("table4",),
+    "channels": ("table4",),
+}
 # A table or figure is a function that writes its files, and a line here.
 WHATS: dict[str, Callable[[argparse.Namespace], list[Path]]] = {
     "table1": _table1,

@@ -35,6 +35,15 @@ def data(tmp_path_factory):
     [
         (("table9",), "Available: table1, table2, table3, table4, table5, vary, fig2"),
         (("table1", "--vary=loss.crf=0"), "--vary is for vary and fig2, and this is table1"),
+        (("table1", "--channels=3"), "--channels is for table4, and this is table1"),
+        (
+            ("fig3", "--backbones=vgg16"),
+            "--backbones is for table1, table3, table5, vary, fig2, tab",
+        ),
+        (
+            ("table4", "--set=epochs=3"),
+            "--set is for table1, table3, table5, vary and fig2, and this",
+        ),
         (("table1", "--backbones=resnet5"), "--backbones is unknown: 'resnet5'"),
         (("table1", "--methods=camm"), "methods is unknown: 'camm'"),
         (("vary",), "vary must be KEY=VALUE,VALUE,..."),
