@@ -106,7 +106,13 @@ def _table(values: argparse.Namespace, rows: Sequence[Any], **options: Any) -> l
     _, files = fcam_tf.paper.table(
         _study(values), values.what, rows, values.backbones, values.seeds, **options
     )
-    answer(files[1].read_text("utf-8").rstrip())
+    return _shown(files)
+
+
+def _shown(files: list[Path]) -> list[Path]:
+    for file in files:
+        if file.suffix == ".md":
+            answer(file.read_text("utf-8").rstrip())
     return files
 
 
@@ -142,13 +148,6 @@ def _folder(values: argparse.Namespace) -> Path:
     folder = Path(values.out)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _shown(files: list[Path]) -> list[Path]:
-    for file in files:
-        if file.suffix == ".md":
-            answer(file.read_text("utf-8").rstrip())
-    return files
 
 
 def _table2(values: argparse.Namespace) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from fcam_tf.atomic import write_atomically, write_csv
+from fcam_tf.atomic import write_csv
 from fcam_tf.paper.cells import Cell, work_off
+from fcam_tf.paper.figure_files import write_figure
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
+from fcam_tf.report.figures import COLOURS
 from fcam_tf.training.run_folder import VALIDATION_PREFIX
 
 NEGATIVES = "loss.negative_fraction=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
-_COLOURS = ("#1b7f3b", "#e07b00", "#3566c4", "#9b3fa8", "#7a7a7a")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +61,12 @@ def sweep(
     found = work_off(cells, score, study.tell)
     values = {cell: value for cell, (_, value) in found.items()}
     points = points_of(varied, backbones, seeds, values)
-    files = [study.out / f"{name}{ending}" for ending in (".csv", ".png", ".pdf")]
-    write_csv(files[0], map(_columns, points))
+    table = study.out / f"{name}.csv"
+    write_csv(table, map(_columns, points))
     key = varied[0].settings[0].partition("=")[0]
     selects = ", ".join(dict.fromkeys(select for select, _ in found.values()))
     figure = draw(points, key, f"val {selects}, %")
-    for file in files[1:]:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=file.suffix[1:], dpi=150)
-        write_atomically(file, buffer.getvalue())
-    return points, files
+    return points, [table, *write_figure(figure, study.out, name)]
 
 
 def points_of(
@@ -97,7 +93,7 @@ def draw(points: Sequence[Point], key: str, score: str) -> Figure:
     for point in points:
         curves.setdefault((point.backbone, point.method), []).append(point)
     for number, ((backbone, method), mine) in enumerate(curves.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         means = [statistics.mean(point.scores) for point in mine]
         at = [places[point.value] for point in mine]
         axes.plot(at, means, color=colour, label=f"{backbone}, {method} + F-CAM")
