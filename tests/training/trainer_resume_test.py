@@ -122,7 +122,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [0.9, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_a_stopped_classifier_with_dropout_goes_on_to_the_same_result(splits, tmp_path, ema):
     recipe = dataclasses.replace(CLASSIFIER, ema=ema)
 

@@ -7,6 +7,8 @@ its own.
 import subprocess
 import sys
 
+import pytest
+
 from tests.ops.cc import build
 
 PROGRAM = """
@@ -88,6 +90,7 @@ refused(invalid, "raise the sigmas", lambda: bilateral_filter(maps, huge, 1e-3, 
 )
 
 
+@pytest.mark.slow  # compiles the operation
 @build.needs_compiler
 def test_on_the_gpu(tmp_path):
     names = ("crf_op_on_cpu", "cuda_lattice", "cuda_device", *build.LATTICE)
