@@ -158,7 +158,7 @@ class ClassifierRecipe(Recipe):
 
     Attributes:
         head_ratio: factor of the learning rate for the head and, of the paper's backbones, the
-            last stage.
+            last stage; of ACoL and SPG for what the benchmark's code trains so.
         train: "all", or "head" for the linear head on fixed features.
         baseline: hyper-parameters of the method that the classifier is trained with, where that is
             one of `fcam_tf.baselines`.
