@@ -48,6 +48,9 @@ shapes (generated). Method center needs no model: it marks the middle of every i
 maps come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.npy (as the
 benchmark's code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
 
+Coarse maps are scaled as F-CAM's code does it; --scaling bicubic is the benchmark's own way, in
+which its rows of CAM, HaS, ACoL, SPG, ADL and CutMix were published.
+
 The threshold is the best for the scored split, which is the benchmark's protocol and an oracle;
 --threshold-split val also tells what the best threshold of val gives. Scores are kept: after a
 stop the same command goes on, and if everything is scored it only writes the report again."""
