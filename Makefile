@@ -65,7 +65,8 @@ bench: $(INSTALLED)
 	@echo "==> Timing a training step of F-CAM on resnet50"
 	@$(BIN)/python tools/bench_training.py
 	@echo "==> Timing a training step of the baselines"
-	@$(BIN)/python tools/bench_baselines.py
+	@$(BIN)/python tools/bench_training.py --backbone efficientnetlite_b0 --output_stride 16 \
+		--classifiers cam,has,cutmix,adl,acol,spg,icl
 	@echo "==> Timing the score methods too, on a smaller network (59,000 forward passes)"
 	@$(BIN)/python tools/bench_cams.py --backbone efficientnetlite_b0 --score_images 1
 

@@ -39,11 +39,20 @@ CENTER = "center"  # one map for all images, without a network
 
 _LONGEST = 100
 _RENAMED = {"val_share": "val_fraction", "negative_share": "negative_fraction"}
+# What came later, by a setting that it stands beside, with what was done before.
+_ADDED: dict[str, dict[str, Any]] = {
+    "val_fraction": {"val_per_class": 0, "proxy": False},
+    "threshold_split": {"scaling": "bilinear"},
+}
 
 
-def current(settings: Mapping[str, T]) -> dict[str, T]:
-    """Return settings that an older version may have stored, by the names of today."""
-    return {_RENAMED.get(name, name): value for name, value in settings.items()}
+def current(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that an older version may have stored, as those of today."""
+    named = {_RENAMED.get(name, name): value for name, value in settings.items()}
+    for beside, added in _ADDED.items():
+        if beside in named:
+            named = {**added, **named}
+    return named
 
 
 def parsed(text: str) -> Any:

@@ -36,7 +36,12 @@ def test_the_same_settings_go_on(tmp_path):
 
 def test_settings_of_an_older_version_go_on(tmp_path):
     make(tmp_path, {"recipe": {"val_share": 0.2}})
-    assert make(tmp_path, {"recipe": {"val_fraction": 0.2}})
+    recipe = {"val_fraction": 0.2, "val_per_class": 0, "proxy": False}
+    assert make(tmp_path, {"recipe": recipe})
+    make(tmp_path / "a", {"threshold_split": "val"})
+    assert make(tmp_path / "a", {"threshold_split": "val", "scaling": "bilinear"})
+    with pytest.raises(SettingsChangedError, match="scaling was 'bilinear' and is now 'bicubic'"):
+        make(tmp_path / "a", {"threshold_split": "val", "scaling": "bicubic"})
 
 
 def test_what_differs_is_named_with_both_values_and_the_remedy(tmp_path):

@@ -20,16 +20,24 @@ def steps(optimizer, gradients, start):
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
-def test_torch_s_rule(nesterov):
-    gradients = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+def test_torch_s_rule_across_a_drop_of_the_rate(nesterov):
+    gradients = np.random.default_rng(0).normal(size=(9, 3)).astype("float32")
+    optimizer = CoupledSGD(0.05, 0.9, nesterov, l2=0.1)
     w, velocity = np.ones(3), np.zeros(3)
-    for gradient in gradients:
+    variable = keras.Variable(np.ones(3, "float32"), name="w")
+    for step, gradient in enumerate(gradients):
+        rate = 0.05 if step < 4 else 0.005
         g = gradient + 0.1 * w
         velocity = 0.9 * velocity + g
-        w = w - 0.05 * (g + 0.9 * velocity if nesterov else velocity)
-    optimizer = CoupledSGD(0.05, 0.9, nesterov, l2=0.1)
-    found = steps(optimizer, gradients, np.ones(3, "float32"))
-    np.testing.assert_allclose(found, w, rtol=1e-5)
+        w = w - rate * (g + 0.9 * velocity if nesterov else velocity)
+        optimizer.learning_rate = rate
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        np.testing.assert_allclose(variable.numpy(), w, rtol=1e-5)
+
+
+def test_without_momentum():
+    found = steps(CoupledSGD(0.5, 0.0, l2=1.0), np.float32([[1.0], [2.0]]), np.float32([4.0]))
+    assert found.tolist() == [-0.25]  # 4 - (1 + 4) / 2 = 1.5, then 1.5 - (2 + 1.5) / 2
 
 
 def test_adam_s_rule():

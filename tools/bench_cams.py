@@ -1,7 +1,7 @@
 """Times every CAM method against the plain forward pass of the same model, interleaved in one run.
 
     python tools/bench_cams.py --backbone resnet50 --batch 8 --size 224
-    python tools/bench_cams.py --peers  # beside torch-cam and pytorch-grad-cam
+    python tools/bench_cams.py --peers  # beside other libraries, see fcam_tf/paper/peers.py
 
 Weights are random: they do not change the time. Score-CAM and its kin run the model thousands of
 times for one image, so they are timed on --score_images images at --score_size pixels.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from common import print_table, start, times
 
 _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "name of the backbone")
@@ -69,7 +69,8 @@ def _measure(model: Any, names: list[str], images: Any, rounds: int) -> list[tup
     if _PEERS.value and "gradcam" in names:
         from fcam_tf.paper import peers  # noqa: PLC0415
 
-        calls |= peers.calls(images, model.num_classes, model.output_stride)
+        theirs = peers.calls(model, images)
+        calls |= {f"{library}: {method}": call for library, method, call in theirs}
     found, rows = times(calls, rounds), []
     for name, values in found.items():
         median = statistics.median(values)
@@ -83,8 +84,6 @@ def main() -> None:
     """Print the table."""
     from fcam_tf import cams, models  # noqa: PLC0415
 
-    if _PEERS.value and _BACKBONE.value != "resnet50":
-        raise app.UsageError("--peers is for --backbone resnet50")
     model = models.Classifier(_BACKBONE.value, 200, output_stride=_STRIDE.value, weights=None)
     rng = np.random.default_rng(0)
     score = [name for name in cams.METHODS if issubclass(cams.METHODS[name], cams.ScoreCAM)]

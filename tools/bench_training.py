@@ -1,11 +1,14 @@
 """Times a training step of F-CAM and its parts, interleaved in one run.
 
     python tools/bench_training.py --backbone resnet50 --batch 8 --size 224
+    python tools/bench_training.py --backbone resnet50 --classifiers cam,has,acol
 
 Parts are measured on their own, on a natural photo's crops; weights are random, which does not
 change the time. What is left of the step is the decoder, forward and backward. A second table
 compares the two ways of getting coarse maps: made in each step from the features of the crop, or
-made once for each whole image, stored and read.
+made once for each whole image, stored and read. With --classifiers, steps of the first stage are
+timed instead: of a plain classifier (cam) and of those of baselines, where everything trains. What
+HaS and CutMix change of a batch is done in the step here; in training it is done beside it.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ _BACKBONE = flags.DEFINE_string("backbone", "resnet50", "name of the backbone")
 _BATCH = flags.DEFINE_integer("batch", 8, "images in a step", lower_bound=1)
 _SIZE = flags.DEFINE_integer("size", 224, "pixels on each side", lower_bound=32)
 _METHOD = flags.DEFINE_string("method", "cam", "CAM method that teaches")
+_CLASSIFIERS = flags.DEFINE_list("classifiers", [], "cam and names of baselines, with commas")
+_STRIDE = flags.DEFINE_integer("output_stride", None, "of the backbone; default: its own")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "times each part is run", lower_bound=1)
 _AHEAD = 10
 
@@ -87,8 +92,9 @@ def _times(batch: int, size: int) -> dict[str, float]:
 
     from fcam_tf import cams, losses, models  # noqa: PLC0415
 
-    model = models.FCAM(models.Classifier(_BACKBONE.value, 200, weights=None), method=_METHOD.value)
-    classifier = model.classifier
+    given = models.Classifier(_BACKBONE.value, 200, output_stride=_STRIDE.value, weights=None)
+    model = models.FCAM(given, method=_METHOD.value)
+    classifier = model.classifier  # its copy
     images, labels = tf.constant(_photos(batch, size)), np.zeros(batch, "int32")
     rng = np.random.default_rng(0)
     maps = tf.image.resize(tf.constant(rng.random((batch, 14, 14, 1), "float32")), (size, size))
@@ -131,9 +137,40 @@ def _times(batch: int, size: int) -> dict[str, float]:
     return median
 
 
+def _classifier_step(method: str, images: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
+    from fcam_tf import models  # noqa: PLC0415
+
+    classifier = models.Classifier(
+        _BACKBONE.value,
+        200,
+        output_stride=_STRIDE.value,
+        weights=None,
+        baseline=None if method == "cam" else method,
+    )
+    if not classifier.baseline.augments:
+        return lambda: classifier.train_on_batch(images, labels)
+    return lambda: classifier.train_on_batch(*classifier.baseline.augment(images, labels))
+
+
+def _print_classifiers(batch: int, size: int) -> None:
+    images, labels = _photos(batch, size), np.arange(batch) % 200
+    steps = {name: _classifier_step(name, images, labels) for name in _CLASSIFIERS.value}
+    found = times(steps, _ROUNDS.value)
+    first = found[_CLASSIFIERS.value[0]]
+    rows = [
+        (name, f"{batch / min(taken):.1f}", f"{np.median(np.divide(taken, first)):.2f}")
+        for name, taken in found.items()
+    ]
+    title = f"classifiers of {_BACKBONE.value}, {size} pixels, batch {batch}"
+    print_table(title, ("method", "images/s", f"times {_CLASSIFIERS.value[0]}'s step"), rows)
+
+
 def main() -> None:
     """Print the tables."""
     batch, size = _BATCH.value, _SIZE.value
+    if _CLASSIFIERS.value:
+        _print_classifiers(batch, size)
+        return
     median = _times(batch, size)
     inside = ("frozen classifier", "coarse map", "seeds", "CRF loss and gradient")
     rest = median["whole step"] - sum(median[name] for name in inside)

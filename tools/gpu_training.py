@@ -38,6 +38,7 @@ from gpu_maps import Photos, maps_of
 
 from fcam_tf import models, training
 from fcam_tf.claim import read_settings
+from fcam_tf.evaluation import FRAME
 from fcam_tf.graphs.resize import resize
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.optimizer import optimizer_of
@@ -166,7 +167,7 @@ class Stages:
         if "test" not in self.scores:
             found = {n: maps_of(model, n) for n in ("cam", "layercam", "layercam+")}
             test = self.splits["test"]
-            self._keep("test", {n: test.scores(f, model.input_size) for n, f in found.items()})
+            self._keep("test", {n: test.scores(f, FRAME) for n, f in found.items()})
 
     def _file(self, stage: str) -> Path:
         return self.out / f"{stage}.h5"
@@ -218,7 +219,7 @@ class Stages:
             lambda: val.scores(explain, recipe.crop),
             folder=self.out / method,
         )
-        more = {"teachers": found, "taught by": best, "test": test.scores(explain, recipe.crop)}
+        more = {"teachers": found, "taught by": best, "test": test.scores(explain, FRAME)}
         self._finish(method, model, run, more, int8=True)
 
     def _batches(self, draw: Draw, recipe: training.Recipe) -> Batches:

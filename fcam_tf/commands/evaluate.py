@@ -48,6 +48,9 @@ shapes (generated). Method center needs no model: it marks the middle of every i
 maps come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.npy (as the
 benchmark's code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
 
+Coarse maps are scaled as F-CAM's code does it; --scaling bicubic is the benchmark's own way, in
+which its rows of CAM, HaS, ACoL, SPG, ADL and CutMix were published.
+
 The threshold is the best for the scored split, which is the benchmark's protocol and an oracle;
 --threshold-split val also tells what the best threshold of val gives. Scores are kept: after a
 stop the same command goes on, and if everything is scored it only writes the report again."""
@@ -85,6 +88,11 @@ def add_to(fcam: Parser) -> None:
         "are not the data set's",
         default="truth",
     )
+    text = (
+        "how coarse maps are brought to 224 x 224: bilinear, after min-max at their own size, as "
+        "F-CAM's code does; or bicubic, before min-max, as the benchmark's code does"
+    )
+    parser.add("--scaling bilinear|bicubic", text, default="bilinear")
     parser.add("--threshold-split SPLIT", "choose thresholds on this split, too", default="")
     parser.add(
         "--compare OUT...",
@@ -131,7 +139,7 @@ def _check(values: argparse.Namespace) -> Model | None:
     if values.maps or values.method == _CENTER:
         source = "--maps" if values.maps else f"--method {_CENTER}"
         others = ("model", *(["method"] if values.maps else []), "layer", *MAP_OPTIONS)
-        both = given(values, (*others, "explanation"))
+        both = given(values, (*others, "explanation", "scaling"))
         if both:
             raise app.UsageError(f"{source} and {flag_of(both[0])} exclude each other")
         return None
@@ -156,6 +164,7 @@ def _asked(
         maps=absolute(values.maps) if values.maps else "",
         threshold_split=values.threshold_split,
         labels=values.labels,
+        scaling=values.scaling,
         explanation=dataclasses.asdict(numbers) if values.explanation else {},
     )
     left_out = []

@@ -21,6 +21,7 @@ from fcam_tf.data.split import Problem as Problem
 from fcam_tf.data.split import Split as Split
 from fcam_tf.data.tfds import write_tfds as write_tfds
 from fcam_tf.data.wsol import load_wsol as load_wsol
+from fcam_tf.data.wsol import reduced as reduced
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__, submod_attrs={"pipeline": ["evaluation_dataset", "naming_photos", "training_dataset"]}

@@ -102,6 +102,17 @@ class Split:
             ignores=chosen(self.ignores),
         )
 
+    def drawn(self, per_class: int) -> "Split":
+        """The split with at most so many images of each class, in the order that they are in.
+
+        Drawn without replacement, as the benchmark does (``num_val_sample_per_class``), but always
+        the same ones, so that trainings by them compare; of a class that has fewer, all.
+        """
+        rng = np.random.default_rng(0)
+        members = [np.flatnonzero(self.labels == label) for label in np.unique(self.labels)]
+        chosen = [rng.permutation(indices)[:per_class] for indices in members]
+        return self.subset(np.sort(np.concatenate(chosen)))
+
     def has_classes(self, number: int | None, names: Sequence[str] | None) -> bool:
         """Tells whether a model's classes are those of the data set.
 

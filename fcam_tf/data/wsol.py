@@ -3,6 +3,7 @@
 ``metadata/<split>/`` holds comma-separated files without a header:
 
     image_ids.txt           id, the image's path below the image folder
+    image_ids_proxy.txt     id of some of them (may be missing), see ``reduced``
     class_labels.txt        id,label
     image_sizes.txt         id,width,height (may be empty or missing)
     localization.txt        id,x0,y0,x1,y1 or, in OpenImages30k, id,mask,ignore (may be missing)
@@ -76,6 +77,38 @@ def load_wsol(
     if lines.problems:
         raise DataError(lines.problems)
     return lines.split
+
+
+def reduced(root: str | Path, split: Split) -> Split:
+    """The images of a split that the benchmark's reduced list names, in the order of the split.
+
+    It gives ILSVRC's train split one, metadata/train/image_ids_proxy.txt, to search numbers by
+    (``proxy_training_set``).
+
+    Args:
+        root: the data set, see ``load_wsol``.
+        split: one of it.
+
+    Raises:
+        FileNotFoundError: if there is no such list.
+        DataError: if it names no image, or another than those of the split.
+    """
+    file = find_folders(root).metadata / split.name / "image_ids_proxy.txt"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist; it names the images of the reduced list")
+    place = {image: index for index, image in enumerate(split.ids)}
+    problems: list[Problem] = []
+    lines = list(_lines(file, problems))
+    problems += [
+        Problem(file, number, f"id {image!r} is not in image_ids.txt")
+        for number, image in lines
+        if image not in place
+    ]
+    if not lines:
+        problems.append(Problem(file, 0, "names no image"))
+    if problems:
+        raise DataError(problems)
+    return split.subset(sorted({place[image] for _, image in lines}))
 
 
 def find_folders(root: str | Path) -> Folders:

@@ -8,6 +8,7 @@ from fcam_tf.evaluation.evaluation import Evaluation as Evaluation
 from fcam_tf.evaluation.measured import EXPLANATION as EXPLANATION
 from fcam_tf.evaluation.measured import ExplanationSettings as ExplanationSettings
 from fcam_tf.evaluation.rows import Row as Row
+from fcam_tf.evaluation.sources import FRAME as FRAME
 from fcam_tf.evaluation.sources import Center as Center
 from fcam_tf.evaluation.sources import FunctionMaps as FunctionMaps
 from fcam_tf.evaluation.sources import MapSource as MapSource

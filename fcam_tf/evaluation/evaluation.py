@@ -17,7 +17,7 @@ from fcam_tf.claim import SETTINGS, Claim, SettingsChangedError, claim
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.measured import ExplanationSettings
 from fcam_tf.evaluation.parts import FOLDER, Parts
-from fcam_tf.evaluation.sources import MapSource, ModelMaps
+from fcam_tf.evaluation.sources import MapSource, ModelMaps, check_scaling
 from fcam_tf.evaluation.stored import METRICS, ROWS, EvaluationSettings, StoredEvaluation
 from fcam_tf.identity import split_sha256, stamps
 from fcam_tf.names import listed
@@ -56,8 +56,8 @@ class Evaluation:
         SettingsChangedError: the folder holds results of other settings, or something else.
         FolderBusyError: another process is writing to it.
         FileNotFoundError: no such data set or split.
-        ValueError: the split has no ground truth, its classes are not the model's, or the method
-            does not fit the model.
+        ValueError: the split has no ground truth, its classes are not the model's, the method does
+            not fit the model, or the scaling not the maps.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Evaluation:
         if not asked.labels:
             same = self.split.has_classes(source.num_classes, source.class_names)
             asked = dataclasses.replace(asked, labels="truth" if same else "predicted")
+        check_scaling(source, asked.scaling)
         for split in self._splits.values():
             check_classes(source, split, asked.labels)
         self._source, self.settings = source, asked
@@ -182,6 +183,7 @@ class Evaluation:
                     split,
                     parts[name],
                     explain_truth=self.settings.labels == "truth",
+                    scaling=self.settings.scaling,
                     batch_size=batch_size,
                     explanation=numbers if name == self.settings.split else None,
                     advance=advance,

@@ -15,9 +15,9 @@ from fcam_tf.evaluation.explanation import explanations
 from fcam_tf.evaluation.measured import ExplanationSettings
 from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.scores import Scored, read_truth, score_map
-from fcam_tf.evaluation.sources import FRAME, MapSource
+from fcam_tf.evaluation.sources import FRAME, SCALINGS, MapSource
 from fcam_tf.graphs.resize import resize
-from fcam_tf.metrics import pointing_game
+from fcam_tf.metrics import normalize_cam, pointing_game
 from fcam_tf.metrics.max_box_acc import class_rank
 from fcam_tf.streams import lookahead
 
@@ -57,6 +57,7 @@ def score_images(
     explain_truth: bool = True,
     batch_size: int = 32,
     frame: int = FRAME,
+    scaling: str = SCALINGS[0],
     explanation: ExplanationSettings | None = None,
 ) -> Iterator[Scored]:
     """Yields the results of one image after the other.
@@ -71,6 +72,7 @@ def score_images(
         explain_truth: take maps of the true class, not of the predicted one.
         batch_size: images for one call of the source.
         frame: side of the square in which maps are scored, in pixels.
+        scaling: how coarse maps get there, see ``EvaluationSettings``.
         explanation: the numbers by which the maps are measured as explanations of a model, too;
             None leaves it. The source must be ``ModelMaps``.
 
@@ -97,6 +99,7 @@ def score_images(
                 *batch,
                 explain_truth=explain_truth,
                 frame=frame,
+                scaling=scaling,
                 explanation=explanation,
             )
 
@@ -112,6 +115,7 @@ def _answers(
     *,
     explain_truth: bool,
     frame: int,
+    scaling: str,
     explanation: ExplanationSettings | None,
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """What the source says of a batch: each image's map, and what is ``known`` of its classes."""
@@ -139,7 +143,7 @@ def _answers(
     names = ("index", "rank", "predicted", "confidence", "explanation")
     columns = (indices, rank.tolist(), predicted.tolist(), confidence.tolist(), measured)
     known = zip(*columns, strict=True)
-    for heatmap, values in zip(_scaled(maps, frame), known, strict=True):
+    for heatmap, values in zip(_scaled(maps, frame, scaling), known, strict=True):
         yield heatmap, dict(zip(names, values, strict=True))
 
 
@@ -161,10 +165,13 @@ def _batches(
         yield chunk, images
 
 
-def _scaled(maps: Any, frame: int) -> Any:
-    """Maps in the frame, resize with half-pixel centres; those of files are there already."""
+def _scaled(maps: Any, frame: int, scaling: str) -> Any:
+    """Maps in the frame, with half-pixel centres; those of files are there already."""
     if isinstance(maps, list):
         return maps
+    if scaling == "bicubic":
+        # That they are min-maxed already does not matter: the weights of the cubic add up to one.
+        return [normalize_cam(heatmap, (frame, frame)) for heatmap in np.asarray(maps)]
     if tuple(maps.shape[1:]) == (frame, frame):
         return np.asarray(maps)
     scaled = resize(maps[..., None], (frame, frame))[..., 0]

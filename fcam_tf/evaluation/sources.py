@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from fcam_tf import checks
 from fcam_tf.identity import model_sha256
 from fcam_tf.names import FCAM_MAP, listed
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from fcam_tf.explain import MapsAndLogits
 
 FRAME = 224  # side of the square in which the benchmark scores maps, in pixels
+# How coarse maps get there: as F-CAM's code does it, or as the benchmark's.
+SCALINGS = ("bilinear", "bicubic")
 
 
 @runtime_checkable
@@ -219,6 +222,22 @@ class StoredMaps:
                 f"of ({FRAME}, {FRAME}). metrics.normalize_cam resizes a CAM as its code does."
             )
         return array
+
+
+def check_scaling(source: MapSource, scaling: str) -> None:
+    """Raises ValueError if there is no such scaling, or the maps are as fine as images already."""
+    checks.choice("scaling", scaling, SCALINGS)
+    fine = (
+        isinstance(source, (Center, StoredMaps))
+        or getattr(source, "method", "") == FCAM_MAP
+        or "refine" in getattr(source, "options", ())
+    )
+    if fine and scaling != SCALINGS[0]:
+        raise ValueError(
+            f"`scaling` must be {SCALINGS[0]!r} for maps that are not coarse: those of a decoder, "
+            "of files and of the centre, and those that are refined, are scored as they are. "
+            f"Received: {scaling!r}."
+        )
 
 
 def _file_names(name: str) -> list[str]:

@@ -15,6 +15,7 @@ from fcam_tf.data import load
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.parts import Parts
 from fcam_tf.evaluation.rows import Row
+from fcam_tf.evaluation.sources import SCALINGS
 from fcam_tf.identity import BEST
 from fcam_tf.metrics import MEASURES
 from fcam_tf.names import told
@@ -47,6 +48,9 @@ class EvaluationSettings:
         maps: folder of .npy files, empty without.
         threshold_split: where thresholds are chosen for the figures without an oracle, or empty.
         labels: "truth" or "predicted".
+        scaling: how coarse maps get into the frame of 224 pixels. "bilinear": min-max at their own
+            size, then bilinear, as F-CAM's code does; "bicubic": OpenCV's bicubic, then min-max, as
+            the benchmark's code does, see `fcam_tf.metrics.normalize_cam`.
         left_out: names of images that are not looked at, such as broken ones.
         explanation: the ``ExplanationSettings`` by name if explanations are measured, else empty.
         truth_sha256: of ids, labels, sizes, boxes and names of masks of the splits.
@@ -62,6 +66,7 @@ class EvaluationSettings:
     maps: str = ""
     threshold_split: str = ""
     labels: str = "truth"
+    scaling: str = SCALINGS[0]
     left_out: list[str] = dataclasses.field(default_factory=list)
     explanation: dict[str, Any] = dataclasses.field(default_factory=dict)
     truth_sha256: str = ""
@@ -86,7 +91,8 @@ class EvaluationSettings:
             return Path(self.maps).name
         file = Path(self.model)
         name = file.parent.name if file.name == BEST else file.name.removesuffix(".keras")
-        how = ", ".join(filter(None, [self.layer, *told(self.options)]))
+        scaling = self.scaling if self.scaling != SCALINGS[0] else ""
+        how = ", ".join(filter(None, [self.layer, *told(self.options), scaling]))
         return " ".join(filter(None, [name, self.method, how and f"({how})"]))
 
 

@@ -37,6 +37,9 @@ class BackboneSpec:
     # Prefixes of layers that train at the head's learning rate, ten times the others' (F-CAM,
     # section 4).
     fast_learners: tuple[str, ...] = ()
+    # The same, and the head where it is among them, of a baseline by name where the benchmark's
+    # code groups otherwise: by the names of its modules, in which some of them stand elsewhere.
+    fast_by_baseline: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # of its blocks, the coarsest first
     # Whether the decoder starts with two convolutions of the top map, and takes no skips that are
     # as coarse (the paper's VGG16).
@@ -202,6 +205,7 @@ _SPECS = (
         UNIT,
         _preset("ResNetBackbone", "kaggle://keras/resnetv1/keras/resnet50_imagenet/2"),
         fast_learners=("v2_stack_3",),
+        fast_by_baseline=dict.fromkeys(("acol", "spg"), ("v2_stack_3",)),
         attention=("v2_stack_2_block1_out", "v2_stack_3_block1_out", "v2_stack_3_block3_out"),
         sides=("v2_stack_2_block1_out", "v2_stack_2_block6_out"),
         branch_filters={"acol": 1024, "spg_side": 1024, "spg_top": 512},
@@ -213,6 +217,7 @@ _SPECS = (
         pretrained.applications("VGG16", pretrained.by_name),
         licence="CC-BY-4.0",
         fast_learners=("conv6",),
+        fast_by_baseline={"spg": ("block4_", "block5_", "conv6", pretrained.HEAD)},
         decoder_center=True,
         attention=("block3_pool", "block4_conv3", "block5_conv3"),
         sides=("block4_conv3", "block5_conv3"),

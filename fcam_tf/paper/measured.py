@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fcam_tf.atomic import write_atomically, write_csv
 from fcam_tf.data import Split
-from fcam_tf.paper import architecture, downscale, runtime
+from fcam_tf.paper import architecture, downscale, peers, runtime
 from fcam_tf.paper.figure_files import write_figure
 from fcam_tf.paper.writing import MISSING, Grid, latex, markdown
 
@@ -44,8 +45,9 @@ def table4(
 ) -> list[Path]:
     """Write parameters, feature maps, and the time of one map of each method, with what it is of.
 
-    Each row is noted when it is measured. ``methods``, ``rounds`` and ``channels`` are those of
-    `runtime.timings`; no methods are all.
+    The methods of other libraries stand below ours, as far as they are installed. Each row is noted
+    when it is measured. ``methods``, ``rounds`` and ``channels`` are those of `runtime.timings`; no
+    methods are all.
     """
     counts, times = [], []
     for backbone in backbones:
@@ -60,17 +62,15 @@ def table4(
                 "SFM": f"{height}x{width}",
             }
         )
-        timings = runtime.timings(
-            backbone,
-            methods or tuple(runtime.ROWS),
-            output_stride=output_stride,
-            rounds=rounds,
-            channels=channels,
-        )
-        for timing in timings:
+        named = methods or tuple(runtime.ROWS)
+        shared: dict[str, Any] = {"output_stride": output_stride, "rounds": rounds}
+        ours = runtime.timings(backbone, named, channels=channels, **shared)
+        for timing in itertools.chain(ours, runtime.peer_timings(backbone, named, **shared)):
             row = _times(backbone, timing)
             note("  ".join(map(str, row.values())))
             times.append(row)
+    if left_out := peers.missing():
+        note(f"not installed, so not timed beside ours: {', '.join(left_out)}")
     title = f"Milliseconds for one map of 224x224, median of {rounds}, {runtime.device()} (Table 4)"
     return [
         *_write(out, "table4-counts", "Parameters and feature maps (Table 4)", counts),

@@ -1,22 +1,35 @@
-"""The CAM methods of torch-cam and pytorch-grad-cam as calls to time, where they are installed.
+"""The CAM methods of other libraries as calls to time, where they are installed.
 
     pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
-    pip install torchcam grad-cam
+    pip install torchcam grad-cam tf-keras-vis xplique
 
 The torch of PyPI brings triton, which crashes in a process with TensorFlow: both carry an LLVM.
-Both run torchvision's resnet50 with the stride where keras-cv has it, in the first convolution of
-a stage, and with strides removed as we remove them, so that all sides compute the same. torch-cam
-returns maps as coarse as the feature map, pytorch-grad-cam returns them in the size of the image.
+torch-cam and pytorch-grad-cam run torchvision's resnet50 with the stride where keras-cv has it, in
+the first convolution of a stage, and with strides removed as we remove them, so that all sides
+compute the same. tf-keras-vis and xplique run our own classifiers. torch-cam returns maps as coarse
+as the feature map, the others return them in the size of the image.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from fcam_tf.models import Classifier
+
+# Name of a library, of its method (as ours is called), and what makes the maps.
+Peer = tuple[str, str, Callable[[], Any]]
+LIBRARIES = {  # and their modules
+    "torch-cam": "torchcam",
+    "pytorch-grad-cam": "pytorch_grad_cam",
+    "tf-keras-vis": "tf_keras_vis",
+    "xplique": "xplique",
+}
 _TORCH_CAM = {
     "cam": "CAM",
     "gradcam": "GradCAM",
@@ -35,21 +48,33 @@ _GRAD_CAM = {
     "eigencam": "EigenCAM",
     "eigengradcam": "EigenGradCAM",
 }  # without FullGrad, which takes minutes for eight images
+_KERAS_VIS = {
+    "gradcam": ("gradcam", "Gradcam"),
+    "gradcampp": ("gradcam_plus_plus", "GradcamPlusPlus"),
+    "layercam": ("layercam", "Layercam"),
+}
+_XPLIQUE = {"gradcam": "GradCAM", "gradcampp": "GradCAMPP"}
 
 
-def calls(
-    images: np.ndarray, classes: int, output_stride: int
-) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield name and call of the forward pass and of each method.
+def missing() -> list[str]:
+    """Return those of `LIBRARIES` that are not installed."""
+    return [name for name, module in LIBRARIES.items() if not importlib.util.find_spec(module)]
+
+
+def calls(classifier: Classifier, images: np.ndarray) -> Iterator[Peer]:
+    """Yield what is installed: for any backbone what runs in Keras, for resnet50 what is in torch.
 
     Args:
+        classifier: without a baseline; of a resnet50, torch's is built like it.
         images: (B, H, W, 3) float32.
-        classes: of the resnet50.
-        output_stride: 8, 16 or 32 input pixels for one cell of its top map.
-
-    Raises:
-        ModuleNotFoundError: torch or torchvision is not installed.
     """
+    yield from _tf_keras_vis(classifier, images)
+    yield from _xplique(classifier, images)
+    if classifier.backbone == "resnet50" and importlib.util.find_spec("torch"):
+        yield from _torch(images, classifier.num_classes, classifier.output_stride)
+
+
+def _torch(images: np.ndarray, classes: int, output_stride: int) -> Iterator[Peer]:
     import torch  # noqa: PLC0415 - not among the dependencies
 
     model = _resnet50(classes, output_stride)
@@ -59,7 +84,7 @@ def calls(
         with torch.inference_mode():
             return model(batch).numpy()
 
-    yield "torch: forward pass", forward
+    yield "torch", "forward", forward
     yield from _torch_cam(model, batch)
     yield from _grad_cam(model, batch)
 
@@ -75,7 +100,7 @@ def _resnet50(classes: int, output_stride: int) -> Any:
     return model
 
 
-def _torch_cam(model: Any, batch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _torch_cam(model: Any, batch: Any) -> Iterator[Peer]:
     try:
         from torchcam import methods  # noqa: PLC0415
     except ModuleNotFoundError:
@@ -88,10 +113,10 @@ def _torch_cam(model: Any, batch: Any) -> Iterator[tuple[str, Callable[[], Any]]
         return maps[0].numpy()
 
     for name, theirs in _TORCH_CAM.items():
-        yield f"torch-cam: {name}", functools.partial(call, getattr(methods, theirs))
+        yield "torch-cam", name, functools.partial(call, getattr(methods, theirs))
 
 
-def _grad_cam(model: Any, batch: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _grad_cam(model: Any, batch: Any) -> Iterator[Peer]:
     try:
         import pytorch_grad_cam  # noqa: PLC0415
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: PLC0415
@@ -106,4 +131,39 @@ def _grad_cam(model: Any, batch: Any) -> Iterator[tuple[str, Callable[[], Any]]]
 
     for name, theirs in _GRAD_CAM.items():
         kind = getattr(pytorch_grad_cam, theirs)
-        yield f"pytorch-grad-cam: {name}", functools.partial(call, kind)
+        yield "pytorch-grad-cam", name, functools.partial(call, kind)
+
+
+def _tf_keras_vis(classifier: Classifier, images: np.ndarray) -> Iterator[Peer]:
+    try:
+        from tf_keras_vis.utils.scores import CategoricalScore  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return
+
+    score = CategoricalScore([0] * len(images))
+    for name, (module, kind) in _KERAS_VIS.items():
+        method = getattr(importlib.import_module(f"tf_keras_vis.{module}"), kind)
+        explain = method(classifier, clone=False)
+        layer = _top_layer(classifier)
+        yield (
+            "tf-keras-vis",
+            name,
+            functools.partial(explain, score, images, penultimate_layer=layer),
+        )
+
+
+def _xplique(classifier: Classifier, images: np.ndarray) -> Iterator[Peer]:
+    try:
+        from xplique import attributions  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return
+
+    targets = np.eye(classifier.num_classes, dtype="float32")[[0] * len(images)]
+    for name, theirs in _XPLIQUE.items():
+        explain = getattr(attributions, theirs)(classifier, conv_layer=_top_layer(classifier))
+        yield "xplique", name, functools.partial(explain, images, targets)
+
+
+def _top_layer(classifier: Classifier) -> str:
+    top = classifier.feature_maps["P5"]
+    return next(layer.name for layer in reversed(classifier.layers) if layer.output is top)

@@ -57,7 +57,7 @@ Call = Callable[[], Any]
 class Timing(NamedTuple):
     """One row: milliseconds for one map in the size of the image, median of the rounds."""
 
-    method: str  # a name in `ROWS`, or of another library's method
+    method: str  # a name in `ROWS`
     name: str  # for people
     map_ms: float | None  # from features and logits; None where the method runs the model for it
     whole_ms: float  # from the image
@@ -124,15 +124,24 @@ def timings(
 
 
 def peer_timings(
-    num_classes: int = 200, output_stride: int = 8, size: int = 224, rounds: int = 7
+    backbone: str,
+    methods: Sequence[str] = tuple(ROWS),
+    *,
+    num_classes: int = 200,
+    output_stride: int | None = None,
+    size: int = 224,
+    rounds: int = 7,
 ) -> Iterator[Timing]:
-    """Measure torch-cam and pytorch-grad-cam on resnet50, as far as they are installed."""
-    try:
-        for name, call in peers.calls(_image(size), num_classes, output_stride):
+    """Measure the same methods of other libraries, as far as they are installed, see `peers`.
+
+    Their score methods, which take hours on a CPU, are left out. Arguments are as of `timings`.
+    """
+    classifier = Classifier(backbone, num_classes, output_stride=output_stride, weights=None)
+    for library, method, call in peers.calls(classifier, np.asarray(_image(size))):
+        if method in methods:
             whole, times = _milliseconds(call, rounds)
-            yield Timing(name, name, None, whole, times, estimated=False)
-    except ModuleNotFoundError:
-        return
+            name = f"{ROWS[method]}, {library}"
+            yield Timing(method, name, None, whole, times, estimated=False)
 
 
 def calls(method: str, classifier: Classifier, images: Any, **options: Any) -> Calls:

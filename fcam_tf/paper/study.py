@@ -69,7 +69,8 @@ class Study:
         root: the data set.
         out: the folder.
         recipe: name or file of the recipe of all stages.
-        classifier_set: KEY=VALUE of the classifiers' recipe.
+        classifier_set: KEY=VALUE of the classifiers' recipe. With ``draws``, "proxy=true" is for
+            the search alone, as in the benchmark.
         fcam_set: KEY=VALUE of the F-CAMs' recipe. Those that are not about losses and stored maps
             are for full supervision, too.
         output_stride: of the backbones; None for their default.
@@ -179,7 +180,6 @@ class Study:
         self, stage: str, start: training.Start, recipe: Recipe, folder: Path
     ) -> RunFolder:
         """Train, or recall a finished training, for which no model is needed."""
-        splits, _ = self._splits_and_recipe(stage)
         named = isinstance(start.model, str)
         asked = {
             "stage": stage,
@@ -195,6 +195,7 @@ class Study:
         }
         if run := training.recall_run(folder, asked):
             return run
+        splits, _ = self._loaded(stage, recipe)
         self.tell(f"training {folder.relative_to(self.out)}")
         keras.backend.clear_session()
         return training.train(stage, start, recipe, splits, folder, asked=asked)
@@ -224,7 +225,7 @@ class Study:
                 asked=asked,
                 check=lambda recipe: recipe.baseline and baselines.get(method, **recipe.baseline),
             )
-        return training.get("classifier", str(folder / "best.json"))
+        return training.get("classifier", str(folder / "best.json")).changed(["proxy=false"])
 
     def _splits_and_recipe(self, stage: str, more: tuple[str, ...] = ()) -> tuple[Any, Recipe]:
         """Return what trains and what chooses, and the recipe of a stage without its seed."""
@@ -237,7 +238,8 @@ class Study:
         return splits, recipe.changed([f"select={select}"])
 
     def _loaded(self, stage: str, recipe: Recipe) -> tuple[Any, str]:
-        key = (stage, recipe.val_fraction, recipe.select)
+        names = ("val_fraction", "val_per_class", "proxy", "select")
+        key = (stage, *(getattr(recipe, name) for name in names))
         if key not in self._cache:
             splits, chosen = training.load_splits(
                 stage, self.root, recipe, self.tell, skip_broken=self.skip_broken
@@ -246,7 +248,7 @@ class Study:
         return self._cache[key]
 
     @functools.cached_property
-    def _cache(self) -> dict[tuple[str, float, str], tuple[Any, str]]:
+    def _cache(self) -> dict[tuple[Any, ...], tuple[Any, str]]:
         return {}
 
     @functools.cached_property

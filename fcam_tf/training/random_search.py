@@ -149,7 +149,8 @@ def search(
         raise ValueError(
             f"`draws` must be 1 or more, and `space` not empty. Received: {draws}, {space}."
         )
-    if fixed := sorted({"select", "val_fraction"} & {*space}):  # else scores would not compare
+    # Else scores would not compare, or trials would train on what was loaded for others.
+    if fixed := sorted({"select", "val_fraction", "val_per_class", "proxy"} & {*space}):
         raise ValueError(f"`draw` must not change {fixed[0]}, by which trials are compared.")
     drawings = [drawn(space, seed, number) for number in range(draws)]
     recipes = [

@@ -39,6 +39,9 @@ class Recipe:
         mixed_precision: train in float16 with loss scaling.
         select: the score on the validation split by which the best epoch is chosen, of `SELECT`.
         val_fraction: fraction of the photos held out as val, where class folders have no val split.
+        val_per_class: how many images of each class of val are looked at, always the same ones; 0
+            for all. See `fcam_tf.data.Split.drawn`.
+        proxy: train on the benchmark's reduced list of images alone, see `fcam_tf.data.reduced`.
         seed: of weights, order, crops, flips and seed pixels.
     """
 
@@ -58,6 +61,8 @@ class Recipe:
     mixed_precision: bool = False
     select: str = "MaxBoxAcc"
     val_fraction: float = VAL_FRACTION
+    val_per_class: int = 0
+    proxy: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -153,7 +158,7 @@ class ClassifierRecipe(Recipe):
 
     Attributes:
         head_ratio: factor of the learning rate for the head and, of the paper's backbones, the
-            last stage.
+            last stage; of ACoL and SPG for what the benchmark's code trains so.
         train: "all", or "head" for the linear head on fixed features.
         baseline: hyper-parameters of the method that the classifier is trained with, where that is
             one of `fcam_tf.baselines`.

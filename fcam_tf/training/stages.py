@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from fcam_tf import baselines, data
 from fcam_tf.data import Split
+from fcam_tf.data.load import find_root
 from fcam_tf.identity import file_sha256
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.classifier import layers_of
@@ -73,12 +74,13 @@ def load_splits(
         where that is all that val can tell of a classifier.
 
     Raises:
-        FileNotFoundError, ValueError: there is nothing to train on, or a single class.
+        FileNotFoundError, ValueError: there is nothing to train on, or a single class; or no
+            reduced list, which the recipe asks for.
         DataError: photos cannot be read; the message names them.
     """
 
     def load(name: str) -> Split:
-        split = data.load(root, name, recipe.val_fraction)
+        split = _images(root, name, recipe)
         if skip_broken:
             return data.without_broken(split, tell)
         if broken := data.broken_photos(split):
@@ -106,6 +108,16 @@ def load_splits(
         tell(f"{without}: the last epoch will be kept, not the best")
         validation = None
     return (images, validation), recipe
+
+
+def _images(root: str, name: str, recipe: Recipe) -> Split:
+    """Load a split, as far as a recipe looks at it."""
+    split = data.load(root, name, recipe.val_fraction)
+    if name == "train" and recipe.proxy:
+        return data.reduced(find_root(root), split)
+    if name == "val" and recipe.val_per_class:
+        return split.drawn(recipe.val_per_class)
+    return split
 
 
 def train(

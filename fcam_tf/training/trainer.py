@@ -193,14 +193,15 @@ def _compile_classifier(
     classifier: keras.Model, head: str, ending: cams.Ending, recipe: ClassifierRecipe
 ) -> None:
     """Compile a classifier by a recipe; what trains faster are its head and its last stage."""
-    fast: Sequence[str] = ()
+    fast: Sequence[str] = (head,)
     if isinstance(classifier, Classifier):
         classifier.unfreeze()
         classifier.input_size = recipe.crop
         if recipe.train == "head":
             classifier.freeze(head=False)
-        fast = backbones.get(classifier.backbone).fast_learners
-    multipliers = dict.fromkeys((*fast, head), recipe.head_ratio)
+        spec = backbones.get(classifier.backbone)
+        fast = spec.fast_by_baseline.get(classifier.baseline.name, (*spec.fast_learners, head))
+    multipliers = dict.fromkeys(fast, recipe.head_ratio)
     classifier.compile(
         optimizer=optimizer_of(recipe, {} if recipe.train == "head" else multipliers),
         **_scored_by(ending),

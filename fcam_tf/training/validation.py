@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fcam_tf.data import Split
-from fcam_tf.evaluation import FunctionMaps, Summary, score_images
+from fcam_tf.evaluation import FRAME, FunctionMaps, Summary, score_images
 from fcam_tf.evaluation.scores import measures_of
 from fcam_tf.explain import MapsAndLogits
 
@@ -11,22 +11,28 @@ from fcam_tf.explain import MapsAndLogits
 class Validation:
     """The scores of a model on one split, as ``fcam evaluate`` counts them, in memory.
 
-    Images are resized straight to a square, maps are those of the true class, scaled to that
-    square; metrics without ground truth are left out.
+    Images are resized straight to a square, maps are those of the true class; metrics without
+    ground truth are left out.
 
     Args:
         split: images with labels, and with boxes, masks or both.
         size: side of the square, in pixels.
         batch_size: images in a batch.
+        frame: side of the square in which maps are scored. None takes ``size``, which is quicker
+            and enough to tell epochs apart; figures to compare with others need the benchmark's,
+            `fcam_tf.evaluation.FRAME`.
 
     Attributes:
         scores: names of the scores that the split allows.
     """
 
-    def __init__(self, split: Split, size: int = 224, batch_size: int = 32) -> None:
+    def __init__(
+        self, split: Split, size: int = FRAME, batch_size: int = 32, frame: int | None = None
+    ) -> None:
         self.split = split
         self.size = size
         self.batch_size = batch_size
+        self.frame = frame or size
         found = {name: m.truth for name, m in measures_of(split).items() if m.meaning}
         # Those by masks first, in the order that tables show.
         self.scores = (*sorted(found, key=lambda name: found[name] != "mask"), "accuracy")
@@ -56,6 +62,6 @@ class Validation:
             self.split,
             explain_truth=known_classes,
             batch_size=self.batch_size,
-            frame=self.size,
+            frame=self.frame,
         )
         return Summary(scored, self.split)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fcam_tf.data import Split, load, naming_photos
+from fcam_tf.evaluation import FRAME
 from fcam_tf.models import FCAM
 from fcam_tf.training import Validation, knows_classes
 from fcam_tf.zoo.cards import Card, data_name
@@ -78,7 +79,8 @@ def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, A
 
 
 def _measure(model: FCAM, split: Split) -> dict[str, float]:
-    validation = Validation(split, model.input_size)
+    # In the benchmark's frame, whatever size of images the model was trained on.
+    validation = Validation(split, model.input_size, frame=FRAME)
     return validation(model.maps_and_logits, knows_classes(model, split))
 
 
@@ -95,5 +97,6 @@ def best_threshold(model: FCAM, split: Split) -> float:
     if split.boxes is None:
         raise ValueError(f"split {split.name!r} has no boxes, by which a threshold is chosen.")
     without_masks = dataclasses.replace(split, masks=None, ignores=())
-    summary = Validation(without_masks, model.input_size).summary(model.maps_and_logits, False)
+    validation = Validation(without_masks, model.input_size, frame=FRAME)
+    summary = validation.summary(model.maps_and_logits, False)
     return round(float(summary.counted["MaxBoxAcc"].best_thresholds()[0]), 3)

@@ -80,6 +80,21 @@ def test_mirrored_images_and_scales(data, run, tmp_path, capfd):
     assert "cam (relu2, scales 1,1.5)" in capfd.readouterr().out
 
 
+def test_the_benchmark_s_way_of_scaling(data, run, tmp_path, capfd):
+    command = ("--data", data, "--model", run, "--method", "cam", "--out")
+    assert status(*command, tmp_path / "a") == 0
+    assert status(*command, tmp_path / "a", "--scaling=bicubic") == 2
+    assert "scaling was 'bilinear' and is now 'bicubic'" in capfd.readouterr().err
+    assert status(*command, tmp_path / "b", "--scaling=bicubic", "--compare", tmp_path / "a") == 0
+    assert "cam (relu2, bicubic)" in (tmp_path / "b" / "report.html").read_text()
+    assert metrics(tmp_path / "a")["PxAP"] != metrics(tmp_path / "b")["PxAP"]
+    assert status("--data", data, "--model", run, "--out", tmp_path / "c", "--scaling=bicubic") == 2
+    assert "--scaling must be 'bilinear' for maps that are not coarse" in capfd.readouterr().err
+    center = ("--data", data, "--method=center", "--out", tmp_path / "c", "--scaling=bicubic")
+    assert status(*center) == 2
+    assert "--method center and --scaling exclude each other" in capfd.readouterr().err
+
+
 def test_maps_are_measured_as_explanations_too(data, tmp_path, capfd):
     model = tmp_path / "tiny.keras"  # of one size: there are a hundred passes for each image
     FCAM.from_classifier(tiny_classifier(48, 5), decoder_filters=(4, 4, 4)).save(model)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fcam_tf.data import DataError, load_wsol
+from fcam_tf.data import DataError, load_wsol, reduced
 
 
 def write(folder, **files):
@@ -148,3 +148,20 @@ def test_real_data(real_data):
     rows, columns = np.nonzero((masks[0] > 0) | (ignore > 0))
     assert [columns.min(), rows.min(), columns.max(), rows.max()] == pets.boxes[0][0].tolist()
     assert len(load_wsol(real_data / "tiny10", "train")) == 4000
+
+
+def test_the_reduced_list(birds):
+    split, file = load_wsol(birds, "test"), birds / "metadata" / "test" / "image_ids_proxy.txt"
+    with pytest.raises(FileNotFoundError, match=r"image_ids_proxy\.txt does not exist"):
+        reduced(birds, split)
+    file.write_text("b/two, or 2.jpg")
+    assert reduced(birds, split).ids == ("b/two, or 2.jpg",)
+    assert reduced(birds, split).labels.tolist() == [3]
+    file.write_text("b/two, or 2.jpg\na/1.jpg\nb/two, or 2.jpg\n")
+    assert reduced(birds, split).ids == split.ids
+    file.write_text("a/1.jpg\na/3.jpg\n")
+    with pytest.raises(DataError, match=r"proxy\.txt:2: id 'a/3\.jpg' is not in"):
+        reduced(birds, split)
+    file.write_text("")
+    with pytest.raises(DataError, match="names no image"):
+        reduced(birds, split)

@@ -6,7 +6,8 @@ import pytest
 from fcam_tf.data import BrokenPhotoError
 from fcam_tf.evaluation import Center
 from fcam_tf.evaluation.parts import Parts
-from fcam_tf.evaluation.scoring import score_split
+from fcam_tf.evaluation.scoring import score_images, score_split
+from fcam_tf.metrics import normalize_cam
 
 
 def test_each_image_is_read_and_explained_once_in_order(blobs, split, tmp_path):
@@ -86,3 +87,24 @@ def test_predicted_classes_are_asked_for_by_none(blobs, split, tmp_path):
     score_split(Asked(), split, Parts(tmp_path / "b", "test", 12))
     assert asked[0] is None
     np.testing.assert_array_equal(asked[1], split.labels)
+
+
+def test_maps_are_scaled_as_the_benchmark_does_it(split):
+    """Those that are min-maxed at their own size come to what its code makes of raw ones."""
+    raw = np.random.default_rng(0).normal(3, 9, (len(split), 5, 7)).astype(np.float32)
+    raw[3] = 0.25  # constant
+    low, high = raw.min((1, 2), keepdims=True), raw.max((1, 2), keepdims=True)
+    stretched = (raw - low) / np.where(high > low, high - low, 1)
+
+    class Coarse(Center):
+        def __call__(self, ids, images, labels):  # noqa: ARG002
+            return stretched[[split.ids.index(name) for name in ids]], None
+
+    found = list(score_images(Coarse(), split, batch_size=5, scaling="bicubic"))
+    for scored, cam in zip(found, raw, strict=True):
+        want = np.trunc(255 * normalize_cam(cam))
+        assert np.abs(scored.levels - want).max() <= 1  # where rounding crosses a level
+        assert (scored.levels != want).mean() < 0.001
+    assert not found[3].levels.any()
+    plain = next(score_images(Coarse(), split, [0]))
+    assert (plain.levels != found[0].levels).mean() > 0.1

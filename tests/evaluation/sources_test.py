@@ -4,6 +4,7 @@ import pytest
 
 from fcam_tf import cams
 from fcam_tf.evaluation import Center, Evaluation, EvaluationSettings, ModelMaps, StoredMaps
+from fcam_tf.evaluation.sources import check_scaling
 from fcam_tf.models import FCAM
 from tests.models.tiny import tiny_classifier
 
@@ -129,3 +130,20 @@ class TestStoredMaps:
             source(IDS[:1], None, None)
         with pytest.raises(ValueError, match=r"map of two\.png.*cannot be read"):
             source(IDS[1:], None, None)
+
+
+def test_only_coarse_maps_are_scaled_in_another_way(classifier, with_decoder):
+    for source in (ModelMaps(classifier, "cam"), ModelMaps(with_decoder, "cam")):
+        check_scaling(source, "bicubic")
+    fine = (
+        ModelMaps(with_decoder),
+        ModelMaps(classifier, "cam", refine="crf"),
+        Center(),
+        StoredMaps(".", []),
+    )
+    for source in fine:
+        check_scaling(source, "bilinear")
+        with pytest.raises(ValueError, match="`scaling` must be 'bilinear' for maps that are not"):
+            check_scaling(source, "bicubic")
+    with pytest.raises(ValueError, match="`scaling`"):
+        check_scaling(Center(), "cubic")

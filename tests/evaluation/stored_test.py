@@ -23,6 +23,7 @@ def write_rows(out, rows):
             {"model": "net.keras", "layer": "P5", "options": {"scales": [1, 1.5], "flip": True}},
             "net cam (P5, scales 1,1.5, flip)",
         ),
+        ({"model": "a.keras", "layer": "P5", "scaling": "bicubic"}, "a cam (P5, bicubic)"),
         ({"model": "/runs/birds.v2"}, "birds.v2 cam"),
         ({"maps": "/theirs/scoremaps"}, "scoremaps"),
     ],

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from fcam_tf.data import load, write_shapes
-from fcam_tf.paper import measured
+from fcam_tf.paper import measured, peers, runtime
 
 
 def rows_of(path):
@@ -21,17 +21,22 @@ def test_table2_has_a_row_for_each_block(tmp_path, tiny_backbone):
     assert files[1].read_text().count("\n| ") == len(rows) + 2
 
 
-def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone):
+def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone, monkeypatch):
     notes = []
     options = {"methods": ["cam", "scorecam"], "rounds": 1, "channels": 2, "note": notes.append}
+    theirs = runtime.Timing("cam", "CAM, torch-cam", None, 2.5, 1, estimated=False)
+    monkeypatch.setattr(runtime, "peer_timings", lambda *_, **__: iter([theirs]))
+    monkeypatch.setattr(peers, "missing", lambda: ["xplique"])
     files = measured.table4(tmp_path, [tiny_backbone], 16, **options)
     counts, rows = rows_of(tmp_path / "table4-counts.csv"), rows_of(tmp_path / "table4.csv")
     assert len(files) == 6
     assert counts[0]["SFM"] == "14x14"
-    assert [row["method"] for row in rows] == ["CAM", "Score-CAM"]
+    assert [row["method"] for row in rows] == ["CAM", "Score-CAM", "CAM, torch-cam"]
     assert (rows[0]["map"] == "—") < (rows[1]["map"] == "—")
     assert rows[1]["with forward pass"].endswith(" (estimated)")
-    assert [note.split("  ")[1] for note in notes] == ["CAM", "Score-CAM"]
+    assert (rows[2]["map"], rows[2]["with forward pass"]) == ("—", "2.5")
+    assert [note.split("  ")[1] for note in notes[:-1]] == ["CAM", "Score-CAM", "CAM, torch-cam"]
+    assert notes[-1] == "not installed, so not timed beside ours: xplique"
 
 
 @pytest.fixture(scope="module")

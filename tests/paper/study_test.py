@@ -1,7 +1,11 @@
 """What is trained is looked at by tests/commands/paper_test.py, with whole tables."""
 
+import dataclasses
+import json
+
 import pytest
 
+from fcam_tf import training
 from fcam_tf.data import write_shapes
 from fcam_tf.names import BASELINES
 from fcam_tf.paper import Study
@@ -35,3 +39,23 @@ def test_wrong_settings_are_refused_before_anything_is_trained(tmp_path, options
     with pytest.raises(ValueError, match=message):
         study.check([Cell("vgg16", "fsl")])
     assert not (tmp_path / "out").exists()
+
+
+def test_the_reduced_list_is_for_the_search_alone(tmp_path, monkeypatch):
+    root = write_shapes(tmp_path / "shapes", {"train": 5, "val": 5, "test": 1}, 48)
+    ids = (root / "metadata/train/image_ids.txt").read_text().split()
+    (root / "metadata/train/image_ids_proxy.txt").write_text("\n".join(ids[:3]))
+    study = Study(str(root), tmp_path / "out", classifier_set=("proxy=true",), draws=1)
+    asked = []
+
+    def search(_, recipe, __, folder, **___):
+        asked.append(recipe)
+        folder.mkdir(parents=True)
+        (folder / "best.json").write_text(json.dumps(dataclasses.asdict(recipe)))
+
+    monkeypatch.setattr(training, "search", search)
+    monkeypatch.setattr(training, "train", lambda *given, **_: given[3][0].ids)
+    assert study.classifier(Cell("vgg16", "cam")) == tuple(ids)
+    assert asked[0].proxy
+    plain = dataclasses.replace(study, draws=0)
+    assert plain.classifier(Cell("vgg16", "cam")) == tuple(ids[:3])

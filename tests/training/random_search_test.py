@@ -139,7 +139,7 @@ def test_refuses_before_anything_is_trained(tmp_path):
     calls = []
     with pytest.raises(ValueError, match="learning_rat"):
         search(pretend(calls), RECIPE, {"learning_rat": Range(0, 1)}, tmp_path, draws=2)
-    for key in ("select", "val_fraction"):
+    for key in ("select", "val_fraction", "val_per_class", "proxy"):
         with pytest.raises(ValueError, match=f"`draw` must not change {key}"):
             search(pretend(calls), RECIPE, {key: Range(0, 1)}, tmp_path, draws=2)
     assert not calls

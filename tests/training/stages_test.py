@@ -122,3 +122,17 @@ def test_a_decoder_needs_a_trained_classifier(root, tmp_path):
         train("fcam", Start("resnet50"), recipe, splits, tmp_path / "run")
     with pytest.raises(ValueError, match=r"`stage` is unknown: 'fcan'\. Did you mean 'fcam'"):
         recipe_of("fcan", "cub")
+
+
+def test_less_to_train_on_and_to_choose_by(tmp_path):
+    root = write_shapes(tmp_path / "shapes", {"train": 5, "val": 10}, 48)
+    ids = (root / "metadata/train/image_ids.txt").read_text().split()
+    kept = ids[1:4]
+    (root / "metadata/train/image_ids_proxy.txt").write_text("\n".join(kept))
+    recipe = recipe_of("classifier", "cub", ["proxy=true", "val_per_class=1"])
+    (images, validation), _ = load_splits("classifier", str(root), recipe, pytest.fail)
+    assert images.ids == tuple(kept)
+    assert validation.labels.tolist() == [0, 1, 2, 3, 4]
+    recipe = recipe_of("classifier", "cub")
+    (images, validation), _ = load_splits("classifier", str(root), recipe, pytest.fail)
+    assert (len(images), len(validation)) == (5, 10)

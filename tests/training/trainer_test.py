@@ -7,8 +7,9 @@ import pytest
 
 from fcam_tf import cams, training
 from fcam_tf.data import evaluation_dataset
+from fcam_tf.graphs import graph
 from fcam_tf.models import FCAM, Classifier
-from fcam_tf.training import knows_classes
+from fcam_tf.training import ClassifierRecipe, knows_classes, trainer
 from tests.models.tiny import photos, tiny_classifier
 from tests.training.small import CLASSIFIER, DECODER, ONE_STEP, fit_fcam
 
@@ -234,3 +235,28 @@ def test_mixed_precision(splits, tmp_path):
     run = fit_fcam(model, splits, tmp_path / "b", recipe)
     assert np.isfinite(run.state.history[-1]["loss"])
     assert model(np.zeros((1, 32, 32, 3)))["fcam"].dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "baseline", "fast", "slow"),
+    [
+        ("resnet50", None, ("v2_stack_3_block1_1_conv", "logits"), ("v2_stack_2_block1_1_conv",)),
+        ("resnet50", "acol", ("v2_stack_3_block1_1_conv",), ("logits", "v2_stack_2_block6_3_bn")),
+        ("resnet50", "spg", ("v2_stack_3_block3_3_bn",), ("logits", "conv1_conv")),
+        ("vgg16", None, ("conv6", "logits"), ("block4_conv1", "block5_conv3")),
+        ("vgg16", "acol", ("conv6", "logits"), ("block4_conv1", "block5_conv3")),
+        ("vgg16", "spg", ("conv6", "logits", "block4_conv1", "block5_conv3"), ("block3_conv3",)),
+    ],
+)
+def test_what_learns_faster_is_as_in_the_benchmark(backbone, baseline, fast, slow):
+    classifier = Classifier(backbone, 3, weights=None, baseline=baseline)
+    flat = graph.flatten(classifier)
+    assert next(layer for layer in reversed(flat.layers) if layer.weights).name == "logits"
+    ending = cams.ending_of(flat, classifier.loss)
+    trainer._compile_classifier(classifier, "logits/", ending, ClassifierRecipe(head_ratio=7.0))
+    found = {}
+    for variable in classifier.trainable_variables:
+        layer = variable.path.split("/")[0]
+        found.setdefault(layer, set()).add(classifier.optimizer.multiplier(variable.path))
+    assert all(found[layer] == {7} for layer in fast)
+    assert all(found[layer] == {1} for layer in slow)

@@ -60,6 +60,19 @@ def test_an_evaluation_on_disk_gives_the_same_figures(splits, classifier, tmp_pa
     assert scores == {name: run.metrics[name] for name in scores}
 
 
+def test_small_images_may_be_scored_in_the_benchmark_s_frame(splits):
+    split, big = splits[1], truth_maps(splits[1], 224)
+    seen = []
+
+    def perfect(images, labels):
+        seen.append(np.asarray(images).shape)
+        return big, np.eye(5)[labels]
+
+    scores = Validation(split, 64, frame=224)(perfect)
+    assert seen == [(7, 64, 64, 3)]
+    assert (scores["PxAP"], scores["MaxBoxAcc"]) == (100, 100)
+
+
 def test_unknown_classes_leave_the_prediction(splits):
     def model(images, labels):
         assert labels is None

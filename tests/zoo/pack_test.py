@@ -48,7 +48,7 @@ def test_what_is_packed_is_measured_as_it_is_loaded(model, split, own):
         *(("one", metric) for metric in ("PxAP", "MaxBoxAcc", "MaxBoxAccV2")),
         *(("two", metric) for metric in ("MaxBoxAcc", "MaxBoxAccV2")),
     }
-    expected = Validation(split, loaded.input_size)(loaded.maps_and_logits, False)
+    expected = Validation(split, loaded.input_size, frame=224)(loaded.maps_and_logits, False)
     assert {m: v for (data, m), v in found.items() if data == "one"} == pytest.approx(
         expected, abs=0.006
     )

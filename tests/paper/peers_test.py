@@ -1,0 +1,59 @@
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fcam_tf.models import Classifier
+from fcam_tf.paper import peers
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Put a module in the place of an installed one; all others are not installed."""
+    for name in peers.LIBRARIES.values():
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(peers.importlib.util, "find_spec", sys.modules.get)
+
+    def put(name, **attributes):
+        module = ModuleType(name)
+        vars(module).update(attributes)
+        monkeypatch.setitem(sys.modules, name, module)
+
+    return put
+
+
+def test_what_is_not_installed_is_left_out(install, tiny_backbone):
+    classifier = Classifier(tiny_backbone, 3, weights=None)
+    assert list(peers.calls(classifier, np.zeros((1, 32, 32, 3), "float32"))) == []
+    assert peers.missing() == list(peers.LIBRARIES)
+    install("xplique")
+    assert "xplique" not in peers.missing()
+
+
+def test_keras_libraries_explain_the_first_class_by_the_top_map(install, tiny_backbone):
+    classifier = Classifier(tiny_backbone, 3, weights=None)
+    images = np.zeros((2, 32, 32, 3), "float32")
+    asked = []
+
+    def method(model, **options):
+        assert model is classifier
+        return lambda *given, **more: asked.append((*given, options, more))
+
+    kinds = dict.fromkeys(("Gradcam", "GradcamPlusPlus", "Layercam"), method)
+    install("tf_keras_vis")
+    for name in ("gradcam", "gradcam_plus_plus", "layercam"):
+        install(f"tf_keras_vis.{name}", **kinds)
+    install("tf_keras_vis.utils")
+    install("tf_keras_vis.utils.scores", CategoricalScore=tuple)
+    install("xplique", attributions=SimpleNamespace(GradCAM=method, GradCAMPP=method))
+    found = list(peers.calls(classifier, images))
+    assert [(library, name) for library, name, _ in found] == [
+        *(("tf-keras-vis", name) for name in ("gradcam", "gradcampp", "layercam")),
+        *(("xplique", name) for name in ("gradcam", "gradcampp")),
+    ]
+    for _, _, call in found:
+        call()
+    assert asked[0] == ((0, 0), images, {"clone": False}, {"penultimate_layer": "relu5"})
+    assert asked[3][2:] == ({"conv_layer": "relu5"}, {})
+    assert asked[3][1].tolist() == [[1, 0, 0], [1, 0, 0]]
