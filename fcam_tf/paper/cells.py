@@ -62,15 +62,20 @@ def work_off(
     """
     found: dict[Cell, T] = {}
     pending, told = list(dict.fromkeys(cells)), ""
+    total, done = len(pending), 0
     while pending:
         busy = []
         for cell in pending:
             try:
                 found[cell] = score(cell)
+                result = "done"
             except FolderBusyError:
                 busy.append(cell)
+                continue
             except ArithmeticError as error:  # TrainingDivergedError
-                tell(f"{cell.told}: {error}")
+                result = str(error)
+            done += 1
+            tell(f"{done} of {total}: {cell.told}: {result}")
         if busy == pending:
             if told != busy[0].told:
                 told = busy[0].told

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import keras
 
@@ -99,6 +100,7 @@ class Study:
 
         Raises:
             FileNotFoundError, ValueError: no such split, no ground truth, a wrong setting.
+            OSError: the folder cannot be made.
         """
         check_split(data.load(self.root, "test"))
         for stage in ("classifier", "fcam"):
@@ -107,6 +109,9 @@ class Study:
                 raise ValueError(f"{self.root} has no ground truth for val to choose epochs by.")
         if any(cell.method == FSL for cell in cells):
             self._splits_and_recipe(FSL)
+        for settings in dict.fromkeys(cell.settings for cell in cells):
+            self._splits_and_recipe("fcam", settings)
+        self.out.mkdir(parents=True, exist_ok=True)
 
     def score(self, cell: Cell) -> evaluation.StoredEvaluation:
         """Train what a cell needs, as far as it is not there, and score it on the test split.
@@ -144,7 +149,7 @@ class Study:
         first = self.classifier(cell)
         _, recipe = self._splits_and_recipe("fcam", cell.settings)
         name = f"{cell.method}-{cell.seed}"
-        folder = self.out / cell.backbone / f"{name}-{cell.variant}"
+        folder = self.out / cell.backbone / f"{name}-{quote(cell.variant, safe='+=, ')}"
         stored = getattr(recipe, "cams", None) == "stored"
         start = training.Start(
             lambda: models.load(first.best),
@@ -195,9 +200,15 @@ class Study:
         }
         if run := training.recall_run(folder, asked):
             return run
+        if folder in self._diverged:  # as others do that start from this model
+            raise self._diverged[folder]
         self.tell(f"training {folder.relative_to(self.out)}")
         keras.backend.clear_session()
-        return training.train(stage, start, recipe, splits, folder, asked=asked)
+        try:
+            return training.train(stage, start, recipe, splits, folder, asked=asked)
+        except training.TrainingDivergedError as error:
+            self._diverged[folder] = error
+            raise
 
     def _searched(self, backbone: str, method: str, recipe: Recipe) -> Recipe:
         """Return the recipe that localises best on val of those drawn at random."""
@@ -247,6 +258,10 @@ class Study:
 
     @functools.cached_property
     def _cache(self) -> dict[tuple[str, float, str], tuple[Any, str]]:
+        return {}
+
+    @functools.cached_property
+    def _diverged(self) -> dict[Path, training.TrainingDivergedError]:
         return {}
 
     @functools.cached_property

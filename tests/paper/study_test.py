@@ -1,11 +1,14 @@
 """What is trained is looked at by tests/commands/paper_test.py, with whole tables."""
 
+import types
+
 import pytest
 
+from fcam_tf import training
 from fcam_tf.data import write_shapes
 from fcam_tf.names import BASELINES
 from fcam_tf.paper import Study
-from fcam_tf.paper.cells import Cell
+from fcam_tf.paper.cells import Cell, work_off
 from fcam_tf.paper.study import SPACES, trained_for
 
 
@@ -19,6 +22,41 @@ def test_which_classifiers_are_shared():
 
 def test_each_baseline_has_something_to_search():
     assert set(SPACES) == set(BASELINES)
+
+
+def test_settings_of_a_single_cell_are_checked_first_too(tmp_path):
+    write_shapes(tmp_path / "shapes", {"train": 15, "val": 15, "test": 6}, 48)
+    study = Study(str(tmp_path / "shapes"), tmp_path / "out", "small")
+    with pytest.raises(ValueError, match="Did you mean 'crf'"):
+        study.check([Cell("vgg16", "cam"), Cell("vgg16", "cam", 0, "x", ("loss.crff=1",))])
+
+
+def test_a_classifier_that_diverged_is_not_trained_again_for_the_next_row(tmp_path, monkeypatch):
+    write_shapes(tmp_path / "shapes", {"train": 15, "val": 15, "test": 6}, 48)
+    trained, told = [], []
+
+    def diverge(*arguments, **_):
+        trained.append(arguments[4].name)
+        raise training.TrainingDivergedError("loss is NaN")
+
+    monkeypatch.setattr(training, "train", diverge)
+    study = Study(str(tmp_path / "shapes"), tmp_path / "out", "small", tell=told.append)
+    cells = [Cell("vgg16", "cam"), Cell("vgg16", "cam", 0, "fcam"), Cell("vgg16", "cam", 1)]
+    assert work_off(cells, study.score, told.append) == {}
+    assert trained == ["cam-0", "cam-1"]
+    assert "2 of 3: vgg16, cam + fcam, seed 0: loss is NaN" in told
+
+
+def test_a_value_with_a_slash_does_not_leave_the_folder(tmp_path, monkeypatch):
+    study = Study(str(tmp_path), tmp_path / "out")
+    first = types.SimpleNamespace(best=tmp_path / "best.keras")
+    first.best.write_bytes(b"")
+    recipe = training.get("fcam", "small")
+    monkeypatch.setattr(Study, "classifier", lambda *_: first)
+    monkeypatch.setattr(Study, "_splits_and_recipe", lambda *_: (None, recipe))
+    monkeypatch.setattr(Study, "_trained", lambda *arguments: arguments[-1])
+    folder = study.fcam(Cell("vgg16", "cam", 0, "layer=../../x, y"))
+    assert folder == tmp_path / "out" / "vgg16" / "cam-0-layer=..%2F..%2Fx, y"
 
 
 @pytest.mark.parametrize(
