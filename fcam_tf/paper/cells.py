@@ -59,6 +59,9 @@ def work_off(
 
     Returns:
         The scores, in the order of the cells.
+
+    Raises:
+        RuntimeError: there is not a single score.
     """
     found: dict[Cell, T] = {}
     pending, told = list(dict.fromkeys(cells)), ""
@@ -82,4 +85,6 @@ def work_off(
                 tell(f"waiting for another process: {told}")
             wait(PAUSE)
         pending = busy
+    if cells and not found:
+        raise RuntimeError("nothing was measured, as every training diverged; lower learning_rate")
     return {cell: found[cell] for cell in cells if cell in found}

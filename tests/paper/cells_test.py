@@ -51,3 +51,5 @@ def test_a_training_that_diverges_leaves_a_gap():
 
     assert work_off([A, B], score, told.append) == {B: 1}
     assert told[0] == "1 of 2: tiny, cam, seed 0: NaN"
+    with pytest.raises(RuntimeError, match="nothing was measured, as every training diverged"):
+        work_off([A], score, told.append)
