@@ -99,10 +99,12 @@ class Study:
         """Refuse what would fail after hours: a recipe, or a split without what cells need.
 
         Raises:
-            FileNotFoundError, ValueError: no such split, no ground truth, a wrong setting.
+            FileNotFoundError, ValueError: no such split, no ground truth, a wrong setting, photos
+                that cannot be read (without ``skip_broken``).
             OSError: the folder cannot be made.
         """
         check_split(data.load(self.root, "test"))
+        _ = self._left_out  # refuses broken photos
         for stage in ("classifier", "fcam"):
             (_, val), _ = self._splits_and_recipe(stage)
             if val is None:
@@ -132,7 +134,9 @@ class Study:
         own = run.settings["stage"] == "classifier"
         out = run.folder / (f"test-{method}" if own else "test")
         with made_and_locked(run.folder, wait=False):  # before its settings are there to be seen
-            return training.evaluated(run, self.root, method, out, self.console)
+            return training.evaluated(
+                run, self.root, method, out, console=self.console, left_out=self._left_out
+            )
 
     def classifier(self, cell: Cell) -> RunFolder:
         """Train the classifier that a cell's method explains, see `trained_for`."""
@@ -169,7 +173,9 @@ class Study:
 
     def _center(self) -> evaluation.StoredEvaluation:
         root = str(Path(self.root).resolve()) if Path(self.root).exists() else self.root
-        settings = evaluation.EvaluationSettings(method=CENTER, data=root, split="test")
+        settings = evaluation.EvaluationSettings(
+            method=CENTER, data=root, split="test", left_out=self._left_out
+        )
         folder = self.out / CENTER
         source: Any = evaluation.Center()
         with made_and_locked(folder, wait=False):
@@ -259,6 +265,17 @@ class Study:
     @functools.cached_property
     def _cache(self) -> dict[tuple[str, float, str], tuple[Any, str]]:
         return {}
+
+    @functools.cached_property
+    def _left_out(self) -> list[str]:
+        """Names of the test photos that cannot be read; refused, unless they are to be left out."""
+        split = data.load(self.root, "test")
+        if self.skip_broken:
+            kept = set(data.without_broken(split, self.tell).ids)
+            return [name for name in split.ids if name not in kept]
+        if broken := data.broken_photos(split):
+            raise data.DataError(broken, "leave them out with --skip-broken")
+        return []
 
     @functools.cached_property
     def _diverged(self) -> dict[Path, training.TrainingDivergedError]:

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from fcam_tf import training
+from fcam_tf import data, training
 from fcam_tf.data import write_shapes
 from fcam_tf.names import BASELINES
 from fcam_tf.paper import Study
@@ -29,6 +29,23 @@ def test_settings_of_a_single_cell_are_checked_first_too(tmp_path):
     study = Study(str(tmp_path / "shapes"), tmp_path / "out", "small")
     with pytest.raises(ValueError, match="Did you mean 'crf'"):
         study.check([Cell("vgg16", "cam"), Cell("vgg16", "cam", 0, "x", ("loss.crff=1",))])
+
+
+def test_broken_test_photos_are_refused_first_or_left_out(tmp_path):
+    root = tmp_path / "shapes"
+    write_shapes(root, {"train": 15, "val": 15, "test": 6}, 48)
+    name = data.load(str(root), "test").ids[2]
+    path = next(root.rglob(name))
+    path.write_bytes(b"junk")
+    cells = [Cell("", "center")]
+    told = []
+    with pytest.raises(ValueError, match=rf"--skip-broken:\n.*{path.name}"):
+        Study(str(root), tmp_path / "out", "small", tell=told.append).check(cells)
+    study = Study(str(root), tmp_path / "out", "small", skip_broken=True, tell=told.append)
+    study.check(cells)
+    found = work_off(cells, study.score, told.append)
+    assert len(found[cells[0]].rows) == 5
+    assert any("left out of test" in line and path.name in line for line in told)
 
 
 def test_a_classifier_that_diverged_is_not_trained_again_for_the_next_row(tmp_path, monkeypatch):
