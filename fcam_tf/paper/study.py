@@ -249,6 +249,8 @@ class Study:
         if stage == FSL:
             shared = {field.name for field in dataclasses.fields(training.Recipe)}
             settings = tuple(text for text in settings if text.partition("=")[0] in shared)
+        if any(text.partition("=")[0] == "seed" for text in (*settings, *more)):
+            raise ValueError("`seed` is that of the cell, 0 and up: choose how many by `seeds`.")
         recipe = training.recipe_of(stage, self.recipe, (*settings, *more))
         splits, select = self._loaded(stage, recipe)
         return splits, recipe.changed([f"select={select}"])

@@ -29,6 +29,8 @@ def test_settings_of_a_single_cell_are_checked_first_too(tmp_path):
     study = Study(str(tmp_path / "shapes"), tmp_path / "out", "small")
     with pytest.raises(ValueError, match="Did you mean 'crf'"):
         study.check([Cell("vgg16", "cam"), Cell("vgg16", "cam", 0, "x", ("loss.crff=1",))])
+    with pytest.raises(ValueError, match="`seed` is that of the cell"):  # which would win
+        study.check([Cell("vgg16", "cam", 0, "x", ("seed=1",))])
 
 
 def test_broken_test_photos_are_refused_first_or_left_out(tmp_path):
@@ -83,6 +85,8 @@ def test_a_value_with_a_slash_does_not_leave_the_folder(tmp_path, monkeypatch):
         ({"fcam_set": ("loss.crv=0",)}, "Did you mean 'crf'"),
         ({"fcam_set": ("select=PxAP",)}, "split 'val' is too small"),  # for full supervision
         ({"classifier_set": ("epoch=1",)}, "Did you mean 'epochs'"),
+        ({"fcam_set": ("seed=1",)}, "`seed` is that of the cell"),
+        ({"classifier_set": ("seed=1",)}, "`seed` is that of the cell"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_trained(tmp_path, options, message):
