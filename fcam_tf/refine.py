@@ -9,11 +9,13 @@ import keras
 import numpy as np
 
 from fcam_tf import checks, ops
+from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import resize
 
 CRF = "crf"
 MAX_PIXELS = 12_000_000  # of a photo that is refined; at two classes that takes about 2 GB
 _WEIGHT, _SIGMA_XY, _SIGMA_RGB, _ITERATIONS = 2.0, 100.0, 15.0, 5
+_SLACK = 1e-3  # what rounding may add to a map
 _SIDE = 224  # of the square for which the sigma in pixels was chosen
 
 
@@ -33,21 +35,35 @@ def refine_maps(maps: Any, images: Any) -> np.ndarray:
 
     Args:
         maps: (B, h, w) in [0, 1] at any resolution; NaN counts as 0.
-        images: (B, H, W, 3) or (B, H, W, 1), raw, in [0, 255], uint8 or float.
+        images: (B, H, W, 3) or (B, H, W, 1), raw, in [0, 255], uint8 or float; floats that look
+            like [0, 1] are warned of.
 
     Returns:
         (B, H, W) float32 in [0, 1].
 
     Raises:
-        ValueError: shapes that do not fit together, or images that are not finite.
+        ValueError: shapes that do not fit together, maps that are not in [0, 1], or images that are
+            not finite.
     """
-    height, width = np.shape(images)[1:3]
-    maps = resize(keras.ops.convert_to_tensor(maps)[..., None], (height, width))
-    maps = np.clip(np.nan_to_num(keras.ops.convert_to_numpy(maps)), 0, 1)
+    images = keras.ops.convert_to_numpy(images)
+    maps = np.nan_to_num(np.asarray(keras.ops.convert_to_numpy(maps), np.float32))
+    if maps.ndim != 3 or images.ndim != 4 or len(maps) != len(images):
+        raise ValueError(
+            "`maps` must be (B, h, w) and `images` (B, H, W, 3 or 1). Received: maps of shape "
+            f"{maps.shape} and images of shape {images.shape}."
+        )
+    if maps.size and (maps.min() < -_SLACK or maps.max() > 1 + _SLACK):
+        raise ValueError(
+            f"`maps` must be in [0, 1]. Received: {maps.min():g} to {maps.max():g}. Divide maps of "
+            "8 bits by 255."
+        )
+    expect_raw_pixels(images)
+    height, width = images.shape[1:3]
+    maps = np.clip(keras.ops.convert_to_numpy(resize(maps[..., None], (height, width))), 0, 1)
     sigma_xy = _SIGMA_XY * math.sqrt(height * width) / _SIDE
     marginals = ops.dense_crf(
         np.concatenate([1 - maps, maps], -1),
-        keras.ops.convert_to_numpy(images),
+        images,
         bilateral=(_WEIGHT, sigma_xy, _SIGMA_RGB),
         iterations=_ITERATIONS,
     )

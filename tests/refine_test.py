@@ -50,3 +50,31 @@ def test_grey_images_and_maps_with_nan(halves):
 
 def test_a_map_of_zeros_shows_nothing(halves):
     assert refine.refine_maps(np.zeros((1, 5, 5)), halves[0]).max() < 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("maps", "images", "message"),
+    [
+        (np.full((1, 5, 5), 200, np.uint8), np.zeros((1, 8, 8, 3)), r"in \[0, 1\].*200 to 200"),
+        (np.zeros((5, 5)), np.zeros((1, 8, 8, 3)), r"`maps` must be \(B, h, w\).*\(5, 5\)"),
+        (np.zeros((1, 5, 5)), np.zeros((8, 8, 3)), r"`images` \(B, H, W, 3 or 1\).*\(8, 8, 3\)"),
+        (np.zeros((2, 5, 5)), np.zeros((1, 8, 8, 3)), r"\(2, 5, 5\) and images of shape \(1, 8"),
+    ],
+)
+def test_what_are_no_maps_of_these_images(maps, images, message):
+    with pytest.raises(ValueError, match=message):
+        refine.refine_maps(maps, images)
+
+
+def test_masks_are_maps_too(halves):
+    image, coarse = halves
+    mask = coarse > 0.5
+    expected = refine.refine_maps(mask.astype(np.float32), image)
+    np.testing.assert_array_equal(refine.refine_maps(mask, image), expected)
+
+
+def test_images_that_look_like_fractions_are_warned_of(halves, monkeypatch):
+    looked = []
+    monkeypatch.setattr(refine, "expect_raw_pixels", looked.append)
+    refine.refine_maps(halves[1], halves[0] / 510)
+    assert looked[0].max() == 0.5

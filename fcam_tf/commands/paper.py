@@ -70,10 +70,13 @@ def _run(values: argparse.Namespace) -> int:
         raise app.UsageError(f"{flag_of(name)} is for {told}, and this is {values.what}")
     if not (values.data or values.what in _WITHOUT_DATA):
         raise app.UsageError(f"--data is missing: {values.what} measures on a data set")
+    if values.what == "vary" and not values.vary:
+        raise app.UsageError("--vary is missing, such as --vary loss.crf=0,1e-9,4e-9")
     values.backbones, values.methods = values.backbones or _PAPERS, values.methods or []
     with usage_errors(ValueError):
         for name in values.backbones:
             lookup(dict.fromkeys(BACKBONES), name, "backbones")
+    _check_paths(values)
     load_tensorflow()
     try:
         with usage_errors(ValueError, FileNotFoundError, are_flags=False):
@@ -83,6 +86,19 @@ def _run(values: argparse.Namespace) -> int:
     for file in files:
         note(f"written: {file}")
     return 0
+
+
+def _check_paths(values: argparse.Namespace) -> None:
+    weights, number = values.weights, len(values.backbones)
+    if Path(values.out).exists() and not Path(values.out).is_dir():
+        raise app.UsageError(f"--out {values.out} is not a folder")
+    if weights in ("imagenet", "none"):
+        return
+    if not Path(weights).exists():
+        raise app.UsageError(f"--weights is neither imagenet nor none nor a file: {weights}")
+    if number > 1:
+        text = f"is of one backbone, and --backbones names {number}: give one of them"
+        raise app.UsageError(f"--weights {weights} {text}")
 
 
 def _study(values: argparse.Namespace) -> Any:
@@ -116,25 +132,30 @@ def _shown(files: list[Path]) -> list[Path]:
     return files
 
 
+def _rows(kind: str, *arguments: Any) -> list[Any]:
+    with usage_errors(ValueError):
+        return getattr(fcam_tf.paper.rows, kind)(*arguments)
+
+
 def _table1(values: argparse.Namespace) -> list[Path]:
-    return _table(values, fcam_tf.paper.rows.table1(values.methods))
+    return _table(values, _rows("table1", values.methods))
 
 
 def _table3(values: argparse.Namespace) -> list[Path]:
-    return _table(values, fcam_tf.paper.rows.table3(values.methods))
+    return _table(values, _rows("table3", values.methods))
 
 
 def _table5(values: argparse.Namespace) -> list[Path]:
-    return _table(values, fcam_tf.paper.rows.table5(values.methods), metrics=("accuracy",))
+    return _table(values, _rows("table5", values.methods), metrics=("accuracy",))
 
 
 def _vary(values: argparse.Namespace) -> list[Path]:
-    return _table(values, fcam_tf.paper.rows.vary(values.methods, values.vary or ""))
+    return _table(values, _rows("vary", values.methods, values.vary))
 
 
 def _fig2(values: argparse.Namespace) -> list[Path]:
     variation = values.vary or fcam_tf.paper.sweep.NEGATIVES
-    rows = fcam_tf.paper.rows.vary(values.methods, variation)
+    rows = _rows("vary", values.methods, variation)
     return fcam_tf.paper.sweep.sweep(
         _study(values), values.what, rows, values.backbones, values.seeds
     )[1]
@@ -206,4 +227,8 @@ WHATS: dict[str, Callable[[argparse.Namespace], list[Path]]] = {
 
 
 def _names(text: str) -> list[str]:
-    return text.split(",") if text else []
+    names = text.split(",")
+    if not all(names) or len(set(names)) < len(names):
+        message = f"must be names with commas between them, each once. Received: {text}"
+        raise argparse.ArgumentTypeError(message)
+    return names

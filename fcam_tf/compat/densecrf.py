@@ -1,6 +1,6 @@
 """pydensecrf's `DenseCRF2D` with its axes, classes first and pixels flat: see docs/dense_crf.md."""
 
-# ruff: noqa: N802, N803 - the names are pydensecrf's
+# ruff: noqa: N802, N803, PLR0917 - the names and places are pydensecrf's
 from __future__ import annotations
 
 from typing import Any
@@ -25,16 +25,34 @@ class DenseCRF2D:
         """Set the energies, (nlabels, h * w)."""
         self._maps = self._batch(u)
 
-    def addPairwiseGaussian(self, sxy: Any, compat: Any, *kernel: str, **kinds: str) -> None:
+    def addPairwiseGaussian(
+        self,
+        sxy: Any,
+        compat: Any,
+        kernel: str = DIAG_KERNEL,
+        normalization: str = NORMALIZE_SYMMETRIC,
+    ) -> None:
         """Add the spatial kernel: sigma in pixels; weight, (nlabels,) or (nlabels, nlabels)."""
-        self._add("spatial", compat, [sxy], (*kernel, *kinds.values()))
+        self._add("spatial", compat, [sxy], (kernel, normalization))
 
     def addPairwiseBilateral(
-        self, sxy: Any, srgb: Any, rgbim: Any, compat: Any, *kernel: str, **kinds: str
+        self,
+        sxy: Any,
+        srgb: Any,
+        rgbim: Any,
+        compat: Any,
+        kernel: str = DIAG_KERNEL,
+        normalization: str = NORMALIZE_SYMMETRIC,
     ) -> None:
         """Add the bilateral kernel of an image, (h, w, 3): sigmas in pixels and grey levels."""
+        height, width = self._maps.shape[1:3]
+        if np.shape(rgbim) not in ((height, width, 3), (height, width, 1)):
+            raise ValueError(
+                f"`rgbim` must be ({height}, {width}, 3), height first: DenseCRF2D takes the width "
+                f"first. Received: shape {np.shape(rgbim)}."
+            )
+        self._add("bilateral", compat, [sxy, srgb], (kernel, normalization))
         self._terms["images"] = np.asarray(rgbim)[None]
-        self._add("bilateral", compat, [sxy, srgb], (*kernel, *kinds.values()))
 
     def inference(self, niter: int) -> np.ndarray:
         """Return the marginals, (nlabels, h * w) float32."""
@@ -71,6 +89,12 @@ class DenseCRF2D:
         self._terms[name] = (weight, *(float(np.ravel(sigma)[0]) for sigma in sigmas))
 
     def _batch(self, flat: Any) -> np.ndarray:
+        _, height, width, classes = self._maps.shape
+        if np.shape(flat) != (classes, height * width):
+            raise ValueError(
+                f"energies and marginals must be (nlabels, h * w), here ({classes}, "
+                f"{height * width}). Received: shape {np.shape(flat)}."
+            )
         return np.asarray(flat, np.float32).T.reshape(self._maps.shape)
 
     def _flat(self, batch: Any) -> np.ndarray:

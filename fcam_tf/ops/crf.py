@@ -42,8 +42,8 @@ def dense_crf(
     inference. Not by ``images``. Runs on the CPU, also for tensors of a GPU.
 
     Args:
-        probabilities: (B, H, W, K) float in [0, 1]. The unaries are their negative logarithms,
-            clipped at 1e-5.
+        probabilities: (B, H, W, K) float in [0, 1], of two classes or more. The unaries are their
+            negative logarithms, clipped at 1e-5.
         images: (B, H, W, 3) or (B, H, W, 1), uint8 or float, of the size of the maps, with values
             in the unit of sigma_rgb (usually [0, 255]).
         unaries: (B, H, W, K) float energies, instead of ``probabilities``: low where a class is
@@ -129,6 +129,12 @@ def _check_shapes(name: str, maps: tf.Tensor, images: tf.Tensor, compatibility: 
         raise ValueError(f"`images` must have 1 or 3 channels. Received: shape {images.shape}.")
     if maps.shape[-1] in (0, None):
         raise ValueError(f"`{name}` must have a known number of classes. Received: {maps.shape}.")
+    if maps.shape[-1] == 1 and name == "probabilities":
+        raise ValueError(
+            "`probabilities` must be of two classes or more, as one alone is certain everywhere. "
+            f"Received: shape {maps.shape}. A map (B, H, W, 1) of an object becomes "
+            "np.concatenate([1 - map, map], -1)."
+        )
     classes = maps.shape[-1]
     if compatibility is not None and not compatibility.shape.is_compatible_with([classes] * 2):
         raise ValueError(

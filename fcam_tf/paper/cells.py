@@ -59,22 +59,32 @@ def work_off(
 
     Returns:
         The scores, in the order of the cells.
+
+    Raises:
+        RuntimeError: there is not a single score.
     """
     found: dict[Cell, T] = {}
     pending, told = list(dict.fromkeys(cells)), ""
+    total, done = len(pending), 0
     while pending:
         busy = []
         for cell in pending:
             try:
                 found[cell] = score(cell)
+                result = "done"
             except FolderBusyError:
                 busy.append(cell)
+                continue
             except ArithmeticError as error:  # TrainingDivergedError
-                tell(f"{cell.told}: {error}")
+                result = str(error)
+            done += 1
+            tell(f"{done} of {total}: {cell.told}: {result}")
         if busy == pending:
             if told != busy[0].told:
                 told = busy[0].told
                 tell(f"waiting for another process: {told}")
             wait(PAUSE)
         pending = busy
+    if cells and not found:
+        raise RuntimeError("nothing was measured, as every training diverged; lower learning_rate")
     return {cell: found[cell] for cell in cells if cell in found}

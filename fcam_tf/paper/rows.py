@@ -91,19 +91,22 @@ def vary(methods: Sequence[str], variation: str) -> list[Row]:
 
     Args:
         methods: which teach.
-        variation: KEY=VALUE,VALUE,...
+        variation: KEY=VALUE,VALUE,...; commas within brackets belong to a value.
 
     Raises:
-        ValueError: it is not of that form, or a method is unknown.
+        ValueError: it is not of that form, a value comes twice, or a method is unknown.
     """
-    key, _, values = variation.partition("=")
-    if not key or not values:
-        raise ValueError(f"`vary` must be KEY=VALUE,VALUE,... Received: {variation!r}.")
+    key, _, text = variation.partition("=")
+    values = _divided(text)
+    if not key or not all(values) or len(set(values)) < len(values):
+        raise ValueError(
+            f"`vary` must be KEY=VALUE,VALUE,..., each value once. Received: {variation!r}."
+        )
     rows = []
     for method in methods or ("cam",):
         title = _title(method)
         rows.append(Row(title, method))
-        for value in values.split(","):
+        for value in values:
             setting = f"{key}={value}"
             rows.append(Row(f"{title} + {setting}", method, setting, (setting,), before=title))
     return rows
@@ -132,6 +135,18 @@ def table3(methods: Sequence[str]) -> list[Row]:
 def table5(methods: Sequence[str]) -> list[Row]:
     """Return the classifiers of `table3`; an F-CAM classifies as its classifier does."""
     return [row for row in table3(methods) if not row.variant and row.method not in (FSL, CENTER)]
+
+
+def _divided(text: str) -> list[str]:
+    """Return what stands between commas, but for those in the brackets of a list or a dict."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
 
 
 def _title(method: str, more: Sequence[str] = ()) -> str:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import keras
 
@@ -99,15 +100,21 @@ class Study:
         """Refuse what would fail after hours: a recipe, or a split without what cells need.
 
         Raises:
-            FileNotFoundError, ValueError: no such split, no ground truth, a wrong setting.
+            FileNotFoundError, ValueError: no such split, no ground truth, a wrong setting, photos
+                that cannot be read (without ``skip_broken``).
+            OSError: the folder cannot be made.
         """
         check_split(data.load(self.root, "test"))
+        _ = self._left_out  # refuses broken photos
         for stage in ("classifier", "fcam"):
             (_, val), _ = self._splits_and_recipe(stage)
             if val is None:
                 raise ValueError(f"{self.root} has no ground truth for val to choose epochs by.")
         if any(cell.method == FSL for cell in cells):
             self._splits_and_recipe(FSL)
+        for settings in dict.fromkeys(cell.settings for cell in cells):
+            self._splits_and_recipe("fcam", settings)
+        self.out.mkdir(parents=True, exist_ok=True)
 
     def score(self, cell: Cell) -> evaluation.StoredEvaluation:
         """Train what a cell needs, as far as it is not there, and score it on the test split.
@@ -128,7 +135,9 @@ class Study:
         own = run.settings["stage"] == "classifier"
         out = run.folder / (f"test-{method}" if own else "test")
         with made_and_locked(run.folder, wait=False):  # before its settings are there to be seen
-            return training.evaluated(run, self.root, method, out, self.console)
+            return training.evaluated(
+                run, self.root, method, out, console=self.console, left_out=self._left_out
+            )
 
     def classifier(self, cell: Cell) -> RunFolder:
         """Train the classifier that a cell's method explains, see `trained_for`."""
@@ -145,7 +154,7 @@ class Study:
         first = self.classifier(cell)
         _, recipe = self._splits_and_recipe("fcam", cell.settings)
         name = f"{cell.method}-{cell.seed}"
-        folder = self.out / cell.backbone / f"{name}-{cell.variant}"
+        folder = self.out / cell.backbone / f"{name}-{quote(cell.variant, safe='+=, ')}"
         stored = getattr(recipe, "cams", None) == "stored"
         start = training.Start(
             lambda: models.load(first.best),
@@ -165,7 +174,9 @@ class Study:
 
     def _center(self) -> evaluation.StoredEvaluation:
         root = str(Path(self.root).resolve()) if Path(self.root).exists() else self.root
-        settings = evaluation.EvaluationSettings(method=CENTER, data=root, split="test")
+        settings = evaluation.EvaluationSettings(
+            method=CENTER, data=root, split="test", left_out=self._left_out
+        )
         folder = self.out / CENTER
         source: Any = evaluation.Center()
         with made_and_locked(folder, wait=False):
@@ -195,10 +206,16 @@ class Study:
         }
         if run := training.recall_run(folder, asked):
             return run
+        if folder in self._diverged:  # as others do that start from this model
+            raise self._diverged[folder]
         splits, _ = self._loaded(stage, recipe)
         self.tell(f"training {folder.relative_to(self.out)}")
         keras.backend.clear_session()
-        return training.train(stage, start, recipe, splits, folder, asked=asked)
+        try:
+            return training.train(stage, start, recipe, splits, folder, asked=asked)
+        except training.TrainingDivergedError as error:
+            self._diverged[folder] = error
+            raise
 
     def _searched(self, backbone: str, method: str, recipe: Recipe) -> Recipe:
         """Return the recipe that localises best on val of those drawn at random."""
@@ -233,6 +250,8 @@ class Study:
         if stage == FSL:
             shared = {field.name for field in dataclasses.fields(training.Recipe)}
             settings = tuple(text for text in settings if text.partition("=")[0] in shared)
+        if any(text.partition("=")[0] == "seed" for text in (*settings, *more)):
+            raise ValueError("`seed` is that of the cell, 0 and up: choose how many by `seeds`.")
         recipe = training.recipe_of(stage, self.recipe, (*settings, *more))
         splits, select = self._loaded(stage, recipe)
         return splits, recipe.changed([f"select={select}"])
@@ -249,6 +268,21 @@ class Study:
 
     @functools.cached_property
     def _cache(self) -> dict[tuple[Any, ...], tuple[Any, str]]:
+        return {}
+
+    @functools.cached_property
+    def _left_out(self) -> list[str]:
+        """Names of the test photos that cannot be read; refused, unless they are to be left out."""
+        split = data.load(self.root, "test")
+        if self.skip_broken:
+            kept = set(data.without_broken(split, self.tell).ids)
+            return [name for name in split.ids if name not in kept]
+        if broken := data.broken_photos(split):
+            raise data.DataError(broken, "leave them out with --skip-broken")
+        return []
+
+    @functools.cached_property
+    def _diverged(self) -> dict[Path, training.TrainingDivergedError]:
         return {}
 
     @functools.cached_property

@@ -48,6 +48,7 @@ def sweep(
 
     Raises:
         ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
+        RuntimeError: every training diverged; nothing is written.
     """
     varied = [row for row in rows if row.variant]
     cells = cells_of(varied, backbones, seeds)

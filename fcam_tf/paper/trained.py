@@ -38,6 +38,7 @@ def table(
 
     Raises:
         ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
+        RuntimeError: every training diverged; nothing is written.
     """
     cells = cells_of(rows, backbones, seeds)
     study.check(cells)

@@ -11,6 +11,14 @@ from fcam_tf.paper.published import DATA, MEAN
 from fcam_tf.paper.results import Entry
 
 MISSING = "—"
+_LATEX = {
+    **{letter: rf"\{letter}" for letter in "{}_%&#$"},
+    "\\": r"\textbackslash{}",
+    "^": r"\^{}",
+    "~": r"\~{}",
+    "±": r"$\pm$",
+    MISSING: "--",
+}
 
 
 class Grid(NamedTuple):
@@ -104,6 +112,10 @@ def gains(entries: Sequence[Entry], metric: str) -> Grid:
 
 def markdown(grid: Grid) -> str:
     """Return a grid as a table of Markdown, the best cells bold."""
+
+    def escaped(text: str) -> str:
+        return text.replace("|", "\\|").replace("CAM*", "CAM\\*")
+
     lines = [grid.heads, ["---"] * len(grid.heads)]
     for i, row in enumerate(grid.rows):
         lines.append([f"**{cell}**" if (i, j) in grid.best else cell for j, cell in enumerate(row)])
@@ -111,7 +123,7 @@ def markdown(grid: Grid) -> str:
     return "\n".join(
         [
             f"{grid.caption}\n",
-            *("| " + " | ".join(line).replace("CAM*", "CAM\\*") + " |" for line in lines),
+            *("| " + " | ".join(map(escaped, line)) + " |" for line in lines),
         ]
     )
 
@@ -120,12 +132,7 @@ def latex(grid: Grid) -> str:
     """Return a grid as a table of LaTeX, the best cells bold."""
 
     def escaped(text: str) -> str:
-        for plain, safe in (
-            *(("{", r"\{"), ("}", r"\}"), ("_", r"\_"), ("%", r"\%")),
-            *(("±", r"$\pm$"), (MISSING, "--")),
-        ):
-            text = text.replace(plain, safe)
-        return text
+        return "".join(_LATEX.get(letter, letter) for letter in text)
 
     lines = [" & ".join(map(escaped, grid.heads)) + r" \\ \hline"]
     for i, row in enumerate(grid.rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,17 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
     if split.boxes is None and split.masks is None:
         return None
     method = run.settings["method"] if run.settings["stage"] == "classifier" else FCAM_MAP
-    return write_report(evaluated(run, root, method, run.folder / "test", console))
+    return write_report(evaluated(run, root, method, run.folder / "test", console=console))
 
 
 def evaluated(
-    run: RunFolder, root: str, method: str, out: Path, console: Console | None = None
+    run: RunFolder,
+    root: str,
+    method: str,
+    out: Path,
+    *,
+    console: Console | None = None,
+    left_out: Sequence[str] = (),
 ) -> evaluation.StoredEvaluation:
     """Evaluate the chosen model on the test split; another test split's results are replaced.
 
@@ -49,6 +56,7 @@ def evaluated(
         method: whose maps are scored.
         out: folder of the evaluation.
         console: where the progress bar goes; None shows none.
+        left_out: names of images that are not looked at.
 
     Raises:
         OSError, RuntimeError, TypeError, ValueError: see `fcam_tf.evaluation.Evaluation`.
@@ -60,6 +68,7 @@ def evaluated(
         model=str(run.folder.resolve()),
         model_sha256=saved_sha256(run.best),
         labels="",
+        left_out=list(left_out),
     )
     evaluate = functools.partial(
         evaluation.Evaluation,

@@ -45,14 +45,27 @@ def data(tmp_path_factory):
             "--set is for table1, table3, table5, vary and fig2, and this",
         ),
         (("table1", "--backbones=resnet5"), "--backbones is unknown: 'resnet5'"),
-        (("table1", "--methods=camm"), "methods is unknown: 'camm'"),
-        (("vary",), "vary must be KEY=VALUE,VALUE,..."),
+        (("table1", "--methods=camm"), "--methods is unknown: 'camm'"),
+        (("table1", "--methods=cam,,has"), "--methods: must be names with commas between them"),
+        (("table1", "--backbones=vgg16,vgg16"), "--backbones: must be names with commas"),
+        (("vary",), "--vary is missing"),
+        (("vary", "--vary=loss.crf"), "--vary must be KEY=VALUE,VALUE,..."),
+        (("table1", "--weights=imagnet"), "--weights is neither imagenet nor none nor a file"),
+        (("table1", f"--weights={__file__}"), "is of one backbone, and --backbones names 3"),
     ],
 )
 def test_wrong_usage(data, tmp_path, capfd, arguments, message):
     assert status(*arguments, "--data", data, "--out", tmp_path / "out") == 2
     assert message in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["table1", "table2", "fig3"])
+def test_a_file_is_no_folder(data, tmp_path, capfd, what):
+    (tmp_path / "out").write_text("")
+    more = () if what == "table2" else ("--data", data)
+    assert status(what, *more, "--out", tmp_path / "out") == 2
+    assert f"--out {tmp_path / 'out'} is not a folder" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["table1", "fig3"])

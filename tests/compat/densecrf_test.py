@@ -91,3 +91,17 @@ def test_agrees_with_pydensecrf(case):
             results.append((np.array(made.inference(4)), made.klDivergence(made.inference(0))))
         np.testing.assert_allclose(results[1][0], results[0][0], atol=1e-5)
         np.testing.assert_allclose(results[1][1], results[0][1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(280, 3), (3, 14, 20), (3, 279)])
+def test_energies_and_marginals_of_other_shapes_are_refused(case, shape):
+    with pytest.raises(ValueError, match=r"must be \(nlabels, h \* w\), here \(3, 280\)"):
+        densecrf.DenseCRF2D(20, 14, 3).setUnaryEnergy(np.zeros(shape))
+    with pytest.raises(ValueError, match="energies and marginals"):
+        crf(case).stepInference(np.zeros(shape, np.float32))
+
+
+def test_an_image_of_another_size_is_refused_where_it_comes(case):
+    made = densecrf.DenseCRF2D(14, 20, 3)  # height first
+    with pytest.raises(ValueError, match=r"`rgbim` must be \(20, 14, 3\), height first"):
+        made.addPairwiseBilateral(sxy=30, srgb=13, rgbim=case[0][0], compat=4)

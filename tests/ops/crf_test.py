@@ -166,12 +166,13 @@ def test_marginals_are_probabilities(height, width, classes, sigma_rgb, sigma_xy
     )
 
 
-def test_a_constant_map_stays_and_one_class_is_certain(backend):
+def test_a_constant_map_stays_and_one_class_is_refused(backend):
     del backend
     image = photos(20, 1)
     half = np.full((1, 20, 20, 2), 0.5, np.float32)
     np.testing.assert_allclose(dense_crf(half, image, spatial=(3, 3)), 0.5, atol=1e-6)
-    np.testing.assert_allclose(dense_crf(half[..., :1], image), 1, atol=1e-6)
+    with pytest.raises(ValueError, match="`probabilities` must be of two classes or more"):
+        dense_crf(half[..., :1], image)
 
 
 def test_on_an_image_of_one_colour_noise_is_smoothed(backend):

@@ -41,9 +41,21 @@ def test_variation():
     assert rows[2].settings == ("loss.crf=1e-9",)
 
 
+def test_commas_in_brackets_belong_to_a_value():
+    rows = vary([], 'loss.windows={"crf": [2, null], "size": [1, 3]}, {}')
+    assert [row.settings[0].partition("=")[2] for row in rows[1:]] == [
+        '{"crf": [2, null], "size": [1, 3]}',
+        "{}",
+    ]
+
+
+@pytest.mark.parametrize("text", ["loss", "=1", "loss.crf=", "loss.crf=0,,1", "loss.crf=0,1,0"])
+def test_wrong_variations(text):
+    with pytest.raises(ValueError, match=rf"`vary` must be .*each value once.* '{text}'"):
+        vary([], text)
+
+
 def test_wrong_names():
-    with pytest.raises(ValueError, match=r"`vary` must be KEY=VALUE,VALUE.* Received: 'loss'"):
-        vary([], "loss")
     with pytest.raises(ValueError, match=r"`methods` is unknown: 'camm'"):
         table1(["camm"])
     with pytest.raises(ValueError, match="`methods` is unknown: 'fsl'"):

@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
+import types
 
 import pytest
 
-from fcam_tf import training
+from fcam_tf import data, training
 from fcam_tf.data import write_shapes
 from fcam_tf.names import BASELINES
 from fcam_tf.paper import Study
-from fcam_tf.paper.cells import Cell
+from fcam_tf.paper.cells import Cell, work_off
 from fcam_tf.paper.study import SPACES, trained_for
 
 
@@ -25,12 +26,69 @@ def test_each_baseline_has_something_to_search():
     assert set(SPACES) == set(BASELINES)
 
 
+def test_settings_of_a_single_cell_are_checked_first_too(tmp_path):
+    write_shapes(tmp_path / "shapes", {"train": 15, "val": 15, "test": 6}, 48)
+    study = Study(str(tmp_path / "shapes"), tmp_path / "out", "small")
+    with pytest.raises(ValueError, match="Did you mean 'crf'"):
+        study.check([Cell("vgg16", "cam"), Cell("vgg16", "cam", 0, "x", ("loss.crff=1",))])
+    with pytest.raises(ValueError, match="`seed` is that of the cell"):  # which would win
+        study.check([Cell("vgg16", "cam", 0, "x", ("seed=1",))])
+
+
+def test_broken_test_photos_are_refused_first_or_left_out(tmp_path):
+    root = tmp_path / "shapes"
+    write_shapes(root, {"train": 15, "val": 15, "test": 6}, 48)
+    name = data.load(str(root), "test").ids[2]
+    path = next(root.rglob(name))
+    path.write_bytes(b"junk")
+    cells = [Cell("", "center")]
+    told = []
+    with pytest.raises(ValueError, match=rf"--skip-broken:\n.*{path.name}"):
+        Study(str(root), tmp_path / "out", "small", tell=told.append).check(cells)
+    study = Study(str(root), tmp_path / "out", "small", skip_broken=True, tell=told.append)
+    study.check(cells)
+    found = work_off(cells, study.score, told.append)
+    assert len(found[cells[0]].rows) == 5
+    assert any("left out of test" in line and path.name in line for line in told)
+
+
+def test_a_classifier_that_diverged_is_not_trained_again_for_the_next_row(tmp_path, monkeypatch):
+    write_shapes(tmp_path / "shapes", {"train": 15, "val": 15, "test": 6}, 48)
+    trained, told = [], []
+
+    def diverge(*arguments, **_):
+        trained.append(arguments[4].name)
+        raise training.TrainingDivergedError("loss is NaN")
+
+    monkeypatch.setattr(training, "train", diverge)
+    study = Study(str(tmp_path / "shapes"), tmp_path / "out", "small", tell=told.append)
+    cells = [Cell("vgg16", "cam"), Cell("vgg16", "cam", 0, "fcam"), Cell("vgg16", "cam", 1)]
+    with pytest.raises(RuntimeError, match="nothing was measured"):
+        work_off(cells, study.score, told.append)
+    assert trained == ["cam-0", "cam-1"]
+    assert "2 of 3: vgg16, cam + fcam, seed 0: loss is NaN" in told
+
+
+def test_a_value_with_a_slash_does_not_leave_the_folder(tmp_path, monkeypatch):
+    study = Study(str(tmp_path), tmp_path / "out")
+    first = types.SimpleNamespace(best=tmp_path / "best.keras")
+    first.best.write_bytes(b"")
+    recipe = training.get("fcam", "small")
+    monkeypatch.setattr(Study, "classifier", lambda *_: first)
+    monkeypatch.setattr(Study, "_splits_and_recipe", lambda *_: (None, recipe))
+    monkeypatch.setattr(Study, "_trained", lambda *arguments: arguments[-1])
+    folder = study.fcam(Cell("vgg16", "cam", 0, "layer=../../x, y"))
+    assert folder == tmp_path / "out" / "vgg16" / "cam-0-layer=..%2F..%2Fx, y"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"fcam_set": ("loss.crv=0",)}, "Did you mean 'crf'"),
         ({"fcam_set": ("select=PxAP",)}, "split 'val' is too small"),  # for full supervision
         ({"classifier_set": ("epoch=1",)}, "Did you mean 'epochs'"),
+        ({"fcam_set": ("seed=1",)}, "`seed` is that of the cell"),
+        ({"classifier_set": ("seed=1",)}, "`seed` is that of the cell"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_trained(tmp_path, options, message):

@@ -1,6 +1,6 @@
 from fcam_tf.paper.bootstrap import Interval
 from fcam_tf.paper.results import Entry
-from fcam_tf.paper.writing import write_table
+from fcam_tf.paper.writing import Grid, latex, markdown, write_table
 
 ENTRIES = [
     Entry("PxAP", "CAM*", "tiny", 50.04, 1.0, 3, 53.0),
@@ -8,6 +8,18 @@ ENTRIES = [
     Entry("PxAP", "CAM* + x_y", "tiny", 70.0, None, 1, None, Interval(19.96, 10.0, 25.5)),
     Entry("PxAP", "CAM* + x_y", "mean", None, None, 0),
 ]
+
+
+def test_what_means_something_to_latex_and_markdown():
+    grid = Grid("50 %", ["#PCL"], [["a&b|c^2~$1{\\x}"]], set())
+    shown = r"a\&b|c\^{}2\~{}\$1\{\textbackslash{}x\}"
+    assert latex(grid).splitlines()[1:5] == [
+        r"\caption{50 \%}",
+        r"\begin{tabular}{l}",
+        r"\#PCL \\ \hline",
+        rf"{shown} \\",
+    ]
+    assert r"a&b\|c^2" in markdown(grid)
 
 
 def test_all_three_files(tmp_path):
