@@ -26,11 +26,11 @@ _TITLES = {
     FSL: "FSL",
     CENTER: "Center",
 }
-_SIX = ("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam")
+SIX = ("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam")
 TABLE3 = (
     *("has", "acol", "spg", "adl", "cutmix", "icl", FSL, CENTER),
-    *_SIX,
-    *(f"{method}{_PLUS}" for method in _SIX),
+    *SIX,
+    *(f"{method}{_PLUS}" for method in SIX),
 )
 # Of the losses in a recipe, Table 1 leaves some out.
 LOSSES = {
@@ -74,7 +74,7 @@ def table1(methods: Sequence[str]) -> list[Row]:
     """Return the ablation of the losses: each method, and F-CAM on it with some of them."""
     rows = []
     for method in methods or ("cam",):
-        title = _title(method)
+        title = title_of(method)
         rows.append(Row(title, method))
         for losses, settings in LOSSES.items():
             variant, published = losses.replace(" ", ""), ""
@@ -101,7 +101,7 @@ def vary(methods: Sequence[str], variation: str) -> list[Row]:
         raise ValueError(f"`vary` must be KEY=VALUE,VALUE,... Received: {variation!r}.")
     rows = []
     for method in methods or ("cam",):
-        title = _title(method)
+        title = title_of(method)
         rows.append(Row(title, method))
         for value in values.split(","):
             setting = f"{key}={value}"
@@ -120,7 +120,7 @@ def table3(methods: Sequence[str]) -> list[Row]:
     rows = []
     for name in methods or TABLE3:
         method = name.removesuffix(_PLUS)
-        title = _title(method, (FSL, CENTER) if method == name else ())
+        title = title_of(method, (FSL, CENTER) if method == name else ())
         if method == name:
             rows.append(Row(title, method))
         else:
@@ -129,11 +129,21 @@ def table3(methods: Sequence[str]) -> list[Row]:
     return [*cam, *rows]
 
 
+def pairs(methods: Sequence[str]) -> list[Row]:
+    """Return each method, and F-CAM on it; no methods are the six of Table 3.
+
+    Raises:
+        ValueError: a method is unknown, or F-CAM is not put on it.
+    """
+    return table3([name for method in methods or SIX for name in (method, f"{method}{_PLUS}")])
+
+
 def table5(methods: Sequence[str]) -> list[Row]:
     """Return the classifiers of `table3`; an F-CAM classifies as its classifier does."""
     return [row for row in table3(methods) if not row.variant and row.method not in (FSL, CENTER)]
 
 
-def _title(method: str, more: Sequence[str] = ()) -> str:
+def title_of(method: str, more: Sequence[str] = ()) -> str:
+    """Return a method's name as the paper prints it, of those that are trained and ``more``."""
     lookup(dict.fromkeys((*METHODS, *BASELINES, *more)), method, "methods")
     return _TITLES.get(method, method)
