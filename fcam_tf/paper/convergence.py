@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from fcam_tf.atomic import write_csv
 from fcam_tf.paper.curves import curve_table
@@ -52,7 +53,7 @@ def convergence(
     order = sorted(curves, key=lambda key: backbones.index(key[0]))
     shown = [curve for key in order for curve in curves[key]]
     scores = [s for s in LOCALISATION if any(curve.what == s for curve in shown)]
-    figure, _ = draw_panels(
+    figure, panels = draw_panels(
         shown,
         lambda curve: Place(curve.row.title, curve.backbone, curve.what),
         {ACCURACY: COLOURS[2], **dict.fromkeys(scores, COLOURS[1])},
@@ -61,6 +62,8 @@ def convergence(
         ylabel="%",
         ylim=(0, 102),
     )
+    for axes in panels.values():
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     table = study.out / f"{name}.csv"
     write_csv(table, curve_table(shown, "epoch", "score"))
     return [table, *write_figure(figure, study.out, name)]

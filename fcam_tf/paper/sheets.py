@@ -31,8 +31,9 @@ from fcam_tf.report.figures import STYLE
 from fcam_tf.report.galleries import SEED, thresholds
 from fcam_tf.report.pictures import Thresholds, draw_map, draw_parts, draw_photo
 
-DRAWN, SPREAD = 3, 4  # photos of a sheet
-_WIDTH, _WIDTHS = 13, (1.25, 1.9)  # inches of a sheet, and the least and most of a picture
+PHOTOS = 4  # on a sheet
+_ACROSS = 8  # pictures; as many photos stand side by side as fit
+_WIDTH, _WIDTHS = 11, (1.25, 1.8)  # inches of a sheet, and the least and most of a picture
 # What a figure looks at, of the ground truth there is.
 TRUTHS = {"fig1": ("boxes", "masks"), "fig10": ("boxes",), "fig11": ("masks",)}
 
@@ -113,13 +114,13 @@ def _column(name: str, row: Row, run: StoredEvaluation, threshold: float | None)
 def choose(name: str, columns: Sequence[Column]) -> Mapping[str, list[int]]:
     """Return the photos of each sheet by its name.
 
-    Figure 1 has `DRAWN` photos, the same for all backbones. The others have `SPREAD` photos that
+    Figure 1 has `PHOTOS` photos, the same for all backbones. The others have `PHOTOS` photos that
     are found, spread evenly by IoU, and as many that are not: a photo is found where the mean IoU
     of the F-CAMs is 0.5 or more.
     """
     number = len(columns[0].scores)
     if name == "fig1":
-        drawn = np.random.default_rng(SEED).choice(number, min(DRAWN, number), replace=False)
+        drawn = np.random.default_rng(SEED).choice(number, min(PHOTOS, number), replace=False)
         return {"": sorted(drawn.tolist())}
     ours = [column for column in columns if column.row.before] or columns
     quality = np.mean([[row.quality for row in column.scores] for column in ours], axis=0)
@@ -132,7 +133,7 @@ def choose(name: str, columns: Sequence[Column]) -> Mapping[str, list[int]]:
 
 
 def _spread(photos: np.ndarray) -> list[int]:
-    places = np.linspace(0, len(photos) - 1, min(SPREAD, len(photos))).round().astype(int)
+    places = np.linspace(0, len(photos) - 1, min(PHOTOS, len(photos))).round().astype(int)
     return photos[places].tolist()
 
 
@@ -147,23 +148,27 @@ def draw_sheet(columns: Sequence[Column], photos: Sequence[int], title: str) -> 
     split = columns[0].split
     inputs = [draw_photo(split, photo) for photo in photos]
     found = [column.run.parts.read(photos) for column in columns]
-    width = float(np.clip(_WIDTH / (1 + len(columns)), *_WIDTHS))
-    # A row is as high as its photo, so that no room is lost.
-    heights = [width * picture.height / picture.width for picture in inputs for _ in (0, 1)]
-    heights[1::2] = [height + 0.3 for height in heights[1::2]]  # of the text below
+    wide = 1 + len(columns)  # pictures of one photo
+    across = min(max(_ACROSS // wide, 1), len(photos))
+    width = float(np.clip(_WIDTH / (wide * across), *_WIDTHS))
+    heights = []
+    for start in range(0, len(photos), across):  # a row is as high as its highest photo
+        high = max(width * each.height / each.width for each in inputs[start : start + across])
+        heights += [high, high + 0.3]  # the text below
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        size = (width * (1 + len(columns)), sum(heights) + 0.75)
+        size = (width * wide * across, sum(heights) + 0.9)
         figure = Figure(figsize=size, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-        grid = figure.add_gridspec(2 * len(photos), 1 + len(columns), height_ratios=heights)
+        grid = figure.add_gridspec(len(heights), wide * across, height_ratios=heights)
         for i, (photo, picture) in enumerate(zip(photos, inputs, strict=True)):
-            axes = figure.add_subplot(grid[2 * i : 2 * i + 2, 0])
+            row, place = divmod(i, across)
+            first, left = row == 0, place * wide
+            axes = figure.add_subplot(grid[2 * row : 2 * row + 2, left])
             name = split.class_names[split.labels[photo]].replace("_", " ")
-            _show(axes, picture, "input" if i == 0 else "", name)
-            for j, (column, scored) in enumerate(zip(columns, found, strict=True), 1):
-                upper, lower = (figure.add_subplot(grid[2 * i + k, j]) for k in (0, 1))
+            _show(axes, picture, "input" if first else "", name)
+            for j, (column, scored) in enumerate(zip(columns, found, strict=True), left + 1):
+                upper, lower = (figure.add_subplot(grid[2 * row + k, j]) for k in (0, 1))
                 over = draw_map(column.split, scored[photo], column.cuts.box)
-                _show(upper, over, _head(column) if i == 0 else "")
+                _show(upper, over, _head(column) if first else "")
                 parts = draw_parts(column.split, scored[photo], column.cuts)
                 _show(lower, parts, below=_verdict(column.scores[photo]))
         figure.suptitle(title, fontsize=11)
@@ -175,13 +180,15 @@ def _show(axes: Axes, picture: Image.Image, above: str = "", below: str = "") ->
     axes.imshow(np.asarray(picture))
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    axes.set_title(above, fontsize=8)
+    axes.set_title(above, fontsize=7.5, fontweight="normal")
     axes.set_xlabel(below, fontsize=7)
 
 
 def _head(column: Column) -> str:
-    cuts = dict.fromkeys(f"{cut:.3f}" for cut in column.cuts if cut is not None)
-    return f"{'+ F-CAM' if column.row.before else column.row.title}\nτ = {', '.join(cuts)}"
+    lines = ["+ F-CAM" if column.row.before else column.row.title]
+    for what, cut in column.cuts._asdict().items():
+        lines += [] if cut is None else [f"{what} τ = {cut:.3f}"]
+    return "\n".join(lines)
 
 
 def _legend(cuts: Thresholds) -> str:
