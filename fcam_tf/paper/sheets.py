@@ -154,7 +154,7 @@ def draw_sheet(columns: Sequence[Column], photos: Sequence[int], title: str) -> 
     heights = []
     for start in range(0, len(photos), across):  # a row is as high as its highest photo
         high = max(width * each.height / each.width for each in inputs[start : start + across])
-        heights += [high, high + 0.3]  # the text below
+        heights += [high, high + 0.35]  # the text below
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         size = (width * wide * across, sum(heights) + 0.9)
         figure = Figure(figsize=size, layout="constrained")
@@ -199,8 +199,12 @@ def _legend(cuts: Thresholds) -> str:
 
 
 def _verdict(scores: Scores) -> str:
-    iou = np.floor(100 * scores.quality) / 100  # 0.50 must not stand where 0.5 was missed
-    return f"IoU {iou:.2f}" + ("" if scores.kind == FOUND else f"\n{scores.kind}")
+    """Return the IoU, cut off, for 0.50 must not stand where 0.5 was missed, and the failure."""
+    known = {"box": scores.iou, "mask": scores.mask_iou}
+    lines = [
+        f"{what} IoU {np.floor(100 * x) / 100:.2f}" for what, x in known.items() if x is not None
+    ]
+    return "\n".join(lines + [scores.kind] * (scores.kind != FOUND))
 
 
 def _columns(sheet: str, column: Column, scores: Scores) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def data(tmp_path_factory):
         (("table1", "--channels=3"), "--channels is for table4, and this is table1"),
         (
             ("fig3", "--backbones=vgg16"),
-            "--backbones is for table1, table3, table5, vary, fig2, tab",
+            "--backbones is for table1, table3, table5, vary, fig2, fig5",
         ),
         (
             ("table4", "--set=epochs=3"),
