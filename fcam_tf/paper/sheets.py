@@ -101,7 +101,9 @@ def sheets(
 
 
 def _column(name: str, row: Row, run: StoredEvaluation, threshold: float | None) -> Column:
-    hidden = {truth: None for truth in ("boxes", "masks") if truth not in TRUTHS[name]}
+    hidden: dict[str, Any] = {
+        truth: None for truth in ("boxes", "masks") if truth not in TRUTHS[name]
+    }
     split = dataclasses.replace(run.split, **hidden)
     best = thresholds(run)
     cuts = Thresholds(
