@@ -208,6 +208,16 @@ def _sheets(values: argparse.Namespace) -> list[Path]:
     return fcam_tf.paper.sheets.sheets(*arguments)
 
 
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number in [0, 1). Received: {text}")
+    return value
+
+
 _WITHOUT_DATA = ("table2", "table4")
 _SEVERAL = ("table1", "table3", "table5", "vary", "fig2", "fig5", "fig6", "fig7", "fig8", "fig9")
 _SHEETS = ("fig1", "fig10", "fig11")
@@ -243,13 +253,3 @@ WHATS: dict[str, Callable[[argparse.Namespace], list[Path]]] = {
 
 def _names(text: str) -> list[str]:
     return text.split(",") if text else []
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"must be a number in [0, 1). Received: {text}")
-    return value

@@ -17,7 +17,7 @@ from fcam_tf.paper.curves import curve_table
 from fcam_tf.paper.figure_files import write_figure
 from fcam_tf.paper.panels import Curve, Place, draw_panels
 from fcam_tf.paper.results import LOCALISATION, cells_of
-from fcam_tf.paper.rows import Row, title_of
+from fcam_tf.paper.rows import Row, table5
 from fcam_tf.paper.study import Study
 from fcam_tf.paper.trained import train_all
 from fcam_tf.report.figures import COLOURS
@@ -75,7 +75,7 @@ def curves_of(backbone: str, run: RunFolder) -> list[Curve]:
     Localisation is the score that chose the epoch; where that is accuracy, the first there is.
     """
     recipe, method = run.settings["recipe"], run.settings["method"]
-    row = Row(title_of(method), method)
+    (row,) = table5([method])
     wanted = sorted(LOCALISATION, key=lambda score: score != recipe["select"])
     known = [s for s in wanted if VALIDATION_PREFIX + s in run.state.history[0]]
     curves = []

@@ -74,7 +74,7 @@ def table1(methods: Sequence[str]) -> list[Row]:
     """Return the ablation of the losses: each method, and F-CAM on it with some of them."""
     rows = []
     for method in methods or ("cam",):
-        title = title_of(method)
+        title = _title(method)
         rows.append(Row(title, method))
         for losses, settings in LOSSES.items():
             variant, published = losses.replace(" ", ""), ""
@@ -101,7 +101,7 @@ def vary(methods: Sequence[str], variation: str) -> list[Row]:
         raise ValueError(f"`vary` must be KEY=VALUE,VALUE,... Received: {variation!r}.")
     rows = []
     for method in methods or ("cam",):
-        title = title_of(method)
+        title = _title(method)
         rows.append(Row(title, method))
         for value in values.split(","):
             setting = f"{key}={value}"
@@ -120,7 +120,7 @@ def table3(methods: Sequence[str]) -> list[Row]:
     rows = []
     for name in methods or TABLE3:
         method = name.removesuffix(_PLUS)
-        title = title_of(method, (FSL, CENTER) if method == name else ())
+        title = _title(method, (FSL, CENTER) if method == name else ())
         if method == name:
             rows.append(Row(title, method))
         else:
@@ -143,7 +143,6 @@ def table5(methods: Sequence[str]) -> list[Row]:
     return [row for row in table3(methods) if not row.variant and row.method not in (FSL, CENTER)]
 
 
-def title_of(method: str, more: Sequence[str] = ()) -> str:
-    """Return a method's name as the paper prints it, of those that are trained and ``more``."""
+def _title(method: str, more: Sequence[str] = ()) -> str:
     lookup(dict.fromkeys((*METHODS, *BASELINES, *more)), method, "methods")
     return _TITLES.get(method, method)
