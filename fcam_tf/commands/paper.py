@@ -30,6 +30,11 @@ table2: the decoders as built; table4: parameters, and the time of one map of ea
 fig3:   PxAP of the true masks scaled down and back up; fig4: one mask at each scale.
 vary:   F-CAM with each value of --vary, on the test split.
 fig2:   the same on the val split, as a curve; without --vary, of loss.negative_fraction (n-).
+fig5, fig6: how the activations of maps are distributed, those of methods beside those of F-CAM.
+fig7:   MaxBoxAcc against the threshold at IoU 0.3, 0.5 and 0.7; fig8: precision against recall.
+fig9:   accuracy and localisation of the classifiers on val over the epochs, chosen ones marked.
+fig1:   the maps of methods and of F-CAM on a few photos, a sheet for each backbone; fig10: photos
+        that F-CAM finds, and that it does not, by their boxes; fig11: by their masks.
 
 --recipe, --weights and --output-stride are as of fcam train. Each --seeds trains everything once
 more; with --draws, after the benchmark's search for the classifier of each method."""
@@ -60,6 +65,8 @@ def add_to(fcam: Parser) -> None:
     parser.add("--rounds N", "table4: calls that are timed", type=positive, default=7)
     text = "table4: time the score methods with K channels, and estimate the rest (default: all)"
     parser.add("--channels K", text, type=positive)
+    text = "fig1, fig10 and fig11: where maps are cut (default: the best on the test split)"
+    parser.add("--threshold T", text, type=_fraction)
     add_training(parser, data_required=False)
 
 
@@ -200,15 +207,51 @@ def _fig4(values: argparse.Namespace) -> list[Path]:
     return fcam_tf.paper.measured.fig4(_folder(values), split)
 
 
+def _curves(values: argparse.Namespace) -> list[Path]:
+    curves = fcam_tf.paper.curves
+    draw = {"fig7": curves.localisation, "fig8": curves.precision_recall}
+    rows = fcam_tf.paper.rows.pairs(values.methods)
+    return draw.get(values.what, curves.activations)(
+        _study(values), values.what, rows, values.backbones, values.seeds
+    )
+
+
+def _fig9(values: argparse.Namespace) -> list[Path]:
+    rows = fcam_tf.paper.rows.table5(values.methods or fcam_tf.paper.rows.SIX)
+    return fcam_tf.paper.convergence.convergence(
+        _study(values), values.what, rows, values.backbones, values.seeds
+    )
+
+
+def _sheets(values: argparse.Namespace) -> list[Path]:
+    rows = fcam_tf.paper.rows.pairs(values.methods)
+    arguments = (_study(values), values.what, rows, values.backbones, values.threshold)
+    return fcam_tf.paper.sheets.sheets(*arguments)
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number in [0, 1). Received: {text}")
+    return value
+
+
 _WITHOUT_DATA = ("table2", "table4")
-_TRAINED = ("table1", "table3", "table5", "vary", "fig2")
+_SEVERAL = ("table1", "table3", "table5", "vary", "fig2", "fig5", "fig6", "fig7", "fig8", "fig9")
+_SHEETS = ("fig1", "fig10", "fig11")
+_TRAINED = (*_SEVERAL, *_SHEETS)
 _ONLY_FOR: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("seeds", "draws", "recipe", "set", "classifier_set"), _TRAINED),
+    "seeds": _SEVERAL,
+    **dict.fromkeys(("draws", "recipe", "set", "classifier_set"), _TRAINED),
     **dict.fromkeys(("weights", "strategy", "skip_broken"), _TRAINED),
     "vary": ("vary", "fig2"),
     "methods": (*_TRAINED, "table4"),
     "backbones": (*_TRAINED, "table2", "table4"),
     "output_stride": (*_TRAINED, "table2", "table4"),
+    "threshold": _SHEETS,
     "rounds": ("table4",),
     "channels": ("table4",),
 }
@@ -223,6 +266,9 @@ WHATS: dict[str, Callable[[argparse.Namespace], list[Path]]] = {
     "fig2": _fig2,
     "fig3": _fig3,
     "fig4": _fig4,
+    **dict.fromkeys(("fig5", "fig6", "fig7", "fig8"), _curves),
+    "fig9": _fig9,
+    **dict.fromkeys(_SHEETS, _sheets),
 }
 
 

@@ -4,6 +4,6 @@ import lazy_loader
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__,
-    ["measured", "rows", "sweep"],
+    ["convergence", "curves", "measured", "rows", "sheets", "sweep"],
     {"study": ["Study"], "trained": ["table"]},
 )

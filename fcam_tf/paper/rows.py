@@ -26,11 +26,11 @@ _TITLES = {
     FSL: "FSL",
     CENTER: "Center",
 }
-_SIX = ("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam")
+SIX = ("cam", "gradcam", "gradcampp", "smoothgradcampp", "xgradcam", "layercam")
 TABLE3 = (
     *("has", "acol", "spg", "adl", "cutmix", "icl", FSL, CENTER),
-    *_SIX,
-    *(f"{method}{_PLUS}" for method in _SIX),
+    *SIX,
+    *(f"{method}{_PLUS}" for method in SIX),
 )
 # Of the losses in a recipe, Table 1 leaves some out.
 LOSSES = {
@@ -130,6 +130,15 @@ def table3(methods: Sequence[str]) -> list[Row]:
             rows.append(Row(f"{title} + F-CAM", method, FCAM, before=title))
     cam = [Row("CAM", "cam")] if any(row.title == "CAM*" for row in rows) and not methods else []
     return [*cam, *rows]
+
+
+def pairs(methods: Sequence[str]) -> list[Row]:
+    """Return each method, and F-CAM on it; no methods are the six of Table 3.
+
+    Raises:
+        ValueError: a method is unknown, or F-CAM is not put on it.
+    """
+    return table3([name for method in methods or SIX for name in (method, f"{method}{_PLUS}")])
 
 
 def table5(methods: Sequence[str]) -> list[Row]:

@@ -1,15 +1,39 @@
-"""The tables whose numbers are trained for: Tables 1, 3 and 5."""
+"""What is trained for: the cells of tables and figures, and Tables 1, 3 and 5."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from fcam_tf.paper.cells import work_off
+from fcam_tf.paper.cells import Cell, work_off
 from fcam_tf.paper.results import LOCALISATION, Entry, cells_of, summarise
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
 from fcam_tf.paper.writing import write_table
+
+T = TypeVar("T")
+
+
+def train_all(
+    study: Study, name: str, cells: Sequence[Cell], score: Callable[[Cell], T]
+) -> dict[Cell, T]:
+    """Train what cells need, and tell which diverged.
+
+    Args:
+        study: the data, the recipes and the folder.
+        name: of the table or figure.
+        cells: what is needed.
+        score: what is wanted of a cell: `Study.score`, `Study.classifier` or `Study.fcam`.
+
+    Raises:
+        ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
+    """
+    study.check(cells)
+    found = work_off(cells, score, study.tell)
+    if missing := [cell.told for cell in cells if cell not in found]:
+        study.tell(f"missing in {name}: {'; '.join(missing)}")
+    return found
 
 
 def table(
@@ -40,11 +64,7 @@ def table(
         ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
         RuntimeError: every training diverged; nothing is written.
     """
-    cells = cells_of(rows, backbones, seeds)
-    study.check(cells)
-    found = work_off(cells, study.score, study.tell)
-    if missing := [cell.told for cell in cells if cell not in found]:
-        study.tell(f"missing in {name}: {'; '.join(missing)}")
+    found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
     entries = summarise(rows, backbones, seeds, found, metrics)
     title = f"{name}: {Path(study.root).name}, test, {seeds} seed{'s' * (seeds != 1)}"
     return entries, write_table(study.out, name, title, entries)

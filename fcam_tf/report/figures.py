@@ -17,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.evaluation import StoredEvaluation
 
@@ -25,7 +26,7 @@ V1, V2 = "MaxBoxAcc", "MaxBoxAccV2"
 _MARK = "#555555"
 _SIZE = (4.2, 3.0)
 _MEDIAN = 5  # bins, as in the paper's plots
-_STYLE = {
+STYLE = {
     "font.size": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -158,17 +159,26 @@ def activation_panel(runs: Sequence[StoredEvaluation]) -> Panel:
 
     def draw(axes: Axes, run: StoredEvaluation, **style: Any) -> str:
         activation = run.metrics["details"]["activation"]
-        padded = np.pad(activation, _MEDIAN // 2)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN)
-        fraction = np.median(windows, axis=1)
+        fraction = smoothed(activation)
         axes.plot((np.arange(fraction.size) + 0.5) / fraction.size, fraction, lw=1.1, **style)
-        highest.append(float(np.sort(fraction)[-_MEDIAN]))
+        highest.append(shown_up_to(fraction))
         axes.set(xlim=(0, 1), ylim=(0, 1.1 * max(highest) or 1), xlabel="activation")
         axes.set_ylabel("fraction of pixels per 0.001")
         axes.set_title("Activation distribution")
         return f"{np.sum(activation[: fraction.size // 10]):.0%} of the pixels lie below 0.1"
 
     return _panel(runs, draw, "Distribution of activations")
+
+
+def smoothed(activation: ArrayLike) -> NDArray[np.float64]:
+    """Return an activation distribution (bins,) behind the median filter of the paper's plots."""
+    padded = np.pad(np.asarray(activation, np.float64), _MEDIAN // 2)
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN), axis=1)
+
+
+def shown_up_to(fraction: NDArray[np.float64]) -> float:
+    """Return what an axis must reach to show a distribution but for a spike in a few bins."""
+    return float(np.sort(fraction)[-_MEDIAN])
 
 
 def quality_panel(runs: Sequence[StoredEvaluation]) -> Panel:
@@ -191,7 +201,7 @@ def quality_panel(runs: Sequence[StoredEvaluation]) -> Panel:
 
 def _panel(runs: Sequence[StoredEvaluation], draw: Callable[..., str], what: str) -> Panel:
     """Draw each run in its colour; ``draw`` says what is to be seen of it."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         legend = 0.2 * len(runs) if len(runs) > 1 else 0  # below the axes, where it hides nothing
         figure = Figure(figsize=(_SIZE[0], _SIZE[1] + legend), layout="constrained")
         axes = figure.subplots()

@@ -37,16 +37,20 @@ class Thresholds(NamedTuple):
     mask: float | None
 
 
+def draw_photo(split: Split, index: int) -> Image.Image:
+    """Draws a photo with the true boxes, where there are any."""
+    photo, size = _open(split, index)
+    _true_boxes(ImageDraw.Draw(photo), split, index, size, photo.size)
+    return photo
+
+
 def draw_map(split: Split, scored: Scored, threshold: float | None) -> Image.Image:
     """Draws a photo with its heat map, the true boxes, and the predicted one at a threshold."""
-    photo, (width, height) = _open(split, scored.index)
+    photo, size = _open(split, scored.index)
     levels = scored.levels
     picture = blend(photo, levels / 255)
     draw = ImageDraw.Draw(picture)
-    if split.boxes is not None:
-        for box in split.boxes[scored.index]:
-            edges = scale_box(box, (width, height), photo.size)
-            _rectangle(draw, edges, TRUE_BOX, TRUE_LINE)
+    _true_boxes(draw, split, scored.index, size, photo.size)
     if threshold is not None and scored.boxes is not None:
         box = scored.boxes[grey_thresholds(levels.max(), threshold)].tolist()
         edges = scale_box(box, levels.shape[::-1], photo.size)
@@ -90,6 +94,17 @@ def _open(split: Split, index: int) -> tuple[Image.Image, tuple[int, int]]:
     scale = SIDE / max(size)
     width, height = (max(1, round(side * scale)) for side in size)
     return photo.resize((width, height), Image.Resampling.BICUBIC), size
+
+
+def _true_boxes(
+    draw: ImageDraw.ImageDraw,
+    split: Split,
+    index: int,
+    size: tuple[int, int],
+    shown: tuple[int, int],
+) -> None:
+    for box in () if split.boxes is None else split.boxes[index]:
+        _rectangle(draw, scale_box(box, size, shown), TRUE_BOX, TRUE_LINE)
 
 
 def _rectangle(

@@ -35,14 +35,18 @@ def data(tmp_path_factory):
     [
         (("table9",), "Available: table1, table2, table3, table4, table5, vary, fig2"),
         (("table1", "--vary=loss.crf=0"), "--vary is for vary and fig2, and this is table1"),
+        (("fig1", "--seeds=2"), "fig8 and fig9, and this is fig1"),
+        (("fig5", "--threshold=0.5"), "--threshold is for fig1, fig10 and fig11, and this is fig5"),
+        (("fig10", "--threshold=1"), "must be a number in [0, 1). Received: 1"),
+        (("fig5", "--methods=cam+fcam"), "methods is unknown: 'cam+fcam'"),
         (("table1", "--channels=3"), "--channels is for table4, and this is table1"),
         (
             ("fig3", "--backbones=vgg16"),
-            "--backbones is for table1, table3, table5, vary, fig2, tab",
+            "--backbones is for table1, table3, table5, vary, fig2, fig5",
         ),
         (
             ("table4", "--set=epochs=3"),
-            "--set is for table1, table3, table5, vary and fig2, and this",
+            "fig8, fig9, fig1, fig10 and fig11, and this is table4",
         ),
         (("table1", "--backbones=resnet5"), "--backbones is unknown: 'resnet5'"),
         (("table1", "--methods=camm"), "--methods is unknown: 'camm'"),
@@ -121,6 +125,26 @@ def test_the_curve_and_the_search(data, tmp_path, capfd):
     assert (out / "fig2.pdf").read_bytes()[:4] == b"%PDF"
     assert status("vary", *command, "--vary=loss.negative_fraction=0.1,0.3") == 0
     assert "training " not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn", "small_backbones")
+def test_figures_of_what_the_tables_train(data, tmp_path, capfd):
+    out = tmp_path / "out"
+    command = ("--data", data, "--out", out, *FAST)
+    assert status("table3", *command, "--methods=cam,cam+fcam") == 0
+    capfd.readouterr()
+    whole = [flag for flag in command if flag != "--seeds=1"]
+    for what in ("fig5", "fig6", "fig7", "fig8", "fig9"):
+        assert status(what, *command, "--methods=cam") == 0
+    for what in ("fig1", "fig10", "fig11"):
+        assert status(what, *whole, "--methods=cam") == 0
+    told = capfd.readouterr().err
+    assert "training " not in told
+    for what in ("fig1", *(f"fig{number}" for number in range(5, 12))):
+        assert rows_of(out / f"{what}.csv")
+        assert any(out.glob(f"{what}*.png"))
+        assert any(out.glob(f"{what}*.pdf"))
 
 
 # In a process of its own, as it is killed.
