@@ -1,7 +1,8 @@
 """Trains decoders that find the object of any photo: the zoo's general models.
 
     python tools/train_general.py --data ../shared/data --out runs/general --methods layercam \
-        --layers P4,P5 --scales 224,320,448 --flip --in1k train,val --seed 0 --seed 1 --seed 2
+        --layers P4,P5 --scales 224,320,448 --flip --refine --in1k train,val --epochs 4 \
+        --set lr_step=0 --set ema=0.99 --set loss.erosion=5 --seed 0 --seed 1 --seed 2
 
 The classifier is the pretrained one with its 1000 ImageNet classes, as it comes. The decoder is
 taught on photos of three kinds: ImageNet's by their true class, pets and small objects by the
