@@ -142,8 +142,19 @@ def pairs(methods: Sequence[str]) -> list[Row]:
 
 
 def table5(methods: Sequence[str]) -> list[Row]:
-    """Return the classifiers of `table3`; an F-CAM classifies as its classifier does."""
-    return [row for row in table3(methods) if not row.variant and row.method not in (FSL, CENTER)]
+    """Return the classifiers of `table3`; an F-CAM classifies as its classifier does.
+
+    Raises:
+        ValueError: a method is unknown, or none has a classifier.
+    """
+    rows = table3(methods)
+    found = [row for row in rows if not row.variant and row.method not in (FSL, CENTER)]
+    if not found:
+        raise ValueError(
+            "`methods` must name one with a classifier, such as cam: an F-CAM classifies as the "
+            f"classifier below it, {FSL} and {CENTER} have none. Received: {','.join(methods)}."
+        )
+    return found
 
 
 def _divided(text: str) -> list[str]:
