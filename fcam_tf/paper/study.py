@@ -195,6 +195,7 @@ class Study:
         asked = {
             "stage": stage,
             "data": self._data_sha256,
+            **data.reduced_sha256(self.root),
             "method": start.method,
             "recipe": dataclasses.asdict(recipe),
             "backbone": start.model if named else None,
@@ -229,7 +230,7 @@ class Study:
             "weights": self._weights_sha256,
         }
         asked = {**about, "recipe": dataclasses.asdict(recipe), "draw": drawn, "draws": self.draws}
-        asked["version"] = fcam_tf.__version__
+        asked |= {"version": fcam_tf.__version__, **data.reduced_sha256(self.root)}
         start = self._start(backbone, method)
         if training.recall_search(folder, asked) is None:
             training.search(
