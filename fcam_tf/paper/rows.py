@@ -170,5 +170,10 @@ def _divided(text: str) -> list[str]:
 
 
 def _title(method: str, more: Sequence[str] = ()) -> str:
+    if method.endswith(_PLUS):  # where `table3` has not taken it off
+        raise ValueError(
+            f"`methods` must be without {_PLUS} here, as F-CAM on each of them comes with it: name "
+            f"{method.removesuffix(_PLUS)}. Received: {method}."
+        )
     lookup(dict.fromkeys((*METHODS, *BASELINES, *more)), method, "methods")
     return _TITLES.get(method, method)
