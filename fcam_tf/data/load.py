@@ -52,6 +52,12 @@ def folder_notes(data: str | Path, val_fraction: float = VAL_FRACTION) -> list[s
     return [] if find_folders(root).metadata.is_dir() else describe(root, val_fraction)
 
 
+def absolute(data: str | Path) -> str:
+    """Names a data set, see ``load``, so that it is the same one from every folder."""
+    name = str(data)
+    return name if _is_made(name) or not Path(name).exists() else str(Path(name).resolve())
+
+
 def reduced_sha256(data: str | Path) -> dict[str, str]:
     """What a training by the reduced list depends on besides the splits, to be kept with it.
 
@@ -68,7 +74,7 @@ def reduced_sha256(data: str | Path) -> dict[str, str]:
 def find_root(data: str | Path) -> Path:
     """The folder of a data set, which is written first if it does not come as one, see ``load``."""
     name = str(data)
-    if name == SHAPES or name.startswith(TFDS):
+    if _is_made(name):
         root = cache_folder() / name.removeprefix(TFDS)
         if not root.is_dir():
             try:
@@ -81,3 +87,8 @@ def find_root(data: str | Path) -> Path:
                     ) from error
         return root
     return Path(data)
+
+
+def _is_made(name: str) -> bool:
+    """Tells whether a name is that of a data set written here, whatever folder is called so."""
+    return name == SHAPES or name.startswith(TFDS)

@@ -173,9 +173,8 @@ class Study:
         return self._trained(FSL, self._start(cell.backbone, None), recipe, folder)
 
     def _center(self) -> evaluation.StoredEvaluation:
-        root = str(Path(self.root).resolve()) if Path(self.root).exists() else self.root
         settings = evaluation.EvaluationSettings(
-            method=CENTER, data=root, split="test", left_out=self._left_out
+            method=CENTER, data=data.absolute(self.root), split="test", left_out=self._left_out
         )
         folder = self.out / CENTER
         source: Any = evaluation.Center()

@@ -30,7 +30,7 @@ def divide(split: Split) -> tuple[Split, Split]:
         trains[members[: max(1, round(0.8 * len(members)))]] = True
     if trains.all():
         raise ValueError(
-            f"split {split.name!r} has one image of each class, and nothing is left to choose by: "
-            "add images, or raise val_per_class"
+            f"split {split.name!r} has too few images of each class, and nothing is left to choose "
+            "by: add some, or raise val_per_class; of three, two train"
         )
     return split.subset(np.flatnonzero(trains)), split.subset(np.flatnonzero(~trains))
