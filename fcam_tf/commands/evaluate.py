@@ -155,7 +155,7 @@ def _asked(
     numbers = fcam_tf.evaluation.ExplanationSettings()
     settings = fcam_tf.evaluation.EvaluationSettings(
         method=_MAPS if values.maps else values.method or "",
-        data=absolute(values.data),
+        data=fcam_tf.data.absolute(values.data),
         split=values.split,
         model=absolute(values.model) if model else "",
         model_sha256=model.sha256 if model else "",

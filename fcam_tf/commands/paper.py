@@ -184,6 +184,9 @@ def _table2(values: argparse.Namespace) -> list[Path]:
 
 
 def _table4(values: argparse.Namespace) -> list[Path]:
+    with usage_errors(ValueError):
+        for name in values.methods:
+            lookup(fcam_tf.paper.runtime.ROWS, name, "methods")
     return _shown(
         fcam_tf.paper.measured.table4(
             _folder(values),
@@ -210,21 +213,21 @@ def _fig4(values: argparse.Namespace) -> list[Path]:
 def _curves(values: argparse.Namespace) -> list[Path]:
     curves = fcam_tf.paper.curves
     draw = {"fig7": curves.localisation, "fig8": curves.precision_recall}
-    rows = fcam_tf.paper.rows.pairs(values.methods)
+    rows = _rows("pairs", values.methods)
     return draw.get(values.what, curves.activations)(
         _study(values), values.what, rows, values.backbones, values.seeds
     )
 
 
 def _fig9(values: argparse.Namespace) -> list[Path]:
-    rows = fcam_tf.paper.rows.table5(values.methods or fcam_tf.paper.rows.SIX)
+    rows = _rows("table5", values.methods or fcam_tf.paper.rows.SIX)
     return fcam_tf.paper.convergence.convergence(
         _study(values), values.what, rows, values.backbones, values.seeds
     )
 
 
 def _sheets(values: argparse.Namespace) -> list[Path]:
-    rows = fcam_tf.paper.rows.pairs(values.methods)
+    rows = _rows("pairs", values.methods)
     arguments = (_study(values), values.what, rows, values.backbones, values.threshold)
     return fcam_tf.paper.sheets.sheets(*arguments)
 

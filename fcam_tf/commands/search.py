@@ -104,7 +104,9 @@ def _search(
         values.out,
         draws=values.draws,
         seed=values.seed,
-        about={k: v for k, v in run_asked.items() if k not in ("recipe", "set", "version")},
+        about={
+            k: v for k, v in run_asked.items() if k not in ("recipe", "set", "version", "reduced")
+        },
         asked=asked,
         check=check,
     )

@@ -148,6 +148,7 @@ def asked_of(values: argparse.Namespace, model: Model | str) -> dict[str, Any]:
     return {
         "stage": values.stage,
         "data": split_sha256(*splits, sizes=True),
+        **fcam_tf.data.reduced_sha256(values.data),
         "method": values.method,
         "recipe": preset.read_text("utf-8") if preset.suffix == ".json" else values.recipe,
         "set": values.set,

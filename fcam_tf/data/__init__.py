@@ -11,8 +11,10 @@ from fcam_tf.data.check import check_dataset as check_dataset
 from fcam_tf.data.check import single_class as single_class
 from fcam_tf.data.check import without_broken as without_broken
 from fcam_tf.data.folder import load_folder as load_folder
+from fcam_tf.data.load import absolute as absolute
 from fcam_tf.data.load import folder_notes as folder_notes
 from fcam_tf.data.load import load as load
+from fcam_tf.data.load import reduced_sha256 as reduced_sha256
 from fcam_tf.data.shapes import draw_shapes as draw_shapes
 from fcam_tf.data.shapes import write_shapes as write_shapes
 from fcam_tf.data.split import BrokenPhotoError as BrokenPhotoError

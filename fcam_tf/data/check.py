@@ -125,10 +125,11 @@ def _check_folder(root: Path) -> Report:
 
 def single_class(split: Split) -> str:
     """Says why a split cannot train a classifier, "" where it has two classes or more."""
-    if len(split.class_names) > 1:
+    names = [repr(split.class_names[label]) for label in {*split.labels.tolist()}]
+    if len(names) > 1:
         return ""
     return (
-        f"has one class, {', '.join(map(repr, split.class_names))}, and a classifier learns to "
+        f"has one class, {', '.join(names)}, and a classifier learns to "
         "tell classes apart: add a class of other photos"
     )
 

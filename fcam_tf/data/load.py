@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from fcam_tf.cache import cache_folder
@@ -9,7 +10,7 @@ from fcam_tf.data.folder import VAL_FRACTION, describe, load_folder
 from fcam_tf.data.shapes import write_shapes
 from fcam_tf.data.split import Split
 from fcam_tf.data.tfds import write_tfds
-from fcam_tf.data.wsol import find_folders, load_wsol
+from fcam_tf.data.wsol import find_folders, load_wsol, reduced_list
 
 SHAPES = "shapes"
 TFDS = "tfds:"
@@ -51,10 +52,29 @@ def folder_notes(data: str | Path, val_fraction: float = VAL_FRACTION) -> list[s
     return [] if find_folders(root).metadata.is_dir() else describe(root, val_fraction)
 
 
+def absolute(data: str | Path) -> str:
+    """Names a data set, see ``load``, so that it is the same one from every folder."""
+    name = str(data)
+    return name if _is_made(name) or not Path(name).exists() else str(Path(name).resolve())
+
+
+def reduced_sha256(data: str | Path) -> dict[str, str]:
+    """What a training by the reduced list depends on besides the splits, to be kept with it.
+
+    Args:
+        data: see ``load``.
+
+    Returns:
+        The hash of train's list as "reduced"; nothing where there is no list.
+    """
+    file = reduced_list(find_root(data), "train")
+    return {"reduced": hashlib.sha256(file.read_bytes()).hexdigest()} if file.is_file() else {}
+
+
 def find_root(data: str | Path) -> Path:
     """The folder of a data set, which is written first if it does not come as one, see ``load``."""
     name = str(data)
-    if name == SHAPES or name.startswith(TFDS):
+    if _is_made(name):
         root = cache_folder() / name.removeprefix(TFDS)
         if not root.is_dir():
             try:
@@ -67,3 +87,8 @@ def find_root(data: str | Path) -> Path:
                     ) from error
         return root
     return Path(data)
+
+
+def _is_made(name: str) -> bool:
+    """Tells whether a name is that of a data set written here, whatever folder is called so."""
+    return name == SHAPES or name.startswith(TFDS)

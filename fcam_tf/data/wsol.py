@@ -93,9 +93,12 @@ def reduced(root: str | Path, split: Split) -> Split:
         FileNotFoundError: if there is no such list.
         DataError: if it names no image, or another than those of the split.
     """
-    file = find_folders(root).metadata / split.name / "image_ids_proxy.txt"
+    file = reduced_list(root, split.name)
     if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist; it names the images of the reduced list")
+        raise FileNotFoundError(
+            f"`proxy` needs the benchmark's reduced list, {file}, which does not exist: put it "
+            "there, or leave proxy=true out"
+        )
     place = {image: index for index, image in enumerate(split.ids)}
     problems: list[Problem] = []
     lines = list(_lines(file, problems))
@@ -109,6 +112,11 @@ def reduced(root: str | Path, split: Split) -> Split:
     if problems:
         raise DataError(problems)
     return split.subset(sorted({place[image] for _, image in lines}))
+
+
+def reduced_list(root: str | Path, split: str) -> Path:
+    """Where the reduced list of a split is, if there is one."""
+    return find_folders(root).metadata / split / "image_ids_proxy.txt"
 
 
 def find_folders(root: str | Path) -> Folders:

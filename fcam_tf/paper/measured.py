@@ -50,6 +50,7 @@ def table4(
     methods are all.
     """
     counts, times = [], []
+    named = methods or tuple(runtime.ROWS)
     for backbone in backbones:
         found = architecture.describe(backbone, output_stride=output_stride)
         height, width, maps = found.top
@@ -62,14 +63,13 @@ def table4(
                 "SFM": f"{height}x{width}",
             }
         )
-        named = methods or tuple(runtime.ROWS)
         shared: dict[str, Any] = {"output_stride": output_stride, "rounds": rounds}
         ours = runtime.timings(backbone, named, channels=channels, **shared)
         for timing in itertools.chain(ours, runtime.peer_timings(backbone, named, **shared)):
             row = _times(backbone, timing)
             note("  ".join(map(str, row.values())))
             times.append(row)
-    if left_out := peers.missing():
+    if left_out := peers.missing(named):
         note(f"not installed, so not timed beside ours: {', '.join(left_out)}")
     title = f"Milliseconds for one map of 224x224, median of {rounds}, {runtime.device()} (Table 4)"
     return [

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 
 # Name of a library, of its method (as ours is called), and what makes the maps.
 Peer = tuple[str, str, Callable[[], Any]]
-LIBRARIES = {  # and their modules
-    "torch-cam": "torchcam",
-    "pytorch-grad-cam": "pytorch_grad_cam",
-    "tf-keras-vis": "tf_keras_vis",
-    "xplique": "xplique",
-}
 _TORCH_CAM = {
     "cam": "CAM",
     "gradcam": "GradCAM",
@@ -54,11 +48,21 @@ _KERAS_VIS = {
     "layercam": ("layercam", "Layercam"),
 }
 _XPLIQUE = {"gradcam": "GradCAM", "gradcampp": "GradCAMPP"}
+LIBRARIES: dict[str, tuple[str, Collection[str]]] = {  # and their modules and methods
+    "torch-cam": ("torchcam", _TORCH_CAM),
+    "pytorch-grad-cam": ("pytorch_grad_cam", _GRAD_CAM),
+    "tf-keras-vis": ("tf_keras_vis", _KERAS_VIS),
+    "xplique": ("xplique", _XPLIQUE),
+}
 
 
-def missing() -> list[str]:
-    """Return those of `LIBRARIES` that are not installed."""
-    return [name for name, module in LIBRARIES.items() if not importlib.util.find_spec(module)]
+def missing(methods: Collection[str]) -> list[str]:
+    """Return those of `LIBRARIES` that have one of these methods and are not installed."""
+    return [
+        name
+        for name, (module, theirs) in LIBRARIES.items()
+        if not {*methods}.isdisjoint(theirs) and not importlib.util.find_spec(module)
+    ]
 
 
 def calls(classifier: Classifier, images: np.ndarray) -> Iterator[Peer]:

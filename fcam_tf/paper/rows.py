@@ -142,8 +142,19 @@ def pairs(methods: Sequence[str]) -> list[Row]:
 
 
 def table5(methods: Sequence[str]) -> list[Row]:
-    """Return the classifiers of `table3`; an F-CAM classifies as its classifier does."""
-    return [row for row in table3(methods) if not row.variant and row.method not in (FSL, CENTER)]
+    """Return the classifiers of `table3`; an F-CAM classifies as its classifier does.
+
+    Raises:
+        ValueError: a method is unknown, or none has a classifier.
+    """
+    rows = table3(methods)
+    found = [row for row in rows if not row.variant and row.method not in (FSL, CENTER)]
+    if not found:
+        raise ValueError(
+            "`methods` must name one with a classifier, such as cam: an F-CAM classifies as the "
+            f"classifier below it, {FSL} and {CENTER} have none. Received: {','.join(methods)}."
+        )
+    return found
 
 
 def _divided(text: str) -> list[str]:
@@ -159,5 +170,10 @@ def _divided(text: str) -> list[str]:
 
 
 def _title(method: str, more: Sequence[str] = ()) -> str:
+    if method.endswith(_PLUS):  # where `table3` has not taken it off
+        raise ValueError(
+            f"`methods` must be without {_PLUS} here, as F-CAM on each of them comes with it: name "
+            f"{method.removesuffix(_PLUS)}. Received: {method}."
+        )
     lookup(dict.fromkeys((*METHODS, *BASELINES, *more)), method, "methods")
     return _TITLES.get(method, method)

@@ -88,10 +88,12 @@ def sheets(
             if cell in found
         ]
         for group, photos in (choose(name, columns) if columns else {}).items():
-            if not photos:
-                study.tell(f"{name}: no photo of {backbone} is {group}")
-                continue
             sheet = f"{name}-{backbone}{group and f'-{group}'}"
+            if not photos:
+                study.tell(f"{name}: no photo of {backbone} counts as {group}")
+                for ending in (".png", ".pdf"):  # of another threshold, which the table is not of
+                    (study.out / f"{sheet}{ending}").unlink(missing_ok=True)
+                continue
             title = f"{Path(study.root).name}, test, {backbone}{group and f': {group}'}"
             files += write_figure(draw_sheet(columns, photos, title), study.out, sheet)
             table += [_columns(sheet, c, c.scores[photo]) for photo in photos for c in columns]

@@ -173,9 +173,8 @@ class Study:
         return self._trained(FSL, self._start(cell.backbone, None), recipe, folder)
 
     def _center(self) -> evaluation.StoredEvaluation:
-        root = str(Path(self.root).resolve()) if Path(self.root).exists() else self.root
         settings = evaluation.EvaluationSettings(
-            method=CENTER, data=root, split="test", left_out=self._left_out
+            method=CENTER, data=data.absolute(self.root), split="test", left_out=self._left_out
         )
         folder = self.out / CENTER
         source: Any = evaluation.Center()
@@ -195,6 +194,7 @@ class Study:
         asked = {
             "stage": stage,
             "data": self._data_sha256,
+            **data.reduced_sha256(self.root),
             "method": start.method,
             "recipe": dataclasses.asdict(recipe),
             "backbone": start.model if named else None,
@@ -229,7 +229,7 @@ class Study:
             "weights": self._weights_sha256,
         }
         asked = {**about, "recipe": dataclasses.asdict(recipe), "draw": drawn, "draws": self.draws}
-        asked["version"] = fcam_tf.__version__
+        asked |= {"version": fcam_tf.__version__, **data.reduced_sha256(self.root)}
         start = self._start(backbone, method)
         if training.recall_search(folder, asked) is None:
             training.search(

@@ -29,5 +29,8 @@ def divide(split: Split) -> tuple[Split, Split]:
         members = np.flatnonzero(split.labels == label)
         trains[members[: max(1, round(0.8 * len(members)))]] = True
     if trains.all():
-        raise ValueError(f"split {split.name!r} is too small: nothing is left to choose by")
+        raise ValueError(
+            f"split {split.name!r} has too few images of each class, and nothing is left to choose "
+            "by: add some, or raise val_per_class; of three, two train"
+        )
     return split.subset(np.flatnonzero(trains)), split.subset(np.flatnonzero(~trains))

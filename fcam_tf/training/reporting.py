@@ -63,7 +63,7 @@ def evaluated(
     """
     asked = evaluation.EvaluationSettings(
         method=method,
-        data=str(Path(root).resolve()) if Path(root).exists() else root,
+        data=data.absolute(root),
         split="test",
         model=str(run.folder.resolve()),
         model_sha256=saved_sha256(run.best),

@@ -38,7 +38,12 @@ def data(tmp_path_factory):
         (("fig1", "--seeds=2"), "fig8 and fig9, and this is fig1"),
         (("fig5", "--threshold=0.5"), "--threshold is for fig1, fig10 and fig11, and this is fig5"),
         (("fig10", "--threshold=1"), "must be a number in [0, 1). Received: 1"),
-        (("fig5", "--methods=cam+fcam"), "methods is unknown: 'cam+fcam'"),
+        (("fig5", "--methods=cam+fcam"), "--methods must be without +fcam here"),
+        (("table1", "--methods=cam,has+fcam"), "comes with it: name has. Received: has+fcam."),
+        (("fig1", "--methods=fsl"), "--methods is unknown: 'fsl'"),
+        (("fig9", "--methods=cam+fcam"), "--methods must name one with a classifier"),
+        (("table5", "--methods=center"), "--methods must name one with a classifier"),
+        (("table4", "--methods=camm"), "--methods is unknown: 'camm'"),
         (("table1", "--channels=3"), "--channels is for table4, and this is table1"),
         (
             ("fig3", "--backbones=vgg16"),

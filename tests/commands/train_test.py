@@ -30,6 +30,18 @@ def data(tmp_path_factory):
     )
 
 
+def test_a_run_by_a_reduced_list_is_not_taken_for_one_by_another(tmp_path, tiny, capfd):
+    root = write_shapes(tmp_path / "shapes", {"train": 10, "val": 5}, 48)
+    listed = root / "metadata/train/image_ids_proxy.txt"
+    ids = (root / "metadata/train/image_ids.txt").read_text().split()
+    listed.write_text("\n".join(ids[:5]))
+    flags = ("--data", root, "--model", tiny, *FAST, "--set=proxy=true", "--out", tmp_path / "out")
+    assert status("classifier", *flags) == 0
+    listed.write_text("\n".join(ids[:6]))
+    assert status("classifier", *flags) == 2
+    assert "train.images was 5 and is now 6" in capfd.readouterr().err
+
+
 def test_so_few_photos_that_none_is_held_out(tmp_path, tiny, data, capfd):
     photos = sorted((data / "images").rglob("*.png"))
     for index in range(5):

@@ -26,6 +26,17 @@ def test_shapes_are_written_once(cache):
     assert load(cache / "shapes", "train").ids == first.ids
 
 
+def test_a_folder_is_not_taken_for_the_generated_data_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("shapes", "birds"):
+        (tmp_path / name).mkdir()
+    assert loading.absolute("shapes") == "shapes"
+    assert loading.absolute("tfds:caltech_birds2011") == "tfds:caltech_birds2011"
+    assert loading.absolute("birds") == str(tmp_path / "birds")
+    assert loading.absolute("./shapes") == str(tmp_path / "shapes")
+    assert loading.absolute("nothing") == "nothing"
+
+
 @pytest.mark.usefixtures("cache")
 def test_shapes_may_be_written_by_two_at_once(monkeypatch):
     few = loading.write_shapes

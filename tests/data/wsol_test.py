@@ -152,7 +152,7 @@ def test_real_data(real_data):
 
 def test_the_reduced_list(birds):
     split, file = load_wsol(birds, "test"), birds / "metadata" / "test" / "image_ids_proxy.txt"
-    with pytest.raises(FileNotFoundError, match=r"image_ids_proxy\.txt does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"`proxy` needs .*_proxy\.txt, which does not"):
         reduced(birds, split)
     file.write_text("b/two, or 2.jpg")
     assert reduced(birds, split).ids == ("b/two, or 2.jpg",)

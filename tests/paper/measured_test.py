@@ -26,7 +26,7 @@ def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone, monkey
     options = {"methods": ["cam", "scorecam"], "rounds": 1, "channels": 2, "note": notes.append}
     theirs = runtime.Timing("cam", "CAM, torch-cam", None, 2.5, 1, estimated=False)
     monkeypatch.setattr(runtime, "peer_timings", lambda *_, **__: iter([theirs]))
-    monkeypatch.setattr(peers, "missing", lambda: ["xplique"])
+    monkeypatch.setattr(peers, "missing", lambda _: ["xplique"])
     files = measured.table4(tmp_path, [tiny_backbone], 16, **options)
     counts, rows = rows_of(tmp_path / "table4-counts.csv"), rows_of(tmp_path / "table4.csv")
     assert len(files) == 6

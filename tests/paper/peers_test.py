@@ -11,7 +11,7 @@ from fcam_tf.paper import peers
 @pytest.fixture
 def install(monkeypatch):
     """Put a module in the place of an installed one; all others are not installed."""
-    for name in peers.LIBRARIES.values():
+    for name, _ in peers.LIBRARIES.values():
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(peers.importlib.util, "find_spec", sys.modules.get)
 
@@ -26,9 +26,12 @@ def install(monkeypatch):
 def test_what_is_not_installed_is_left_out(install, tiny_backbone):
     classifier = Classifier(tiny_backbone, 3, weights=None)
     assert list(peers.calls(classifier, np.zeros((1, 32, 32, 3), "float32"))) == []
-    assert peers.missing() == list(peers.LIBRARIES)
+    assert peers.missing(["gradcam"]) == list(peers.LIBRARIES)
+    # What no library has, none is missed for.
+    assert peers.missing(["xgradcam", "fcam"]) == ["torch-cam", "pytorch-grad-cam"]
+    assert peers.missing(["fcam", "acol"]) == []
     install("xplique")
-    assert "xplique" not in peers.missing()
+    assert "xplique" not in peers.missing(["gradcam"])
 
 
 def test_keras_libraries_explain_the_first_class_by_the_top_map(install, tiny_backbone):

@@ -33,6 +33,8 @@ def test_table_5_has_what_classifies():
         "CAM*",
         "ADL",
     ]
+    with pytest.raises(ValueError, match="`methods` must name one with a classifier"):
+        table5(["cam+fcam", "fsl", "center"])
 
 
 def test_variation():

@@ -53,6 +53,17 @@ def test_masks_at_a_given_threshold(study, finished):
             assert float(row["mask_iou"]) == 1  # it knows the masks
 
 
+def test_a_sheet_that_no_photo_is_left_for_goes(study, capsys):
+    stale = [study.out / f"fig11-tiny-failed.{ending}" for ending in ("png", "pdf")]
+    for file in stale:
+        file.write_text("of another threshold")
+    everything = pairs(["cam"])[0]  # it knows the masks
+    table, *_ = sheets.sheets(study, "fig11", [everything], ["tiny"], 0.25)
+    assert "fig11: no photo of tiny counts as failed" in capsys.readouterr().out
+    assert {row["sheet"] for row in rows_of(table)} == {"fig11-tiny-found"}
+    assert not any(file.exists() for file in stale)
+
+
 def test_figure_1_draws_the_same_photos_for_all_backbones(study):
     table, *files = sheets.sheets(study, "fig1", pairs(["cam", "layercam"]), ["tiny", "large"])
     shown = rows_of(table)

@@ -85,7 +85,10 @@ def test_a_value_with_a_slash_does_not_leave_the_folder(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"fcam_set": ("loss.crv=0",)}, "Did you mean 'crf'"),
-        ({"fcam_set": ("select=PxAP",)}, "split 'val' is too small"),  # for full supervision
+        (
+            {"fcam_set": ("select=PxAP",)},
+            "has too few images of each class",
+        ),  # for full supervision
         ({"classifier_set": ("epoch=1",)}, "Did you mean 'epochs'"),
         ({"fcam_set": ("seed=1",)}, "`seed` is that of the cell"),
         ({"classifier_set": ("seed=1",)}, "`seed` is that of the cell"),

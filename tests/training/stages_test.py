@@ -133,6 +133,9 @@ def test_less_to_train_on_and_to_choose_by(tmp_path):
     (images, validation), _ = load_splits("classifier", str(root), recipe, pytest.fail)
     assert images.ids == tuple(kept)
     assert validation.labels.tolist() == [0, 1, 2, 3, 4]
+    (root / "metadata/train/image_ids_proxy.txt").write_text(kept[0])
+    with pytest.raises(ValueError, match=r"has one class, '[a-z]+', and"):
+        load_splits("classifier", str(root), recipe, pytest.fail)
     recipe = recipe_of("classifier", "cub")
     (images, validation), _ = load_splits("classifier", str(root), recipe, pytest.fail)
     assert (len(images), len(validation)) == (5, 10)
