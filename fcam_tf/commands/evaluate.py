@@ -169,8 +169,7 @@ def _asked(
     )
     left_out = []
     for split in settings.splits().values() if values.skip_broken else ():
-        kept = set(fcam_tf.data.without_broken(split, warn).ids)
-        left_out += [name for name in split.ids if name not in kept]
+        left_out += fcam_tf.data.left_out(split, warn)
     return dataclasses.replace(settings, left_out=left_out)
 
 

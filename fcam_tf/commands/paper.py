@@ -92,7 +92,7 @@ def _run(values: argparse.Namespace) -> int:
         return failed(error, values)
     for file in files:
         note(f"written: {file}")
-    return 0
+    return 1 if "study" in values and values.study.missing else 0
 
 
 def _check_paths(values: argparse.Namespace) -> None:
@@ -109,7 +109,7 @@ def _check_paths(values: argparse.Namespace) -> None:
 
 
 def _study(values: argparse.Namespace) -> Any:
-    return fcam_tf.paper.Study(
+    values.study = fcam_tf.paper.Study(
         values.data,
         Path(values.out),
         values.recipe,
@@ -123,6 +123,7 @@ def _study(values: argparse.Namespace) -> Any:
         note,
         console(),
     )
+    return values.study
 
 
 def _table(values: argparse.Namespace, rows: Sequence[Any], **options: Any) -> list[Path]:

@@ -103,7 +103,7 @@ def _run(values: argparse.Namespace) -> int:
         out, preset = values.out, values.recipe
         chosen = "" if preset.endswith(".json") else f"--recipe {preset} "
         note(f"next: fcam train fcam --data {values.data} --model {out} {chosen}--out {out}-fcam")
-    return 0 if report(run, values.data) else 1
+    return 0 if report(run, values) else 1
 
 
 def _train(
@@ -196,10 +196,12 @@ def start_of(
     )
 
 
-def report(run: fcam_tf.training.RunFolder, root: str) -> bool:
+def report(run: fcam_tf.training.RunFolder, values: argparse.Namespace) -> bool:
     """Write the report on the test split, and say where it is; tell whether that went well."""
     try:
-        page = fcam_tf.training.report(run, root, console())
+        page = fcam_tf.training.report(
+            run, values.data, console(), skip_broken=values.skip_broken, tell=warn
+        )
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         warn(f"the model is finished, but its report failed: {error}")
         return False

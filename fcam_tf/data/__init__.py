@@ -8,6 +8,7 @@ import lazy_loader
 from fcam_tf.data.check import Report as Report
 from fcam_tf.data.check import broken_photos as broken_photos
 from fcam_tf.data.check import check_dataset as check_dataset
+from fcam_tf.data.check import left_out as left_out
 from fcam_tf.data.check import single_class as single_class
 from fcam_tf.data.check import without_broken as without_broken
 from fcam_tf.data.folder import load_folder as load_folder

@@ -168,6 +168,12 @@ def without_broken(split: Split, tell: Callable[[str], object]) -> Split:
     return split.subset([i for i, path in enumerate(split.paths) if path not in bad])
 
 
+def left_out(split: Split, tell: Callable[[str], object]) -> list[str]:
+    """Return the names of the photos that `without_broken` leaves out."""
+    kept = set(without_broken(split, tell).ids)
+    return [name for name in split.ids if name not in kept]
+
+
 def _report(checked: Sequence[tuple[Split, list[Problem]]], notes: Sequence[str]) -> Report:
     rows = (
         SplitCounts(

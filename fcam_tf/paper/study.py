@@ -275,10 +275,14 @@ class Study:
         """Names of the test photos that cannot be read; refused, unless they are to be left out."""
         split = data.load(self.root, "test")
         if self.skip_broken:
-            kept = set(data.without_broken(split, self.tell).ids)
-            return [name for name in split.ids if name not in kept]
+            return data.left_out(split, self.tell)
         if broken := data.broken_photos(split):
             raise data.DataError(broken, "leave them out with --skip-broken")
+        return []
+
+    @functools.cached_property
+    def missing(self) -> list[Cell]:
+        """The cells that tables and figures had to do without, as their trainings diverged."""
         return []
 
     @functools.cached_property

@@ -11,11 +11,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from fcam_tf.atomic import write_csv
-from fcam_tf.paper.cells import Cell, work_off
+from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.figure_files import write_figure
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
+from fcam_tf.paper.trained import train_all
 from fcam_tf.report.figures import COLOURS
 from fcam_tf.training.run_folder import VALIDATION_PREFIX
 
@@ -52,14 +53,13 @@ def sweep(
     """
     varied = [row for row in rows if row.variant]
     cells = cells_of(varied, backbones, seeds)
-    study.check(cells)
 
     def score(cell: Cell) -> tuple[str, float]:
         run = study.fcam(cell)
         select = run.settings["recipe"]["select"]
         return select, run.chosen[VALIDATION_PREFIX + select]
 
-    found = work_off(cells, score, study.tell)
+    found = train_all(study, name, cells, score)
     values = {cell: value for cell, (_, value) in found.items()}
     points = points_of(varied, backbones, seeds, values)
     table = study.out / f"{name}.csv"

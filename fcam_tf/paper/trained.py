@@ -18,7 +18,7 @@ T = TypeVar("T")
 def train_all(
     study: Study, name: str, cells: Sequence[Cell], score: Callable[[Cell], T]
 ) -> dict[Cell, T]:
-    """Train what cells need, and tell which diverged.
+    """Train what cells need; tell which diverged, and add these to ``study.missing``.
 
     Args:
         study: the data, the recipes and the folder.
@@ -31,8 +31,9 @@ def train_all(
     """
     study.check(cells)
     found = work_off(cells, score, study.tell)
-    if missing := [cell.told for cell in cells if cell not in found]:
-        study.tell(f"missing in {name}: {'; '.join(missing)}")
+    if missing := [cell for cell in cells if cell not in found]:
+        study.tell(f"missing in {name}: {'; '.join(cell.told for cell in missing)}")
+    study.missing.extend(missing)
     return found
 
 

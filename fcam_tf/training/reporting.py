@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,22 @@ if TYPE_CHECKING:
     from fcam_tf.training.run_folder import RunFolder
 
 
-def report(run: RunFolder, root: str, console: Console) -> Path | None:
+def report(
+    run: RunFolder,
+    root: str,
+    console: Console,
+    *,
+    skip_broken: bool = False,
+    tell: Callable[[str], object] = print,
+) -> Path | None:
     """Evaluate the chosen model on the test split, as ``fcam evaluate`` does, into ``RUN/test``.
+
+    Args:
+        run: a finished run.
+        root: the data set.
+        console: where the progress bar goes.
+        skip_broken: decode all photos first, and leave out those that cannot be decoded.
+        tell: is told which these are.
 
     Returns:
         The page, or None where there is no ground truth to test by.
@@ -36,7 +50,9 @@ def report(run: RunFolder, root: str, console: Console) -> Path | None:
     if split.boxes is None and split.masks is None:
         return None
     method = run.settings["method"] if run.settings["stage"] == "classifier" else FCAM_MAP
-    return write_report(evaluated(run, root, method, run.folder / "test", console=console))
+    left_out = data.left_out(split, tell) if skip_broken else ()
+    out = run.folder / "test"
+    return write_report(evaluated(run, root, method, out, console=console, left_out=left_out))
 
 
 def evaluated(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import fcam_tf
 from fcam_tf import cli
 from fcam_tf.data import write_shapes
 
@@ -67,6 +68,15 @@ def test_wrong_usage(data, tmp_path, capfd, arguments, message):
     assert status(*arguments, "--data", data, "--out", tmp_path / "out") == 2
     assert message in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_with_a_dash_counts_as_failed(data, tmp_path, monkeypatch):
+    def table(study, *_, **__):
+        study.missing.append("a cell")
+        return [], []
+
+    monkeypatch.setattr(fcam_tf.paper, "table", table)
+    assert status("table1", "--data", data, "--out", tmp_path / "out") == 1
 
 
 @pytest.mark.parametrize("what", ["table1", "table2", "fig3"])

@@ -66,7 +66,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    monkeypatch.setattr("fcam_tf.training.report", lambda *_: None)
+    monkeypatch.setattr("fcam_tf.training.report", lambda *_, **__: None)
 
 
 @pytest.mark.usefixtures("no_report")

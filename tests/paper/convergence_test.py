@@ -36,6 +36,7 @@ def test_methods_of_one_training_are_shown_once(tmp_path):
         out=tmp_path,
         tell=print,
         check=lambda _: None,
+        missing=[],
         classifier=lambda cell: run({"xgradcam": "gradcam"}.get(cell.method, cell.method)),
     )
     rows = table5(["cam", "gradcam", "xgradcam"])

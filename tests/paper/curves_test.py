@@ -19,6 +19,7 @@ def study(finished, perfect, shapes, tmp_path):
         out=tmp_path,
         tell=print,
         check=lambda _: None,
+        missing=[],
         score=lambda cell: perfect if cell.variant else finished,
     )
 

@@ -17,6 +17,7 @@ def study(finished, perfect, shapes, tmp_path):
         out=tmp_path,
         tell=print,
         check=lambda _: None,
+        missing=[],
         score=lambda cell: finished if cell.variant else perfect,
     )
 
