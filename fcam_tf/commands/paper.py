@@ -201,13 +201,19 @@ def _table4(values: argparse.Namespace) -> list[Path]:
     )
 
 
-def _fig3(values: argparse.Namespace) -> list[Path]:
+def _masked(values: argparse.Namespace) -> Any:
     split = fcam_tf.data.load(values.data, "test")
+    fcam_tf.paper.downscale.check_masks(split)  # before the folder is made
+    return split
+
+
+def _fig3(values: argparse.Namespace) -> list[Path]:
+    split = _masked(values)
     return _shown(fcam_tf.paper.measured.fig3(_folder(values), split))
 
 
 def _fig4(values: argparse.Namespace) -> list[Path]:
-    split = fcam_tf.data.load(values.data, "test")
+    split = _masked(values)
     return fcam_tf.paper.measured.fig4(_folder(values), split)
 
 

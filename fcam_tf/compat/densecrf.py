@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fcam_tf import checks
 from fcam_tf.ops import dense_crf
 from fcam_tf.ops.mean_field import MeanField
 
@@ -17,6 +18,8 @@ class DenseCRF2D:
     """A CRF over the pixels of an image, with at most one Gaussian and one bilateral kernel."""
 
     def __init__(self, w: int, h: int, nlabels: int) -> None:
+        for name, value in (("w", w), ("h", h), ("nlabels", nlabels)):
+            checks.whole(name, value, 1)
         self._maps = np.zeros((1, h, w, nlabels), np.float32)
         self._terms: dict[str, Any] = dict.fromkeys(("bilateral", "spatial", "compatibility"))
         self._terms["images"] = np.zeros((1, h, w, 3), np.uint8)

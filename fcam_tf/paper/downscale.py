@@ -88,7 +88,7 @@ def simulate(split: Split, scales: Sequence[int] = SCALES, frame: int = FRAME) -
         RuntimeError: no mask has an object.
         OSError: a mask cannot be read.
     """
-    _check_masks(split)
+    check_masks(split)
     metrics = {scale: (PxAP(), PxAP()) for scale in scales}
     for index, name in enumerate(split.ids):
         truth = read_truth(split, index, frame)["mask"]
@@ -150,7 +150,7 @@ def draw_examples(
     Raises:
         ValueError, RuntimeError, OSError: see ``simulate``.
     """
-    _check_masks(split)
+    check_masks(split)
     truth = read_truth(split, index, frame)["mask"]
     figure = Figure(figsize=(1.3 * (len(scales) + 1), 3.4), layout="constrained")
     grid = figure.add_gridspec(2, len(scales) + 1)
@@ -171,7 +171,8 @@ def draw_examples(
     return figure
 
 
-def _check_masks(split: Split) -> None:
+def check_masks(split: Split) -> None:
+    """Raise a ValueError unless a split has masks."""
     if split.masks is None:
         raise ValueError(
             f"`split` must have masks. Received: split {split.name!r} without any; its boxes "

@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,15 @@ def test_a_file_is_no_folder(data, tmp_path, capfd, what):
 def test_data_that_is_missing(tmp_path, capfd, what):
     assert status(what, "--out", tmp_path) == 2
     assert f"--data is missing: {what} measures on a data set" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["fig3", "fig4"])
+def test_masks_that_are_missing(data, tmp_path, capfd, what):
+    boxed = shutil.copytree(data, tmp_path / "boxed")
+    (boxed / "metadata/test/localization_masks.txt").unlink()
+    assert status(what, "--data", boxed, "--out", tmp_path / "out") == 2
+    assert "must have masks" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def rows_of(path):

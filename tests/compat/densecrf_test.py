@@ -105,3 +105,16 @@ def test_an_image_of_another_size_is_refused_where_it_comes(case):
     made = densecrf.DenseCRF2D(14, 20, 3)  # height first
     with pytest.raises(ValueError, match=r"`rgbim` must be \(20, 14, 3\), height first"):
         made.addPairwiseBilateral(sxy=30, srgb=13, rgbim=case[0][0], compat=4)
+
+
+@pytest.mark.parametrize(
+    ("sides", "error", "message"),
+    [
+        ((-9, 8, 2), ValueError, "`w` must be 1 or more. Received: -9"),
+        ((9, 8.0, 2), TypeError, "`h` must be a whole number. Received: 8.0"),
+        ((9, 8, 0), ValueError, "`nlabels` must be 1 or more. Received: 0"),
+    ],
+)
+def test_sides_that_are_none(sides, error, message):
+    with pytest.raises(error, match=message):
+        densecrf.DenseCRF2D(*sides)
