@@ -226,7 +226,7 @@ def test_the_cat(tmp_path):
     assert process.stdout.startswith("cat.png: Egyptian cat ")
     assert process.stderr.splitlines() == [
         "Loading efficientnetlite_b0_layercam ...",
-        "maps of fcam, threshold 0.154",
+        "maps of fcam, threshold 0.563",
         "1 localised; results in fcam-output/results.jsonl",
     ]
     (record,) = lines(tmp_path / "fcam-output")
