@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from fcam_tf.atomic import write_csv
-from fcam_tf.paper.curves import curve_table
+from fcam_tf.paper.curves import write_curves
 from fcam_tf.paper.figure_files import write_figure
 from fcam_tf.paper.panels import Curve, Place, draw_panels
 from fcam_tf.paper.results import LOCALISATION, cells_of
@@ -44,6 +43,7 @@ def convergence(
 
     Raises:
         ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
+        RuntimeError: every training diverged.
     """
     runs = train_all(study, name, cells_of(rows, backbones, seeds), study.classifier)
     curves = {
@@ -64,8 +64,7 @@ def convergence(
     )
     for axes in panels.values():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    table = study.out / f"{name}.csv"
-    write_csv(table, curve_table(shown, "epoch", "score"))
+    table = write_curves(study, name, shown, "epoch", "score")
     return [table, *write_figure(figure, study.out, name)]
 
 

@@ -53,8 +53,7 @@ def activations(
         ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
         RuntimeError: every training diverged.
     """
-    found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
-    curves = curves_of(rows, found, activation_of)
+    curves = _measured(study, name, rows, cells_of(rows, backbones, seeds), activation_of)
     smooth = [dataclasses.replace(curve, y=smoothed(curve.y)) for curve in curves]
     figure, panels = draw_panels(
         smooth,
@@ -68,7 +67,7 @@ def activations(
     for (method, backbone), axes in panels.items():
         mine = [c.y for c in smooth if (c.method, c.backbone) == (method, backbone)]
         axes.set_ylim(0, 1.1 * max(map(shown_up_to, mine), default=0) or 1)
-    table = _write(study, name, curves, "activation", "fraction")
+    table = write_curves(study, name, curves, "activation", "fraction")
     return [table, *write_figure(figure, study.out, name)]
 
 
@@ -91,9 +90,8 @@ def localisation(
         FileNotFoundError, RuntimeError: see `activations`.
     """
     _needs(study, name, "boxes")
-    found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
-    curves = curves_of(rows, found, accuracy_of)
-    files = [_write(study, name, curves, "threshold", "MaxBoxAcc")]
+    curves = _measured(study, name, rows, cells_of(rows, backbones, seeds), accuracy_of)
+    files = [write_curves(study, name, curves, "threshold", "MaxBoxAcc")]
     for method in dict.fromkeys(curve.method for curve in curves):
         mine = [curve for curve in curves if curve.method == method]
         figure, _ = draw_panels(
@@ -130,8 +128,7 @@ def precision_recall(
         FileNotFoundError, RuntimeError: see `activations`.
     """
     _needs(study, name, "masks")
-    found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
-    curves = curves_of(rows, found, precision_of)
+    curves = _measured(study, name, rows, cells_of(rows, backbones, seeds), precision_of)
     figure, _ = draw_panels(
         curves,
         lambda curve: Place(curve.method, curve.backbone, curve.side),
@@ -142,7 +139,7 @@ def precision_recall(
         xlim=(0, 100),
         ylim=(0, 102),
     )
-    table = _write(study, name, curves, "recall", "precision")
+    table = write_curves(study, name, curves, "recall", "precision")
     return [table, *write_figure(figure, study.out, name)]
 
 
@@ -182,8 +179,14 @@ def curves_of(
     ]
 
 
-def curve_table(curves: Sequence[Curve], x: str, y: str) -> list[dict[str, Any]]:
-    """Return the points of curves as rows of a CSV file, with these names for x and y."""
+def write_curves(study: Study, name: str, curves: Sequence[Curve], x: str, y: str) -> Path:
+    """Write the points of curves as NAME.csv, with these names for x and y."""
+    table = study.out / f"{name}.csv"
+    write_csv(table, _points(curves, x, y))
+    return table
+
+
+def _points(curves: Sequence[Curve], x: str, y: str) -> list[dict[str, Any]]:
     return [
         {
             "backbone": curve.backbone,
@@ -199,6 +202,12 @@ def curve_table(curves: Sequence[Curve], x: str, y: str) -> list[dict[str, Any]]
     ]
 
 
+def _measured(
+    study: Study, name: str, rows: Sequence[Row], cells: Sequence[Cell], read: Read
+) -> list[Curve]:
+    return curves_of(rows, train_all(study, name, cells, study.score), read)
+
+
 def _needs(study: Study, name: str, truth: str) -> None:
     """Raise a ValueError, before anything is trained, unless the test split has boxes or masks."""
     if getattr(data.load(study.root, "test"), truth) is None:
@@ -208,9 +217,3 @@ def _needs(study: Study, name: str, truth: str) -> None:
 def _title(study: Study, what: str, rows: Sequence[Row]) -> str:
     methods = list(dict.fromkeys(row.before or row.title for row in rows))
     return f"{Path(study.root).name}, test{f', {methods[0]}' if len(methods) == 1 else ''}: {what}"
-
-
-def _write(study: Study, name: str, curves: Sequence[Curve], x: str, y: str) -> Path:
-    table = study.out / f"{name}.csv"
-    write_csv(table, curve_table(curves, x, y))
-    return table

@@ -12,16 +12,9 @@ COLUMNS = {"rows": pairs(["cam"]), "backbones": ["tiny"], "seeds": 1}
 
 
 @pytest.fixture
-def study(finished, perfect, shapes, tmp_path):
+def study(study_of, finished, perfect):
     """Return a study whose method is the centre, and whose F-CAM knows the masks."""
-    return SimpleNamespace(
-        root=str(shapes),
-        out=tmp_path,
-        tell=print,
-        check=lambda _: None,
-        missing=[],
-        score=lambda cell: perfect if cell.variant else finished,
-    )
+    return study_of(finished, perfect)
 
 
 def points(path, x, y, **where):

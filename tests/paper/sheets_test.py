@@ -1,6 +1,5 @@
 import csv
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,16 +9,9 @@ from fcam_tf.paper.rows import pairs
 
 
 @pytest.fixture
-def study(finished, perfect, shapes, tmp_path):
+def study(study_of, finished, perfect):
     """Return a study whose method knows the masks, and whose F-CAM is the centre."""
-    return SimpleNamespace(
-        root=str(shapes),
-        out=tmp_path,
-        tell=print,
-        check=lambda _: None,
-        missing=[],
-        score=lambda cell: finished if cell.variant else perfect,
-    )
+    return study_of(perfect, finished)
 
 
 def rows_of(path):
