@@ -15,7 +15,7 @@ import fcam_tf
 from fcam_tf.commands.arguments import Parser, positive
 from fcam_tf.commands.model import Model
 from fcam_tf.commands.quiet import load_tensorflow
-from fcam_tf.commands.telling import answer_table, failed, note, usage_errors
+from fcam_tf.commands.telling import answer_table, failed, note, usage_errors, warn
 from fcam_tf.commands.train import add_stage, asked_of, model_of, recipe_and_splits, start_of
 
 _DETAILS = """\
@@ -61,7 +61,7 @@ def _run(values: argparse.Namespace) -> int:
     except RuntimeError as error:
         return failed(error, values)
     best = Path(values.out, "best.json")
-    _tell(trials, json.loads(best.read_text("utf-8"))["select"])
+    tell(trials, json.loads(best.read_text("utf-8"))["select"])
     note(f"best recipe in {best}")
     return 0
 
@@ -112,7 +112,8 @@ def _search(
     )
 
 
-def _tell(trials: list[fcam_tf.training.Trial], select: str) -> None:
+def tell(trials: list[fcam_tf.training.Trial], select: str) -> None:
+    """Write the table of the trials, and warn if the best of them learnt nothing."""
     rows = []
     for trial in sorted(trials, key=lambda trial: 1 if trial.score is None else -trial.score):
         reached = ("diverged", "") if trial.score is None else (f"{trial.score:.2f}", trial.epoch)
@@ -120,3 +121,9 @@ def _tell(trials: list[fcam_tf.training.Trial], select: str) -> None:
     columns = ("trial", *trials[0].settings, f"val {select}, %", "epoch")
     title = f"{len(trials)} draws, the best first" if len(trials) > 1 else "1 draw"
     answer_table(columns, rows, title=title)
+    best = max(trials, key=lambda trial: -1.0 if trial.score is None else trial.score)
+    if best.epoch == 0:
+        warn(
+            f"nothing was learnt: {select} never rose above what it was before training. Draw "
+            "other learning rates, or train for more epochs"
+        )

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from absl import app
 
@@ -17,6 +17,9 @@ from fcam_tf.names import printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_HEADING = 11  # characters of a word in a column's heading that are kept together
 
 
 def note(text: object) -> None:
@@ -40,13 +43,27 @@ def answer_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: s
     from rich.table import Table  # noqa: PLC0415
 
     lines = [[str(cell) for cell in row] for row in rows]
+    console = Console(markup=False, emoji=False)
     table = Table(title=title or None)
-    for index, column in enumerate(columns):
-        whole = None if index else max(len(line[0]) for line in lines)  # however narrow it is
-        table.add_column(column, justify="right" if index else "left", min_width=whole)
+    cells = [[column, *(line[i] for line in lines)] for i, column in enumerate(columns)]
+    whole = [max(map(len, column)) for column in cells]
+    # The first column and words of the others are never broken, but for those of headings.
+    least = [max([0, *map(len, cells[0][1:])])]
+    for head, *rest in cells[1:]:
+        words = [min(len(word), _HEADING) for word in head.split()]
+        least.append(max([1, *words, *(len(word) for cell in rest for word in cell.split())]))
+    frame = 3 * len(cells) + 1
+    # A terminal breaks lines that are too long for it; a column that was cut is lost.
+    console.width = max(console.width, sum(least) + frame)
+    wanted = max(1, sum(whole) - sum(least))
+    share = min(1.0, (console.width - sum(least) - frame) / wanted)
+    for index, (column, low, high) in enumerate(zip(columns, least, whole, strict=True)):
+        width = low + int(share * max(0, high - low))
+        justify: Literal["left", "right"] = "right" if index else "left"
+        table.add_column(column, justify=justify, width=width, overflow="fold")
     for line in lines:
         table.add_row(*line)
-    Console(markup=False, emoji=False).print(table)
+    console.print(table)
 
 
 def console() -> Console:

@@ -83,22 +83,6 @@ def _run(values: argparse.Namespace) -> int:
         run = fcam_tf.training.recall_run(values.out, asked) or _train(values, model, asked)
     _tell_scores(run)
     note(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
-    recipe = run.settings["recipe"]
-    if run.state.best == 0:
-        # Boxes in the middle of the photo are hard to beat for a network that is still learning.
-        by_boxes = values.stage == "classifier" and recipe["select"] != "accuracy"
-        remedy = "--set select=accuracy" if by_boxes else "another --set learning_rate"
-        warn(
-            f"{recipe['select']} never rose above what it was before training, and that is "
-            f"the model which was kept; try more epochs or {remedy}"
-        )
-    seeds = run.state.history[-1].get("seeds_loss", 0.0)
-    if seeds > _UNLEARNT:
-        adam = "" if recipe["optimizer"] == "adam" else "--set optimizer=adam, "
-        warn(
-            f"the seed loss ended at {seeds:.2f}, guessing gives 0.69: the maps say little. "
-            f"Try {adam}a lower --set loss.crf or more epochs"
-        )
     if values.stage == "classifier":
         out, preset = values.out, values.recipe
         chosen = "" if preset.endswith(".json") else f"--recipe {preset} "
@@ -197,7 +181,8 @@ def start_of(
 
 
 def report(run: fcam_tf.training.RunFolder, values: argparse.Namespace) -> bool:
-    """Write the report on the test split, and say where it is; tell whether that went well."""
+    """Warn of what was not learnt, write the report on the test split; tell if that went well."""
+    _warn_of(run)
     try:
         page = fcam_tf.training.report(
             run, values.data, console(), skip_broken=values.skip_broken, tell=warn
@@ -208,6 +193,26 @@ def report(run: fcam_tf.training.RunFolder, values: argparse.Namespace) -> bool:
     if page:
         note(f"report on the test split in {page}")
     return True
+
+
+def _warn_of(run: fcam_tf.training.RunFolder) -> None:
+    """Warn of a training that ended no better than it began."""
+    recipe = run.settings["recipe"]
+    if run.state.best == 0 and run.state.epoch:
+        # Boxes in the middle of the photo are hard to beat for a network that is still learning.
+        by_boxes = "loss" not in recipe and recipe["select"] != "accuracy"
+        remedy = "--set select=accuracy" if by_boxes else "another --set learning_rate"
+        warn(
+            f"{recipe['select']} never rose above what it was before training, and that is "
+            f"the model which was kept; try more epochs or {remedy}"
+        )
+    seeds = run.state.history[-1].get("seeds_loss", 0.0)
+    if seeds > _UNLEARNT:
+        adam = "" if recipe["optimizer"] == "adam" else "--set optimizer=adam, "
+        warn(
+            f"the seed loss ended at {seeds:.2f}, guessing gives 0.69: the maps say little. "
+            f"Try {adam}a lower --set loss.crf or more epochs"
+        )
 
 
 def _tell_scores(run: fcam_tf.training.RunFolder) -> None:

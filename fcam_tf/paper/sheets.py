@@ -29,7 +29,7 @@ from fcam_tf.paper.study import Study
 from fcam_tf.paper.trained import train_all
 from fcam_tf.report.figures import STYLE
 from fcam_tf.report.galleries import SEED, thresholds
-from fcam_tf.report.pictures import Thresholds, draw_map, draw_parts, draw_photo
+from fcam_tf.report.pictures import PAPER, Thresholds, draw_map, draw_parts, draw_photo
 
 PHOTOS = 4  # on a sheet
 _ACROSS = 8  # pictures; as many photos stand side by side as fit
@@ -173,7 +173,7 @@ def draw_sheet(columns: Sequence[Column], photos: Sequence[int], title: str) -> 
                 upper, lower = (figure.add_subplot(grid[2 * row + k, j]) for k in (0, 1))
                 over = draw_map(column.split, scored[photo], column.cuts.box)
                 _show(upper, over, _head(column) if first else "")
-                parts = draw_parts(column.split, scored[photo], column.cuts)
+                parts = draw_parts(column.split, scored[photo], column.cuts, PAPER)
                 _show(lower, parts, below=_verdict(column.scores[photo]))
         figure.suptitle(title, fontsize=11)
         figure.supxlabel(_legend(columns[0].cuts), fontsize=8)

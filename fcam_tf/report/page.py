@@ -11,7 +11,7 @@ from fcam_tf.atomic import write_atomically
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation import StoredEvaluation
 from fcam_tf.names import told
-from fcam_tf.report import figures, galleries, tables
+from fcam_tf.report import figures, galleries, pictures, tables
 
 REPORT = "report.html"
 
@@ -39,12 +39,13 @@ def write_report(run: StoredEvaluation, *others: StoredEvaluation) -> Path:
         runs=runs,
         others=others,
         colours=figures.COLOURS,
+        parts=pictures.REPORT._asdict(),
         tiles=tables.tiles(run, baseline),
         comparison=tables.comparison(run, others) if others else None,
-        explanation_tables=tables.explanation([*others, run]),
+        explanation_tables=tables.explanation(runs),
         explanation_panels=figures.explanation_panels(runs),
         truth_tables=[*tables.boxes(run), *tables.pixels(run)],
-        kinds=tables.kinds([*others, run]),
+        kinds=tables.kinds(runs),
         classes=tables.classes(run),
         curve_panels=figures.threshold_panels(runs),
         spread_panels=[

@@ -1,7 +1,8 @@
 """Pictures of the report: a photo with its map and boxes, and the parts of the object found.
 
-Colours are the paper's (Belharbi et al., WACV 2022, figures 1, 10 and 11): true positives red,
-false negatives green, false positives blue; the true box green, the predicted one red.
+The true box is green, the predicted one red. Of the parts, what is found is green and what is
+missed red. The paper's figures 1, 10 and 11 have the two the other way round (Belharbi et al., WACV
+2022), and so have ours of that name: `PAPER`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,24 @@ from fcam_tf.metrics.measures import grey_thresholds
 from fcam_tf.visualize import blend, resize_heatmap
 
 SIDE = 320  # pixels on the longer side of a picture
-HIT, MISSED, EXCESS = (228, 26, 28), (40, 190, 60), (40, 90, 235)
 TRUE_BOX, PREDICTED_BOX, HALO = (40, 240, 60), (255, 45, 45), (0, 0, 0)
 TRUE_LINE, PREDICTED_LINE = 5, 3  # pixels; where boxes coincide, both are seen
 _QUALITY = 82
 _TINT = 0.55
 _DIMMED = 0.6
+
+
+class PartColours(NamedTuple):
+    """RGB of true positives, false negatives and false positives."""
+
+    found: tuple[int, int, int]
+    missed: tuple[int, int, int]
+    excess: tuple[int, int, int]
+
+
+# Green is light and red dark, for those who tell the two by nothing else.
+REPORT = PartColours((70, 210, 90), (200, 20, 30), (40, 90, 235))
+PAPER = PartColours((228, 26, 28), (40, 190, 60), (40, 90, 235))
 
 
 class Thresholds(NamedTuple):
@@ -58,23 +71,25 @@ def draw_map(split: Split, scored: Scored, threshold: float | None) -> Image.Ima
     return picture
 
 
-def draw_parts(split: Split, scored: Scored, thresholds: Thresholds) -> Image.Image:
+def draw_parts(
+    split: Split, scored: Scored, thresholds: Thresholds, colours: PartColours = REPORT
+) -> Image.Image:
     """Draws true and false positives and false negatives over the dimmed photo.
 
-    Without a mask all that is above the box's threshold is drawn in red.
+    Without a mask all that is above the box's threshold has the colour of what is found.
     """
     photo, _ = _open(split, scored.index)
     heat = resize_heatmap(scored.levels / 255, *photo.size)
     picture = np.asarray(photo.convert("L").convert("RGB")) * _DIMMED
     if thresholds.mask is None:
         cut = grey_thresholds(scored.levels.max(), thresholds.box or 0.0)
-        return Image.fromarray(np.uint8(_tint(picture, heat > cut / 255, HIT)))
+        return Image.fromarray(np.uint8(_tint(picture, heat > cut / 255, colours.found)))
     found = heat >= thresholds.mask
     truth = join_masks(*split.read_masks(scored.index), size=photo.size[::-1])
     for where, colour in (
-        (found & (truth == OBJECT), HIT),
-        (~found & (truth == OBJECT), MISSED),
-        (found & (truth == BACKGROUND), EXCESS),
+        (found & (truth == OBJECT), colours.found),
+        (~found & (truth == OBJECT), colours.missed),
+        (found & (truth == BACKGROUND), colours.excess),
     ):
         picture = _tint(picture, where, colour)
     return Image.fromarray(np.uint8(picture))

@@ -50,26 +50,28 @@ def tiles(run: StoredEvaluation, baseline: StoredEvaluation | None) -> list[Tile
 
 
 def comparison(run: StoredEvaluation, others: Sequence[StoredEvaluation]) -> Table:
-    """All runs side by side; differences are to the first of the others, if there are any."""
-    runs = [*others, run]
+    """This run and the others; the difference is to the first of them, if there are any."""
+    runs = [run, *others]
     columns = [_figures(each.metrics) for each in runs]
     rows = []
-    for name, now in columns[-1].items():
-        values = [column.get(name) for column in columns]
-        if values != [None] * len(runs):
-            cells = [_percent(value, 2) for value in values]
-            rows.append([name, *cells, *[_change(now, values[0])] * bool(others)])
-    heads = ["", *(each.settings.title for each in runs)]
+    for name, now in columns[0].items():
+        before = [column.get(name) for column in columns[1:]]
+        if [now, *before] != [None] * len(runs):
+            change = [_change(now, before[0])] if others else []
+            rows.append([name, _percent(now, 2), *change, *(_percent(x, 2) for x in before)])
+    # What this run has stands first, where a narrow screen shows it.
+    heads = ["", run.settings.title, *["difference"] * bool(others)]
+    heads += [each.settings.title for each in others]
     if not others:
         return Table("Percent.", heads, rows)
     for what, sign in (("gain", 1), ("lose", -1)):
-        counts = [np.count_nonzero(sign * gains(each, others[0]) > 0) for each in runs[1:]]
-        rows.append([f"images that {what}", "", *map(str, counts), ""])
+        count, *counts = (str(np.count_nonzero(sign * gains(each, others[0]) > 0)) for each in runs)
+        rows.append([f"images that {what}", count, "", "", *counts[1:]])
     caption = (
         "All runs, percent. Differences, and the images that gain or lose IoU, are against "
         f"{others[0].settings.title}."
     )
-    return Table(caption, [*heads, "difference"], rows)
+    return Table(caption, heads, rows)
 
 
 def gains(run: StoredEvaluation, baseline: StoredEvaluation) -> NDArray[np.float64]:
@@ -86,6 +88,10 @@ def _figures(metrics: dict[str, Any]) -> dict[str, float | None]:
         if details and len(details["iou_thresholds"]) > 1:
             deltas = zip(details["iou_thresholds"], details["accuracy"], strict=True)
             figures |= {f"{name}, IoU {delta:g}": value for delta, value in deltas}
+        if details and (moved := details.get("transferred")):
+            figures[f"{name}, threshold of {moved['split']}"] = moved["mean"]
+    if moved := metrics["details"].get("PxAP", {}).get("transferred"):
+        figures[f"mean IoU, threshold of {moved['split']}"] = moved["iou"]
     return figures
 
 

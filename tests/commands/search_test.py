@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from fcam_tf import cli, training
+from fcam_tf.commands import search
 from fcam_tf.data import write_shapes
 from tests.commands.conftest import TRAINED
 from tests.models.tiny import tiny_classifier
@@ -96,3 +97,13 @@ def test_nothing_to_choose_by(data, tiny, tmp_path, capfd):
     command = ("classifier", "--data", tmp_path / "plain", "--model", tiny)
     assert status(*command, "--out", tmp_path / "o", "--draw", "momentum=0..0.9") == 2
     assert "nothing to choose by" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_search_that_learnt_nothing_says_so(capsys, epoch):
+    trials = [training.Trial(0, {"momentum": 0.5}, None, None)]
+    trials += [training.Trial(1, {"momentum": 0.9}, 50.0, epoch)]
+    search.tell(trials, "PxAP")
+    shown = capsys.readouterr()
+    assert "diverged" in shown.out
+    assert ("nothing was learnt: PxAP never rose" in shown.err) == (epoch == 0)

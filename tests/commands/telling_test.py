@@ -71,6 +71,21 @@ def test_names_in_a_table_are_whole_however_narrow(capsys, monkeypatch):
     assert "a_name_of_28_characters_in_a" in shown
 
 
+def test_no_column_of_figures_is_cut_at_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    heads = ["test, 149 images, %", *(f"efficientnetlite_b{k}_layercam" for k in range(5))]
+    answer_table(heads, [["MaxBoxAccV2, threshold of val", *(f"{k}1.25" for k in range(1, 6))]])
+    shown = capsys.readouterr().out
+    assert all(f"{k}1.25" in shown for k in range(1, 6))
+    assert len({len(line) for line in shown.splitlines()}) == 1
+
+
+def test_headings_are_whole_where_there_is_room(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    answer_table(["%", "efficientnetlite_b0_layercam"], [["PxAP", "1.25"]])
+    assert "efficientnetlite_b0_layercam" in capsys.readouterr().out
+
+
 def test_text_in_a_table_is_no_markup(capsys):
     answer_table(("name", "what"), [("[b]a[/b]", ":cat:")])
     shown = capsys.readouterr().out

@@ -5,6 +5,7 @@ import pytest
 
 from fcam_tf.evaluation.scores import read_truth, score_map
 from fcam_tf.report.pictures import (
+    PAPER,
     PREDICTED_BOX,
     SIDE,
     TRUE_BOX,
@@ -49,20 +50,22 @@ def test_parts_have_the_colours_of_the_legend(split):
     cuts = Thresholds(0.5, 0.5)
     found = draw_parts(split, scores_of(split), cuts)
     assert max(found.size) == SIDE
-    assert share(found, reddish) == pytest.approx(wanted, abs=0.03)
+    assert share(found, greenish) == pytest.approx(wanted, abs=0.03)
     missed = draw_parts(split, scores_of(split, heatmap=np.zeros((224, 224))), cuts)
-    assert share(missed, greenish) == pytest.approx(wanted, abs=0.03)
-    assert share(missed, reddish) == 0
+    assert share(missed, reddish) == pytest.approx(wanted, abs=0.03)
+    assert share(missed, greenish) == 0
     excess = draw_parts(split, scores_of(split, heatmap=np.ones((224, 224))), cuts)
     assert share(excess, bluish) == pytest.approx((truth == 0).mean(), abs=0.03)
+    as_published = draw_parts(split, scores_of(split), cuts, PAPER)
+    assert share(as_published, reddish) == pytest.approx(wanted, abs=0.03)
 
 
-def test_without_masks_what_is_above_the_threshold_is_red(split):
+def test_without_masks_what_is_above_the_threshold_is_green(split):
     heatmap = np.zeros((224, 224))
     heatmap[:112] = 0.5
     boxes_only = dataclasses.replace(split, masks=None)
     picture = draw_parts(boxes_only, scores_of(split, heatmap=heatmap), Thresholds(0.5, None))
-    assert share(picture, reddish) == pytest.approx(0.5, abs=0.02)
+    assert share(picture, greenish) == pytest.approx(0.5, abs=0.02)
 
 
 def pixels(picture, colour):

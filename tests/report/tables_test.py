@@ -22,16 +22,16 @@ def test_comparison(perfect, finished):
     table = tables.comparison(perfect, [finished])
     rows = {row[0]: row[1:] for row in table.rows}
     before, after = (run.metrics["PxAP"] for run in (finished, perfect))
-    assert rows["PxAP"] == [f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}"]
+    assert rows["PxAP"] == [f"{after:.2f}", f"{after - before:+.2f}", f"{before:.2f}"]
     gains = sum(a.quality > b.quality for a, b in zip(perfect.rows, finished.rows, strict=True))
-    assert rows["images that gain"] == ["", str(gains), ""]
+    assert rows["images that gain"] == [str(gains), "", ""]
 
 
 def test_a_run_without_a_metric_that_came_later_can_be_compared(perfect, finished):
     older = copy.copy(finished)
     older.metrics = {key: value for key, value in finished.metrics.items() if key != "PxAP"}
     rows = {row[0]: row[1:] for row in tables.comparison(perfect, [older]).rows}
-    assert rows["PxAP"] == ["—", f"{perfect.metrics['PxAP']:.2f}", "—"]
+    assert rows["PxAP"] == [f"{perfect.metrics['PxAP']:.2f}", "—", "—"]
     assert [tile.change for tile in tables.tiles(perfect, older) if tile.name == "PxAP"] == [""]
 
 
@@ -50,12 +50,19 @@ def test_boxes_by_iou_and_their_mean(finished):
 
 def test_comparison_of_several_refers_to_the_first(perfect, finished):
     table = tables.comparison(finished, [perfect, finished])
-    assert list(table.heads) == ["", "truth", "center", "center", "difference"]
+    assert list(table.heads) == ["", "center", "difference", "truth", "center"]
     rows = {row[0]: row[1:] for row in table.rows}
     best, centre = (f"{run.metrics['PxAP']:.2f}" for run in (perfect, finished))
-    assert rows["PxAP"][:3] == [best, centre, centre]
-    assert float(rows["PxAP"][3]) < 0
-    assert rows["images that lose"][1] == rows["images that lose"][2] != "0"
+    assert rows["PxAP"] == [centre, f"{float(centre) - float(best):+.2f}", best, centre]
+    assert rows["images that lose"][0] == rows["images that lose"][3] != "0"
+
+
+def test_thresholds_of_another_split_are_compared(finished):
+    rows = {row[0]: row[1:] for row in tables.comparison(finished, []).rows}
+    details = finished.metrics["details"]
+    moved = details["MaxBoxAccV2"]["transferred"]
+    assert rows["MaxBoxAccV2, threshold of val"] == [f"{moved['mean']:.2f}"]
+    assert rows["mean IoU, threshold of val"] == [f"{details['PxAP']['transferred']['iou']:.2f}"]
 
 
 def test_thresholds_of_another_split_have_columns_of_their_own(finished, perfect):
