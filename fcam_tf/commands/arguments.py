@@ -111,7 +111,7 @@ class Parser(argparse.ArgumentParser):
             absl_name = name[2:].replace("-", "_")
             if argument == "--":
                 others += remaining
-            elif not argument.startswith("-"):
+            elif argument == "-" or not argument.startswith("-"):
                 others.append(argument)
             elif name in known:
                 ours += self._with_value(name, [value] * bool(equals), remaining)

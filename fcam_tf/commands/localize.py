@@ -12,13 +12,15 @@ from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options,
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
-from fcam_tf.names import BASELINES, FCAM_MAP, METHODS
+from fcam_tf.names import BASELINES, FCAM_MAP, METHODS, printable
 
 AUTO = "auto"
 _ANSWERS = 20  # photos; the answers for more are in the file only
 
 _DETAILS = """\
-PHOTO is a file, a folder (searched recursively) or a quoted glob. For each photo the output folder
+PHOTO is a file, a folder (searched recursively) or a quoted glob; an archive (zip, tar); a video,
+of which --fps frames a second are taken (with the extra "video"); an address (https://...); or -
+for a photo from standard input. What is no file here is kept in OUT/inputs. For each photo OUT
 gets NAME_overlay.png (the heat map over the photo, box, label and score), NAME_heatmap.png and one
 line in results.jsonl: file, label, label_name, score, box [x0, y0, x1, y1] (inclusive, in the
 pixels of the photo as displayed; null where nothing was found), threshold, width, height.
@@ -33,6 +35,7 @@ Examples:
   fcam localize cat.jpg
   fcam localize holiday/ 'more/**/*.png' --out found --heatmap npy
   fcam localize dogs/ --label beagle --method gradcam --threshold 0.2 --out beagles
+  fcam localize holiday.zip clip.mp4 https://example.com/cat.jpg --exclude 'IMG_00*' --fps 2
   fcam localize birds/ --model runs/cub-fcam --flip --out birds-found"""
 
 
@@ -42,7 +45,10 @@ def add_to(fcam: Parser) -> None:
     parser = fcam.command(
         "localize", "PHOTO... [flags]", summary, details=_DETAILS, examples=_EXAMPLES, run=_run
     )
-    parser.add("photos PHOTO", "file, folder or quoted glob", nargs="+")
+    parser.add("photos PHOTO", "file, folder, quoted glob, archive, video, address or -", nargs="+")
+    parser.add("--exclude GLOB...", "leave out photos, or folders below PHOTO, of this name")
+    text = "frames taken of a second of a video, whose overlays become a video, too (default: 1)"
+    parser.add("--fps N", text, type=float, default=1.0)
     parser.add("-o --out FOLDER", "folder of the results", default="fcam-output")
     add_model(parser, "efficientnetlite_b0_layercam")
     parser.add(
@@ -88,7 +94,13 @@ def _run(values: argparse.Namespace) -> int:
             map_options(values),
         )
         job = predict.Job(
-            values.photos, values.out, settings, overwrite=values.overwrite, console=console()
+            values.photos,
+            values.out,
+            settings,
+            overwrite=values.overwrite,
+            exclude=values.exclude,
+            fps=values.fps,
+            console=console(),
         )
     with job:
         if job.todo:
@@ -115,8 +127,9 @@ def _report(job: fcam_tf.predict.Job, out: Path) -> None:
             for found in record.get("labels", [record]):
                 label = found["label_name"] or f"class {found['label']}"
                 where = f"box {found['box']}" if found["box"] else "nowhere in particular"
-                file, overlay = displayed(record["file"]), displayed(str(out / found["overlay"]))
-                answer(f"{file}: {label} {found['score']:.0%}, {where} -> {overlay}")
+                file = record.get("source") or displayed(record["file"])
+                overlay = displayed(str(out / found["overlay"]))
+                answer(f"{printable(file)}: {label} {found['score']:.0%}, {where} -> {overlay}")
     counts = [f"{job.localized} localised"]
     counts += [f"{job.skipped} done before"] if job.skipped else []
     counts += [f"{len(job.failures)} failed"] if job.failures else []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import glob
 import itertools
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from fcam_tf.claim import SETTINGS
@@ -26,6 +27,7 @@ class Source:
     # What its outputs are called, relative to the output folder, without a suffix. A photo found in
     # a folder keeps its place below that folder
     name: str
+    origin: str | None = None  # where a photo was brought from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +45,19 @@ class Failure:
 
 def find_photos(
     arguments: Iterable[str | os.PathLike[str]],
+    exclude: Sequence[str] = (),
+    kept: Path | None = None,
 ) -> tuple[list[Source], list[Failure], list[str]]:
     """List the photos that files, folders and globs stand for.
 
     Folders are searched recursively for files with a photo's extension; hidden ones and the outputs
     of earlier jobs are left out. Globs know ``**``. A photo that is named twice is listed once.
+
+    Args:
+        arguments: files, folders and globs.
+        exclude: patterns with ``*`` and ``?``; what they match is left out. Each is compared with a
+            photo's path below the folder that is searched, and with each part of that path.
+        kept: folder of what was brought in, whose photos are called by their place in it.
 
     Returns:
         The photos in the order of the arguments, those of a folder or glob sorted; what stands for
@@ -56,6 +66,7 @@ def find_photos(
     photos: dict[Path, Source] = {}
     failures: list[Failure] = []
     others: dict[str, list[Path]] = {}
+    excluded = 0
     for given in arguments:
         argument, path = os.fspath(given), Path(given)
         if not argument:
@@ -76,8 +87,13 @@ def find_photos(
             outputs = {p for p in found if _is_output(p)}
             others.setdefault("outputs of an earlier job", []).extend(outputs)
             found = [p for p in found if p not in outputs]
-        if not found:
+        before_exclusion = len(found)
+        found = [p for p in found if not _excluded(Path(os.path.relpath(p, root)), exclude)]
+        excluded += before_exclusion - len(found)
+        if not before_exclusion:
             failures.append(Failure(argument or "''", reason))
+        if kept and path.is_relative_to(kept):
+            root = kept
         for photo in found:
             absolute = _absolute(photo)
             source = Source(absolute, _safe_name(Path(os.path.relpath(photo, root))))
@@ -87,6 +103,8 @@ def find_photos(
         for why, paths in others.items()
         if paths
     ]
+    if excluded:
+        notes.append(f"{excluded} left out by --exclude")
     return list(photos.values()), failures, notes
 
 
@@ -118,6 +136,11 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
         if RESULTS not in files:  # else an output folder
             rest += [path for path in paths if path.suffix.lower() not in SUFFIXES]
     return sorted(found)
+
+
+def _excluded(relative: Path, patterns: Sequence[str]) -> bool:
+    names = (str(relative), *relative.parts)
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns for name in names)
 
 
 def _absolute(path: Path) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -18,8 +19,10 @@ import rich.console
 from fcam_tf import checks
 from fcam_tf.identity import model_sha256
 from fcam_tf.photos import Photo, PhotoError, read_photo, read_pixels
+from fcam_tf.predict import video
+from fcam_tf.predict.brought import INPUTS, bring_in, is_address
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
-from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, file_state
+from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, file_state, read_results
 from fcam_tf.predict.shown import localize_shown
 from fcam_tf.streams import lookahead, progress
 
@@ -38,10 +41,15 @@ def localize_files(
     heatmap: str = "png",
     batch_size: int = 8,
     overwrite: bool = False,
+    exclude: Sequence[str] = (),
+    fps: float = 1.0,
 ) -> Job:
     """Localise photos on disk: for each an overlay, its heat map and a line in results.jsonl.
 
-    Each line is a JSON object: file (absolute), label, label_name (null without class names), score
+    Photos that are not files here are brought into ``out``/inputs first (`brought.bring_in`).
+
+    Each line is a JSON object: file (absolute), source (only of a photo that was brought: where it
+    comes from), label, label_name (null without class names), score
     (probability), box ([x0, y0, x1, y1], inclusive, in the pixels of the photo as displayed, or
     null where the heat map is all zero), threshold (what was applied, relative to the map's
     maximum), overlay and heatmap (relative to ``out``; heatmap is null for "none"), width, height
@@ -59,13 +67,17 @@ def localize_files(
 
     Args:
         localizer: model, method and threshold.
-        photos: files, folders (searched recursively) and globs, or one of them.
+        photos: files, folders (searched recursively), globs, addresses, archives, videos and "-"
+            (standard input), or one of them.
         out: output folder, made if need be.
         label: index or name of the class to localise; None is what each photo shows.
         top: how many of the most probable classes are listed.
         heatmap: "png" (16 bits, 65535 is 1), "npy" (float32), or "none".
         batch_size: photos for one call of the model.
         overwrite: make results again that are there already.
+        exclude: patterns of photos that are left out, see `inputs.find_photos`.
+        fps: frames taken of a second of a video, from 0 to 1000. A video's overlays become a video,
+            too, NAME_overlay.mp4.
 
     Returns:
         The job as it ended: its counts, and what failed.
@@ -92,7 +104,7 @@ def localize_files(
         localizer.layer,
         localizer.options,
     )
-    with Job(photos, out, settings, overwrite=overwrite) as job:
+    with Job(photos, out, settings, overwrite=overwrite, exclude=exclude, fps=fps) as job:
         job.run(localizer, number, batch_size)
     return job
 
@@ -105,6 +117,8 @@ class Job:
         out: as of `localize_files`.
         settings: what the results are to be made with.
         overwrite: as of `localize_files`.
+        exclude: as of `localize_files`.
+        fps: as of `localize_files`.
         console: for failures and the progress bar; stderr by default.
 
     Attributes:
@@ -125,6 +139,8 @@ class Job:
         settings: LocalizeSettings,
         *,
         overwrite: bool = False,
+        exclude: Sequence[str] = (),
+        fps: float = 1.0,
         console: rich.console.Console | None = None,
     ) -> None:
         if isinstance(photos, str | os.PathLike):
@@ -133,14 +149,30 @@ class Job:
         self._console = console or rich.console.Console(stderr=True)
         self.localized = 0
         self.failures: list[Failure] = []
-        self.sources, failures, notes = find_photos(photos)
+        checks.number("fps", fps, "(0, 1000]")
+        self._fps = fps
         self._results = ResultsFile(self._out, settings, overwrite=overwrite)
-        for note in notes:
-            self._tell(note)
-        for failure in failures:
-            self._fail(failure)
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(self._results.close)
+            self._find(photos, exclude, overwrite)
+            on_error.pop_all()
         self.todo = [s for s in self.sources if overwrite or not self._results.holds(s.path)]
         self.skipped = len(self.sources) - len(self.todo)
+
+    def _find(
+        self, photos: Iterable[str | os.PathLike[str]], exclude: Sequence[str], afresh: bool
+    ) -> None:
+        """Bring in what is elsewhere, and list the photos that there are then."""
+        kept = Path(os.path.abspath(self._out / INPUTS))  # noqa: PTH100 - keeps links
+        self._brought = bring_in(photos, kept, fps=self._fps, afresh=afresh, tell=self._tell)
+        sources, failures, notes = find_photos(self._brought.arguments, exclude, kept)
+        self.sources = [
+            dataclasses.replace(each, origin=self._brought.origin_of(each.path)) for each in sources
+        ]
+        for note in notes:
+            self._tell(note)
+        for failure in (*self._brought.failures, *failures):
+            self._fail(failure)
 
     def __enter__(self) -> Self:
         return self
@@ -183,6 +215,7 @@ class Job:
                     self._results.append(result)
                     self.localized += 1
                 advance()
+        self._write_videos()
 
     def _named(self) -> Iterator[Source]:
         """Yield what is to do under names that no other photo's outputs have."""
@@ -190,11 +223,32 @@ class Job:
         for source in self.todo:
             name = unused_name(source.name, taken)
             taken.add(name.casefold())
-            yield Source(source.path, name)
+            yield dataclasses.replace(source, name=name)
+
+    def _write_videos(self) -> None:
+        """Make a video of the overlays of each video whose frames all have one."""
+        frames: dict[Path, dict[str, str | None]] = {
+            place: {
+                str(source.path): None for source in self.sources if place in source.path.parents
+            }
+            for place in self._brought.origins
+            if place.suffix.lower() in video.SUFFIXES
+        }
+        for record in read_results(self._out) if frames else ():
+            for overlays in frames.values():
+                if record["file"] in overlays:
+                    overlays[record["file"]] = record["overlay"]
+        for place, overlays in frames.items():
+            pictures = [self._out / name for name in overlays.values() if name]
+            if pictures and len(pictures) == len(overlays):
+                file = self._out / f"{place.stem}_overlay.mp4"
+                video.write_video(file, pictures, self._fps)
+                self._tell(f"{len(pictures)} overlays as a video in {file}")
 
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)
-        self._tell(f"fcam: {displayed(failure.file)}: {failure.reason}")
+        file = failure.file if is_address(failure.file) else displayed(failure.file)
+        self._tell(f"fcam: {file}: {failure.reason}")
 
     def _tell(self, line: str) -> None:
         """Print a line with names of files as it is."""
@@ -241,7 +295,8 @@ def localize_stream(
             with refining:  # takes all cores and much memory
                 result = refined(result, photo.view, localizer.threshold)
         record = write(item.source.name, photo, result)
-        return {"file": str(item.source.path), **record, **item.state}
+        origin = {"source": item.source.origin} if item.source.origin else {}
+        return {"file": str(item.source.path), **origin, **record, **item.state}
 
     refining = threading.Lock()
     pool = ThreadPoolExecutor(min(8, 1 + (os.cpu_count() or 1)))

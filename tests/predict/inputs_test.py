@@ -75,6 +75,22 @@ class TestFindPhotos:
         assert found("b/*/../../a/x.jpg", "*/../a/x.jpg")[0] == [("a/x.jpg", "a/x")]
         assert found("a/../a/sub/../*.jpg")[0] == [("a/x.jpg", "x")]
 
+    @pytest.mark.parametrize(
+        ("patterns", "left"),
+        [
+            (["sub"], ["x"]),
+            (["x.*"], ["sub/y"]),
+            (["sub/*"], ["x"]),
+            (["*.PNG", "a"], ["sub/x", "x"]),
+            (["nothing"], ["sub/x", "sub/y", "x"]),
+        ],
+    )
+    def test_patterns_leave_photos_out(self, patterns, left):
+        sources, failures, notes = find_photos(["a"], patterns)
+        assert [source.name for source in sources] == left
+        assert failures == []
+        assert (f"{3 - len(left)} left out by --exclude" in notes) == (len(left) < 3)
+
     def test_an_empty_name_is_not_this_folder(self):
         assert found("") == ([], [("''", "an empty name")])
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fcam_tf.photos import Photo, PhotoError
-from fcam_tf.predict import SettingsChangedError, job, localize_files, read_results
+from fcam_tf.predict import SettingsChangedError, job, localize_files, read_results, video
 from fcam_tf.predict.inputs import Failure, Source
 
 FIRE, SEA = (200, 40, 0), (0, 40, 200)
@@ -361,3 +362,44 @@ def test_only_the_next_few_photos_are_in_memory(tmp_path, monkeypatch, fake_loca
     assert set(localizer.batches[:-1]) == {batch_size}
     # A batch being localised, and at most two more on either side of the model.
     assert Counted.most <= 5 * batch_size + 2
+
+
+def test_photos_of_an_archive_say_where_they_are_from(tmp_path, out, fake_localizer):
+    paint(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "1/a.png")
+        archive.write(tmp_path / "a.png", "b.png")
+    for localized in (1, 0):
+        ended = localize_files(fake_localizer(), tmp_path / "a.zip", out, exclude=["b.*"])
+        assert (ended.localized, ended.failures) == (localized, [])
+    (record,) = lines(out)
+    assert record["source"] == str(tmp_path / "a.zip/1/a.png")
+    assert record["file"] == str(out / "inputs/a.zip/1/a.png")
+    assert record["overlay"] == "a.zip/1/a_overlay.png"
+
+
+def test_overlays_of_a_video_become_a_video(tmp_path, out, fake_localizer):
+    av = pytest.importorskip("av")
+    pictures = [paint(tmp_path / f"{k}.png", size=(64, 48)) for k in range(4)]
+    video.write_video(tmp_path / "clip.mp4", pictures, 2)
+    ended = localize_files(fake_localizer(), tmp_path / "clip.mp4", out, fps=2)
+    assert (ended.localized, ended.failures) == (4, [])
+    with (
+        Image.open(out / lines(out)[0]["overlay"]) as overlay,
+        av.open(out / "clip_overlay.mp4") as v,
+    ):
+        frames = [frame.to_ndarray(format="rgb24") for frame in v.decode(video=0)]
+        assert len(frames) == 4
+        error = np.abs(frames[0] - np.asarray(overlay, float))
+    assert error.mean() < 8  # what compression changes
+
+
+def test_nothing_is_brought_into_a_folder_of_other_settings(tmp_path, out, fake_localizer):
+    paint(tmp_path / "a.png")
+    localize_files(fake_localizer(), tmp_path / "a.png", out)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+    with pytest.raises(SettingsChangedError):
+        localize_files(fake_localizer(), tmp_path / "a.zip", out, heatmap="npy")
+    assert not (out / "inputs").exists()
+    localize_files(fake_localizer(), tmp_path / "a.zip", out)  # which is not locked any more

@@ -1,0 +1,197 @@
+"""Photos that are not files here: of standard input, addresses, archives and videos.
+
+They are brought into a folder of their own, whole or not at all, and are files like others from
+then on. What is there already is not brought again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import os
+import shutil
+import sys
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fcam_tf.atomic import new_folder, replacing, write_atomically, write_json
+from fcam_tf.claim import read_settings
+from fcam_tf.names import shortened
+from fcam_tf.predict import video
+from fcam_tf.predict.archives import MAX_BYTES, copy, inside, is_archive, unpack
+from fcam_tf.predict.inputs import Failure
+
+INPUTS = "inputs"  # the folder, below that of the results
+STDIN = "-"
+_STAMP = ".brought.json"
+_PROTOCOLS = ("http", "https", "gs", "gcs", "s3")
+
+
+@dataclasses.dataclass
+class Brought:
+    """What stands for the arguments of a job.
+
+    Attributes:
+        arguments: files, folders and globs, in the order of the arguments they stand for.
+        failures: what could not be brought.
+        origins: what was given, by the file or folder that it became.
+    """
+
+    arguments: list[str] = dataclasses.field(default_factory=list)
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+    origins: dict[Path, str] = dataclasses.field(default_factory=dict)
+
+    def origin_of(self, photo: Path) -> str | None:
+        """Return where a photo comes from, such as "holiday.zip/1/cat.jpg"; None: it was a file."""
+        for place in (photo, *photo.parents):
+            if place in self.origins:
+                rest = photo.relative_to(place).parts
+                return "/".join([self.origins[place].rstrip("/"), *rest])
+        return None
+
+
+def bring_in(
+    arguments: Iterable[str | os.PathLike[str]],
+    kept: Path,
+    *,
+    fps: float = 1.0,
+    afresh: bool = False,
+    tell: Callable[[str], Any] = lambda _: None,
+) -> Brought:
+    """Bring what is not a photo, a folder or a glob into a folder, and say what stands for it.
+
+    Args:
+        arguments: files, folders, globs; "-", a photo from standard input; addresses of photos,
+            archives or videos (http, https, and with packages of their own gs and s3); archives
+            (zip and tar); and videos.
+        kept: the folder, absolute; made if need be.
+        fps: frames taken of a second of a video.
+        afresh: bring again what is there.
+        tell: takes a line about each archive, address and video.
+
+    Returns:
+        What stands for them; each argument that fails has its failure.
+    """
+    found, bringer = Brought(), _Bringer(kept, fps, afresh, tell)
+    for given in map(os.fspath, arguments):
+        try:
+            local = bringer.bring(given)
+        except (OSError, ValueError, ImportError) as error:
+            found.failures.append(Failure(given, _reason(error, given)))
+            continue
+        brought = local != Path(given)
+        found.arguments.append(str(local) if brought else given)
+        if brought:
+            found.origins[local] = "standard input" if given == STDIN else given
+    return found
+
+
+def is_address(argument: str) -> bool:
+    """Tell whether an argument names something on another machine."""
+    return argument.partition("://")[0].lower() in _PROTOCOLS and "://" in argument
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bringer:
+    """Brings one thing after the other; for the attributes see `bring_in`."""
+
+    kept: Path
+    fps: float
+    afresh: bool
+    tell: Callable[[str], Any]
+
+    def bring(self, given: str) -> Path:
+        """Return the file or folder that stands for an argument."""
+        local = Path(given)
+        if given == STDIN:
+            local = self._from_stdin()
+        elif is_address(given):
+            local = self._from_address(given)
+        if local.suffix.lower() in video.SUFFIXES and local.is_file():
+            return self._filled(local, {"fps": self.fps}, self._frames)
+        if is_archive(local) and local.is_file():
+            return self._filled(local, {}, lambda path, to: f"{unpack(path, to)} photos")
+        return local
+
+    def _from_stdin(self) -> Path:
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if not data:
+            raise ValueError("nothing came from standard input")
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES >> 20} MB came from standard input")
+        self.kept.mkdir(parents=True, exist_ok=True)
+        path = self.kept / f"stdin-{hashlib.sha256(data).hexdigest()[:12]}"
+        if not path.exists():
+            write_atomically(path, data)
+        return path
+
+    def _from_address(self, address: str) -> Path:
+        """Download a file, unless it is there, to a place called like its address."""
+        import fsspec  # noqa: PLC0415 - most jobs do without
+
+        url = urllib.parse.urlsplit(address)
+        place = inside(f"{url.netloc}/{urllib.parse.unquote(url.path)}")
+        if url.query:  # which tells photos of one path apart
+            mark = hashlib.sha256(url.query.encode()).hexdigest()[:8]
+            place = place.with_name(f"{place.stem}-{mark}{place.suffix}")
+        path = self.kept / place
+        if path.exists() and not self.afresh:
+            return path
+        self.tell(f"fetching {shortened(address)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        large = is_archive(path) or path.suffix.lower() in video.SUFFIXES
+        most = shutil.disk_usage(path.parent).free if large else MAX_BYTES
+        with replacing(path) as part, fsspec.open(address, "rb", **_options(address)) as source:
+            with part.open("wb") as to:
+                copy(source, to, most)
+            if not part.stat().st_size:
+                raise ValueError("the address gives an empty file")
+        return path
+
+    def _frames(self, path: Path, folder: Path) -> str:
+        count, damage = video.extract(path, folder, self.fps)
+        return f"{count} frames{f', then it cannot be read: {damage}' if damage else ''}"
+
+    def _filled(self, path: Path, about: dict[str, Any], fill: Callable[[Path, Path], str]) -> Path:
+        """Return the folder that holds what is in a file, filled now unless it is there already."""
+        state, file = path.stat(), str(path.resolve())
+        stamp = {"file": file, "bytes": state.st_size, "modified": state.st_mtime, **about}
+        folder = next(
+            place
+            for place in _numbered(self.kept / path.name)
+            if not place.exists() or read_settings(place / _STAMP)[0].get("file") == file
+        )
+        if self.afresh or read_settings(folder / _STAMP)[0] != stamp:
+            self.kept.mkdir(parents=True, exist_ok=True)
+            with new_folder(folder, replace=True) as place:
+                self.tell(f"{path.name}: {fill(path, place)}")
+                write_json(place / _STAMP, stamp)
+        return folder
+
+
+def _reason(error: BaseException, address: str = "") -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    if address and text == address:  # all that fsspec says of what it cannot reach
+        cause = f": {_reason(error.__cause__)}" if error.__cause__ else ""
+        return f"it cannot be fetched{cause}"
+    return text or type(error).__name__
+
+
+def _options(address: str) -> dict[str, Any]:
+    if not address.lower().startswith("http"):
+        return {}
+    import aiohttp  # noqa: PLC0415 - other protocols do without
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+    return {"client_kwargs": {"timeout": timeout}, "block_size": 0}  # as one stream
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """Yield a path, and then others like it for archives of the same name."""
+    yield path
+    yield from (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(2))

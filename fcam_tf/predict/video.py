@@ -1,0 +1,96 @@
+"""Videos: frames out of one, and a video of the overlays of its frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from PIL import Image
+
+from fcam_tf import checks
+from fcam_tf.atomic import replacing
+
+SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+_QUALITY = 95  # of the JPEG files that frames become
+
+
+def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
+    """Write frames of a video as photos, upright, called by number and time: "000012_6.000s.jpg".
+
+    Args:
+        path: the video; any format that FFmpeg reads.
+        folder: where the frames go.
+        fps: how many are taken of a second; each is the first at or after its time. A video of
+            fewer frames gives all it has.
+
+    Returns:
+        How many there are, and what ended a damaged video early, or "".
+
+    Raises:
+        ImportError: PyAV is not installed.
+        ValueError: impossible ``fps``, or the file has no video that can be decoded.
+        OSError: a frame cannot be written.
+    """
+    av = _library()
+    checks.number("fps", fps, "(0, 1000]")
+    count, wanted, damage = 0, -math.inf, ""
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError("there is no video in this file")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for frame in container.decode(stream):
+                time = 0.0 if frame.time is None else frame.time
+                if time + 1e-6 < wanted:
+                    continue
+                count += 1
+                wanted = (math.floor(time * fps + 1e-6) + 1) / fps
+                image = frame.to_image().rotate(frame.rotation, expand=True)
+                name = folder / f"{count:06d}_{time:.3f}s.jpg"
+                image.save(name, quality=_QUALITY, subsampling=0)
+    except av.FFmpegError as error:
+        damage = str(error.strerror or error)
+    if not count:
+        raise ValueError(f"the video cannot be read: {damage or 'it has no frames'}")
+    return count, damage
+
+
+def write_video(path: Path, pictures: Iterable[Path], fps: float) -> None:
+    """Write pictures as an MP4 video (H.264), whole or not at all.
+
+    Args:
+        path: the file.
+        pictures: picture files of one size; of an odd side the last row or column is left out.
+        fps: pictures a second.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        OSError: a picture cannot be read, or the video not be written.
+    """
+    av = _library()
+    with replacing(path) as part, av.open(str(part), "w", format="mp4") as container:
+        stream = None
+        for file in pictures:
+            with Image.open(file) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            height, width = (side - side % 2 for side in pixels.shape[:2])
+            if stream is None:
+                stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+                stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+            frame = np.ascontiguousarray(pixels[: stream.height, : stream.width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+def _library() -> ModuleType:
+    try:
+        import av  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ImportError("videos need PyAV: pip install 'fcam_tf[video]'") from None
+    return av

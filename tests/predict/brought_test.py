@@ -1,0 +1,189 @@
+import io
+import os
+import tarfile
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from PIL import Image
+
+from fcam_tf.predict import archives, brought
+from fcam_tf.predict.brought import Brought, bring_in
+from fcam_tf.predict.inputs import find_photos
+
+
+def png(colour="red"):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 3), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def zipped(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return path
+
+
+def below(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return tmp_path / "out" / "inputs"
+
+
+def test_files_folders_and_globs_stay_as_they_are(tmp_path, kept):
+    (tmp_path / "a.jpg").write_bytes(png())
+    given = [str(tmp_path / "a.jpg"), str(tmp_path), "*.jpg", "nothing.zip", "", "C://x"]
+    assert bring_in(given, kept) == Brought(given)
+    assert not kept.exists()
+
+
+def test_photos_of_an_archive_keep_their_places(tmp_path, kept):
+    members = {"cat.png": png(), "1/dog.JPG": png(), "note.txt": b"x", "1/": b""}
+    members |= {"__MACOSX/cat.png": b"x", ".hidden/cat.png": b"x", "1/._dog.jpg": b"x"}
+    archive = zipped(tmp_path / "a.zip", members)
+    told = []
+    found = bring_in([archive], kept, tell=told.append)
+    assert found.arguments == [str(kept / "a.zip")]
+    assert below(kept) == ["a.zip/.brought.json", "a.zip/1/dog.JPG", "a.zip/cat.png"]
+    assert told == ["a.zip: 2 photos"]
+    sources, failures, _ = find_photos(found.arguments, kept=kept)
+    assert [s.name for s in sources] == ["a.zip/1/dog", "a.zip/cat"]
+    assert failures == []
+    assert found.origin_of(sources[0].path) == f"{archive}/1/dog.JPG"
+    assert found.origin_of(tmp_path / "cat.png") is None
+
+
+def test_an_archive_is_unpacked_once_and_again_if_it_changes(tmp_path, kept):
+    archive = zipped(tmp_path / "a.zip", {"cat.png": png()})
+    bring_in([archive], kept)
+    stamp = (kept / "a.zip" / "cat.png").stat().st_ino
+    bring_in([archive], kept)
+    assert (kept / "a.zip" / "cat.png").stat().st_ino == stamp
+    zipped(archive, {"dog.png": png("blue")})
+    os.utime(archive, (1, 1))
+    bring_in([archive], kept)
+    assert below(kept) == ["a.zip/.brought.json", "a.zip/dog.png"]
+
+
+def test_archives_of_one_name_have_places_of_their_own(tmp_path, kept):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        zipped(tmp_path / name / "a.zip", {f"{name}.png": png()})
+    for _ in range(2):
+        found = bring_in([tmp_path / "x/a.zip", tmp_path / "y/a.zip"], kept)
+        assert found.arguments == [str(kept / "a.zip"), str(kept / "a-2.zip")]
+    assert (kept / "a-2.zip" / "y.png").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.png", "/etc/evil.png", "..\\..\\evil.png", "a/../b.png"]
+)
+def test_no_member_leaves_the_folder(tmp_path, kept, name):
+    before = set(tmp_path.rglob("*"))
+    bring_in([zipped(tmp_path / "a.zip", {name: png()})], kept)
+    new = {p for p in tmp_path.rglob("*") if p.is_file()} - before - {tmp_path / "a.zip"}
+    assert len(new) == 2
+    assert all(p.is_relative_to(kept / "a.zip") for p in new)
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz", ""])
+def test_tar_without_links_and_devices(tmp_path, kept, kind):
+    path = tmp_path / f"a.tar{kind and '.'}{kind}"
+    with tarfile.open(path, f"w:{kind}") as tar:
+        for name, type_ in {"cat.png": tarfile.REGTYPE, "link.png": tarfile.SYMTYPE}.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.type, info.linkname = len(png()), type_, "/etc/passwd"
+            tar.addfile(info, io.BytesIO(png()))
+    bring_in([path], kept)
+    assert below(kept) == [f"{path.name}/.brought.json", f"{path.name}/cat.png"]
+
+
+def test_what_fails_leaves_nothing_and_the_rest_goes_on(tmp_path, kept, monkeypatch):
+    (tmp_path / "bad.zip").write_bytes(b"PK\3\4 but no more")
+    (tmp_path / "bad.tar.gz").write_bytes(b"no tar")
+    zipped(tmp_path / "empty.zip", {"note.txt": b"x"})
+    cut = zipped(tmp_path / "cut.zip", {"cat.png": png()})
+    data = bytearray(cut.read_bytes())
+    data[45] ^= 255  # in the photo: its checksum is wrong
+    cut.write_bytes(data)
+    good = zipped(tmp_path / "good.zip", {"cat.png": png()})
+    names = ["bad.zip", "bad.tar.gz", "empty.zip", "cut.zip"]
+    found = bring_in([*(tmp_path / name for name in names), good], kept)
+    assert [failure.reason.partition(":")[0] for failure in found.failures] == [
+        *("the archive cannot be read", "the archive cannot be read"),
+        *("there is no photo in this archive", "the archive cannot be read"),
+    ]
+    assert below(kept) == ["good.zip/.brought.json", "good.zip/cat.png"]
+    monkeypatch.setattr(archives, "MAX_BYTES", 10)
+    (failure,) = bring_in([good], kept, afresh=True).failures
+    assert "which is too much" in failure.reason
+
+
+class Bytes:
+    def __init__(self, data):
+        self.buffer = io.BytesIO(data)
+
+
+def test_standard_input(kept, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Bytes(png()))
+    found = bring_in(["-"], kept)
+    (path,) = kept.iterdir()
+    assert found.arguments == [str(path)]
+    assert path.read_bytes() == png()
+    assert found.origin_of(path) == "standard input"
+    monkeypatch.setattr("sys.stdin", Bytes(b""))
+    assert bring_in(["-"], kept).failures[0].reason == "nothing came from standard input"
+    monkeypatch.setattr(brought, "MAX_BYTES", 3)
+    monkeypatch.setattr("sys.stdin", Bytes(b"1234"))
+    assert "more than 0 MB" in bring_in(["-"], kept).failures[0].reason
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address(tmp_path):
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "a cat.png").write_bytes(png())
+    (served / "none.png").touch()
+    zipped(served / "a.zip", {"dog.png": png()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=served))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_addresses(kept, address, tmp_path):
+    photo, archive = f"{address}/a%20cat.png", f"{address}/a.zip"
+    found = bring_in([photo, f"{photo}?v=2", archive], kept)
+    host = address.removeprefix("http://").replace(":", "_")
+    first, second, third = found.arguments
+    assert first == str(kept / host / "a cat.png")
+    assert second != first
+    assert third == str(kept / "a.zip")
+    assert found.origin_of(kept / "a.zip" / "dog.png") == f"{archive}/dog.png"
+    # What is there is not fetched again.
+    (tmp_path / "served" / "a cat.png").unlink()
+    assert bring_in([photo], kept).failures == []
+    assert len(bring_in([photo], kept, afresh=True).failures) == 1
+
+
+def test_addresses_that_give_nothing(kept, address):
+    wrong = [f"{address}/nothing.png", f"{address}/none.png", "http://127.0.0.1:9/x.png"]
+    found = bring_in(wrong, kept)
+    assert found.arguments == []
+    reasons = [failure.reason for failure in found.failures]
+    assert reasons[0].startswith("it cannot be fetched")
+    assert reasons[1] == "the address gives an empty file"
+    assert reasons[2].startswith("it cannot be fetched: Connect call failed")
+    assert not any(path.is_file() for path in kept.rglob("*"))
