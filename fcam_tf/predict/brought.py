@@ -14,7 +14,7 @@ import shutil
 import sys
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from fcam_tf.atomic import new_folder, replacing, write_atomically, write_json
@@ -76,7 +76,7 @@ def bring_in(
         What stands for them; each argument that fails has its failure.
     """
     found, bringer = Brought(), _Bringer(kept, fps, afresh, tell)
-    for given in map(os.fspath, arguments):
+    for given in [os.fspath(argument) for argument in arguments]:
         try:
             local = bringer.bring(given)
         except (OSError, ValueError, ImportError) as error:
