@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all lint sanitize bench clean
+.PHONY: help demo test test-all lint sanitize bench wheel clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests that take seconds"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint   set up, then check style and types (and the CUDA kernels, where nvcc is there)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
 	@echo "make bench  set up, then time the CRF loss, metrics, CAM methods and training (needs a quiet machine)"
+	@echo "make wheel  set up, then build wheels for Linux on x86_64 and aarch64 into dist/"
 	@echo "make clean  remove the environment and all that was made"
 
 # A failed installation leaves no stamp, so the next call starts over.
@@ -69,6 +70,11 @@ bench: $(INSTALLED)
 		--classifiers cam,has,cutmix,adl,acol,spg,icl
 	@echo "==> Timing the score methods too, on a smaller network (59,000 forward passes)"
 	@$(BIN)/python tools/bench_cams.py --backbone efficientnetlite_b0 --score_images 1
+
+wheel: $(INSTALLED)
+	@echo "==> Building wheels (some minutes; Zig's compiler is 100 MB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ziglang>=0.14' 'pyelftools>=0.31' wheel
+	@$(BIN)/python tools/wheels.py --out dist
 
 clean:
 	rm -rf $(VENV) fcam_tf/ops/*.so build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
