@@ -33,12 +33,13 @@ _NEEDED |= {"libpthread.so.0", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2", 
 
 def build(architecture: str, out: Path) -> Path:
     """Build the wheel for an architecture; return it, checked."""
+    import ziglang  # noqa: PLC0415 - `make wheel` installs it
+
     with tempfile.TemporaryDirectory() as folder:
         compiler = Path(folder, "c++")
         target = f"{architecture}-linux-gnu.{'.'.join(map(str, _GLIBC))}"
-        compiler.write_text(
-            f'#!/bin/sh\nexec {sys.executable} -m ziglang c++ -target {target} "$@"\n'
-        )
+        zig = Path(ziglang.__file__).with_name("zig")
+        compiler.write_text(f'#!/bin/sh\nexec {zig} c++ -target {target} "$@"\n')
         compiler.chmod(0o755)
         options = {
             "cmake.define.CMAKE_CXX_COMPILER": str(compiler),
