@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import skimage.measure
@@ -13,6 +13,23 @@ from fcam_tf.grey_levels import otsu, to_levels
 from fcam_tf.masks import NO_BOX, box_of
 
 OTSU = "otsu"
+MIN_AREA = 0.01  # of a further region, as a fraction of the image; what is smaller is mostly noise
+
+
+class Region(NamedTuple):
+    """One connected region of what is above the threshold of a heat map.
+
+    Attributes:
+        box: x0, y0, x1, y1 in the frame of the heat map, all inclusive.
+        mask: (y1 - y0 + 1, x1 - x0 + 1) bool, the region's pixels within its box.
+        area: in (0, 1], the region's pixels as a fraction of the heat map's.
+        heat: in (0, 1], the mean of the heat map over the region.
+    """
+
+    box: tuple[int, int, int, int]
+    mask: np.ndarray
+    area: float
+    heat: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +110,35 @@ class Localization:
         """Join batches whose images have one size."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(*(np.concatenate([getattr(each, name) for each in parts]) for name in names))
+
+    def regions(self, most: int | None = None, min_area: float = MIN_AREA) -> list[Region]:
+        """Find each connected region above the threshold in one image's localisation, ``found[i]``.
+
+        The largest comes first, which is the one of ``boxes`` and ``masks`` however small it is.
+
+        Args:
+            most: how many at most; None gives all.
+            min_area: the least area of the others, as a fraction of the image's.
+
+        Returns:
+            8-connected regions; none where the heat map is all zero.
+        """
+        levels = to_levels(self.heatmaps)
+        cut = round(float(self.thresholds) * max(int(levels.max()), 1))  # as in `from_heatmaps`
+        labels = skimage.measure.label(levels > cut, connectivity=2)
+        found = skimage.measure.regionprops(labels, self.heatmaps)
+        found.sort(key=lambda region: -region.num_pixels)  # stable: on ties in reading order
+        least = min_area * labels.size
+        kept = [r for i, r in enumerate(found) if i == 0 or r.num_pixels >= least][:most]
+        return [
+            Region(
+                (region.bbox[1], region.bbox[0], region.bbox[3] - 1, region.bbox[2] - 1),
+                region.image,
+                region.num_pixels / labels.size,
+                float(region.intensity_mean),
+            )
+            for region in kept
+        ]
 
     def of_labels(self, labels: np.ndarray) -> Localization:
         """Return the same maps and boxes as those of other labels (B,)."""

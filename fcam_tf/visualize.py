@@ -19,17 +19,18 @@ _MARGIN = (38, 38, 38)
 _OPACITY = (0.5, 0.4)  # of the coldest and the hottest pixel: the photo is seen under both
 _COLOUR = 0.6  # what is left of the photo's saturation
 _LINE, _HALO, _PLATE = (255, 255, 255), (0, 0, 0), (20, 20, 20)
+_Edges = tuple[int, int, int, int]  # x0, y0, x1, y1 in the picture, all inclusive
 _INFERNO = (255 * mpl.colormaps["inferno"](np.arange(256))[:, :3]).astype(np.uint8)
 
 
 def overlay(
     photo: np.ndarray,
     heatmap: np.ndarray,
-    box: Sequence[int] | None = None,
+    boxes: Sequence[Sequence[int]] = (),
     label: str = "",
     score: float | None = None,
 ) -> np.ndarray:
-    """Draw a heat map over its photo, with a box, and label and score on a plate.
+    """Draw a heat map over its photo, with boxes, and label and score on a plate.
 
     Colours are those of matplotlib's perceptually uniform "inferno". The photo's own colours are
     muted, for what is orange in it would pass for heat.
@@ -37,7 +38,8 @@ def overlay(
     Args:
         photo: (H, W, 3) uint8 RGB.
         heatmap: (h, w) in [0, 1] at any resolution, covering the whole photo.
-        box: x0, y0, x1, y1 in the pixels of the heat map, all inclusive; None draws none.
+        boxes: each x0, y0, x1, y1 in the pixels of the heat map, all inclusive. The label is that
+            of the first; several are numbered.
         label: one line of text; drawn smaller, and then cut with an ellipsis, where it is wider
             than the picture.
         score: a probability in [0, 1], drawn behind the label in percent; None draws none.
@@ -56,16 +58,18 @@ def overlay(
     canvas = Image.new("RGB", canvas_size, _MARGIN)
     canvas.paste(image, (left, top))
 
-    draw = ImageDraw.Draw(canvas)
-    anchor = (left, top)
-    if box is not None:
+    edges: list[_Edges] = []
+    for box in boxes:
         x0, y0, x1, y1 = scale_box(box, heatmap.shape[::-1], image.size)
-        edges = [left + x0, top + y0, left + x1, top + y1]
-        _rectangle(draw, canvas.size, edges, max(3, max(image.size) // 240))
-        anchor = (edges[0], edges[1])
-    ending = "" if score is None else f" {score:.0%}"
+        edges.append((left + x0, top + y0, left + x1, top + y1))
+    for each in reversed(edges):
+        _rectangle(ImageDraw.Draw(canvas), canvas.size, each, max(3, max(image.size) // 240))
+    plates, ending = _Plates(canvas), "" if score is None else f" {score:.0%}"
     if label or ending:
-        _plate(draw, canvas.size, anchor, label, ending)
+        number = "1 " if len(edges) > 1 else ""
+        plates.write(edges[0] if edges else (left, top, left, top), number + label, ending)
+    for n, each in enumerate(edges[1:], start=2):
+        plates.write(each, str(n))
     return np.asarray(canvas)
 
 
@@ -86,7 +90,7 @@ def blend(photo: Image.Image, heatmap: np.ndarray) -> Image.Image:
 
 
 def _rectangle(
-    draw: ImageDraw.ImageDraw, canvas: tuple[int, int], edges: list[int], line: int
+    draw: ImageDraw.ImageDraw, canvas: tuple[int, int], edges: _Edges, line: int
 ) -> None:
     """Draw a light line between two dark ones: inside the edges, around them if it would hide."""
     x0, y0, x1, y1 = edges
@@ -98,29 +102,48 @@ def _rectangle(
     draw.rectangle((x0 + 1, y0 + 1, x1 - 1, y1 - 1), outline=_LINE, width=line)
 
 
-def _plate(
-    draw: ImageDraw.ImageDraw,
-    canvas: tuple[int, int],
-    anchor: tuple[int, int],
-    label: str,
-    ending: str,
-) -> None:
-    """Write on a plate that stands on the anchor, or hangs from it, and never leaves the canvas."""
-    size = max(18, max(canvas) // 34)
-    padding = size // 3
-    room = canvas[0] - 2 * padding
-    font = _font(size)
-    if font.getlength(label + ending) > room:
-        font = _font(max(14, int(size * room / font.getlength(label + ending))))
-    while label and font.getlength(label + ending) > room:
-        label = label.rstrip("…")[:-1].rstrip() + "…" if label != "…" else ""
-    text = (label + ending).strip()
-    ascent, descent = font.getmetrics()
-    width, height = round(font.getlength(text)) + 2 * padding, ascent + descent + padding
-    x = min(max(0, anchor[0]), canvas[0] - width)
-    y = anchor[1] - height if anchor[1] >= height else anchor[1]  # the canvas is twice as high
-    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=_PLATE)
-    draw.text((x + padding, y + padding // 2), text, font=font, fill=_LINE)
+class _Plates:
+    """Writes on plates at the corners of boxes, of which none hides another if there is room."""
+
+    def __init__(self, canvas: Image.Image) -> None:
+        self._draw, self._canvas = ImageDraw.Draw(canvas), canvas.size
+        self._taken: list[_Edges] = []
+
+    def write(self, edges: _Edges, label: str, ending: str = "") -> None:
+        """Write on a plate that stands on the box or hangs from it, and never leaves the canvas."""
+        size = max(18, max(self._canvas) // 34)
+        padding = size // 3
+        room = self._canvas[0] - 2 * padding
+        font = _font(size)
+        if font.getlength(label + ending) > room:
+            font = _font(max(14, int(size * room / font.getlength(label + ending))))
+        while label and font.getlength(label + ending) > room:
+            label = label.rstrip("…")[:-1].rstrip() + "…" if label != "…" else ""
+        text = (label + ending).strip()
+        ascent, descent = font.getmetrics()
+        width, height = round(font.getlength(text)) + 2 * padding, ascent + descent + padding
+        x, y, *_ = plate = self._place(edges, width, height)
+        self._draw.rectangle(plate, fill=_PLATE)
+        self._draw.text((x + padding, y + padding // 2), text, font=font, fill=_LINE)
+        self._taken.append(plate)
+
+    def _place(self, edges: _Edges, width: int, height: int) -> _Edges:
+        """Choose the first corner of a box that is free, or else the first."""
+        x0, y0, x1, y1 = edges
+        above = y0 - height if y0 >= height else y0  # the canvas is twice as high
+        right, below = x1 + 1 - width, y1 + 1 - height
+        places: list[_Edges] = []
+        for corner in ((x0, above), (right, above), (x0, below), (right, below)):
+            x, y = (
+                min(max(0, low), side - length)
+                for low, side, length in zip(corner, self._canvas, (width, height), strict=True)
+            )
+            places.append((x, y, x + width - 1, y + height - 1))
+        return next((p for p in places if not any(_overlap(p, t) for t in self._taken)), places[0])
+
+
+def _overlap(a: _Edges, b: _Edges) -> bool:
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

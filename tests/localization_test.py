@@ -76,6 +76,56 @@ def test_first_of_equally_large_components():
     assert box_of(largest_component(np.array([[0, 0, 1], [1, 0, 0]], bool))) == (2, 0, 2, 0)
 
 
+SPOTS = np.zeros((10, 10))  # 4, 12 and 3 pixels; the last hang together over a corner
+SPOTS[:2, :2], SPOTS[4:7, 2:6], SPOTS[8, 8], SPOTS[9, 9], SPOTS[9, 8] = 0.9, 0.6, 1, 1, 0.7
+
+
+def test_regions_by_hand():
+    result = localize(SPOTS, 0.5)
+    large, small, last = result.regions(min_area=0)
+    assert (large.box, large.area) == ((2, 4, 5, 6), 0.12)
+    assert large.heat == pytest.approx(0.6)
+    assert large.mask.tolist() == [[True] * 4] * 3
+    assert (small.box, small.area) == ((0, 0, 1, 1), 0.04)
+    assert last.box == (8, 8, 9, 9)
+    assert last.mask.tolist() == [[True, False], [True, True]]
+    assert last.heat == pytest.approx(0.9)
+    assert large.box == tuple(result.boxes)
+
+
+@pytest.mark.parametrize(
+    ("options", "areas"),
+    [
+        ({}, [0.12, 0.04, 0.03]),
+        ({"most": 2}, [0.12, 0.04]),
+        ({"most": 1}, [0.12]),
+        ({"min_area": 0.04}, [0.12, 0.04]),
+        ({"min_area": 0.5}, [0.12]),  # the largest is there however small it is
+    ],
+)
+def test_which_regions(options, areas):
+    assert [region.area for region in localize(SPOTS, 0.5).regions(**options)] == areas
+
+
+def test_no_region():
+    assert localize(np.zeros((3, 3))).regions() == []
+
+
+@settings(deadline=None)
+@given(heatmap=HEATMAPS, threshold=st.one_of(st.just("otsu"), st.floats(0, 1)))
+def test_the_first_region_is_the_mask(heatmap, threshold):
+    result = localize(heatmap, threshold)
+    regions = result.regions(min_area=0)
+    if not regions:
+        assert not result.masks.any()
+        return
+    x0, y0, x1, y1 = regions[0].box
+    assert regions[0].box == tuple(result.boxes)
+    np.testing.assert_array_equal(regions[0].mask, result.masks[y0 : y1 + 1, x0 : x1 + 1])
+    above = (255 * heatmap.astype(float)).astype(int) > threshold_level(heatmap, threshold)
+    assert sum(region.mask.sum() for region in regions) == above.sum()
+
+
 def test_labels_scores_and_parts():
     probabilities = [[0.2, 0.7, 0.1], [0.6, 0.3, 0.1]]
     predicted = Localization.from_heatmaps(np.ones((2, 2, 2)), probabilities)

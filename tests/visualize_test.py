@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fcam_tf import visualize
 from fcam_tf.visualize import MAX_SIDE, MIN_SIDE, overlay, resize_heatmap
 
 PLATE, LINE = (20, 20, 20), (255, 255, 255)
@@ -31,7 +32,7 @@ def where(picture, colour):
     ],
 )
 def test_size(size, expected):
-    picture = overlay(grey(*size), np.zeros((7, 7)), (0, 0, 6, 6), "cat", 0.5)
+    picture = overlay(grey(*size), np.zeros((7, 7)), [(0, 0, 6, 6)], "cat", 0.5)
     assert picture.shape == (expected[1], expected[0], 3)
     assert picture.dtype == np.uint8
 
@@ -57,7 +58,7 @@ def test_heat_brightens_evenly():
 
 
 def test_box_lies_on_the_heat_maps_pixels():
-    picture = overlay(grey(640, 320), np.zeros((10, 10)), (2, 3, 5, 6))
+    picture = overlay(grey(640, 320), np.zeros((10, 10)), [(2, 3, 5, 6)])
     # Pixels 2..5 of 10 are columns 128..383 of 640; the light line lies one pixel inside.
     assert where(picture, LINE) == (129, 97, 382, 222)
 
@@ -65,7 +66,7 @@ def test_box_lies_on_the_heat_maps_pixels():
 def test_tiny_box_is_drawn_around_what_it_holds():
     heatmap = np.zeros((100, 100))
     heatmap[50, 50] = 1
-    picture = overlay(grey(640, 640), heatmap, (50, 50, 50, 50))
+    picture = overlay(grey(640, 640), heatmap, [(50, 50, 50, 50)])
     x0, y0, x1, y1 = where(picture, LINE)
     assert x0 < 320
     assert y0 < 320
@@ -74,8 +75,8 @@ def test_tiny_box_is_drawn_around_what_it_holds():
 
 
 def check_plate(width, height, box, label):
-    bare = overlay(grey(width, height), np.zeros((14, 14)), box)
-    picture = overlay(grey(width, height), np.zeros((14, 14)), box, label, 0.874)
+    bare = overlay(grey(width, height), np.zeros((14, 14)), [box])
+    picture = overlay(grey(width, height), np.zeros((14, 14)), [box], label, 0.874)
     changed = np.nonzero((picture != bare).any(-1))
     left, right = changed[1].min(), changed[1].max()
     top, bottom = changed[0].min(), changed[0].max()
@@ -106,9 +107,42 @@ def test_plate_and_text_are_never_cut_off(data):
     check_plate(width, height, box, data.draw(st.sampled_from(LABELS)))
 
 
+@pytest.fixture
+def plates(monkeypatch):
+    """Where the plates of pictures were written, and what was."""
+    found = []
+
+    class Watched(visualize._Plates):
+        def write(self, edges, label, ending=""):
+            super().write(edges, label, ending)
+            found.append((label + ending, self._taken[-1]))
+
+    monkeypatch.setattr(visualize, "_Plates", Watched)
+    return found
+
+
+def test_several_boxes_are_numbered(plates):
+    boxes = [(0, 2, 3, 6), (5, 1, 8, 4), (5, 6, 9, 9)]
+    picture = overlay(grey(640, 640), np.zeros((10, 10)), boxes, "cat", 0.5)
+    for x, y in ((1, 300), (321, 200), (321, 500)):  # the line of each, one pixel inside
+        assert (picture[y, x] == LINE).all()
+    texts, places = zip(*plates, strict=True)
+    assert texts == ("1 cat 50%", "2", "3")
+    # Each stands on its box.
+    assert [(x0, y1 + 1) for x0, _, _, y1 in places] == [(0, 128), (320, 64), (320, 384)]
+
+
+def test_plates_do_not_hide_each_other(plates):
+    boxes = [(2, 2, 8, 8), (2, 2, 6, 7), (2, 2, 5, 5)]
+    overlay(grey(640, 640), np.zeros((10, 10)), boxes, "cat", 0.5)
+    places = [place for _, place in plates]
+    for i, (a0, b0, a1, b1) in enumerate(places):
+        assert all(x0 > a1 or x1 < a0 or y0 > b1 or y1 < b0 for x0, y0, x1, y1 in places[:i])
+
+
 def test_score_survives_a_long_label():
     def plate(label, score):
-        return overlay(grey(320, 320), np.zeros((4, 4)), None, label, score)
+        return overlay(grey(320, 320), np.zeros((4, 4)), (), label, score)
 
     assert (plate("x" * 500, 0.12) != plate("x" * 500, 0.98)).any()
 

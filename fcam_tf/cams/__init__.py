@@ -32,6 +32,7 @@ from fcam_tf.cams.score import AblationCAM as AblationCAM
 from fcam_tf.cams.score import IntegratedScoreCAM as IntegratedScoreCAM
 from fcam_tf.cams.score import ScoreCAM as ScoreCAM
 from fcam_tf.cams.score import SmoothedScoreCAM as SmoothedScoreCAM
+from fcam_tf.cams.share import ClassShare as ClassShare
 from fcam_tf.names import BASELINES, lookup
 
 METHODS: Mapping[str, type[CAM]] = {

@@ -186,6 +186,14 @@ class SplitClassifier:
         gradients = ops.transpose(weights)[:, None, None, :] / cells
         return Evidence([activations], [gradients], logits, labels)
 
+    def linear_maps(self, activations: Any, weights: Any) -> Any:
+        """Return mixtures of the maps of all classes, (N, h, w), under such a head.
+
+        ``activations`` are (N, h, w, C), ``weights`` (N, classes) the part of each class.
+        """
+        channels = ops.matmul(weights, ops.transpose(self._ending.kernel()))
+        return ops.einsum("nhwc,nc->nhw", activations, channels)
+
     def refuse_cancelling_products(self, method: str) -> None:
         """Raise a ValueError where gradients times tokens add up to zero, whatever the image."""
         first = self.feature_maps[0]

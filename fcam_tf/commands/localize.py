@@ -12,22 +12,38 @@ from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options,
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
+from fcam_tf.localization import MIN_AREA
 from fcam_tf.names import BASELINES, FCAM_MAP, METHODS, printable
+from fcam_tf.predict.files import MASKS
 
 AUTO = "auto"
+_FILES = ("heatmap", "overlay", "mask", "crops", "cutouts")  # flags that are fields of `Files`
+_OF_CLASSES = (
+    "a decoder's map shows any object; of each class it is kept where the classifier sees that "
+    "class rather than others"
+)
 _ANSWERS = 20  # photos; the answers for more are in the file only
 
 _DETAILS = """\
 PHOTO is a file, a folder (searched recursively) or a quoted glob; an archive (zip, tar); a video,
 of which --fps frames a second are taken (with the extra "video"); an address (https://...); or -
 for a photo from standard input. What is no file here is kept in OUT/inputs. For each photo OUT
-gets NAME_overlay.png (the heat map over the photo, box, label and score), NAME_heatmap.png and one
-line in results.jsonl: file, label, label_name, score, box [x0, y0, x1, y1] (inclusive, in the
-pixels of the photo as displayed; null where nothing was found), threshold, width, height.
+gets NAME_overlay.png (the heat map over the photo, boxes, label and score), NAME_heatmap.png and
+one line in results.jsonl: file, width, height and objects, the best first. Each object has label,
+label_name, score (of its class), box [x0, y0, x1, y1] (inclusive, in the pixels of the photo as
+displayed; null where nothing was found), area (fraction of the photo), heat (mean of the heat map
+over it), threshold and the names of its files. The line itself has all that its first object has.
 
-A model whose classes do not exclude each other (it ends in sigmoids) may find several in a photo:
-each that is at least 50 % probable, or the best one, gets its own map and box, NAME_overlay_2.png
-and so on, and labels in results.jsonl lists them. --label picks one.
+A photo is searched for the class that it shows, for the classes that --label names, or for the
+--top most probable ones. A model whose classes do not exclude each other (it ends in sigmoids) may
+find several: each that is at least 50 % probable, or the best one. Each class has its own map,
+overlay (NAME_overlay_2.png and so on) and box. A decoder's map shows the object whatever its class:
+if classes are asked for, or there are several, it is kept where the classifier sees the class
+rather than others.
+
+--objects gives each class several boxes, one for each connected region of its map above the
+threshold, the largest first. Objects are numbered in results.jsonl as in the names of their masks,
+crops and cut-outs: NAME_mask.png, NAME_mask_2.png and so on.
 
 What is done already is skipped. A photo that cannot be read is reported, and the others go on."""
 _EXAMPLES = """\
@@ -35,6 +51,8 @@ Examples:
   fcam localize cat.jpg
   fcam localize holiday/ 'more/**/*.png' --out found --heatmap npy
   fcam localize dogs/ --label beagle --method gradcam --threshold 0.2 --out beagles
+  fcam localize pets/ --label beagle --label tabby --out both
+  fcam localize herd.jpg --objects all --mask png --cutouts --out herd
   fcam localize holiday.zip clip.mp4 https://example.com/cat.jpg --exclude 'IMG_00*' --fps 2
   fcam localize birds/ --model runs/cub-fcam --flip --out birds-found"""
 
@@ -59,12 +77,19 @@ def add_to(fcam: Parser) -> None:
         default=AUTO,
     )
     add_maps(parser, batch_size=8)
+    parser.add("-l --label INDEX|NAME...", "class to localise (default: what each photo shows)")
+    parser.add("--top K", "localise the K most probable classes", type=positive)
     parser.add(
-        "-l --label INDEX|NAME",
-        "class to localise (default: what each photo shows)",
+        "--objects N|all",
+        "how many regions of each class's map count as objects at most",
+        type=_objects,
+        default="1",
     )
     parser.add(
-        "--top K", "list the K most probable classes in results.jsonl", type=positive, default=1
+        "--min-area FRACTION",
+        "least area of an object, as a fraction of the photo's; the largest may be smaller",
+        type=float,
+        default=MIN_AREA,
     )
     parser.add(
         "-t --threshold otsu|0..1|auto",
@@ -74,6 +99,20 @@ def add_to(fcam: Parser) -> None:
     )
     text = "heat map file: PNG of 16 bits, float32 array, or none"
     parser.add("--heatmap png|npy|none", text, default="png")
+    text = "overlay file: the heat map over the photo with boxes; JPEG and WebP are smaller"
+    parser.add("--overlay png|jpeg|webp|none", text, default="png")
+    parser.add(
+        "--mask FORM...",
+        "mask of each object at the photo's resolution: %(choices)s; png is 255 on the object, "
+        "soft its heat in 8 bits, rle COCO's run lengths in results.jsonl",
+        choices=MASKS,
+    )
+    parser.add("--crops", "write each object's box as JPEG")
+    parser.add("--cutouts", "write each object as PNG, transparent around it")
+
+
+def _objects(text: str) -> int | None:
+    return None if text == "all" else positive(text)
 
 
 def _run(values: argparse.Namespace) -> int:
@@ -81,17 +120,20 @@ def _run(values: argparse.Namespace) -> int:
     if Path(values.out).exists() and not Path(values.out).is_dir():
         raise app.UsageError(f"--out {values.out} is not a folder")
     predict = fcam_tf.predict
-    with usage_errors(ValueError):
+    with usage_errors(ValueError, ImportError):
+        threshold = values.threshold
         settings = predict.LocalizeSettings(
             values.model,
             model.sha256,
             values.method,
-            AUTO if values.threshold == AUTO else predict.check_threshold(values.threshold),
-            values.label,
-            values.top,
-            values.heatmap,
-            values.layer,
-            map_options(values),
+            AUTO if threshold == AUTO else predict.check_threshold(threshold),
+            label=values.label,
+            top=values.top,
+            objects=values.objects,
+            min_area=values.min_area,
+            files=predict.Files(**{name: getattr(values, name) for name in _FILES}),
+            layer=values.layer,
+            options=map_options(values),
         )
         job = predict.Job(
             values.photos,
@@ -106,12 +148,15 @@ def _run(values: argparse.Namespace) -> int:
         if job.todo:
             note(f"Loading {values.model} ...")
             with usage_errors(TypeError, ValueError, FileNotFoundError), quiet_tensorflow():
-                localizer, label = settings.localizer(model.load())
+                localizer, labels = settings.localizer(model.load())
             note(f"maps of {localizer.told}, threshold {localizer.threshold}")
+            several = labels or values.top or localizer.activation == "sigmoid"
+            if localizer.method == FCAM_MAP and several:
+                note(_OF_CLASSES)
             try:
                 # What "auto" comes to may have changed.
                 with usage_errors(predict.SettingsChangedError):
-                    job.run(localizer, label, values.batch_size)
+                    job.run(localizer, labels, values.batch_size)
             except (ValueError, TypeError, RuntimeError) as error:
                 return failed(error, values)
     _report(job, Path(values.out))
@@ -124,12 +169,13 @@ def _report(job: fcam_tf.predict.Job, out: Path) -> None:
     files = {str(source.path) for source in job.sources} if len(job.sources) <= _ANSWERS else ()
     for record in fcam_tf.predict.read_results(out) if files else ():
         if record["file"] in files:
-            for found in record.get("labels", [record]):
+            for found in record["objects"]:
                 label = found["label_name"] or f"class {found['label']}"
                 where = f"box {found['box']}" if found["box"] else "nowhere in particular"
-                file = record.get("source") or displayed(record["file"])
-                overlay = displayed(str(out / found["overlay"]))
-                answer(f"{printable(file)}: {label} {found['score']:.0%}, {where} -> {overlay}")
+                overlay = found["overlay"] and displayed(str(out / found["overlay"]))
+                shown = f" -> {overlay}" if overlay else ""
+                file = printable(record.get("source") or displayed(record["file"]))
+                answer(f"{file}: {label} {found['score']:.0%}, {where}{shown}")
     counts = [f"{job.localized} localised"]
     counts += [f"{job.skipped} done before"] if job.skipped else []
     counts += [f"{len(job.failures)} failed"] if job.failures else []

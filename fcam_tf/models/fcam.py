@@ -20,7 +20,7 @@ from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
 from fcam_tf.models import inference
 from fcam_tf.models.decoder import MatchSize, object_map
-from fcam_tf.models.foundation import copied, top_map
+from fcam_tf.models.foundation import class_share, copied, top_map
 from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
 from fcam_tf.refine import check_refine, refine_maps
 
@@ -101,7 +101,9 @@ class FCAM(keras.Model):
 
         # A layer that only training needs is no output for users.
         training = keras.Model(images, {**outputs, "features": top})
-        self._hidden = graph.Untracked(classifier=classifier, teacher=teacher, training=training)
+        self._hidden = graph.Untracked(
+            classifier=classifier, teacher=teacher, training=training, share=None
+        )
         self.feature_maps = feature_maps
         self.method = method
         self.layer = layer if layer is None or isinstance(layer, str) else list(layer)
@@ -159,6 +161,13 @@ class FCAM(keras.Model):
     @property
     def teacher(self) -> cams.CAM:
         return self._hidden.teacher
+
+    @property
+    def class_share(self) -> cams.ClassShare:
+        """Where the classifier sees one class rather than others."""
+        if self._hidden.share is None:
+            self._hidden.share = class_share(self.classifier, self.teacher)
+        return self._hidden.share
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, Any]:
         if training:
@@ -270,15 +279,18 @@ class FCAM(keras.Model):
 
         Args:
             images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
-            labels: (B,) classes to report the scores of, or one for all; -1 and None are the
-                predicted class. The map shows the object whatever its class.
+            labels: (B,) classes to localise, or one for all; -1 is the predicted class. The map is
+                the decoder's where the classifier sees the class rather than others, see
+                `inference.of_classes`. None is the predicted class, too, and the map the decoder's
+                own: of the object, whatever its class.
             threshold: see `FCAM`; None for the model's own.
             flip: whether mirrored images are looked at, too, and heat maps are means of both. It
                 doubles the cost.
             refine: "crf" aligns heat maps with the images, see `fcam_tf.refine.refine_maps`.
 
         Returns:
-            The localisation, in the frame of ``images``; heat maps are probabilities.
+            The localisation, in the frame of ``images``; heat maps are probabilities, under
+            ``labels`` at most these.
 
         Raises:
             ValueError: no image, wrong shape, a label that is not a class, unknown ``threshold`` or
@@ -286,7 +298,7 @@ class FCAM(keras.Model):
         """
         check_refine(refine)
         threshold = self.threshold if threshold is None else threshold
-        heatmaps, logits = self.maps_and_logits(images, flip=flip)
+        heatmaps, logits = inference.class_maps_and_logits(self, images, labels, flip=flip)
         probabilities = ops.convert_to_numpy(cams.probabilities(logits, self.activation))
         if not np.isfinite(probabilities).all() or not np.isfinite(heatmaps).all():
             raise ValueError("The outputs are not finite: the images or the weights contain NaN.")

@@ -63,3 +63,9 @@ def top_map(classifier: keras.Model, teacher: cams.CAM) -> Any:
         operation = graph.makers(graph.steps(teacher.split.model))[id(top)].operation
         top = classifier.get_layer(operation.name).output
     return top
+
+
+def class_share(classifier: keras.Model, teacher: cams.CAM) -> cams.ClassShare:
+    """Return what tells classes apart on the map that the decoder starts from."""
+    layer = None if isinstance(classifier, Classifier) else teacher.layers[-1]
+    return cams.ClassShare(classifier, layer)

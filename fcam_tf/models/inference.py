@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from keras import ops
+
+from fcam_tf.graphs.resize import resize
+from fcam_tf.localization import class_numbers
+
+if TYPE_CHECKING:
+    from fcam_tf.models.fcam import FCAM
 
 Outputs = Mapping[str, Any]  # of an F-CAM
 
@@ -31,3 +38,38 @@ def maps_and_logits(
     straight, mirrored = ops.split(ops.softmax(outputs["fcam"])[..., 1], 2)
     logits, _ = ops.split(outputs["logits"], 2)
     return (straight + ops.flip(mirrored, axis=2)) / 2, logits
+
+
+def class_maps_and_logits(
+    model: FCAM, images: Any, labels: Any = None, *, flip: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `FCAM.maps_and_logits` does, the maps those of labels where they are given.
+
+    Raises:
+        ValueError: see `FCAM.localize`.
+    """
+    maps, logits = model.maps_and_logits(images, labels, flip=flip)
+    if labels is not None:
+        labels = class_numbers(labels, len(maps), model.num_classes)
+        maps = of_classes(model, maps, images, np.arange(len(maps)), labels)
+    return maps, logits
+
+
+def of_classes(model: FCAM, maps: Any, images: Any, rows: Any, labels: Any) -> np.ndarray:
+    """Make of a decoder's maps those of classes: of two animals one remains.
+
+    They are multiplied by where the classifier sees the class rather than others, see
+    `fcam_tf.cams.ClassShare`. What no other class claims stays as it is.
+
+    Args:
+        model: the F-CAM.
+        maps: (B, H, W), as its `maps_and_logits` gives them.
+        images: (B, H, W, 3) raw RGB in [0, 255].
+        rows: (N,) int, which of the images.
+        labels: (N,) int, which class in it; -1 is the predicted one.
+
+    Returns:
+        (N, H, W) float32 in [0, 1], at most the object's probability.
+    """
+    shares = model.class_share(images, rows, labels)
+    return maps[rows] * ops.convert_to_numpy(resize(shares[..., None], maps.shape[1:]))[..., 0]

@@ -6,8 +6,10 @@ from fcam_tf.claim import FolderBusyError as FolderBusyError
 from fcam_tf.claim import SettingsChangedError as SettingsChangedError
 from fcam_tf.localization import NO_BOX as NO_BOX
 from fcam_tf.localization import Localization as Localization
+from fcam_tf.localization import Region as Region
 from fcam_tf.localization import check_threshold as check_threshold
 from fcam_tf.localization import scale_box as scale_box
+from fcam_tf.predict.files import Files as Files
 from fcam_tf.predict.inputs import Failure as Failure
 from fcam_tf.predict.inputs import displayed as displayed
 from fcam_tf.predict.job import Job as Job

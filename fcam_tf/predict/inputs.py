@@ -13,8 +13,8 @@ from pathlib import Path
 from fcam_tf.claim import SETTINGS
 from fcam_tf.names import printable
 from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
+from fcam_tf.predict.files import is_output
 from fcam_tf.predict.outputs import RESULTS
-from fcam_tf.predict.pictures import is_picture
 
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
 
@@ -149,7 +149,7 @@ def _absolute(path: Path) -> Path:
 
 
 def _is_output(path: Path) -> bool:
-    return (is_picture(path.name) or path.name in (RESULTS, SETTINGS)) and any(
+    return (is_output(path.name) or path.name in (RESULTS, SETTINGS)) and any(
         (folder / RESULTS).is_file() for folder in _absolute(path).parents
     )
 

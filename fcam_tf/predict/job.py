@@ -18,11 +18,19 @@ import rich.console
 
 from fcam_tf import checks
 from fcam_tf.identity import model_sha256
+from fcam_tf.localization import MIN_AREA
 from fcam_tf.photos import Photo, PhotoError, read_photo, read_pixels
 from fcam_tf.predict import video
 from fcam_tf.predict.brought import INPUTS, bring_in, is_address
+from fcam_tf.predict.files import Files
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
-from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, file_state, read_results
+from fcam_tf.predict.outputs import (
+    LocalizeSettings,
+    ResultsFile,
+    file_state,
+    find_labels,
+    read_results,
+)
 from fcam_tf.predict.shown import localize_shown
 from fcam_tf.streams import lookahead, progress
 
@@ -36,31 +44,37 @@ def localize_files(
     photos: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str] = "fcam-output",
     *,
-    label: int | str | None = None,
-    top: int = 1,
-    heatmap: str = "png",
+    label: int | str | Sequence[int | str] | None = None,
+    top: int | None = None,
+    objects: int | None = 1,
+    min_area: float = MIN_AREA,
     batch_size: int = 8,
     overwrite: bool = False,
     exclude: Sequence[str] = (),
     fps: float = 1.0,
+    **files: Any,
 ) -> Job:
     """Localise photos on disk: for each an overlay, its heat map and a line in results.jsonl.
 
     Photos that are not files here are brought into ``out``/inputs first (`brought.bring_in`).
 
     Each line is a JSON object: file (absolute), source (only of a photo that was brought: where it
-    comes from), label, label_name (null without class names), score
-    (probability), box ([x0, y0, x1, y1], inclusive, in the pixels of the photo as displayed, or
-    null where the heat map is all zero), threshold (what was applied, relative to the map's
-    maximum), overlay and heatmap (relative to ``out``; heatmap is null for "none"), width, height
-    (of the photo as displayed), top (only where ``top`` > 1: the most probable classes), options
-    (only where the localizer has any), bytes and modified (size of the photo's file, and time of
-    its last change).
+    comes from), name (what its files begin with), width and height (of the photo as displayed),
+    objects, options (only where the localizer has any), bytes and modified (size of the photo's
+    file, and time of its last change).
 
-    A photo may show several classes of a classifier that gives each a sigmoid. Unless ``label`` is
-    given, its lines have labels, too: a list of all whose probability is at least 0.5, or of the
-    most probable one, the first of which is that of the line. Each entry has label, label_name,
-    score, box, threshold, overlay and heatmap.
+    Objects are a list of at least one, class by class, each class's largest region first. Each has
+    label, label_name (null without class names), score (the class's probability), box ([x0, y0, x1,
+    y1], inclusive, in the pixels of the photo as displayed), area (fraction of the photo's pixels),
+    heat (mean of the heat map over it, in [0, 1]), threshold (what was applied, relative to the
+    map's maximum), overlay and heatmap (files of the class, relative to ``out``, or null), and what
+    ``files`` asks for of each object: mask, soft_mask, crop, cutout (files), rle. Where the heat
+    map of a class is all zero, box is null, area and heat are 0, and crop and cutout are null. The
+    line itself has all that its first object has, too.
+
+    Classes are those of ``label``, the ``top`` most probable ones, or what the photo shows: the
+    predicted class, or of a classifier that gives each class a sigmoid all whose probability is at
+    least 0.5, or the most probable one.
 
     Outputs appear whole or not at all, and a second job skips what is done unless the photo's file
     has another size or time since. Failures are printed to stderr as they come, one line each.
@@ -70,14 +84,17 @@ def localize_files(
         photos: files, folders (searched recursively), globs, addresses, archives, videos and "-"
             (standard input), or one of them.
         out: output folder, made if need be.
-        label: index or name of the class to localise; None is what each photo shows.
-        top: how many of the most probable classes are listed.
-        heatmap: "png" (16 bits, 65535 is 1), "npy" (float32), or "none".
+        label: index or name of the class to localise, or several.
+        top: how many of the most probable classes to localise.
+        objects: how many connected regions of each class's map above the threshold count as objects
+            at most; None is all.
+        min_area: the least area of an object but the largest, as a fraction of the photo's.
         batch_size: photos for one call of the model.
         overwrite: make results again that are there already.
         exclude: patterns of photos that are left out, see `inputs.find_photos`.
         fps: frames taken of a second of a video, from 0 to 1000. A video's overlays become a video,
             too, NAME_overlay.mp4.
+        **files: what is written beside the results, see `fcam_tf.predict.Files`.
 
     Returns:
         The job as it ended: its counts, and what failed.
@@ -88,24 +105,23 @@ def localize_files(
         FolderBusyError: another process is writing to ``out``.
         OSError: an output cannot be written.
     """
-    from fcam_tf.predict.localizer import find_label  # noqa: PLC0415 - TensorFlow
-
-    number = None
-    if label is not None:
-        number = find_label(label, localizer.class_names, localizer.num_classes)
+    given = [label] if isinstance(label, int | str) else list(label or ())
     settings = LocalizeSettings(
         localizer.classifier.name,
         model_sha256(localizer.classifier, localizer.image_size, localizer.class_names),
         localizer.method,
         localizer.threshold,
-        label,
-        top,
-        heatmap,
-        localizer.layer,
-        localizer.options,
+        label=given,
+        top=top,
+        objects=objects,
+        min_area=min_area,
+        files=Files(**files),
+        layer=localizer.layer,
+        options=localizer.options,
     )
+    labels = find_labels(given, localizer)
     with Job(photos, out, settings, overwrite=overwrite, exclude=exclude, fps=fps) as job:
-        job.run(localizer, number, batch_size)
+        job.run(localizer, labels, batch_size)
     return job
 
 
@@ -145,7 +161,7 @@ class Job:
     ) -> None:
         if isinstance(photos, str | os.PathLike):
             photos = [photos]
-        self._out = Path(out)
+        self._out, self._settings = Path(out), settings
         self._console = console or rich.console.Console(stderr=True)
         self.localized = 0
         self.failures: list[Failure] = []
@@ -180,12 +196,12 @@ class Job:
     def __exit__(self, *_: object) -> None:
         self._results.close()
 
-    def run(self, localizer: Localizer, label: int | None = None, batch_size: int = 8) -> None:
+    def run(self, localizer: Localizer, labels: Sequence[int] = (), batch_size: int = 8) -> None:
         """Localise what is to do.
 
         Args:
             localizer: made with the job's settings.
-            label: the class that these name; None is the predicted class of each photo.
+            labels: the classes that these name.
             batch_size: photos for one call of the model.
 
         Raises:
@@ -195,19 +211,20 @@ class Job:
         checks.whole("batch_size", batch_size, 1)
         made_with = {name: getattr(localizer, name) for name in ("method", "layer", "threshold")}
         forget = {str(source.path) for source in self.todo}
-        self._results.start(
-            forget,
-            {**made_with, "label": label},
-            localizer.class_names,
-            several=label is None and localizer.activation == "sigmoid",
-        )
+        self._results.start(forget, {**made_with, "label": list(labels)}, localizer.class_names)
         total = len(self.sources)
         bar = progress("Localising", total, self.skipped, "photos", self._console)
         with bar as advance, warnings.catch_warnings():
             # Pillow's remarks on odd metadata of photos that it reads all the same.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             for result in localize_stream(
-                self._named(), localizer, self._results.write, label=label, batch_size=batch_size
+                self._named(),
+                localizer,
+                self._results.write,
+                labels=labels,
+                top=self._settings.top,
+                pixels=self._settings.files.need_pixels,
+                batch_size=batch_size,
             ):
                 if isinstance(result, Failure):
                     self._fail(result)
@@ -264,15 +281,26 @@ class _Item(NamedTuple):
 def localize_stream(
     sources: Iterable[Source],
     localizer: Localizer,
-    write: Callable[[str, Photo, Localization], dict[str, Any]],
+    write: Callable[[str, Photo, Localization, np.ndarray | None], dict[str, Any]],
     *,
-    label: int | None,
+    labels: Sequence[int] = (),
+    top: int | None = None,
+    pixels: bool = False,
     batch_size: int,
 ) -> Iterator[dict[str, Any] | Failure]:
     """Localise photos one after the other, holding no more than the next few in memory.
 
     Photos are read and outputs written in threads while the model runs in this one. Each photo
     gives its record, once its files are written (`ResultsFile.write`), or why there is none.
+
+    Args:
+        sources: the photos.
+        localizer: model, method and threshold.
+        write: `ResultsFile.write`.
+        labels: see `localize_shown`.
+        top: see there.
+        pixels: whether ``write`` gets the photo's pixels to cut from, see `enlarged`.
+        batch_size: photos for one call of the model.
     """
 
     def read(source: Source) -> _Item | Failure:
@@ -286,15 +314,17 @@ def localize_stream(
         if isinstance(found, Failure):
             return found
         item, result = found
-        photo = item.photo
-        if localizer.refine:
+        photo, large = item.photo, None
+        if localizer.refine or pixels:
             try:
-                photo = enlarged(item)
+                large = enlarged(item.source.path)
             except PhotoError as error:  # it has changed since
                 return Failure(str(item.source.path), str(error))
+        if localizer.refine and large is not None:
+            photo = dataclasses.replace(photo, view=large)
             with refining:  # takes all cores and much memory
-                result = refined(result, photo.view, localizer.threshold)
-        record = write(item.source.name, photo, result)
+                result = refined(result, large, localizer.threshold)
+        record = write(item.source.name, photo, result, large)
         origin = {"source": item.source.origin} if item.source.origin else {}
         return {"file": str(item.source.path), **origin, **record, **item.state}
 
@@ -302,14 +332,14 @@ def localize_stream(
     pool = ThreadPoolExecutor(min(8, 1 + (os.cpu_count() or 1)))
     try:
         reads = lookahead(pool, read, sources, 2 * batch_size)
-        localized = _localize(reads, localizer.unrefined(), label, batch_size)
+        localized = _localize(reads, localizer.unrefined(), labels, top, batch_size)
         yield from lookahead(pool, written, localized, 2 * batch_size)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def enlarged(item: _Item) -> Photo:
-    """Return a photo to be drawn on at its own resolution, up to `MAX_PIXELS`.
+def enlarged(path: Path) -> np.ndarray:
+    """Return the pixels of a photo at its own resolution, up to `MAX_PIXELS`.
 
     It is read anew: the photos that wait for the model would be too large together.
 
@@ -318,7 +348,7 @@ def enlarged(item: _Item) -> Photo:
     """
     from fcam_tf.refine import MAX_PIXELS  # noqa: PLC0415 - TensorFlow
 
-    return dataclasses.replace(item.photo, view=read_pixels(item.source.path, most=MAX_PIXELS))
+    return read_pixels(path, most=MAX_PIXELS)
 
 
 def refined(found: Localization, pixels: np.ndarray, threshold: str | float) -> Localization:
@@ -334,7 +364,11 @@ def refined(found: Localization, pixels: np.ndarray, threshold: str | float) -> 
 
 
 def _localize(
-    reads: Iterator[_Item | Failure], localizer: Localizer, label: int | None, batch_size: int
+    reads: Iterator[_Item | Failure],
+    localizer: Localizer,
+    labels: Sequence[int],
+    top: int | None,
+    batch_size: int,
 ) -> Iterator[tuple[_Item, Localization] | Failure]:
     failures: list[Failure] = []
 
@@ -349,7 +383,7 @@ def _localize(
     photos = readable()
     while batch := list(itertools.islice(photos, batch_size)):
         images = np.stack([item.photo.pixels for item in batch])
-        yield from zip(batch, localize_shown(localizer, images, label), strict=True)
+        yield from zip(batch, localize_shown(localizer, images, labels, top), strict=True)
         yield from failures
         failures.clear()
     yield from failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from fcam_tf.explain import Explainer
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import resize
 from fcam_tf.localization import OTSU, Localization, check_threshold
+from fcam_tf.models import inference
 from fcam_tf.names import FCAM_MAP
 
 
@@ -57,6 +59,9 @@ class Localizer(Explainer):
                 "fcam_tf.cams.get explains any score."
             )
         super().__init__(classifier, method, layer, **options)
+        if self.method == FCAM_MAP:  # evaluations want the decoder's own maps, whatever the label
+            flip = "flip" in self.options
+            self._make = partial(inference.class_maps_and_logits, classifier, flip=flip)
         inputs = getattr(classifier, "inputs", None) or ()
         if len(inputs) > 1:
             raise ValueError(
@@ -74,6 +79,8 @@ class Localizer(Explainer):
         Args:
             images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
             labels: (B,) classes to localise, or one for all; -1 and None are the predicted class.
+                A decoder's map shows the object whatever its class under None, and else what the
+                classifier sees the class in, see `fcam_tf.models.FCAM.localize`.
 
         Returns:
             The localisation, in the frame of ``images``.

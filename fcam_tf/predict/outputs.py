@@ -12,24 +12,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fcam_tf import checks
 from fcam_tf.atomic import naming, write_atomically
 from fcam_tf.claim import SETTINGS, SettingsChangedError, claim, read_settings
-from fcam_tf.localization import NO_BOX, scale_box
-from fcam_tf.predict.pictures import HEATMAP_SUFFIXES, OVERLAY_SUFFIX, write_pictures
+from fcam_tf.localization import MIN_AREA, scale_box
+from fcam_tf.predict.cutting import write_object
+from fcam_tf.predict.files import FILE_KEYS, Files, PhotoFiles
+from fcam_tf.predict.pictures import write_pictures
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
-    from fcam_tf.localization import Localization
+    from fcam_tf.localization import Localization, Region
     from fcam_tf.photos import Photo
     from fcam_tf.predict.localizer import Localizer
 
 AUTO = "auto"
 RESULTS = "results.jsonl"
-_OURS = {"file", "overlay", "heatmap", "modified"}
+_OURS = {"file", "name", "objects", "modified"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,40 +43,54 @@ class LocalizeSettings:
         model_sha256: of its file, in its card, or as of `identity.model_sha256`.
         method: how maps are made, or "auto".
         threshold: "otsu", a number in [0, 1], or "auto".
-        label: the class to localise as the user gave it; None is the predicted one.
-        top: how many of the most probable classes are listed.
-        heatmap: "png", "npy" or "none".
+        label: the classes to localise as the user gave them; empty leaves them to ``top``.
+        top: how many of the most probable classes are localised; None is what each photo shows.
+        objects: how many regions of each class's map are objects at most, the largest first; None
+            is all.
+        min_area: the least area of an object but the largest, as a fraction of the photo's.
+        files: what is written beside results.jsonl.
         layer: names of the layers whose maps are weighted, with commas; empty leaves them to the
             method.
         options: more of the method by name, as JSON values, such as ``scales``; see
             `fcam_tf.explain.Explainer`.
 
     Raises:
-        ValueError: no such ``heatmap``, or ``top`` is below 1.
+        ValueError: ``top`` or ``objects`` is below 1, ``min_area`` is no fraction, or both
+            ``label`` and ``top`` are given.
     """
 
     model: str
     model_sha256: str
     method: str
     threshold: str | float
-    label: str | int | None = None
-    top: int = 1
-    heatmap: str = "png"
+    label: Sequence[str | int] = ()
+    top: int | None = None
+    objects: int | None = 1
+    min_area: float = MIN_AREA
+    files: Files = dataclasses.field(default_factory=Files)
     layer: str = ""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checks.choice("heatmap", self.heatmap, list(HEATMAP_SUFFIXES))
-        checks.whole("top", self.top, 1)
+        for name in ("top", "objects"):
+            if getattr(self, name) is not None:
+                checks.whole(name, getattr(self, name), 1)
+        checks.number("min_area", self.min_area, "[0, 1]")
+        if self.label and self.top:
+            raise ValueError(
+                f"`label` and `top` exclude each other. Received: {list(self.label)} and "
+                f"{self.top}. Leave one of them out."
+            )
+        object.__setattr__(self, "label", list(self.label))
 
-    def localizer(self, model: keras.Model) -> tuple[Localizer, int | None]:
-        """Return the localizer that is meant, and the number of the class to localise, if any.
+    def localizer(self, model: keras.Model) -> tuple[Localizer, list[int]]:
+        """Return the localizer that is meant, and the numbers of the classes that are asked for.
 
         Raises:
             ValueError: ``method``, ``layer``, one of ``options``, ``threshold`` or ``label`` does
                 not fit the model.
         """
-        from fcam_tf.predict.localizer import Localizer, find_label  # noqa: PLC0415 - TensorFlow
+        from fcam_tf.predict.localizer import Localizer  # noqa: PLC0415 - TensorFlow
 
         localizer = Localizer(
             model,
@@ -84,9 +99,15 @@ class LocalizeSettings:
             self.layer.split(",") if self.layer else None,
             **self.options,
         )
-        if self.label is None:
-            return localizer, None
-        return localizer, find_label(self.label, localizer.class_names, localizer.num_classes)
+        return localizer, find_labels(self.label, localizer)
+
+
+def find_labels(wanted: Sequence[str | int], localizer: Localizer) -> list[int]:
+    """Return the numbers of classes that a user named, each once; see `find_label`."""
+    from fcam_tf.predict.localizer import find_label  # noqa: PLC0415 - TensorFlow
+
+    names, classes = localizer.class_names, localizer.num_classes
+    return list(dict.fromkeys(find_label(each, names, classes) for each in wanted))
 
 
 class ResultsFile(contextlib.ExitStack):
@@ -132,27 +153,24 @@ class ResultsFile(contextlib.ExitStack):
 
     def names(self) -> set[str]:
         """Return what the outputs of the finished photos are called, without suffixes."""
-        return {record["overlay"].removesuffix(OVERLAY_SUFFIX) for record in self.finished.values()}
+        return {record["name"] for record in self.finished.values()}
 
     def start(
         self,
         forget: Collection[str] = (),
         made_with: Mapping[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
-        *,
-        several: bool = False,
     ) -> None:
         """Drop torn lines and the results of ``forget``, and open the file for more.
 
-        What the settings come to with the model, ``made_with``, is noted beside them. Records list
-        classes if a photo may show ``several``.
+        What the settings come to with the model, ``made_with``, is noted beside them.
 
         Raises:
             SettingsChangedError: results that are kept were made with something else, since another
                 version may choose otherwise, and ``overwrite`` is False.
             OSError: the folder cannot be written to.
         """
-        self._class_names, self._several = class_names, several
+        self._class_names = class_names
         for file in forget:
             self.finished.pop(file, None)
         _, notes = read_settings(self.folder / SETTINGS)
@@ -169,38 +187,45 @@ class ResultsFile(contextlib.ExitStack):
         write_atomically(path, b"".join(map(_line, self.finished.values())))
         self._file = self.enter_context(path.open("ab", buffering=0))
 
-    def write(self, name: str, photo: Photo, result: Localization) -> dict[str, Any]:
+    def write(
+        self, name: str, photo: Photo, result: Localization, pixels: np.ndarray | None = None
+    ) -> dict[str, Any]:
         """Write the files of one photo, from any thread; return its record, less `file_state`.
 
         Args:
             name: path below the folder, without a suffix.
             photo: the photo.
             result: what it shows and where, an entry for each class.
+            pixels: the photo (h, w, 3) uint8 to cut objects from, where they are wanted.
 
         Raises:
             OSError: a file cannot be written; none is left in part.
         """
-        found = [result[i] for i in range(len(result))]
-        known = [self._class(int(each.labels), float(each.scores)) for each in found]
-        captions = [_caption(each) for each in known]
-        heatmap = self._settings.heatmap
-        files = write_pictures(self.folder, name, photo, found, captions, heatmap=heatmap)
-        entries = [
-            {**names, **_where(each, photo), **paths}
-            for names, each, paths in zip(known, found, files, strict=True)
-        ]
-        record = {**entries[0], "width": photo.width, "height": photo.height}
-        if self._settings.top > 1:
-            probabilities = result.probabilities[0]
-            best = np.argsort(-probabilities, kind="stable")[: self._settings.top]
-            record["top"] = [self._class(int(k), float(probabilities[k])) for k in best]
-        if self._several:
-            record["labels"] = entries
-        return record | ({"options": self._settings.options} if self._settings.options else {})
+        settings = self._settings
+        files = PhotoFiles(self.folder, name, settings.files)
+        size = (photo.width, photo.height)
+        objects: list[dict[str, Any]] = []
+        for number in range(len(result)):
+            found = result[number]
+            known = self._class(found)
+            regions = found.regions(settings.objects, settings.min_area)
+            pictures = write_pictures(
+                files, photo, found, regions, _caption(known), number=number + 1
+            )
+            places: list[Region | None] = [*regions] or [None]
+            for region in places:
+                where = _where(found, region, size)
+                taken = write_object(files, found, region, size, pixels, number=len(objects) + 1)
+                objects.append({**known, **where, **pictures, **taken})
+        files.remove_later()
+        record = {"name": name, **objects[0], "width": photo.width, "height": photo.height}
+        record["objects"] = objects
+        return record | ({"options": settings.options} if settings.options else {})
 
-    def _class(self, label: int, score: float) -> dict[str, Any]:
+    def _class(self, found: Localization) -> dict[str, Any]:
+        label = int(found.labels)
         name = None if self._class_names is None else self._class_names[label]
-        return {"label": label, "label_name": name, "score": round(score, 6)}
+        return {"label": label, "label_name": name, "score": round(float(found.scores), 6)}
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one line; where the disk is full, raise OSError and leave the file as it was."""
@@ -242,15 +267,18 @@ def file_state(photo: Path) -> dict[str, float]:
 
 def _files_of(record: Mapping[str, Any]) -> set[str]:
     """Return the names of the files that belong to a record."""
-    entries = [record, *record.get("labels", ())]
-    return {e[kind] for e in entries for kind in ("overlay", "heatmap") if e.get(kind)}
+    return {each[kind] for each in record["objects"] for kind in FILE_KEYS if each.get(kind)}
 
 
-def _where(found: Localization, photo: Photo) -> dict[str, Any]:
-    """Return box and threshold of one class, in the photo's own pixels."""
-    box, size = tuple(found.boxes), (photo.width, photo.height)
-    scaled = list(scale_box(box, found.heatmaps.shape[::-1], size)) if box != NO_BOX else None
-    return {"box": scaled, "threshold": round(float(found.thresholds), 6)}
+def _where(found: Localization, region: Region | None, size: tuple[int, int]) -> dict[str, Any]:
+    """Return where an object is in the photo's own pixels, and how it was told; None is nowhere."""
+    frame = found.heatmaps.shape[::-1]
+    return {
+        "box": list(scale_box(region.box, frame, size)) if region else None,
+        "area": round(region.area, 6) if region else 0.0,
+        "heat": round(region.heat, 6) if region else 0.0,
+        "threshold": round(float(found.thresholds), 6),
+    }
 
 
 def _caption(known: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""Which classes an image is said to show, and where each of them is."""
+"""Which classes an image is asked for or said to show, and where each of them is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,47 +17,84 @@ SHOWN = 0.5  # the probability from which on a class that has one by itself coun
 
 
 def localize_shown(
-    localizer: Localizer, images: Any, label: int | None = None
+    localizer: Localizer, images: Any, labels: Sequence[int] = (), top: int | None = None
 ) -> list[Localization]:
-    """Localise what each image of a batch shows.
+    """Localise the classes that are asked for in each image of a batch, or that it shows.
 
-    That is one class, the given or the predicted one, unless each class has a probability by itself
-    (a sigmoid) and none is given: then it is every class whose probability is at least `SHOWN`, or
-    the most probable one. Each class but the first costs a pass through the model; the map of a
-    decoder, which shows the object whatever its class, is made once.
+    Where none are asked for, that is the predicted class, unless each class has a probability by
+    itself (a sigmoid): then it is every class whose probability is at least `SHOWN`, or the most
+    probable one. Each class but the first costs a pass through the model. A decoder's map is made
+    once: it is of the object, whatever its class, unless classes are asked for or several shown;
+    then each has its own, see `fcam_tf.models.inference.of_classes`.
 
     Args:
         localizer: model, method and threshold.
         images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
-        label: the class to localise, or None.
+        labels: the classes to localise in each image; empty leaves them to ``top``.
+        top: how many of the most probable classes to localise; None leaves them to the image.
 
     Returns:
-        For each image a localisation with an entry for each class, the most probable first.
+        For each image a localisation with an entry for each class, in the order of ``labels`` or
+        else the most probable first.
 
     Raises:
         ValueError: see `Localizer`.
     """
-    best = localizer(images, label)
-    if label is not None or localizer.activation != "sigmoid":
-        return [best[i : i + 1] for i in range(len(best))]
-    classes = [_shown(probabilities) for probabilities in best.probabilities]
-    images_of = np.repeat(np.arange(len(best)), [len(each) for each in classes])
-    labels = np.concatenate(classes)
-    if localizer.method == FCAM_MAP:
-        found = best[images_of].of_labels(labels)
+    decoder = localizer.method == FCAM_MAP
+    best = (
+        localizer.unrefined()(images)
+        if decoder
+        else localizer(images, labels[0] if labels else None)
+    )
+    classes = _classes(best, labels, top, several=localizer.activation == "sigmoid")
+    rows = np.repeat(np.arange(len(best)), [len(each) for each in classes])
+    wanted = np.concatenate(classes)
+    if decoder:
+        own = np.array([bool(labels or top) or len(classes[row]) > 1 for row in rows])
+        found = _of_decoder(localizer, best, images, rows, wanted, own=own)
     else:
-        rest = np.flatnonzero(labels != best.labels[images_of])
-        others = _localized(localizer, images, images_of[rest], labels[rest])
-        place = images_of.copy()  # of each entry among those of the best and of the other classes
+        rest = np.flatnonzero(wanted != best.labels[rows])
+        others = _localized(localizer, images, rows[rest], wanted[rest])
+        place = rows.copy()  # of each entry among those of the best and of the other classes
         place[rest] = len(best) + np.arange(len(rest))
         found = Localization.joined([best, *others])[place]
     ends = np.cumsum([len(each) for each in classes])
     return [found[end - len(each) : end] for end, each in zip(ends, classes, strict=True)]
 
 
-def _shown(probabilities: np.ndarray) -> np.ndarray:
-    order = np.argsort(-probabilities, kind="stable")
-    return order[: max(1, np.count_nonzero(probabilities >= SHOWN))]
+def _classes(
+    best: Localization, labels: Sequence[int], top: int | None, *, several: bool
+) -> list[np.ndarray]:
+    """Return the classes to localise in each image."""
+    if labels:
+        return [np.array(labels)] * len(best)
+    shown = np.count_nonzero(best.probabilities >= SHOWN, 1) if several else np.ones(len(best), int)
+    orders = np.argsort(-best.probabilities, 1, kind="stable")
+    return [order[: top or max(1, n)] for order, n in zip(orders, shown, strict=True)]
+
+
+def _of_decoder(
+    localizer: Localizer,
+    best: Localization,
+    images: Any,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    *,
+    own: np.ndarray,
+) -> Localization:
+    """Give labels of images the decoder's maps, not refined yet, or where ``own`` those of each."""
+    from fcam_tf.models import inference  # noqa: PLC0415 - TensorFlow
+    from fcam_tf.refine import refine_maps  # noqa: PLC0415
+
+    if not own.any() and not localizer.refine:
+        return best[rows].of_labels(labels)
+    maps = best.heatmaps[rows]
+    if own.any():
+        model = localizer.classifier
+        maps[own] = inference.of_classes(model, best.heatmaps, images, rows[own], labels[own])
+    if localizer.refine:
+        maps = refine_maps(maps, images[rows])
+    return Localization.from_heatmaps(maps, best.probabilities[rows], labels, localizer.threshold)
 
 
 def _localized(

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco
 from skimage import data
 
 from fcam_tf import cli, models
@@ -53,12 +54,11 @@ def lines(folder):
 
 
 def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
-    arguments = ["photos", "gone.jpg", "--model", tiny, "--label", "uno", "--top=2"]
+    arguments = ["photos", "gone.jpg", "--model", tiny, "--label", "uno"]
     assert status(*arguments, "--batch-size", 2, "--heatmap=none") == 1
     records = lines(tmp_path / "fcam-output")
     assert [record["file"] for record in records] == [str(photos / f"{i}.png") for i in range(3)]
     assert {record["label"] for record in records} == {0}
-    assert all(len(record["top"]) == 2 for record in records)
     out, err = capfd.readouterr()
     assert out.startswith("photos/0.png: one, uno ")
     assert len(out.splitlines()) == 3
@@ -76,7 +76,7 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
 
     assert status("photos", "--model", tiny) == 2
     err = capfd.readouterr().err
-    assert "label was 'uno' and is now None, top was 2 and is now 1" in err
+    assert "label was ['uno'] and is now [], files.heatmap was 'none' and is now 'png'" in err
     assert "--overwrite" in err
 
 
@@ -89,6 +89,10 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
         (["--threshold=high"], r"--threshold must be 'otsu' or a number in [0, 1]. Received: high"),
         (["--out=photos/0.png"], "--out photos/0.png is not a folder"),
         (["--method=layrcam"], "Did you mean 'layercam'"),
+        (["--label=1", "--top=2"], "--label and --top exclude each other"),
+        (["--objects=0"], "--objects: must be a whole number, 1 or more. Received: 0"),
+        (["--min-area=2"], "--min-area must be in [0, 1]. Received: 2.0"),
+        (["--mask=jpg"], "--mask: value is unknown: 'jpg'"),
     ],
 )
 def test_wrong_usage(capsys, wrong, message):
@@ -192,7 +196,7 @@ def test_every_class_that_a_photo_shows(tmp_path, capfd):
     assert status(*command) == 0
     out = capfd.readouterr().out.splitlines()
     (record,) = lines(tmp_path / "fcam-output")
-    assert [each["label"] for each in record["labels"]] == [1, 0]
+    assert [each["label"] for each in record["objects"]] == [1, 0]
     assert [line[: len("photos/0.png: class 1 ")] for line in out] == [
         *("photos/0.png: class 1 ", "photos/0.png: class 0 ")
     ]
@@ -204,8 +208,7 @@ def test_every_class_that_a_photo_shows(tmp_path, capfd):
     assert capfd.readouterr().out.splitlines() == out
     assert status(*command, "--label=2", "--out", "one") == 0
     (record,) = lines(tmp_path / "one")
-    assert record["label"] == 2
-    assert "labels" not in record
+    assert [each["label"] for each in record["objects"]] == [2]
     assert sorted(p.name for p in (tmp_path / "one").glob("*.png")) == [
         *("0_heatmap.png", "0_overlay.png")
     ]
@@ -255,6 +258,51 @@ def test_a_training_run(photos, tmp_path, capfd):
 
 
 @pytest.mark.usefixtures("photos")
+def test_all_of_it_taken_away(tiny, tmp_path, capfd):
+    rest = ("--label=two", "-l", "uno", "--objects=all", "--min-area=0.001", "--heatmap=none")
+    files = ("--overlay=webp", "--mask=rle", "--mask=png", "--crops", "--cutouts")
+    command = ("photos/0.png", "--model", tiny, *rest, *files)
+    assert status(*command) == 0
+    out = capfd.readouterr().out.splitlines()
+    (record,) = lines(tmp_path / "fcam-output")
+    objects = record["objects"]
+    assert len(objects) == len(out) > 2
+    assert {each["label"] for each in objects} == {0, 1}
+    assert {each["overlay"] for each in objects} == {"0_overlay.webp", "0_overlay_2.webp"}
+    assert [each["mask"] for each in objects[:2]] == ["0_mask.png", "0_mask_2.png"]
+    for each in objects:
+        mask = coco.decode(each["rle"])
+        assert mask.shape == (48, 64)
+        assert mask.mean() == pytest.approx(each["area"], abs=0.01)
+        with Image.open(tmp_path / "fcam-output" / each["cutout"]) as cutout:
+            x0, y0, x1, y1 = each["box"]
+            assert cutout.size == (x1 - x0 + 1, y1 - y0 + 1)
+    assert status(*command) == 0
+    assert "1 done before" in capfd.readouterr().err
+    assert status(*command[:-1]) == 2
+    assert "files.cutouts was True and is now False" in capfd.readouterr().err
+
+
+def test_classes_of_a_decoder(photos, tmp_path, capfd):
+    model = models.FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4))
+    model.save(tmp_path / "fcam.keras")
+    command = ("--model", tmp_path / "fcam.keras", "--heatmap=npy")
+    told = "of each class it is kept where the classifier sees that class rather than others"
+    maps = {}
+    for name, wanted in (("plain", []), ("asked", ["--label=1"]), ("top", ["--top=3"])):
+        assert status(photos, *command, *wanted, "--out", tmp_path / name) == 0
+        assert capfd.readouterr().err.count(told) == (name != "plain")
+        record = lines(tmp_path / name)[0]
+        for each in record["objects"]:
+            maps[name, each["label"]] = np.load(tmp_path / name / each["heatmap"])
+    assert len(maps) == 5
+    (plain,) = (value for (name, _), value in maps.items() if name == "plain")
+    assert (maps["asked", 1] <= plain + 1e-6).all()
+    np.testing.assert_allclose(maps["asked", 1], maps["top", 1], atol=1e-6)
+    assert np.abs(maps["top", 0] - maps["top", 1]).max() > 1e-3
+
+
+@pytest.mark.usefixtures("photos")
 def test_another_model_of_the_same_name_is_refused(tmp_path, capfd):
     for _ in range(2):
         before = file_sha256("net.keras") if (tmp_path / "net.keras").exists() else None
@@ -290,7 +338,7 @@ def test_what_auto_comes_to_is_noted_and_does_not_mix(tmp_path, capfd):
     file = tmp_path / "fcam-output" / "settings.json"
     kept = json.loads(file.read_text())
     assert kept["settings"]["method"] == "auto"
-    made_with = {"method": "layercam", "layer": "relu2", "threshold": "otsu", "label": None}
+    made_with = {"method": "layercam", "layer": "relu2", "threshold": "otsu", "label": []}
     assert kept["made_with"] == made_with
     file.write_text(json.dumps(kept | {"made_with": made_with | {"method": "cam"}}))
     assert status("photos/0.png", *rest) == 0  # nothing is to do

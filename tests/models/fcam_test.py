@@ -149,6 +149,7 @@ def test_localize(model):
     np.testing.assert_array_equal(found.labels, np.argmax(model(IMAGES)["logits"], axis=-1))
     named = model.localize(IMAGES, LABELS, threshold=0.5)
     np.testing.assert_array_equal(named.labels, LABELS)
+    assert (named.heatmaps <= found.heatmaps + 1e-6).all()
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fcam_tf.graphs.resize import resize
 from fcam_tf.models import FCAM
-from fcam_tf.models.inference import maps_and_logits
+from fcam_tf.models.inference import class_maps_and_logits, maps_and_logits, of_classes
+from fcam_tf.refine import refine_maps
 from tests.models.tiny import photos, tiny_classifier
 
 
@@ -46,3 +48,28 @@ def test_in_a_graph_of_any_batch(model):
     want = maps_and_logits(model.predict_on_batch, images, flip=True)
     for found, wanted in zip(run(images), want, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_maps_of_classes_are_the_object_s_by_their_share(model):
+    images, rows, labels = photos(2, 32), np.array([1, 0, 1]), np.array([0, 2, 1])
+    maps, logits = model.maps_and_logits(images)
+    shares = resize(model.class_share(images, rows, labels)[..., None], (32, 32))[..., 0]
+    found = of_classes(model, maps, images, rows, labels)
+    np.testing.assert_allclose(found, maps[rows] * np.asarray(shares), atol=1e-6)
+    assert (found <= maps[rows] + 1e-6).all()
+    assert np.abs(found[0] - found[2]).max() > 1e-3
+    for wanted, want in ((None, maps), ([2, 0], found[[1, 0]])):
+        plain, others = class_maps_and_logits(model, images, wanted)
+        np.testing.assert_allclose(plain, want, atol=1e-5)
+        np.testing.assert_allclose(others, logits, atol=1e-5)
+    with pytest.raises(ValueError, match="`labels` must lie in"):
+        class_maps_and_logits(model, images, 3)
+
+
+def test_localize_by_label(model):
+    images = photos(2, 32)
+    found = model.localize(images, [1, -1], refine="crf")
+    plain = model.localize(images)
+    maps = of_classes(model, plain.heatmaps, images, np.arange(2), np.array([1, -1]))
+    np.testing.assert_allclose(found.heatmaps, refine_maps(maps, images), atol=1e-5)
+    assert found.labels.tolist() == [1, plain.labels[1]]

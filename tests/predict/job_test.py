@@ -50,15 +50,23 @@ def test_a_photo_and_its_outputs(tmp_path, out, fake_localizer):
     score, threshold = record.pop("score"), record.pop("threshold")
     assert 0.5 < score < 1
     assert 0 < threshold < 1
-    assert record == {
-        "file": str(photo),
+    (found,) = record.pop("objects")
+    assert (found.pop("score"), found.pop("threshold")) == (score, threshold)
+    assert threshold < found["heat"] < 200 / 255  # its edge is blurred
+    assert found == {
         "label": 1,
         "label_name": "fire",
         "box": [90, 60, 299, 219],
-        "width": 480,
-        "height": 320,
+        "area": pytest.approx(210 * 160 / (480 * 320), abs=1e-6),
+        "heat": record["heat"],
         "overlay": "a_overlay.png",
         "heatmap": "a_heatmap.png",
+    }
+    assert record == found | {
+        "file": str(photo),
+        "name": "a",
+        "width": 480,
+        "height": 320,
         "bytes": photo.stat().st_size,
         "modified": photo.stat().st_mtime,
     }
@@ -73,17 +81,60 @@ def test_a_photo_and_its_outputs(tmp_path, out, fake_localizer):
         assert overlay.size == (640, 427)
 
 
-def test_npy_top_and_label(tmp_path, out, fake_localizer):
+def test_npy_and_label(tmp_path, out, fake_localizer):
     photo = paint(tmp_path / "a.png")
-    localize_files(fake_localizer(), [photo], out, label="ocean", top=5, heatmap="npy")
+    localize_files(fake_localizer(), [photo], out, label="ocean", heatmap="npy")
     (record,) = lines(out)
     assert (record["label"], record["label_name"]) == (0, "sea, ocean")
-    assert [entry["label"] for entry in record["top"]] == [1, 0]
-    assert record["top"][1]["score"] == record["score"]
     values = np.load(out / record["heatmap"])
     assert values.shape == (30, 40)
     assert values.dtype == np.float32
     assert values.max() == pytest.approx(200 / 255, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labels"),
+    [({"label": ["sea", 1, "ocean"]}, [0, 1]), ({"top": 5}, [1, 0]), ({"top": 1}, [1])],
+)
+def test_several_classes(tmp_path, out, fake_localizer, wanted, labels):
+    photo = paint(tmp_path / "a.png")
+    localize_files(fake_localizer(), [photo], out, heatmap="none", **wanted)
+    (record,) = lines(out)
+    assert [each["label"] for each in record["objects"]] == labels
+    assert record["label"] == labels[0]
+    ends = ["", "_2"][: len(labels)]
+    assert [each["overlay"] for each in record["objects"]] == [f"a_overlay{e}.png" for e in ends]
+    again = localize_files(fake_localizer(), [photo], out, heatmap="none", **wanted)
+    assert (again.localized, again.skipped) == (0, 1)
+
+
+def test_objects_are_cut_from_the_photo_at_its_own_size(tmp_path, out, fake_localizer):
+    # Larger than what is drawn on. A spot of 1000 x 600, 1000 pixels to the left of another.
+    photo = paint(tmp_path / "a.png", size=(3200, 1600), spot=(200, 100, 1199, 699))
+    with Image.open(photo) as image:
+        image.paste(FIRE, (2200, 800, 2600, 1400))
+        image.save(photo)
+    wanted = {"objects": None, "crops": True, "cutouts": True, "mask": ["png"], "overlay": "none"}
+    localize_files(fake_localizer(), photo, out, heatmap="none", **wanted)
+    (record,) = lines(out)
+    assert len(record["objects"]) == 2
+    for found in record["objects"]:
+        x0, y0, x1, y1 = found["box"]
+        for kind in ("crop", "cutout"):
+            with Image.open(out / found[kind]) as image:
+                assert image.size == (x1 - x0 + 1, y1 - y0 + 1)
+        with Image.open(out / found["mask"]) as mask:
+            assert mask.size == (3200, 1600)
+    assert files_in(out) == [
+        *("a_crop.jpg", "a_crop_2.jpg", "a_cutout.png", "a_cutout_2.png", "a_mask.png"),
+        *("a_mask_2.png", "results.jsonl", "settings.json"),
+    ]
+    # One that was lost is made again, and so are all of its photo.
+    (out / "a_cutout_2.png").unlink()
+    assert localize_files(fake_localizer(), photo, out, heatmap="none", **wanted).localized == 1
+    assert (out / "a_cutout_2.png").exists()
+    with pytest.raises(SettingsChangedError, match=r"files\.crops was True and is now False"):
+        localize_files(fake_localizer(), photo, out, heatmap="none", **wanted | {"crops": False})
 
 
 def test_no_heatmap_no_class_names_nothing_found(tmp_path, out, fake_localizer):
@@ -146,8 +197,8 @@ def test_names_of_files_are_told_as_they_are(tmp_path, out, fake_localizer, caps
 def test_same_names_in_different_folders(tmp_path, out, fake_localizer):
     photos = [paint(tmp_path / d / n) for d in "ab" for n in ("x.png", "X.jpg")]
     localize_files(fake_localizer(), photos, out)
-    names = [record["overlay"] for record in lines(out)]
-    assert names == [f"{n}_overlay.png" for n in ("x", "X-2", "x-3", "X-4")]
+    names = [record["name"] for record in lines(out)]
+    assert names == ["x", "X-2", "x-3", "X-4"]
     more = paint(tmp_path / "c" / "x.png")
     localize_files(fake_localizer(), more, out)
     assert lines(out)[-1]["overlay"] == "x-5_overlay.png"
@@ -191,7 +242,7 @@ def test_changed_settings_are_refused_unless_overwritten(tmp_path, out, fake_loc
     photos = [paint(tmp_path / f"{name}.png") for name in "ab"]
     localize_files(fake_localizer(), photos, out)
     before = lines(out)
-    with pytest.raises(SettingsChangedError, match="label was None and is now 'fire'"):
+    with pytest.raises(SettingsChangedError, match="label was \\[\\] and is now \\['fire'\\]"):
         localize_files(fake_localizer(), photos, out, label="fire")
     with pytest.raises(ValueError, match="is not a class of this model"):
         localize_files(fake_localizer(), photos, out, label="fir", overwrite=True)
@@ -201,7 +252,17 @@ def test_changed_settings_are_refused_unless_overwritten(tmp_path, out, fake_loc
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"top": 0}, {"batch_size": 0}, {"heatmap": "jpg"}, {"label": 2}, {"label": "water"}]
+    "wrong",
+    [
+        {"top": 0},
+        {"top": 1, "label": 0},
+        {"objects": 0},
+        {"overlay": "gif"},
+        {"batch_size": 0},
+        {"heatmap": "jpg"},
+        {"label": 2},
+        {"label": "water"},
+    ],
 )
 def test_impossible_options(tmp_path, out, fake_localizer, wrong):
     with pytest.raises(ValueError, match=f"`{next(iter(wrong))}`"):
@@ -322,8 +383,9 @@ class Counted:
         Counted.alive -= 1
 
 
-def write(name, photo, result):
+def write(name, photo, result, pixels):
     assert photo.width == 4
+    assert pixels is None
     return {"name": name, "label": int(result.labels[0])}
 
 
@@ -349,7 +411,7 @@ def test_only_the_next_few_photos_are_in_memory(tmp_path, monkeypatch, fake_loca
             yield Source(path, str(i))
 
     localizer = fake_localizer()
-    stream = job.localize_stream(sources(), localizer, write, label=1, batch_size=batch_size)
+    stream = job.localize_stream(sources(), localizer, write, labels=[1], batch_size=batch_size)
     results = []
     for result in stream:
         results.append(result)

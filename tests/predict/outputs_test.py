@@ -8,15 +8,14 @@ import pytest
 
 from fcam_tf.claim import FolderBusyError, SettingsChangedError
 from fcam_tf.photos import Photo
-from fcam_tf.predict import Localization, pictures
+from fcam_tf.predict import Files, Localization, pictures
 from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, read_results
 
 SETTINGS = LocalizeSettings("net", "abc", "layercam", "otsu")
 
 
 def record(file, **more):
-    usual = {"overlay": f"{file}_overlay.png", "heatmap": None, "modified": 1.5}
-    return {"file": file, **usual, **more}
+    return {"file": file, "name": file, "objects": [], "modified": 1.5, **more}
 
 
 def write(folder, *records, settings=SETTINGS, **options):
@@ -33,7 +32,7 @@ def test_what_was_written_is_read(tmp_path):
     with ResultsFile(out, SETTINGS) as results:
         assert list(results.finished) == ["a", "größe \udce9 猫\n"]
         assert "a" in results.names()
-        assert results.finished["a"]["overlay"] == "a_overlay.png"
+        assert results.finished["a"]["objects"] == []
 
 
 def test_unicode_stays_readable(tmp_path):
@@ -125,7 +124,8 @@ def test_a_photo_is_done_while_its_size_time_and_outputs_stay(tmp_path):
     photo, out = tmp_path / "a.png", tmp_path / "out"
     photo.write_bytes(b"12345")
     os.utime(photo, (7, 7))
-    entry = record(str(photo), overlay="a_overlay.png", bytes=5, modified=7.0)
+    files = {"overlay": "a_overlay.png", "heatmap": None, "box": None}
+    entry = record(str(photo), objects=[files], bytes=5, modified=7.0)
     write(out, entry)
 
     def held():
@@ -197,26 +197,34 @@ def photo():
     return Photo(np.zeros((8, 8, 3), np.uint8), np.zeros((20, 40, 3), np.uint8), 4000, 2000)
 
 
-def outputs(folder, class_names, photo, result, *, several=False, **options):
-    settings = dataclasses.replace(SETTINGS, **{"heatmap": "none", **options})
+def outputs(folder, class_names, photo, result, *, objects=1, min_area=0.01, options=None, **files):
+    settings = dataclasses.replace(
+        SETTINGS,
+        objects=objects,
+        min_area=min_area,
+        options=options or {},
+        files=Files(**{"heatmap": "none", **files}),
+    )
+    pixels = photo.view if settings.files.need_pixels else None
     with ResultsFile(folder, settings, overwrite=True) as results:
-        results.start(class_names=class_names, several=several)
-        return results.write("a/b", photo, result)
+        results.start(class_names=class_names)
+        return results.write("a/b", photo, result, pixels)
 
 
 def test_record(tmp_path, result, photo):
-    record = outputs(tmp_path, ("cat, house cat", "dog"), photo, result, heatmap="npy", top=2)
-    cat = {"label": 0, "label_name": "cat, house cat", "score": 0.25}
-    assert record == {
-        **cat,
+    record = outputs(tmp_path, ("cat, house cat", "dog"), photo, result, heatmap="npy")
+    cat = {
+        "label": 0,
+        "label_name": "cat, house cat",
+        "score": 0.25,
         "box": [1000, 500, 2999, 1499],  # in the photo's own pixels, not those of its view
+        "area": 0.25,
+        "heat": 1.0,
         "threshold": pytest.approx(127 / 255, abs=1e-6),
-        "width": 4000,
-        "height": 2000,
-        "top": [{"label": 1, "label_name": "dog", "score": 0.75}, cat],
         "overlay": "a/b_overlay.png",
         "heatmap": "a/b_heatmap.npy",
     }
+    assert record == {"name": "a/b", **cat, "width": 4000, "height": 2000, "objects": [cat]}
     assert np.load(tmp_path / "a/b_heatmap.npy").shape == (20, 40)
 
 
@@ -229,53 +237,90 @@ def test_a_record_of_several_classes(tmp_path, photo):
     heatmaps = np.zeros((2, 4, 8))
     heatmaps[0, 1:3, 2:6], heatmaps[1, :, :2] = 1, 0.5
     result = Localization.from_heatmaps(heatmaps, [[0.6, 0.75]] * 2, [1, 0], 0.5)
-    more = {"heatmap": "npy", "several": True}
-    record = outputs(tmp_path, ("cat, house cat", "dog"), photo, result, **more)
-    first, second = record["labels"]
+    record = outputs(tmp_path, ("cat, house cat", "dog"), photo, result, heatmap="npy")
+    first, second = record["objects"]
     assert first.items() <= record.items()
-    assert first == {
-        "label": 1,
-        "label_name": "dog",
-        "score": 0.75,
-        "box": [1000, 500, 2999, 1499],
-        "threshold": pytest.approx(127 / 255, abs=1e-6),
-        "overlay": "a/b_overlay.png",
-        "heatmap": "a/b_heatmap.npy",
-    }
+    assert (first["label_name"], first["score"]) == ("dog", 0.75)
+    assert first["box"] == [1000, 500, 2999, 1499]
+    assert (first["overlay"], first["heatmap"]) == ("a/b_overlay.png", "a/b_heatmap.npy")
     assert (second["label_name"], second["score"]) == ("cat, house cat", 0.6)
     assert second["box"] == [0, 0, 999, 1999]
+    assert (second["area"], second["heat"]) == (0.25, 0.5)
     assert (second["overlay"], second["heatmap"]) == ("a/b_overlay_2.png", "a/b_heatmap_2.npy")
     assert np.load(tmp_path / second["heatmap"]).max() == 0.5
 
     # One class is a list, too, and what was there of a second is gone.
-    record = outputs(tmp_path, None, photo, result[:1], **more)
-    assert [each["label"] for each in record["labels"]] == [1]
+    record = outputs(tmp_path, None, photo, result[:1], heatmap="npy")
+    assert [each["label"] for each in record["objects"]] == [1]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
         *("b_heatmap.npy", "b_overlay.png")
     ]
+
+
+@pytest.fixture
+def two_regions():
+    """Sixteen pixels at the left and two at the right of 4 x 8, and a class that is nowhere."""
+    heatmaps = np.zeros((2, 4, 8))
+    heatmaps[0, :, :4], heatmaps[0, :2, 7] = 0.8, 1
+    return Localization.from_heatmaps(heatmaps, [[0.25, 0.75]] * 2, [0, 1], 0.5)
+
+
+def test_every_region_is_an_object(tmp_path, photo, two_regions):
+    more = {"objects": None, "mask": ["png"], "crops": True, "overlay": "none"}
+    record = outputs(tmp_path, None, photo, two_regions, **more)
+    large, small, none = record["objects"]
+    assert [each["label"] for each in record["objects"]] == [0, 0, 1]
+    assert (large["box"], large["area"], large["heat"]) == ([0, 0, 1999, 1999], 0.5, 0.8)
+    assert (small["box"], small["area"], small["heat"]) == ([3500, 0, 3999, 999], 0.0625, 1)
+    assert (none["box"], none["area"], none["heat"]) == (None, 0, 0)
+    assert [each["mask"] for each in record["objects"]] == [
+        *("a/b_mask.png", "a/b_mask_2.png", "a/b_mask_3.png")
+    ]
+    assert [each["crop"] for each in record["objects"]] == ["a/b_crop.jpg", "a/b_crop_2.jpg", None]
+    assert {each["overlay"] for each in record["objects"]} == {None}
+
+    # Fewer are asked for: the files of the others go.
+    outputs(tmp_path, None, photo, two_regions[:1], **more | {"min_area": 0.1})
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b_crop.jpg", "b_mask.png"]
+    record = outputs(tmp_path, None, photo, two_regions[:1], **more | {"objects": 1})
+    assert len(record["objects"]) == 1
 
 
 def test_files_of_all_classes_are_needed(tmp_path):
     photo = tmp_path / "a.png"
     photo.write_bytes(b"12345")
     os.utime(photo, (7, 7))
-    files = [{"overlay": f"a_overlay{n}.png", "heatmap": None} for n in ("", "_2")]
-    entry = record(str(photo), **files[0], labels=files, bytes=5, modified=7.0)
-    write(tmp_path, entry)
-    for each, done in zip(files, (False, True), strict=True):
-        (tmp_path / each["overlay"]).touch()
+    files = [{"overlay": f"a_overlay{n}.png", "crop": f"a_crop{n}.jpg"} for n in ("", "_2")]
+    write(tmp_path, record(str(photo), objects=files, bytes=5, modified=7.0))
+    names = [name for each in files for name in each.values()]
+    for name in names:
+        (tmp_path / name).touch()
         with ResultsFile(tmp_path, SETTINGS) as results:
-            assert results.holds(photo) == done
+            assert results.holds(photo) == (name == names[-1])
 
 
 def test_caption_is_the_first_name(tmp_path, result, photo, monkeypatch):
     drawn = []
 
-    def overlay(view, _heatmap, box, label, score):
-        drawn.append((tuple(box), label, score))
+    def overlay(view, _heatmap, boxes, label, score):
+        drawn.append((boxes, label, score))
         return view
 
     monkeypatch.setattr(pictures.visualize, "overlay", overlay)
     for names in (("cat, house cat", "dog"), None):
         outputs(tmp_path, names, photo, result)
-    assert drawn == [((2, 1, 5, 2), "cat", 0.25), ((2, 1, 5, 2), "class 0", 0.25)]
+    assert drawn == [([(2, 1, 5, 2)], "cat", 0.25), ([(2, 1, 5, 2)], "class 0", 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"top": 0}, "`top` must be 1 or more"),
+        ({"objects": 0}, "`objects` must be 1 or more"),
+        ({"min_area": 1.5}, r"`min_area` must be in \[0, 1\]"),
+        ({"label": ["cat"], "top": 2}, r"exclude each other. Received: \['cat'\] and 2"),
+    ],
+)
+def test_impossible_settings(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SETTINGS, **wrong)

@@ -3,81 +3,56 @@ import pytest
 from PIL import Image
 
 from fcam_tf.photos import Photo
-from fcam_tf.predict import Localization, pictures
+from fcam_tf.predict import Files, Localization, pictures
+from fcam_tf.predict.files import PhotoFiles
 
 PHOTO = Photo(np.zeros((8, 8, 3), np.uint8), np.full((20, 40, 3), 90, np.uint8), 4000, 2000)
 
 
-def found(*levels):
-    """Return classes with maps of one level in the left half, and probabilities 0.9, 0.8, ..."""
-    maps = np.zeros((len(levels), 4, 8))
-    maps[:, :, :4] = np.array(levels)[:, None, None]
-    probabilities = [0.9 - 0.1 * np.arange(3)] * len(levels)
-    result = Localization.from_heatmaps(maps, probabilities, np.arange(len(levels)), 0.5)
-    return [result[i] for i in range(len(levels))]
-
-
-def written(folder, classes, heatmap="png"):
-    names = ("cat", "dog", "cow")[: len(classes)]
-    return pictures.write_pictures(folder, "in/a", PHOTO, classes, names, heatmap=heatmap)
-
-
-def files_in(folder):
-    return sorted(path.name for path in (folder / "in").iterdir())
-
-
 @pytest.fixture
-def drawn(monkeypatch):
-    calls = []
+def found():
+    """A map of one level in the left half, and of a class whose probability is 0.9."""
+    maps = np.zeros((1, 4, 8))
+    maps[:, :, :4] = 0.5
+    return Localization.from_heatmaps(maps, [[0.9, 0.1]], None, 0.5)[0]
+
+
+def written(folder, found, number=1, **wanted):
+    files = PhotoFiles(folder, "in/a", Files(**wanted))
+    regions = found.regions()
+    return pictures.write_pictures(files, PHOTO, found, regions, "cat", number=number)
+
+
+def test_overlay_and_heat_map(tmp_path, found, monkeypatch):
+    drawn = []
 
     def overlay(view, _heatmap, *caption):
-        calls.append(caption)
+        drawn.append(caption)
         return view
 
     monkeypatch.setattr(pictures.visualize, "overlay", overlay)
-    return calls
+    names = {"overlay": "in/a_overlay.png", "heatmap": "in/a_heatmap.png"}
+    assert written(tmp_path, found) == names
+    assert drawn == [([(0, 0, 3, 3)], "cat", pytest.approx(0.9))]
+    with Image.open(tmp_path / "in/a_heatmap.png") as image:
+        assert image.size == (40, 20)
+        assert np.asarray(image).max() == 32768
+    names = {"overlay": "in/a_overlay_2.png", "heatmap": "in/a_heatmap_2.npy"}
+    assert written(tmp_path, found, number=2, heatmap="npy") == names
+    assert np.load(tmp_path / names["heatmap"]).max() == 0.5
 
 
-def test_each_class_has_its_own_files(tmp_path, drawn):
-    assert written(tmp_path, found(1, 0.5)) == [
-        {"overlay": "in/a_overlay.png", "heatmap": "in/a_heatmap.png"},
-        {"overlay": "in/a_overlay_2.png", "heatmap": "in/a_heatmap_2.png"},
-    ]
-    assert drawn == [
-        ((0, 0, 3, 3), "cat", pytest.approx(0.9)),
-        ((0, 0, 3, 3), "dog", pytest.approx(0.8)),
-    ]
-    for name, level in (("a_heatmap.png", 65535), ("a_heatmap_2.png", 32768)):
-        with Image.open(tmp_path / "in" / name) as image:
-            assert np.asarray(image).max() == level
+@pytest.mark.parametrize(("overlay", "end"), [("png", "png"), ("jpeg", "jpg"), ("webp", "webp")])
+def test_forms_of_overlays(tmp_path, found, overlay, end):
+    name = written(tmp_path, found, overlay=overlay, heatmap="none")["overlay"]
+    assert name == f"in/a_overlay.{end}"
+    with Image.open(tmp_path / name) as image:
+        assert (image.format.lower(), image.size) == (overlay, (640, 320))
+        plate = np.asarray(image.convert("RGB"), int)[4:8, 4:8]  # of the caption
+    assert abs(plate - 20).max() < 30
 
 
-def test_one_map_of_all_classes_is_drawn_once(tmp_path, drawn):
-    files = {"overlay": "in/a_overlay.png", "heatmap": None}
-    assert written(tmp_path, found(1, 1, 1), "none") == [files] * 3
-    assert drawn == [((0, 0, 3, 3), "cat 90%, dog 80%, cow", pytest.approx(0.7))]
-    assert files_in(tmp_path) == ["a_overlay.png"]
-
-
-def test_nothing_is_left_of_more_classes(tmp_path):
-    written(tmp_path, found(1, 0.5, 0.2), "npy")
-    assert len(files_in(tmp_path)) == 6
-    written(tmp_path, found(1), "png")
-    # A map of another form under its own name stays, as that of one class always did.
-    assert files_in(tmp_path) == ["a_heatmap.npy", "a_heatmap.png", "a_overlay.png"]
-
-
-@pytest.mark.parametrize(
-    ("name", "ours"),
-    [
-        ("a_overlay.png", True),
-        ("a_overlay_12.png", True),
-        ("a_heatmap_2.npy", True),
-        ("a_heatmap.png", True),
-        ("a_overlay_x.png", False),
-        ("a_heatmap.jpg", False),
-        ("overlay.png", False),
-    ],
-)
-def test_names_of_pictures(name, ours):
-    assert pictures.is_picture(name) == ours
+def test_nothing_is_wanted(tmp_path, found):
+    names = written(tmp_path, found, overlay="none", heatmap="none")
+    assert names == {"overlay": None, "heatmap": None}
+    assert not list((tmp_path / "in").iterdir())

@@ -51,10 +51,25 @@ def test_every_class_that_is_probable_gets_its_own_map(sigmoids, images, method)
     assert found[1].scores[0] < 0.5  # nothing is shown: the best
 
 
-def test_one_class_by_request_and_of_a_softmax(sigmoids, images):
-    for model, label, want in ((sigmoids, 0, [0] * 3), (classifier("softmax"), None, [2, 1, 1])):
-        found = localize_shown(Localizer(model, "cam"), images, label)
-        assert [each.labels.tolist() for each in found] == [[label] for label in want]
+@pytest.mark.parametrize(
+    ("activation", "wanted", "labels"),
+    [
+        ("sigmoid", {"labels": [0]}, [[0]] * 3),
+        ("sigmoid", {"labels": [1, 2]}, [[1, 2]] * 3),
+        ("sigmoid", {"top": 1}, [[2], [1], [1]]),
+        ("softmax", {}, [[2], [1], [1]]),
+        ("softmax", {"top": 2}, [[2, 0], [1, 0], [1, 0]]),
+    ],
+)
+def test_classes_by_request_and_of_a_softmax(images, activation, wanted, labels):
+    localizer = Localizer(classifier(activation), "cam", 0.5)
+    found = localize_shown(localizer, images, **wanted)
+    assert [each.labels.tolist() for each in found] == labels
+    for i, each in enumerate(found):
+        for n, label in enumerate(each.labels):
+            alone = localizer(images[i : i + 1], int(label))[0]
+            np.testing.assert_allclose(each.heatmaps[n], alone.heatmaps, atol=1e-5)
+            np.testing.assert_array_equal(each.boxes[n], alone.boxes)
 
 
 def test_a_probability_of_one_half_is_enough(sigmoids):
@@ -65,14 +80,35 @@ def test_a_probability_of_one_half_is_enough(sigmoids):
     assert found.labels.tolist() == [1, 2]
 
 
-def test_a_decoder_has_one_map_for_all(sigmoids, images):
+def test_a_decoder_s_map_is_made_that_of_each_class_where_there_are_several(sigmoids, images):
     model = FCAM.from_classifier(sigmoids, decoder_filters=(4, 4))
     localizer = Localizer(model)
     found, whole = localize_shown(localizer, images), localizer(images)
     assert [each.labels.tolist() for each in found] == [[2, 0], [1], [1, 0, 2]]
-    for i, each in enumerate(found):
-        np.testing.assert_array_equal(each.heatmaps, whole.heatmaps[[i] * len(each)])
-        np.testing.assert_allclose(each.scores, whole.probabilities[i][each.labels])
+    # One alone has the object's map.
+    np.testing.assert_array_equal(found[1].heatmaps[0], whole.heatmaps[1])
+    (asked,) = localize_shown(localizer, images[:1], [2, 0])
+    for each in (found[0], asked):
+        np.testing.assert_allclose(each.scores, whole.probabilities[0][[2, 0]], atol=1e-6)
+        blue, red = each.heatmaps
+        assert (blue[:, 20:] == whole.heatmaps[0][:, 20:]).all()
+        assert (red[:, :6] == whole.heatmaps[0][:, :6]).all()
+        assert not blue[:, :6].any()
+        assert not red[:, 18:].any()
+    direct = localizer(images[:1], [0])
+    np.testing.assert_allclose(direct.heatmaps[0], asked.heatmaps[1], atol=1e-6)
+    np.testing.assert_array_equal(direct.boxes[0], asked.boxes[1])
+
+
+def test_a_decoder_s_maps_are_refined_last(sigmoids, images):
+    model = FCAM.from_classifier(sigmoids, decoder_filters=(4, 4))
+    localizer = Localizer(model, refine="crf")
+    (found,) = localize_shown(localizer, images[:1], top=2)
+    np.testing.assert_allclose(
+        found.heatmaps, localizer(images[[0, 0]], [2, 0]).heatmaps, atol=1e-5
+    )
+    (found,) = localize_shown(localizer, images[1:2])
+    np.testing.assert_allclose(found.heatmaps, localizer(images[1:2]).heatmaps, atol=1e-6)
 
 
 def test_many_classes_go_in_batches_of_one_size(sigmoids, images):
