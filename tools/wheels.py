@@ -4,7 +4,7 @@
 
 One for each of x86_64 and aarch64, tagged manylinux_2_28 and py3-none: Zig's C++ compiler, which is
 a package on PyPI, compiles for either on any machine, against an old glibc, with a C++ library of
-its own inside. What a wheel holds is checked (`_check`), and its size told. The compiled library
+its own inside. What a wheel holds is checked (`check`), and its size told. The compiled library
 asks for nothing but glibc; TensorFlow's functions are found in the process that loads it.
 """
 
@@ -57,13 +57,13 @@ def build(architecture: str, out: Path) -> Path:
         retag = [sys.executable, "-m", "wheel", "tags", "--platform-tag", tag, "--remove"]
         subprocess.run([*retag, str(wheel)], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
         (wheel,) = made.glob("*.whl")
-        _check(wheel)
+        check(wheel)
         return Path(shutil.move(wheel, out / wheel.name))
 
 
-def _check(wheel: Path) -> None:
+def check(wheel: Path) -> None:
     """Raise a RuntimeError if a wheel is too large, or needs what another machine may not have."""
-    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - comes with auditwheel
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - of `dev`
 
     if wheel.stat().st_size > _LARGEST:
         raise RuntimeError(f"{wheel.name} has {wheel.stat().st_size} bytes, above {_LARGEST}")
