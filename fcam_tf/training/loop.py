@@ -20,7 +20,13 @@ from fcam_tf.graphs.ranges import expect_rgb
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.names import listed, pixels
-from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError, tensorboard
+from fcam_tf.training.callbacks import (
+    KeepBest,
+    OwnLine,
+    StopOnNaN,
+    TrainingDivergedError,
+    tensorboard,
+)
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.ema import MovingAverage
 from fcam_tf.training.recipe import Recipe
@@ -103,15 +109,20 @@ def _train(
         model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
 
     rate = keras.callbacks.LambdaCallback(on_epoch_begin=set_rate)
-    model.fit(
-        dataset,
-        initial_epoch=run.state.epoch,
-        epochs=recipe.epochs,
-        steps_per_epoch=-(-len(train) // recipe.batch_size),
-        callbacks=[rate, StopOnNaN(), *callbacks],
-        shuffle=False,  # the data set does
-        verbose=verbose,
-    )
+    line = OwnLine(verbose)
+    try:
+        model.fit(
+            dataset,
+            initial_epoch=run.state.epoch,
+            epochs=recipe.epochs,
+            steps_per_epoch=-(-len(train) // recipe.batch_size),
+            callbacks=[rate, StopOnNaN(), line, *callbacks],
+            shuffle=False,  # the data set does
+            verbose=verbose,
+        )
+    except BaseException:
+        line.end()
+        raise
 
 
 def knows_classes(model: keras.Model, split: Split) -> bool:
