@@ -119,6 +119,15 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return (settings, found) if isinstance(settings, dict) else (found, {})
 
 
+def differences(file: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Say how settings differ from those that `claim` keeps in a file, as far as they are given."""
+    before, _ = read_settings(file)
+    if not before:
+        return [f"{file.name} is missing or damaged"]
+    settings = json.loads(json.dumps(settings))
+    return _changes({name: before[name] for name in settings if name in before}, settings)
+
+
 def _held(folder: Path, results: Sequence[str]) -> list[Path]:
     found = [path for name in results for path in folder.glob(name)]
     # An empty file is not a result.

@@ -63,6 +63,7 @@ def data(tmp_path_factory):
         (("vary", "--vary=loss.crf"), "--vary must be KEY=VALUE,VALUE,..."),
         (("table1", "--weights=imagnet"), "--weights is neither imagenet nor none nor a file"),
         (("table1", f"--weights={__file__}"), "is of one backbone, and --backbones names 3"),
+        (("table1", "--weights=resnet5=none"), "unknown: 'resnet5'. Did you mean 'resnet50'"),
     ],
 )
 def test_wrong_usage(data, tmp_path, capfd, arguments, message):
