@@ -69,6 +69,7 @@ def claim(
     overwrite: bool = False,
     wait: bool = False,
     remedy: str = REMEDY,
+    free: Sequence[str] = (),
 ) -> Iterator[Claim]:
     """Lock a folder for results of some settings; refuse it where it holds those of others.
 
@@ -85,6 +86,7 @@ def claim(
         overwrite: let results of other settings be removed, instead of refusing.
         wait: for another process that has the folder, instead of refusing.
         remedy: what to do about other settings.
+        free: names of settings that may differ, as those that say where something is.
 
     Yields:
         The claim. Nothing is changed before its ``begin``.
@@ -97,7 +99,8 @@ def claim(
     settings = json.loads(json.dumps(settings))
     with made_and_locked(folder, wait=wait):
         before, _ = read_settings(folder / file)
-        changes = _changes(before, settings)
+        deciding = [{k: v for k, v in each.items() if k not in free} for each in (before, settings)]
+        changes = _changes(*deciding)
         goes_on = not changes and (folder / file).exists()
         # Commands share this name of a file, but not the names of their settings and results.
         others = file == SETTINGS and before and before.keys() != settings.keys()
