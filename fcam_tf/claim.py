@@ -99,8 +99,7 @@ def claim(
     settings = json.loads(json.dumps(settings))
     with made_and_locked(folder, wait=wait):
         before, _ = read_settings(folder / file)
-        deciding = [{k: v for k, v in each.items() if k not in free} for each in (before, settings)]
-        changes = _changes(*deciding)
+        changes = _changes(_without(free, before), _without(free, settings))
         goes_on = not changes and (folder / file).exists()
         # Commands share this name of a file, but not the names of their settings and results.
         others = file == SETTINGS and before and before.keys() != settings.keys()
@@ -162,6 +161,10 @@ def made_and_locked(folder: Path, *, wait: bool) -> Iterator[None]:
             with contextlib.suppress(OSError):  # until one is not empty
                 for path in missing:
                     path.rmdir()
+
+
+def _without(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[str]:

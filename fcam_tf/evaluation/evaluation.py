@@ -137,6 +137,8 @@ class Evaluation:
             run = StoredEvaluation(self.out)
         except (FileNotFoundError, ValueError):
             return None
+        if len(run.rows) != len(self.split):  # the table was cut
+            return None
         parts = self._parts(source).values()
         if _elsewhere(run.notes.get("asked")) != _elsewhere(self._asked) or any(
             part.todo() for part in parts

@@ -80,6 +80,8 @@ class Parts:
 
     def renew(self) -> None:
         """Note the stamps of today, for images that are known by their bytes."""
+        if self.stamps is None:
+            return
         for start, stop, file in self.stale:
             with np.load(file) as archive:
                 columns = dict(archive)

@@ -38,7 +38,7 @@ def write_figure(
     Raises:
         OSError: the folder cannot be written to.
     """
-    options = {"jpg": _JPEG} if photos else {"png": {"dpi": _DPI}}
+    options: dict[str, Any] = {"jpg": _JPEG} if photos else {"png": {"dpi": _DPI}}
     options["pdf"] = {"dpi": _DPI, "metadata": {"CreationDate": None}}
     paths = []
     for ending, more in options.items():

@@ -11,6 +11,7 @@ import keras
 
 from fcam_tf import training
 from fcam_tf.claim import SettingsChangedError
+from fcam_tf.identity import BEST
 from fcam_tf.names import CENTER, FSL, listed
 from fcam_tf.paper.cells import Cell
 from fcam_tf.training.loop import described_splits
@@ -129,6 +130,12 @@ def _unfinished(study: Study, cells: Sequence[Cell]) -> list[Training]:
         wanted.append(classifier)
         if cell.variant:
             wanted.append(study.fcam_for(cell, study.recalled(classifier)))
+            if (wanted[-1].folder / BEST).exists() and not (classifier.folder / BEST).exists():
+                names = [each.folder.relative_to(study.out) for each in (wanted[-1], classifier)]
+                study.tell(
+                    f"{names[0]} stands on {names[1]}, which is gone: where training that anew "
+                    "gives another model, this is refused; remove it then"
+                )
     once = {each.folder: each for each in wanted}
     return [each for each in once.values() if not study.recalled(each)]
 

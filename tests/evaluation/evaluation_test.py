@@ -235,6 +235,14 @@ def test_a_replaced_image_is_scored_anew(shapes, settings, tmp_path, monkeypatch
     assert recall(settings, tmp_path / "out")
 
 
+def test_a_table_that_was_cut_is_written_again(settings, tmp_path):
+    run = Evaluation(Center(), settings, tmp_path).run()
+    table = tmp_path / "results.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:5]))
+    assert recall(settings, tmp_path) is None
+    assert Evaluation(Center(), settings, tmp_path).run().rows == run.rows
+
+
 def test_data_that_was_moved_or_copied_is_the_same(shapes, settings, tmp_path, monkeypatch):
     root, settings = copied(shapes, tmp_path, settings)
     run = Evaluation(Center(), settings, tmp_path / "out").run()

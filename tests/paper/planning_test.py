@@ -85,6 +85,18 @@ def test_all_that_differs_is_told_before_anything_is_trained(study):
 
 
 @pytest.mark.usefixtures("small_backbones")
+def test_a_classifier_that_is_gone_is_told(study, monkeypatch):
+    monkeypatch.setattr(training, "check", lambda *_: None)
+    told = []
+    study = dataclasses.replace(study, tell=told.append)
+    folder = study.fcam_for(SECOND, None).folder
+    folder.mkdir(parents=True)
+    (folder / "best.keras").touch()
+    study.check([FIRST, SECOND])
+    assert told[-1].startswith(f"{NAME}/cam-0-fcam stands on {NAME}/cam-0, which is gone")
+
+
+@pytest.mark.usefixtures("small_backbones")
 def test_a_search_of_other_settings_is_told_too(study):
     study = dataclasses.replace(study, draws=1)
     search = study.search_for(FIRST)
