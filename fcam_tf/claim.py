@@ -69,6 +69,7 @@ def claim(
     overwrite: bool = False,
     wait: bool = False,
     remedy: str = REMEDY,
+    free: Sequence[str] = (),
 ) -> Iterator[Claim]:
     """Lock a folder for results of some settings; refuse it where it holds those of others.
 
@@ -85,6 +86,7 @@ def claim(
         overwrite: let results of other settings be removed, instead of refusing.
         wait: for another process that has the folder, instead of refusing.
         remedy: what to do about other settings.
+        free: names of settings that may differ, as those that say where something is.
 
     Yields:
         The claim. Nothing is changed before its ``begin``.
@@ -97,7 +99,7 @@ def claim(
     settings = json.loads(json.dumps(settings))
     with made_and_locked(folder, wait=wait):
         before, _ = read_settings(folder / file)
-        changes = _changes(before, settings)
+        changes = _changes(_without(free, before), _without(free, settings))
         goes_on = not changes and (folder / file).exists()
         # Commands share this name of a file, but not the names of their settings and results.
         others = file == SETTINGS and before and before.keys() != settings.keys()
@@ -117,6 +119,15 @@ def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     found = found if isinstance(found, dict) else {}
     settings = found.pop("settings", None)
     return (settings, found) if isinstance(settings, dict) else (found, {})
+
+
+def differences(file: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Say how settings differ from those that `claim` keeps in a file, as far as they are given."""
+    before, _ = read_settings(file)
+    if not before:
+        return [f"{file.name} is missing or damaged"]
+    settings = json.loads(json.dumps(settings))
+    return _changes({name: before[name] for name in settings if name in before}, settings)
 
 
 def _held(folder: Path, results: Sequence[str]) -> list[Path]:
@@ -150,6 +161,10 @@ def made_and_locked(folder: Path, *, wait: bool) -> Iterator[None]:
             with contextlib.suppress(OSError):  # until one is not empty
                 for path in missing:
                     path.rmdir()
+
+
+def _without(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[str]:

@@ -16,7 +16,7 @@ from fcam_tf.claim import FolderBusyError
 from fcam_tf.commands import COMMANDS
 from fcam_tf.commands.arguments import Parser
 from fcam_tf.commands.model import import_files
-from fcam_tf.commands.telling import failed
+from fcam_tf.commands.telling import failed, is_tensorflows
 
 _INTERRUPTED = 130
 
@@ -57,6 +57,10 @@ def _run(values: argparse.Namespace) -> int:
     except app.UsageError as error:
         parser.error(str(error))
     except (OSError, FolderBusyError, ArithmeticError) as error:
+        return failed(error, values)
+    except Exception as error:
+        if not is_tensorflows(error):
+            raise
         return failed(error, values)
 
 

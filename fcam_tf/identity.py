@@ -2,14 +2,16 @@
 
 Where a model comes from a file, the file's SHA-256 is its identity, wherever the file lies; an
 object in memory has that of its layers and weights. Images are told from others of the same name
-by size and time of change, as make and rsync do, because reading them all takes too long.
+by size and time of change, as make and rsync do, because reading them all takes too long; where
+these differ, as in a copy, their bytes decide.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,12 +115,28 @@ def stamps(split: Split, more: Sequence[Path] | None = None) -> NDArray[np.int64
     Returns:
         (n,) hashes of sizes and times of change.
     """
-    found = []
-    for index, path in enumerate(split.paths):
-        files = [path, *_masks(split, index), *([more[index]] if more else [])]
-        digest = hashlib.sha256(repr([_stat(file) for file in files]).encode()).digest()
-        found.append(int.from_bytes(digest[:8], "little", signed=True))
-    return np.array(found, np.int64)
+    stats = [[_stat(file) for file in _files(split, i, more)] for i in range(len(split))]
+    return np.array([_number(repr(each)) for each in stats], np.int64)
+
+
+def contents(split: Split, more: Sequence[Path] | None = None) -> Callable[[int], int]:
+    """Return what hashes the bytes of an image's files by its index, each once; see `stamps`."""
+
+    @functools.cache
+    def content(index: int) -> int:
+        files = _files(split, index, more)
+        return _number(repr([file_sha256(file) if file.is_file() else None for file in files]))
+
+    return content
+
+
+def _files(split: Split, index: int, more: Sequence[Path] | None) -> list[Path]:
+    return [split.paths[index], *_masks(split, index), *([more[index]] if more else [])]
+
+
+def _number(text: str) -> int:
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
 
 
 def _stat(path: Path) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -38,6 +39,11 @@ FSL = "fsl"  # few-shot full supervision: masks teach it
 CENTER = "center"  # one map for all images, without a network
 
 _LONGEST = 100
+# Where in a graph TensorFlow failed: "{{function_node __wrapped__MatMul_device_...}} ",
+# "[Op:MatMul] name: " and "[[{{node MatMul}}]]".
+_NODES = re.compile(
+    r"\{\{function_node [^{}]*\}\}\s*|\s*\[\[\{\{node .*?\}\}.*?\]\]|\s*\[Op:\w*\](?: name:)?"
+)
 _RENAMED = {"val_share": "val_fraction", "negative_share": "negative_fraction"}
 # What came later, by a setting that it stands beside, with what was done before.
 _ADDED: dict[str, dict[str, Any]] = {
@@ -112,6 +118,11 @@ def pixels(size: Iterable[int | None]) -> str:
     """Return a size (height, width) for a message, such as 224x224; None is any number."""
     sides = ["any" if side is None else str(side) for side in size]
     return "any number of" if set(sides) == {"any"} else "x".join(sides)
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an error says, without the names of nodes in TensorFlow's graphs."""
+    return _NODES.sub("", str(error)).strip()
 
 
 def shortened(text: object) -> str:

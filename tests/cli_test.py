@@ -31,6 +31,10 @@ def calls(monkeypatch):
             raise app.UsageError("wrong in some way")
         if "full" in values.things:
             raise OSError(28, "No space left on device", "out.png")
+        if "memory" in values.things:
+            import tensorflow as tf  # noqa: PLC0415
+
+            raise tf.errors.ResourceExhaustedError(None, None, "{{function_node f}} OOM")
         return 1 if "fail" in values.things else 0
 
     monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, add_to))
@@ -271,3 +275,9 @@ def test_code_of_the_user_may_end_the_program_with_a_text(capsys, tmp_path):
     (tmp_path / "layers.py").write_text("raise SystemExit('needs another version')")
     assert status("localize", "x.png", "--import", str(tmp_path / "layers.py")) == 1
     assert "fcam: needs another version\n" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("calls")
+def test_what_tensorflow_fails_on_is_told_in_a_line(capsys):
+    assert status("try", "memory") == 1
+    assert capsys.readouterr().err == "fcam: OOM\n"

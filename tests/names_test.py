@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fcam_tf import baselines, cams, models, names
-from fcam_tf.names import listed, lookup, printable, told
+from fcam_tf.names import error_text, listed, lookup, printable, told
 
 TABLE = {"resnet50": 1, "vgg16": 2}
 
@@ -55,3 +55,15 @@ def test_options_are_told():
     want = ["scales 1,1.5", "flip", "relu False", "grid 6,4", "output age"]
     assert told(options) == want
     assert told({}) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{function_node __wrapped__MatMul_/job:localhost/CPU:0}} no memory [Op:MatMul] name: ",
+        "{{function_node __inference_f_6}} no memory\n\t [[{{node MatMul}}]] [Op:__inference_f_6]",
+        "no memory",
+    ],
+)
+def test_errors_of_tensorflow_without_their_nodes(text):
+    assert error_text(RuntimeError(text)) == "no memory"

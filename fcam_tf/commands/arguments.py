@@ -257,9 +257,14 @@ def add_skip_broken(parser: Parser) -> None:
     parser.add("--skip-broken", text)
 
 
-def add_training(parser: Parser, *, data_required: bool = True) -> None:
-    """Add flags of all that trains: data, recipe, and how a backbone is built."""
-    parser.add("-d --data DATA", "data set to train on", required=data_required)
+def add_training(parser: Parser, *, several: bool = False) -> None:
+    """Add flags of all that trains: data, recipe, and how a backbone is built.
+
+    Args:
+        parser: what to add to.
+        several: for a command that trains several backbones, and may do without data.
+    """
+    parser.add("-d --data DATA", "data set to train on", required=not several)
     text = f"what to train with: {', '.join(RECIPES)}, or a JSON file"
     parser.add("-r --recipe NAME|FILE.json", text, default="cub")
     parser.add("-s --set KEY=VALUE...", "change a number of the recipe")
@@ -269,7 +274,11 @@ def add_training(parser: Parser, *, data_required: bool = True) -> None:
         choices=("8", "16", "32"),
     )
     text = "initial weights of a backbone given by name"
-    parser.add("--weights imagenet|none|FILE", text, default="imagenet")
+    if several:
+        text += ", or of all: imagenet (the default), none or a file"
+        parser.add("--weights WEIGHTS|NAME=WEIGHTS,NAME=WEIGHTS...", text)
+    else:
+        parser.add("--weights imagenet|none|FILE", text, default="imagenet")
     text = "mirrored: share each batch among all GPUs"
     parser.add("--strategy single|mirrored", text, default="single")
     add_skip_broken(parser)

@@ -14,7 +14,7 @@ from absl import app
 import fcam_tf
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import reason_of
-from fcam_tf.names import PRETRAINED, shortened, unknown
+from fcam_tf.names import PRETRAINED, error_text, shortened, unknown
 
 if TYPE_CHECKING:
     import keras
@@ -94,7 +94,7 @@ def import_files(names: Iterable[str]) -> None:
             try:
                 found = runpy.run_path(name, run_name=module)
             except Exception as error:  # a user's code may raise anything
-                reason = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error_text(error)}"
                 raise app.UsageError(f"--import {name} failed: {reason}") from error
         known = keras.saving.get_custom_objects()
         for key, value in found.items():

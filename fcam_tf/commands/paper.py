@@ -13,6 +13,7 @@ import fcam_tf
 from fcam_tf.commands.arguments import Parser, add_training, flag_of, given, positive
 from fcam_tf.commands.quiet import load_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
+from fcam_tf.commands.weights import weights_of
 from fcam_tf.names import BACKBONES, lookup
 
 _PAPERS = ["vgg16", "inceptionv3", "resnet50"]
@@ -36,7 +37,8 @@ fig9:   accuracy and localisation of the classifiers on val over the epochs, cho
 fig1:   the maps of methods and of F-CAM on a few photos, a sheet for each backbone; fig10: photos
         that F-CAM finds, and that it does not, by their boxes; fig11: by their masks.
 
---recipe, --weights and --output-stride are as of fcam train. Each --seeds trains everything once
+--recipe and --output-stride are as of fcam train, and --weights for all backbones, or for each by
+its name: --weights resnet50=a.h5,vgg16=b.h5. Each --seeds trains everything once
 more; with --draws, after the benchmark's search for the classifier of each method."""
 _EXAMPLES = """\
 Examples:
@@ -67,7 +69,7 @@ def add_to(fcam: Parser) -> None:
     parser.add("--channels K", text, type=positive)
     text = "fig1, fig10 and fig11: where maps are cut (default: the best on the test split)"
     parser.add("--threshold T", text, type=_fraction)
-    add_training(parser, data_required=False)
+    add_training(parser, several=True)
 
 
 def _run(values: argparse.Namespace) -> int:
@@ -96,16 +98,9 @@ def _run(values: argparse.Namespace) -> int:
 
 
 def _check_paths(values: argparse.Namespace) -> None:
-    weights, number = values.weights, len(values.backbones)
     if Path(values.out).exists() and not Path(values.out).is_dir():
         raise app.UsageError(f"--out {values.out} is not a folder")
-    if weights in ("imagenet", "none"):
-        return
-    if not Path(weights).exists():
-        raise app.UsageError(f"--weights is neither imagenet nor none nor a file: {weights}")
-    if number > 1:
-        text = f"is of one backbone, and --backbones names {number}: give one of them"
-        raise app.UsageError(f"--weights {weights} {text}")
+    values.weights = weights_of(values.weights, values.backbones)
 
 
 def _study(values: argparse.Namespace) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from absl import app
 
 from fcam_tf.claim import FolderBusyError
-from fcam_tf.names import printable, shortened
+from fcam_tf.names import error_text, printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,7 +111,13 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
         name = error.filename and shortened(printable(str(error.filename)))
         return ": ".join(part for part in (name, error.strerror) if part)
-    return str(error)
+    return error_text(error)
+
+
+def is_tensorflows(error: BaseException) -> bool:
+    """Tell whether TensorFlow's C++ side failed, such as where memory ran out."""
+    errors = getattr(sys.modules.get("tensorflow"), "errors", None)
+    return errors is not None and isinstance(error, errors.OpError)
 
 
 def absolute(name: str) -> str:

@@ -14,7 +14,7 @@ import fcam_tf
 from fcam_tf.commands.arguments import Parser, add_cams, add_model, add_training, flag_of, given
 from fcam_tf.commands.model import Model, find_model, is_saved
 from fcam_tf.commands.quiet import load_tensorflow
-from fcam_tf.commands.telling import answer_table, console, note, usage_errors, warn
+from fcam_tf.commands.telling import answer_table, console, note, reason_of, usage_errors, warn
 from fcam_tf.names import BACKBONES, BASELINES, METHODS, lookup
 
 _BACKBONE = "efficientnetlite_b0"
@@ -188,7 +188,7 @@ def report(run: fcam_tf.training.RunFolder, values: argparse.Namespace) -> bool:
             run, values.data, console(), skip_broken=values.skip_broken, tell=warn
         )
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        warn(f"the model is finished, but its report failed: {error}")
+        warn(f"the model is finished, but its report failed: {reason_of(error)}")
         return False
     if page:
         note(f"report on the test split in {page}")

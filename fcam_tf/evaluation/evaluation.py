@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -13,13 +14,13 @@ import numpy as np
 
 from fcam_tf import __version__, checks
 from fcam_tf.atomic import write_csv, write_json
-from fcam_tf.claim import SETTINGS, Claim, SettingsChangedError, claim
+from fcam_tf.claim import SETTINGS, Claim, FolderBusyError, SettingsChangedError, claim
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.measured import ExplanationSettings
 from fcam_tf.evaluation.parts import FOLDER, Parts
 from fcam_tf.evaluation.sources import MapSource, ModelMaps, check_scaling
 from fcam_tf.evaluation.stored import METRICS, ROWS, EvaluationSettings, StoredEvaluation
-from fcam_tf.identity import split_sha256, stamps
+from fcam_tf.identity import contents, split_sha256, stamps
 from fcam_tf.names import listed
 from fcam_tf.streams import progress
 
@@ -136,16 +137,32 @@ class Evaluation:
             run = StoredEvaluation(self.out)
         except (FileNotFoundError, ValueError):
             return None
-        same = run.notes.get("asked") == self._asked
-        return run if same and not any(p.todo() for p in self._parts(source).values()) else None
+        if len(run.rows) != len(self.split):  # the table was cut
+            return None
+        parts = self._parts(source).values()
+        if _elsewhere(run.notes.get("asked")) != _elsewhere(self._asked) or any(
+            part.todo() for part in parts
+        ):
+            return None
+        moved = run.settings.data != self._asked["data"]
+        run.settings = self.settings = dataclasses.replace(run.settings, data=self._asked["data"])
+        if moved or any(part.stale for part in parts):
+            # So that the next look finds the data, and need not read it.
+            with contextlib.suppress(OSError, FolderBusyError), self._claimed() as claimed:
+                claimed.begin()
+                for part in parts:
+                    part.renew()
+        return run
 
     def _parts(self, source: Any) -> dict[str, Parts]:
         """The results of each split, as far as their files have not changed since."""
         files = getattr(source, "files", lambda _: None)
-        return {
-            name: Parts(self.out, name, len(split), stamps(split, files(split.ids)))
-            for name, split in self._splits.items()
-        }
+        found = {}
+        for name, split in self._splits.items():
+            more = files(split.ids)
+            content = contents(split, more)
+            found[name] = Parts(self.out, name, len(split), stamps(split, more), content)
+        return found
 
     def _claimed(self) -> AbstractContextManager[Claim]:
         ours = (self.out / SETTINGS).exists()
@@ -159,6 +176,7 @@ class Evaluation:
             [METRICS, ROWS, FOLDER],
             notes={"model": self.settings.model, "asked": self._asked},
             overwrite=self._overwrite,
+            free=("data",),
             remedy="give another folder with `out`, or start afresh with `overwrite`",
         )
 
@@ -208,6 +226,11 @@ class Evaluation:
             first = parts.read(range(min(numbers.photos, len(self.split))))
             labels = np.array([each.predicted for _, each in sorted(first.items())])
         return randomised(self._source, numbers, self.split, labels)
+
+
+def _elsewhere(asked: Any) -> Any:
+    """Return what was asked for, wherever the data is."""
+    return asked and {**asked, "data": ""}
 
 
 def _completed(settings: EvaluationSettings, source: MapSource) -> EvaluationSettings:

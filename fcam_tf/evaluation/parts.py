@@ -10,7 +10,7 @@ import dataclasses
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Parts:
     # (count,) int64 that change when an image must be scored again, see `identity.stamps`; results
     # with others do not count. None takes all as they are.
     stamps: NDArray[np.int64] | None = None
+    # Of an image's bytes, see `identity.contents`; equal ones make up for another stamp.
+    content: Callable[[int], int] | None = None
 
     def todo(self) -> list[int]:
         """Indices of the images that have no results yet, or none as they are now."""
@@ -65,12 +67,25 @@ class Parts:
         first, last = scored[0].index, scored[-1].index
         if self.stamps is not None:
             columns["stamp"] = self.stamps[first : last + 1]
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **columns)
+        if self.content is not None:
+            columns["content"] = [self.content(index) for index in range(first, last + 1)]
         folder = self.out / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{self.split}-{first:07d}-{last:07d}.npz"
-        write_atomically(file, buffer.getvalue())
+        _write(folder / f"{self.split}-{first:07d}-{last:07d}.npz", columns)
+
+    @property
+    def stale(self) -> list[tuple[int, int, Path]]:
+        """The files with other stamps than the images have today."""
+        return [part for part in self._files() if not self._has_stamps(*part)]
+
+    def renew(self) -> None:
+        """Note the stamps of today, for images that are known by their bytes."""
+        if self.stamps is None:
+            return
+        for start, stop, file in self.stale:
+            with np.load(file) as archive:
+                columns = dict(archive)
+            _write(file, columns | {"stamp": self.stamps[start:stop]})
 
     def __iter__(self) -> Iterator[Scored]:
         """Yields all images' results in order, a part in memory at a time."""
@@ -90,11 +105,21 @@ class Parts:
             return True
         try:
             with np.load(file) as archive:
-                return np.array_equal(archive["stamp"], self.stamps[start:stop]) and (
-                    archive["measures"].tolist() == list(MEASURES)
-                )
+                if archive["measures"].tolist() != list(MEASURES) or stop > self.count:
+                    return False
+                if np.array_equal(archive["stamp"], self.stamps[start:stop]):
+                    return True
+                if self.content is None:
+                    return False
+                return archive["content"].tolist() == [self.content(i) for i in range(start, stop)]
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile):
             return False
+
+    def _has_stamps(self, start: int, stop: int, file: Path) -> bool:
+        if self.stamps is None:
+            return True
+        with np.load(file) as archive:
+            return np.array_equal(archive["stamp"], self.stamps[start:stop])
 
     def _files(self) -> list[tuple[int, int, Path]]:
         found = []
@@ -103,6 +128,12 @@ class Parts:
             if match and match[1] == self.split:
                 found.append((int(match[2]), int(match[3]) + 1, file))
         return sorted(found)
+
+
+def _write(file: Path, columns: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **columns)
+    write_atomically(file, buffer.getvalue())
 
 
 def _read(file: Path, first: int) -> Iterator[Scored]:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from fcam_tf.graphs import graph
+from fcam_tf.names import error_text
 
 _TOLERANCE = 1e-4  # of what a layer and its graph give, relative to the largest value
 
@@ -219,7 +220,7 @@ def _traced_model(model: keras.Model) -> keras.Model:
     try:
         traced, structure, _ = _trace(model, (images,), {})
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(error_text(error).split())[:300]
         raise TypeError(
             f"{wanted}. Its `call` cannot be traced with symbolic tensors: "
             f"{type(error).__name__}: {reason}"

@@ -172,8 +172,11 @@ class FCAM(keras.Model):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, Any]:
         if training:
             return graph.run(self._hidden.training, inputs)
+        if self._evaluates:
+            return self._hidden.training(inputs, training=False)
         return super().call(inputs, training=training, mask=mask)
 
+    _evaluates = False  # whether the loss needs the features, as in training
     _layers_add = False  # whether the losses of layers are in the logs
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -201,6 +204,14 @@ class FCAM(keras.Model):
         else:
             call.arguments["callbacks"] = [count, *keras.tree.flatten(given or [])]
         return super().fit(*call.args, **call.kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss of a data set, as ``evaluate`` of every Keras model does."""
+        self._evaluates = True  # else the classifier would run once more, for the teacher's maps
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._evaluates = False
 
     def compute_loss(
         self,

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from fcam_tf.models import torch_file
+from fcam_tf.names import error_text
 
 HEAD = "logits"  # name of the layer that turns features into class scores
 ATTENTION = "attention_"  # how the names of layers begin that a baseline put into the backbone
@@ -53,9 +54,9 @@ class Source:
         except Exception as error:
             raise WeightsUnavailableError(
                 f"the weights of {name} could not be read from {path or self.address} "
-                f"({type(error).__name__}: {error}). ImageNet weights are at {self.address}. Where "
-                f"that cannot be reached, fetch them elsewhere and pass the {self.local_form} as "
-                "`weights`, or pass weights=None for an untrained model."
+                f"({type(error).__name__}: {error_text(error)}). ImageNet weights are at "
+                f"{self.address}. Where that cannot be reached, fetch them elsewhere and pass the "
+                f"{self.local_form} as `weights`, or pass weights=None for an untrained model."
             ) from error
 
 

@@ -4,6 +4,6 @@ import lazy_loader
 
 __getattr__, _, _ = lazy_loader.attach(
     __name__,
-    ["convergence", "curves", "measured", "rows", "runtime", "sheets", "sweep"],
+    ["convergence", "curves", "downscale", "measured", "rows", "runtime", "sheets", "sweep"],
     {"study": ["Study"], "trained": ["table"]},
 )

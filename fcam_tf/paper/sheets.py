@@ -22,7 +22,7 @@ from fcam_tf.data import Split, load
 from fcam_tf.evaluation import Row as Scores
 from fcam_tf.evaluation import StoredEvaluation
 from fcam_tf.evaluation.rows import CORRECT_IOU, FOUND, make_row
-from fcam_tf.paper.figure_files import write_figure
+from fcam_tf.paper.figure_files import few_colours, write_figure
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
@@ -33,6 +33,7 @@ from fcam_tf.report.pictures import PAPER, Thresholds, draw_map, draw_parts, dra
 
 PHOTOS = 4  # on a sheet
 _ACROSS = 8  # pictures; as many photos stand side by side as fit
+_DPI = 150  # of the pictures
 _WIDTH, _WIDTHS = 11, (1.25, 1.8)  # inches of a sheet, and the least and most of a picture
 # What a figure looks at, of the ground truth there is.
 TRUTHS = {"fig1": ("boxes", "masks"), "fig10": ("boxes",), "fig11": ("masks",)}
@@ -58,7 +59,7 @@ def sheets(
 ) -> list[Path]:
     """Draw sheets of the first seed's maps, at least one for each backbone.
 
-    Writes NAME.csv and, for `fig1`, NAME-BACKBONE.png and .pdf; for the others
+    Writes NAME.csv and, for `fig1`, NAME-BACKBONE.jpg and .pdf; for the others
     NAME-BACKBONE-found and NAME-BACKBONE-failed, where there are such photos.
 
     Args:
@@ -91,11 +92,12 @@ def sheets(
             sheet = f"{name}-{backbone}{group and f'-{group}'}"
             if not photos:
                 study.tell(f"{name}: no photo of {backbone} counts as {group}")
-                for ending in (".png", ".pdf"):  # of another threshold, which the table is not of
+                for ending in (".jpg", ".pdf"):  # of another threshold, which the table is not of
                     (study.out / f"{sheet}{ending}").unlink(missing_ok=True)
                 continue
             title = f"{Path(study.root).name}, test, {backbone}{group and f': {group}'}"
-            files += write_figure(draw_sheet(columns, photos, title), study.out, sheet)
+            figure = draw_sheet(columns, photos, title)
+            files += write_figure(figure, study.out, sheet, photos=True)
             table += [_columns(sheet, c, c.scores[photo]) for photo in photos for c in columns]
     csv = study.out / f"{name}.csv"
     write_csv(csv, table)
@@ -168,20 +170,23 @@ def draw_sheet(columns: Sequence[Column], photos: Sequence[int], title: str) -> 
             first, left = row == 0, place * wide
             axes = figure.add_subplot(grid[2 * row : 2 * row + 2, left])
             name = split.class_names[split.labels[photo]].replace("_", " ")
-            _show(axes, picture, "input" if first else "", name)
+            _show(axes, picture, width, "input" if first else "", name)
             for j, (column, scored) in enumerate(zip(columns, found, strict=True), left + 1):
                 upper, lower = (figure.add_subplot(grid[2 * row + k, j]) for k in (0, 1))
                 over = draw_map(column.split, scored[photo], column.cuts.box)
-                _show(upper, over, _head(column) if first else "")
+                _show(upper, over, width, _head(column) if first else "")
                 parts = draw_parts(column.split, scored[photo], column.cuts, PAPER)
-                _show(lower, parts, below=_verdict(column.scores[photo]))
+                _show(lower, parts, width, below=_verdict(column.scores[photo]))
         figure.suptitle(title, fontsize=11)
         figure.supxlabel(_legend(columns[0].cuts), fontsize=8)
     return figure
 
 
-def _show(axes: Axes, picture: Image.Image, above: str = "", below: str = "") -> None:
-    axes.imshow(np.asarray(picture))
+def _show(axes: Axes, picture: Image.Image, width: float, above: str = "", below: str = "") -> None:
+    """Show a picture of no more pixels than are seen, for the sake of the PDF."""
+    across = min(round(width * _DPI), picture.width)
+    shown = picture.resize((across, round(picture.height * across / picture.width)))
+    axes.imshow(np.asarray(few_colours(shown)))
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.set_title(above, fontsize=7.5, fontweight="normal")

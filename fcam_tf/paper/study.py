@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -18,28 +18,12 @@ from fcam_tf.evaluation.evaluation import check_split
 from fcam_tf.identity import file_sha256, saved_sha256, split_sha256
 from fcam_tf.names import BASELINES, CENTER, FCAM_MAP, FSL
 from fcam_tf.paper.cells import Cell
+from fcam_tf.paper.planning import Search, Training, check_trainings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fcam_tf.training import Recipe, RunFolder
-
-# What the benchmark's search draws for each method, besides the learning rate.
-RATE = "learning_rate=log:0.001..0.03"
-SPACES: dict[str, tuple[str, ...]] = {
-    "has": ("grid_size=8|16|32|56", "drop_rate=0.1..0.7"),
-    "cutmix": ("beta=0.2..2.0", "probability=0.2..1.0"),
-    "adl": ("drop_rate=0.1..0.9", "threshold=0.5..0.95"),
-    "acol": ("threshold=0.5..0.95",),
-    "spg": (
-        *("class_high=0.5..0.9", "class_low=0.01..0.2", "side_high=0.4..0.8"),
-        *("side_low=0.01..0.2", "fused_high=0.5..0.9", "fused_low=0.01..0.2"),
-    ),
-    "icl": (
-        *("drop_rate=0.1..0.9", "high=0.7..0.95", "foreground=0.3..0.6", "low=0.05..0.3"),
-        *("contrast=log:0.1..1.0", "consistency=log:0.1..1.0"),
-    ),
-}
 
 
 def trained_for(method: str, select: str) -> str:
@@ -75,7 +59,7 @@ class Study:
         fcam_set: KEY=VALUE of the F-CAMs' recipe. Those that are not about losses and stored maps
             are for full supervision, too.
         output_stride: of the backbones; None for their default.
-        weights: initial ones: "imagenet", "none" or a file.
+        weights: initial ones: "imagenet", "none" or a file; or these by backbone.
         draws: trainings of the search before those with the best numbers; 0 for no search.
         mirrored: share each batch among all GPUs.
         skip_broken: leave out photos that cannot be decoded.
@@ -89,7 +73,7 @@ class Study:
     classifier_set: tuple[str, ...] = ()
     fcam_set: tuple[str, ...] = ()
     output_stride: int | None = None
-    weights: str = "imagenet"
+    weights: str | Mapping[str, str] = "imagenet"
     draws: int = 0
     mirrored: bool = False
     skip_broken: bool = False
@@ -102,6 +86,8 @@ class Study:
         Raises:
             FileNotFoundError, ValueError: no such split, no ground truth, a wrong setting, photos
                 that cannot be read (without ``skip_broken``).
+            SettingsChangedError: ``out`` holds trainings of other settings.
+            WeightsUnavailableError: initial weights cannot be had.
             OSError: the folder cannot be made.
         """
         check_split(data.load(self.root, "test"))
@@ -114,6 +100,7 @@ class Study:
             self._splits_and_recipe(FSL)
         for settings in dict.fromkeys(cell.settings for cell in cells):
             self._splits_and_recipe("fcam", settings)
+        check_trainings(self, cells)
         self.out.mkdir(parents=True, exist_ok=True)
 
     def score(self, cell: Cell) -> evaluation.StoredEvaluation:
@@ -127,7 +114,7 @@ class Study:
         if cell.method == CENTER:
             return self._center()
         if cell.method == FSL:
-            run, method = self._full_supervision(cell), FCAM_MAP
+            run, method = self._trained(self.supervised_for(cell)), FCAM_MAP
         elif cell.variant:
             run, method = self.fcam(cell), FCAM_MAP
         else:
@@ -141,36 +128,54 @@ class Study:
 
     def classifier(self, cell: Cell) -> RunFolder:
         """Train the classifier that a cell's method explains, see `trained_for`."""
-        _, recipe = self._splits_and_recipe("classifier")
-        method = trained_for(cell.method, recipe.select)
-        if self.draws:
-            recipe = self._searched(cell.backbone, method, recipe)
-        recipe = recipe.changed([f"seed={cell.seed}"])
-        folder = self.out / cell.backbone / f"{method}-{cell.seed}"
-        return self._trained("classifier", self._start(cell.backbone, method), recipe, folder)
+        search = self.search_for(cell)
+        if search and not search.done:
+            self._search(search)
+        return self._trained(self.classifier_for(cell))
 
     def fcam(self, cell: Cell) -> RunFolder:
         """Train the F-CAM of a cell, after its classifier."""
-        first = self.classifier(cell)
+        return self._trained(self.fcam_for(cell, self.classifier(cell)))
+
+    def classifier_for(self, cell: Cell) -> Training:
+        """Return the training of a cell's classifier; by what its search has found, once it has."""
+        _, recipe = self._splits_and_recipe("classifier")
+        method = trained_for(cell.method, recipe.select)
+        search = self.search_for(cell)
+        if search and search.done:
+            recipe = training.get("classifier", str(search.folder / "best.json"))
+            recipe = recipe.changed(["proxy=false"])
+        recipe = recipe.changed([f"seed={cell.seed}"])
+        folder = self.out / cell.backbone / f"{method}-{cell.seed}"
+        return Training("classifier", self._start(cell.backbone, method), recipe, folder)
+
+    def fcam_for(self, cell: Cell, first: RunFolder | None) -> Training:
+        """Return the training of a cell's F-CAM, on the run of its classifier, if that is done."""
         _, recipe = self._splits_and_recipe("fcam", cell.settings)
         name = f"{cell.method}-{cell.seed}"
         folder = self.out / cell.backbone / f"{name}-{quote(cell.variant, safe='+=, ')}"
         stored = getattr(recipe, "cams", None) == "stored"
-        start = training.Start(
-            lambda: models.load(first.best),
-            cell.method,
+        start = dataclasses.replace(
+            self._start(cell.backbone, cell.method),
             cams=folder.with_name(f"{name}-cams") if stored else None,
-            mirrored=self.mirrored,
-            model_sha256=saved_sha256(first.best),
         )
+        if first:
+            start = dataclasses.replace(
+                start,
+                model=lambda: models.load(first.best),
+                model_sha256=saved_sha256(first.best),
+                output_stride=None,
+                weights="imagenet",
+            )
         recipe = recipe.changed([f"seed={cell.seed}"])
-        return self._trained("fcam", start, recipe, folder)
+        return Training("fcam", start, recipe, folder)
 
-    def _full_supervision(self, cell: Cell) -> RunFolder:
+    def supervised_for(self, cell: Cell) -> Training:
+        """Return the training of full supervision."""
         _, recipe = self._splits_and_recipe(FSL)
         recipe = recipe.changed([f"seed={cell.seed}"])
         folder = self.out / cell.backbone / f"{FSL}-{cell.seed}"
-        return self._trained(FSL, self._start(cell.backbone, None), recipe, folder)
+        return Training(FSL, self._start(cell.backbone, None), recipe, folder)
 
     def _center(self) -> evaluation.StoredEvaluation:
         settings = evaluation.EvaluationSettings(
@@ -182,67 +187,93 @@ class Study:
             return evaluation.Evaluation(source, settings, folder / "test").run()
 
     def _start(self, backbone: str, method: str | None) -> training.Start:
-        return training.Start(
-            backbone, method, self.output_stride, self.weights, mirrored=self.mirrored
-        )
+        given = self.weights if isinstance(self.weights, str) else self.weights[backbone]
+        return training.Start(backbone, method, self.output_stride, given, mirrored=self.mirrored)
 
-    def _trained(
-        self, stage: str, start: training.Start, recipe: Recipe, folder: Path
-    ) -> RunFolder:
-        """Train, or recall a finished training, for which no model is needed."""
+    def recalled(self, wanted: Training) -> RunFolder | None:
+        """Return a training if it is finished, for which no model is needed."""
+        return training.recall_run(wanted.folder, self._asked(wanted))
+
+    def _asked(self, wanted: Training) -> dict[str, Any]:
+        start = wanted.start
         named = isinstance(start.model, str)
-        asked = {
-            "stage": stage,
+        return {
+            "stage": wanted.stage,
             "data": self._data_sha256,
             **data.reduced_sha256(self.root),
             "method": start.method,
-            "recipe": dataclasses.asdict(recipe),
+            "recipe": dataclasses.asdict(wanted.recipe),
             "backbone": start.model if named else None,
             "model_sha256": start.model_sha256,
             "output_stride": start.output_stride,
-            "weights": self._weights_sha256 if named else None,
+            "weights": self._sha256_of(start.weights) if named else None,
             "mirrored": start.mirrored,
             "version": fcam_tf.__version__,
         }
-        if run := training.recall_run(folder, asked):
+
+    def _trained(self, wanted: Training) -> RunFolder:
+        """Train, or recall a finished training."""
+        if run := self.recalled(wanted):
             return run
+        folder = wanted.folder
         if folder in self._diverged:  # as others do that start from this model
             raise self._diverged[folder]
-        splits, _ = self._loaded(stage, recipe)
         self.tell(f"training {folder.relative_to(self.out)}")
         keras.backend.clear_session()
         try:
-            return training.train(stage, start, recipe, splits, folder, asked=asked)
+            return training.train(
+                *(wanted.stage, wanted.start, wanted.recipe, self.splits(wanted), folder),
+                asked=self._asked(wanted),
+            )
         except training.TrainingDivergedError as error:
             self._diverged[folder] = error
             raise
 
-    def _searched(self, backbone: str, method: str, recipe: Recipe) -> Recipe:
-        """Return the recipe that localises best on val of those drawn at random."""
-        folder = self.out / backbone / f"search-{method}"
-        drawn = (RATE, *(f"baseline.{text}" for text in SPACES.get(method, ())))
+    def search_for(self, cell: Cell) -> Search | None:
+        """Return the search for the recipe of a cell's classifier, if there is one."""
+        if not self.draws:
+            return None
+        _, recipe = self._splits_and_recipe("classifier")
+        method = trained_for(cell.method, recipe.select)
+        start = self._start(cell.backbone, method)
         about = {
             "data": self._data_sha256,
             "method": method,
-            "backbone": backbone,
+            "backbone": cell.backbone,
             "output_stride": self.output_stride,
-            "weights": self._weights_sha256,
+            "weights": self._sha256_of(start.weights),
         }
-        asked = {**about, "recipe": dataclasses.asdict(recipe), "draw": drawn, "draws": self.draws}
-        asked |= {"version": fcam_tf.__version__, **data.reduced_sha256(self.root)}
-        start = self._start(backbone, method)
-        if training.recall_search(folder, asked) is None:
-            training.search(
-                lambda recipe, trial: self._trained("classifier", start, recipe, trial),
-                recipe,
-                dict(training.parse_space(text) for text in drawn),
-                folder,
-                draws=self.draws,
-                about=about,
-                asked=asked,
-                check=lambda recipe: recipe.baseline and baselines.get(method, **recipe.baseline),
-            )
-        return training.get("classifier", str(folder / "best.json")).changed(["proxy=false"])
+        more = {"version": fcam_tf.__version__, **data.reduced_sha256(self.root)}
+        folder = self.out / cell.backbone / f"search-{method}"
+        return Search(folder, start, recipe, self.draws, about, more)
+
+    def _search(self, wanted: Search) -> None:
+        """Find the recipe that localises best on val of those drawn at random."""
+        method = str(wanted.start.method)
+        training.search(
+            lambda recipe, trial: self._trained(
+                Training("classifier", wanted.start, recipe, trial)
+            ),
+            wanted.recipe,
+            wanted.space,
+            wanted.folder,
+            draws=wanted.draws,
+            about=wanted.about,
+            asked=wanted.asked,
+            check=lambda recipe: recipe.baseline and baselines.get(method, **recipe.baseline),
+        )
+
+    def named(self, start: training.Start) -> dict[str, Any]:
+        """Return what the run of a backbone's classifier depends on for its start."""
+        return {
+            "backbone": start.model,
+            "output_stride": start.output_stride,
+            "weights": self._sha256_of(start.weights),
+        }
+
+    def splits(self, wanted: Training) -> Any:
+        """Return what trains, and what chooses the epoch."""
+        return self._loaded(wanted.stage, wanted.recipe)[0]
 
     def _splits_and_recipe(self, stage: str, more: tuple[str, ...] = ()) -> tuple[Any, Recipe]:
         """Return what trains and what chooses, and the recipe of a stage without its seed."""
@@ -293,6 +324,11 @@ class Study:
     def _data_sha256(self) -> str:
         return split_sha256(*(data.load(self.root, s) for s in ("train", "val")), sizes=True)
 
+    def _sha256_of(self, weights: str) -> str:
+        if weights not in self._known and Path(weights).is_file():
+            self._known[weights] = file_sha256(weights)
+        return self._known.get(weights, weights)
+
     @functools.cached_property
-    def _weights_sha256(self) -> str:
-        return file_sha256(self.weights) if Path(self.weights).is_file() else self.weights
+    def _known(self) -> dict[str, str]:
+        return {}

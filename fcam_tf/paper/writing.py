@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ _LATEX = {
     "±": r"$\pm$",
     MISSING: "--",
 }
+
+# A table that is too wide is scaled down to the lines of text; that takes \usepackage{graphicx}.
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{% \usepackage{graphicx}"
 
 
 class Grid(NamedTuple):
@@ -132,7 +136,8 @@ def latex(grid: Grid) -> str:
     """Return a grid as a table of LaTeX, the best cells bold."""
 
     def escaped(text: str) -> str:
-        return "".join(_LATEX.get(letter, letter) for letter in text)
+        letters = "".join(_LATEX.get(letter, letter) for letter in text)
+        return re.sub(r"(?<![\w.])-(?=\d)", "$-$", letters)  # a minus, no hyphen
 
     lines = [" & ".join(map(escaped, grid.heads)) + r" \\ \hline"]
     for i, row in enumerate(grid.rows):
@@ -144,10 +149,12 @@ def latex(grid: Grid) -> str:
     return "\n".join(
         [
             r"\begin{table}",
+            r"\centering",
             rf"\caption{{{escaped(grid.caption)}}}",
+            _FITTED,
             rf"\begin{{tabular}}{{l{'r' * (len(grid.heads) - 1)}}}",
             *lines,
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
         ]
     )

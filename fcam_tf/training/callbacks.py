@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,6 +81,33 @@ class StopOnNaN(keras.callbacks.Callback):
                     f"{name} is {value} at step {step} (batch {batch} of its epoch). "
                     f"{TrainingDivergedError.ADVICE}"
                 )
+
+
+class OwnLine(keras.callbacks.Callback):
+    """Ends the line of Keras's progress bar where a training ends early, by `end`.
+
+    What is told next, such as why, would stand behind the bar otherwise.
+
+    Args:
+        verbose: as of ``fit``.
+    """
+
+    def __init__(self, verbose: Any) -> None:
+        super().__init__()
+        self._shows = verbose in (1, "auto") and keras.config.is_interactive_logging_enabled()
+        self._begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self._begun = False
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self._begun = True
+
+    def end(self) -> None:
+        """End the line, if one is begun."""
+        if self._shows and self._begun:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
 
 
 class Overlays(keras.callbacks.Callback):

@@ -20,7 +20,13 @@ from fcam_tf.graphs.ranges import expect_rgb
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.names import listed, pixels
-from fcam_tf.training.callbacks import KeepBest, StopOnNaN, TrainingDivergedError, tensorboard
+from fcam_tf.training.callbacks import (
+    KeepBest,
+    OwnLine,
+    StopOnNaN,
+    TrainingDivergedError,
+    tensorboard,
+)
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.ema import MovingAverage
 from fcam_tf.training.recipe import Recipe
@@ -50,15 +56,7 @@ def fit(
     teacher's maps where they are not made in the step; ``batches`` goes to `training_dataset`.
     """
     train, validation = splits
-    known = knows_classes(model, train)
-
-    def explain(images: Any, labels: Any = None) -> Any:
-        return maps_and_logits(images, labels if known else None)
-
-    _check_precision(model, recipe.mixed_precision)
-    _check_images(model, recipe.crop)
-    check_batches(len(train), recipe.batch_size)
-    validate = _validate(model, explain, splits, recipe, known)
+    explain, validate = check(model, maps_and_logits, splits, recipe)
     settings = {**settings, **_described(model, splits, recipe)}
     with open_run(out, settings, recipe.epochs, asked) as run:
         run.restore(model)
@@ -75,6 +73,21 @@ def fit(
             return run
         draw_convergence(run.state.history, run.state.best, plot)
         return run
+
+
+def check(
+    model: keras.Model, maps_and_logits: MapsAndLogits, splits: Splits, recipe: Recipe
+) -> tuple[MapsAndLogits, Callable[[], dict[str, float]]]:
+    """Refuse what `fit` would; return what explains the model, and what scores it each epoch."""
+    known = knows_classes(model, splits[0])
+
+    def explain(images: Any, labels: Any = None) -> Any:
+        return maps_and_logits(images, labels if known else None)
+
+    _check_precision(model, recipe.mixed_precision)
+    _check_images(model, recipe.crop)
+    check_batches(len(splits[0]), recipe.batch_size)
+    return explain, _validate(model, explain, splits, recipe, known)
 
 
 def _train(
@@ -103,15 +116,20 @@ def _train(
         model.optimizer.learning_rate = recipe.learning_rate_at(epoch + 1)
 
     rate = keras.callbacks.LambdaCallback(on_epoch_begin=set_rate)
-    model.fit(
-        dataset,
-        initial_epoch=run.state.epoch,
-        epochs=recipe.epochs,
-        steps_per_epoch=-(-len(train) // recipe.batch_size),
-        callbacks=[rate, StopOnNaN(), *callbacks],
-        shuffle=False,  # the data set does
-        verbose=verbose,
-    )
+    line = OwnLine(verbose)
+    try:
+        model.fit(
+            dataset,
+            initial_epoch=run.state.epoch,
+            epochs=recipe.epochs,
+            steps_per_epoch=-(-len(train) // recipe.batch_size),
+            callbacks=[rate, StopOnNaN(), line, *callbacks],
+            shuffle=False,  # the data set does
+            verbose=verbose,
+        )
+    except BaseException:
+        line.end()
+        raise
 
 
 def knows_classes(model: keras.Model, split: Split) -> bool:
@@ -130,6 +148,12 @@ def _described(model: keras.Model, splits: Splits, recipe: Recipe) -> dict[str, 
         "layers": model_sha256(model, weights=False),
         "replicas": replicas(),  # each normalises its part of a batch by itself
     }
+    return {**described, **described_splits(splits)}
+
+
+def described_splits(splits: Splits) -> dict[str, Any]:
+    """Return what a run depends on of its splits, as JSON values."""
+    described: dict[str, Any] = {}
     for name, split in zip(("train", "validation"), splits, strict=True):
         sha256 = split and split_sha256(split, sizes=True)
         described[name] = split and {"name": split.name, "images": len(split), "sha256": sha256}

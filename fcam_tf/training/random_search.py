@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcam_tf.atomic import write_atomically, write_csv, write_json
-from fcam_tf.claim import claim, read_settings
+from fcam_tf.claim import claim, differences, read_settings
 from fcam_tf.names import parsed
 from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder
 
@@ -160,12 +160,7 @@ def search(
     for chosen in recipes:
         check(chosen)
     out = Path(out)
-    settings = {
-        "recipe": dataclasses.asdict(recipe),
-        "space": {key: dataclasses.asdict(values) for key, values in space.items()},
-        "seed": seed,
-        **(about or {}),
-    }
+    settings = _settings(recipe, space, seed, about)
     trials: list[Trial] = []
     rows: list[dict[str, Any]] = []
     notes = asked and {"asked": asked}
@@ -183,6 +178,34 @@ def search(
     if not scores:
         raise RuntimeError(f"every training of {out} diverged. Draw smaller learning rates.")
     return trials
+
+
+def changed_search(
+    out: str | Path,
+    recipe: Recipe,
+    space: Mapping[str, Range | Choice],
+    *,
+    seed: int = 0,
+    about: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Say which settings `search` would refuse to go on with; its arguments are those."""
+    begun = any(Path(out).glob("trial-*"))
+    settings = _settings(recipe, space, seed, about)
+    return differences(Path(out, _ABOUT), settings) if begun else []
+
+
+def _settings(
+    recipe: Recipe,
+    space: Mapping[str, Range | Choice],
+    seed: int,
+    about: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "recipe": dataclasses.asdict(recipe),
+        "space": {key: dataclasses.asdict(values) for key, values in space.items()},
+        "seed": seed,
+        **(about or {}),
+    }
 
 
 def recall_search(out: str | Path, asked: Mapping[str, Any]) -> list[Trial] | None:

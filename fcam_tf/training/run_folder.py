@@ -15,7 +15,7 @@ import numpy as np
 
 import fcam_tf
 from fcam_tf.atomic import replacing, write_csv, write_json
-from fcam_tf.claim import REMEDY, SettingsChangedError, claim, read_settings
+from fcam_tf.claim import REMEDY, SettingsChangedError, claim, differences, read_settings
 from fcam_tf.identity import BEST
 
 if TYPE_CHECKING:
@@ -195,6 +195,22 @@ def recall_run(folder: str | Path, asked: Mapping[str, Any]) -> RunFolder | None
     run = RunFolder(folder, settings["recipe"]["epochs"])
     whole = all((run.folder / name).is_file() for name in (BEST, PLOT))
     return run if run.finished and whole else None
+
+
+def changed_settings(folder: str | Path, settings: Mapping[str, Any]) -> list[str]:
+    """Say what `open_run` would refuse of the run in a folder, of an epoch or more.
+
+    Args:
+        folder: the folder; it need not exist.
+        settings: those of `open_run`, as far as they are known.
+
+    Returns:
+        The settings that differ, with both values.
+    """
+    folder = Path(folder)
+    if not (folder / _STATE).exists() or _untrained(folder):
+        return []
+    return differences(folder / ABOUT, settings)
 
 
 def environment() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from fcam_tf.training.fsl import divide
 from fcam_tf.training.loop import Splits
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
 from fcam_tf.training.run_folder import RunFolder
-from fcam_tf.training.trainer import fit_classifier, fit_fcam
+from fcam_tf.training.trainer import check_classifier, check_fcam, fit_classifier, fit_fcam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,11 +147,7 @@ def train(
             "`model` must load a trained classifier in the stage fcam. Received: the backbone "
             f"{start.model!r}."
         )
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(layers_of("mixed_float16" if recipe.mixed_precision else None))
-        if start.mirrored:
-            stack.enter_context(tf.distribute.MirroredStrategy().scope())
-        keras.utils.set_random_seed(recipe.seed)
+    with _prepared(start, recipe):
         if isinstance(recipe, ClassifierRecipe):
             model, about = _classifier(start, recipe, splits[0])
             method = method_of(start.method, model)
@@ -162,6 +158,38 @@ def train(
             model = _fcam(start, recipe, splits[0])
             return fit_fcam(model, *splits, recipe, out, cache=start.cams, asked=asked)
     raise TypeError(f"`recipe` must be a ClassifierRecipe or an FCAMRecipe. Received: {recipe}.")
+
+
+def check(start: Start, recipe: Recipe, splits: Splits) -> None:
+    """Refuse what `train` would, without training: build the model, and look at it and the splits.
+
+    Args:
+        start: what is trained; of an F-CAM also the name of a backbone, while there is no
+            classifier yet.
+        recipe: of the stage, which it decides.
+        splits: what trains, and what chooses the best epoch.
+
+    Raises:
+        ValueError: see `train`.
+        WeightsUnavailableError: the initial weights cannot be had.
+    """
+    with _prepared(start, recipe):
+        if isinstance(recipe, ClassifierRecipe):
+            model, _ = _classifier(start, recipe, splits[0])
+            check_classifier(model, *splits, recipe, method=method_of(start.method, model))
+        if isinstance(recipe, FCAMRecipe):
+            check_fcam(_fcam(start, recipe, splits[0]), *splits, recipe, cache=start.cams)
+
+
+@contextlib.contextmanager
+def _prepared(start: Start, recipe: Recipe) -> Iterator[None]:
+    """Build models in the precision and for the devices of a training, from its seed."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(layers_of("mixed_float16" if recipe.mixed_precision else None))
+        if start.mirrored:
+            stack.enter_context(tf.distribute.MirroredStrategy().scope())
+        keras.utils.set_random_seed(recipe.seed)
+        yield
 
 
 def method_of(method: str | None, classifier: keras.Model) -> str:

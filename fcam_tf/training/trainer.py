@@ -22,7 +22,7 @@ from fcam_tf.models import FCAM, Classifier, backbones
 from fcam_tf.names import listed
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD, optimizer_of  # noqa: F401 - the package's
 from fcam_tf.training.cam_store import stored_cams
-from fcam_tf.training.loop import fit, knows_classes
+from fcam_tf.training.loop import check, fit, knows_classes
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe
 from fcam_tf.training.run_folder import RunFolder
 
@@ -72,23 +72,7 @@ def fit_classifier(
         FolderBusyError: another process is training in ``out``.
         TrainingDivergedError: a loss was NaN or infinite.
     """
-    if isinstance(classifier, FCAM):
-        raise TypeError(
-            "`classifier` must be a classifier. Received an F-CAM: name the model that it was made "
-            "from, or give its .classifier in Python."
-        )
-    flat = graph.flatten(classifier)
-    ending = cams.ending_of(flat, classifier.loss)
-    if len(train.class_names) != ending.num_classes:
-        raise ValueError(
-            f"`classifier` must have the {len(train.class_names)} classes of the data "
-            f"({listed(train.class_names, 3)}). Received one of {ending.num_classes} classes. Name "
-            "a backbone instead, or give your model a new last layer."
-        )
-    _check_labels(train, ending.num_classes)
-    head = next(layer for layer in reversed(flat.layers) if layer.weights)
-    _compile_classifier(classifier, f"{head.name}/", ending, recipe)
-    cam = cams.get(method, classifier)
+    cam = _ready_classifier(classifier, train, recipe, method)
     about = {"method": method, "layer": ",".join(cam.layers), **(about or {})}
     settings = {"stage": "classifier", **about}
     baseline = getattr(classifier, "baseline", Baseline())
@@ -106,6 +90,42 @@ def fit_classifier(
         verbose=verbose,
         augment=baseline.augment if baseline.augments else None,
     )
+
+
+def check_classifier(
+    classifier: keras.Model,
+    train: Split,
+    validation: Split | None,
+    recipe: ClassifierRecipe,
+    *,
+    method: str = "cam",
+) -> None:
+    """Refuse what `fit_classifier` would, without training; it compiles the classifier."""
+    cam = _ready_classifier(classifier, train, recipe, method)
+    check(classifier, cam.maps_and_logits, (train, validation), recipe)
+
+
+def _ready_classifier(
+    classifier: keras.Model, train: Split, recipe: ClassifierRecipe, method: str
+) -> cams.CAM:
+    """Compile a classifier that can be trained so; return what makes its maps."""
+    if isinstance(classifier, FCAM):
+        raise TypeError(
+            "`classifier` must be a classifier. Received an F-CAM: name the model that it was made "
+            "from, or give its .classifier in Python."
+        )
+    flat = graph.flatten(classifier)
+    ending = cams.ending_of(flat, classifier.loss)
+    if len(train.class_names) != ending.num_classes:
+        raise ValueError(
+            f"`classifier` must have the {len(train.class_names)} classes of the data "
+            f"({listed(train.class_names, 3)}). Received one of {ending.num_classes} classes. Name "
+            "a backbone instead, or give your model a new last layer."
+        )
+    _check_labels(train, ending.num_classes)
+    head = next(layer for layer in reversed(flat.layers) if layer.weights)
+    _compile_classifier(classifier, f"{head.name}/", ending, recipe)
+    return cams.get(method, classifier)
 
 
 def fit_fcam(
@@ -143,9 +163,7 @@ def fit_fcam(
         ValueError: see `fit_classifier`; or the recipe names other layers than the model's teacher
             weights, or scales that the model does not take.
     """
-    _check_teacher(model, recipe, cache)
-    _compile_fcam(model, recipe)
-    train = _with_known_labels(train, model)
+    teacher, train = _ready_fcam(model, train, recipe, cache)
     about = {
         "classifier": model_sha256(model.classifier),
         "method": model.method,
@@ -153,11 +171,7 @@ def fit_fcam(
     }
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
 
-    options: dict[str, Any] = {"scales": recipe.stored_scales, "flip": recipe.stored_flip}
-    refine = recipe.stored_refine or None
-    teacher = None
-    if recipe.cams == "stored":
-        teacher = cams.get(model.method, model.classifier, model.layer, **options)
+    options, refine = _options(recipe), recipe.stored_refine or None
 
     def stored(run: RunFolder) -> NDArray | None:
         if teacher is None:
@@ -187,6 +201,34 @@ def fit_fcam(
         verbose=verbose,
         with_masks=recipe.loss.get("masks", 0) > 0,
     )
+
+
+def check_fcam(
+    model: FCAM, train: Split, validation: Split | None, recipe: FCAMRecipe, *, cache: Any = None
+) -> None:
+    """Refuse what `fit_fcam` would, without training; it compiles the model."""
+    _, train = _ready_fcam(model, train, recipe, cache)
+    check(model, model.maps_and_logits, (train, validation), recipe)
+
+
+def _ready_fcam(
+    model: FCAM, train: Split, recipe: FCAMRecipe, cache: Any
+) -> tuple[cams.CAM | None, Split]:
+    """Compile an F-CAM that can be trained so; return what makes stored maps, and the images."""
+    _check_teacher(model, recipe, cache)
+    if recipe.loss.get("masks", 0) > 0 and train.masks is None and train.boxes is None:
+        raise ValueError(
+            f"`loss.masks` is for a split with masks or boxes, and {train.name!r} has none."
+        )
+    _compile_fcam(model, recipe)
+    teacher = None
+    if recipe.cams == "stored":
+        teacher = cams.get(model.method, model.classifier, model.layer, **_options(recipe))
+    return teacher, _with_known_labels(train, model)
+
+
+def _options(recipe: FCAMRecipe) -> dict[str, Any]:
+    return {"scales": recipe.stored_scales, "flip": recipe.stored_flip}
 
 
 def _compile_classifier(

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,6 +233,45 @@ def test_a_replaced_image_is_scored_anew(shapes, settings, tmp_path, monkeypatch
     after = [file.stat().st_mtime_ns for file in parts]
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True]
     assert recall(settings, tmp_path / "out")
+
+
+def test_a_table_that_was_cut_is_written_again(settings, tmp_path):
+    run = Evaluation(Center(), settings, tmp_path).run()
+    table = tmp_path / "results.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:5]))
+    assert recall(settings, tmp_path) is None
+    assert Evaluation(Center(), settings, tmp_path).run().rows == run.rows
+
+
+def test_data_that_was_moved_or_copied_is_the_same(shapes, settings, tmp_path, monkeypatch):
+    root, settings = copied(shapes, tmp_path, settings)
+    run = Evaluation(Center(), settings, tmp_path / "out").run()
+    moved = Path(shutil.move(root, tmp_path / "moved"))
+    found = recall(dataclasses.replace(settings, data=str(moved)), tmp_path / "out")
+    assert found.rows == run.rows
+    assert found.split.paths[0].is_file()
+    # Also for what only reads the folder.
+    assert StoredEvaluation(tmp_path / "out").settings.data == str(moved)
+    copy = shutil.copytree(moved, tmp_path / "copy", copy_function=shutil.copyfile)
+    again = dataclasses.replace(settings, data=str(copy))
+    assert recall(again, tmp_path / "out").rows == run.rows
+    # From now on by size and time of change, without a look at the bytes.
+    monkeypatch.setattr("fcam_tf.identity.file_sha256", None)
+    assert recall(again, tmp_path / "out").rows == run.rows
+
+
+def test_data_elsewhere_that_differs_is_scored_anew(shapes, settings, tmp_path):
+    root, settings = copied(shapes, tmp_path, settings)
+    Evaluation(Center(), settings, tmp_path / "out").run()
+    other = shutil.copytree(root, tmp_path / "other", copy_function=shutil.copyfile)
+    split = data.load(other, "test")
+    split.masks[0][0].write_bytes(split.masks[7][0].read_bytes())
+    settings = dataclasses.replace(settings, data=str(other))
+    assert recall(settings, tmp_path / "out") is None
+    found = Evaluation(Center(), settings, tmp_path / "out").run()
+    whole = Evaluation(Center(), settings, tmp_path / "new").run()
+    assert found.metrics["PxAP"] == whole.metrics["PxAP"]
+    assert StoredEvaluation(tmp_path / "out").settings.data == str(other)
 
 
 def test_a_replaced_mask_gives_its_own_scores(shapes, settings, tmp_path):

@@ -31,6 +31,15 @@ def test_maps_of_a_batch_are_those_of_a_call(model):
         np.testing.assert_allclose(logits, outputs["logits"], atol=1e-6)
 
 
+def test_evaluate_takes_the_teacher_s_map_from_its_own_pass(model, monkeypatch):
+    apart = model.test_on_batch(IMAGES, LABELS, return_dict=True)
+    model.compile(model.optimizer, model.loss)  # which drops the step that was traced
+    monkeypatch.setattr(model.teacher, "raw_maps", None)  # a second pass of the classifier
+    found = model.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
+    assert found["size_loss"] == pytest.approx(apart["size_loss"], rel=1e-4)
+    assert list(model(IMAGES)) == ["logits", "fcam"]
+
+
 def test_maps_in_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:

@@ -47,7 +47,7 @@ def test_masks_at_a_given_threshold(study, finished):
 
 
 def test_a_sheet_that_no_photo_is_left_for_goes(study, capsys):
-    stale = [study.out / f"fig11-tiny-failed.{ending}" for ending in ("png", "pdf")]
+    stale = [study.out / f"fig11-tiny-failed.{ending}" for ending in ("jpg", "pdf")]
     for file in stale:
         file.write_text("of another threshold")
     everything = pairs(["cam"])[0]  # it knows the masks
@@ -65,7 +65,7 @@ def test_figure_1_draws_the_same_photos_for_all_backbones(study):
     )
     assert first == second
     assert len(set(first)) == sheets.PHOTOS
-    assert [file.name for file in files[:2]] == ["fig1-tiny.png", "fig1-tiny.pdf"]
+    assert [file.name for file in files[:2]] == ["fig1-tiny.jpg", "fig1-tiny.pdf"]
 
 
 def test_a_sheet_has_the_pictures_of_each_map(finished):

@@ -13,7 +13,9 @@ ENTRIES = [
 def test_what_means_something_to_latex_and_markdown():
     grid = Grid("50 %", ["#PCL"], [["a&b|c^2~$1{\\x}"]], set())
     shown = r"a\&b|c\^{}2\~{}\$1\{\textbackslash{}x\}"
-    assert latex(grid).splitlines()[1:5] == [
+    lines = latex(grid).splitlines()
+    assert r"\resizebox" in lines.pop(3)  # where it is wider than the text
+    assert lines[2:6] == [
         r"\caption{50 \%}",
         r"\begin{tabular}{l}",
         r"\#PCL \\ \hline",
@@ -37,3 +39,10 @@ def test_all_three_files(tmp_path):
     assert "| CAM\\* + x_y | +20.0 [+10.0, +25.5] |" in shown
     assert r"CAM* + x\_y & \textbf{70.0} & -- & -- & -- & -- & -- \\" in latex.read_text()
     assert r"50.0 $\pm$ 1.0" in latex.read_text()
+    assert r"& 53.0 & $-$3.0 &" in latex.read_text()  # a minus, no hyphen
+
+
+def test_latex_is_balanced():
+    text = latex(Grid("a", ["", "b"], [["x", "1e-9"]], set()))
+    assert text.count("{") == text.count("}")
+    assert "x & 1e-9" in text

@@ -6,7 +6,7 @@ import pytest
 
 from fcam_tf import cams
 from fcam_tf.training import KeepBest, RunFolder, StopOnNaN, TrainingDivergedError
-from fcam_tf.training.callbacks import Overlays, tensorboard
+from fcam_tf.training.callbacks import Overlays, OwnLine, tensorboard
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES, LABELS = photos(), np.array([0, 1, 2, 0])
@@ -53,6 +53,20 @@ def test_nan_is_told_by_its_term():
     stop.set_model(small())
     with pytest.raises(TrainingDivergedError, match="size_loss is nan"):
         stop.on_train_batch_end(0, {"crf_loss": 1.0, "loss": np.nan, "size_loss": np.nan})
+
+
+@pytest.mark.parametrize(("verbose", "ended"), [("auto", "\n"), (2, ""), (0, "")])
+def test_the_line_of_the_bar_ends_once_it_is_begun(capsys, verbose, ended):
+    line = OwnLine(verbose)
+    line.on_epoch_begin(0)
+    line.end()
+    assert capsys.readouterr().out == ""
+    line.on_train_batch_end(0)
+    line.end()
+    assert capsys.readouterr().out == ended
+    line.on_epoch_begin(1)
+    line.end()
+    assert capsys.readouterr().out == ""
 
 
 def test_nan_stops_and_says_where():
