@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fcam_tf import baselines, cams, models, names
-from fcam_tf.names import listed, lookup, printable, told
+from fcam_tf.names import listed, lookup, percent, printable, told
 
 TABLE = {"resnet50": 1, "vgg16": 2}
 
@@ -55,3 +55,8 @@ def test_options_are_told():
     want = ["scales 1,1.5", "flip", "relu False", "grid 6,4", "output age"]
     assert told(options) == want
     assert told({}) == []
+
+
+def test_percent():
+    shown = [percent(p) for p in (0, 0.001, 0.0049, 0.0051, 0.014, 0.794, 1)]
+    assert shown == ["0%", "<1%", "<1%", "1%", "1%", "79%", "100%"]
