@@ -114,6 +114,12 @@ def listed(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(shown[:most]) + more
 
 
+def percent(probability: float) -> str:
+    """Return a probability for people, such as 79%; one that is small is not 0%."""
+    shown = f"{probability:.0%}"
+    return "<1%" if probability > 0 and shown == "0%" else shown
+
+
 def pixels(size: Iterable[int | None]) -> str:
     """Return a size (height, width) for a message, such as 224x224; None is any number."""
     sides = ["any" if side is None else str(side) for side in size]

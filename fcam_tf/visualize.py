@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from fcam_tf.localization import scale_box
+from fcam_tf.names import percent
 
 # The longer side of a picture, in pixels: a smaller photo is enlarged so that text can be read.
 MIN_SIDE, MAX_SIDE = 640, 1280
@@ -64,7 +65,7 @@ def overlay(
         edges.append((left + x0, top + y0, left + x1, top + y1))
     for each in reversed(edges):
         _rectangle(ImageDraw.Draw(canvas), canvas.size, each, max(3, max(image.size) // 240))
-    plates, ending = _Plates(canvas), "" if score is None else f" {score:.0%}"
+    plates, ending = _Plates(canvas), "" if score is None else f" {percent(score)}"
     if label or ending:
         number = "1 " if len(edges) > 1 else ""
         plates.write(edges[0] if edges else (left, top, left, top), number + label, ending)

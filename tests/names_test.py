@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fcam_tf import baselines, cams, models, names
-from fcam_tf.names import error_text, listed, lookup, printable, told
+from fcam_tf.names import error_text, listed, lookup, percent, printable, told
 
 TABLE = {"resnet50": 1, "vgg16": 2}
 
@@ -67,3 +67,8 @@ def test_options_are_told():
 )
 def test_errors_of_tensorflow_without_their_nodes(text):
     assert error_text(RuntimeError(text)) == "no memory"
+
+
+def test_percent():
+    shown = [percent(p) for p in (0, 0.001, 0.0049, 0.0051, 0.014, 0.794, 1)]
+    assert shown == ["0%", "<1%", "<1%", "1%", "1%", "79%", "100%"]

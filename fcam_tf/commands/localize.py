@@ -13,7 +13,7 @@ from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
 from fcam_tf.localization import MIN_AREA
-from fcam_tf.names import BASELINES, FCAM_MAP, METHODS, printable
+from fcam_tf.names import BASELINES, FCAM_MAP, METHODS, percent, printable
 from fcam_tf.predict.files import MASKS
 
 AUTO = "auto"
@@ -175,7 +175,7 @@ def _report(job: fcam_tf.predict.Job, out: Path) -> None:
                 overlay = found["overlay"] and displayed(str(out / found["overlay"]))
                 shown = f" -> {overlay}" if overlay else ""
                 file = printable(record.get("source") or displayed(record["file"]))
-                answer(f"{file}: {label} {found['score']:.0%}, {where}{shown}")
+                answer(f"{file}: {label} {percent(found['score'])}, {where}{shown}")
     counts = [f"{job.localized} localised"]
     counts += [f"{job.skipped} done before"] if job.skipped else []
     counts += [f"{len(job.failures)} failed"] if job.failures else []
