@@ -21,6 +21,7 @@ LEVELS = {
     "export": 2,
     "portable": 2,
     "layouts": 2,
+    "serving": 2,
     "report": 2,
     "training": 2,
     "zoo": 2,
