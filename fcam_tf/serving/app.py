@@ -19,8 +19,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from fcam_tf.serving import predicting, uploads
-from fcam_tf.serving.served import PIXELS, BadRequestError
-from fcam_tf.serving.service import RefusedError, Service
+from fcam_tf.serving.errors import BadRequestError, RefusedError
+from fcam_tf.serving.service import Service
 
 _TYPE = "application/json"
 _HEADERS = {
@@ -85,7 +85,7 @@ def make_app(service: Service, name: str) -> FastAPI:
             photo = await service.in_thread(
                 uploads.read_upload, content, served.sides, service.limits.pixels
             )
-            found = await service.answer(PIXELS, photo.pixels[None])
+            found = await service.answer(uploads.PIXELS, photo.pixels[None])
             told = functools.partial(uploads.result_json, with_overlay=overlay)
             return await service.in_thread(told, served, photo, found)
 

@@ -6,11 +6,14 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcam_tf.serving.served import BadRequestError, Served, Signature
+from fcam_tf.serving.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from fcam_tf.serving.served import Served, Signature
 
 MOST_ROWS = 64  # of a request; each photo is decoded to the model's size
 

@@ -84,6 +84,7 @@ def serve(
     server = _Server(
         uvicorn.Config(
             make_app(service, name),
+            log_config=None,  # its errors go where ours go
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=int(limits.timeout) + 1,

@@ -13,13 +13,10 @@ import tensorflow as tf
 
 from fcam_tf.answers import BYTES, LABELS, Answers
 from fcam_tf.export import EXTRA
+from fcam_tf.serving.errors import BadRequestError
+from fcam_tf.serving.uploads import PIXELS
 
-PIXELS = "serve_uint8"
 _RAGGED = (TypeError, ValueError, OverflowError)
-
-
-class BadRequestError(ValueError):
-    """What was sent cannot be answered; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,13 +9,16 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fcam_tf.serving.batching import Batcher
-from fcam_tf.serving.served import Served
+from fcam_tf.serving.errors import RefusedError
+
+if TYPE_CHECKING:
+    from fcam_tf.serving.served import Served
 
 T = TypeVar("T")
 _ROWS = (1, 2, 4, 8, 16, 32, 64)
@@ -40,14 +43,6 @@ class Limits:
     body: int = 16 * 2**20
     pixels: int = 50_000_000
     timeout: float = 30.0
-
-
-class RefusedError(Exception):
-    """A request that is not answered, with the status and words of the refusal."""
-
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
 
 
 class Metrics:

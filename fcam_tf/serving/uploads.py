@@ -8,7 +8,7 @@ import io
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,12 @@ from PIL import Image
 from fcam_tf.localization import scale_box
 from fcam_tf.masks import NO_BOX
 from fcam_tf.photos import Photo, PhotoError, read_header, read_photo
-from fcam_tf.serving.served import BadRequestError, Served
+from fcam_tf.serving.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from fcam_tf.serving.served import Served
+
+PIXELS = "serve_uint8"  # the signature that answers a photo's pixels
 
 
 def read_upload(content: bytes, size: tuple[int, int], most: int) -> Photo:

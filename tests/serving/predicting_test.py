@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fcam_tf.serving import predicting
-from fcam_tf.serving.served import BadRequestError
+from fcam_tf.serving.errors import BadRequestError
 from tests.serving.conftest import photo
 
 PIXELS = np.full((2, 4, 5, 3), 7).tolist()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fcam_tf.serving import uploads
-from fcam_tf.serving.served import BadRequestError
+from fcam_tf.serving.errors import BadRequestError
 from tests.serving.conftest import photo
 
 
