@@ -12,7 +12,7 @@ import numpy as np
 
 from fcam_tf import cams
 from fcam_tf.cams import autodiff
-from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models import FCAM, Classifier, inference
 from fcam_tf.names import FCAM_MAP, told
 from fcam_tf.refine import check_refine, refine_maps
 
@@ -48,6 +48,7 @@ class Explainer:
         layer: names of the layers that are weighted, with commas; empty for "fcam".
         refine: as given.
         options: ``refine`` and ``options`` that are not what they are by default, as JSON values.
+        image_shape: (height, width) of the images that the classifier takes; None is any.
         image_size: (height, width) that photos are resized to, in pixels.
         num_classes: number of classes; 2 where the classifier has one output.
         activation: "softmax", or "sigmoid" where each class has a probability by itself.
@@ -106,7 +107,8 @@ class Explainer:
         split = self._cam.split
         self._logits = autodiff.compiled(lambda images: split.maps_and_logits(images)[1])
         self.class_names: Sequence[str] | None = getattr(classifier, "class_names", None)
-        height, width = images.shape[1:3]
+        self.image_shape: tuple[int | None, int | None] = tuple(images.shape[1:3])
+        height, width = self.image_shape
         side = getattr(classifier, "input_size", _INPUT_SIZE)
         self.image_size: tuple[int, int] = (height or side, width or side)
 
@@ -118,6 +120,18 @@ class Explainer:
         """
         maps, logits = self._make(self._as_taken(images), labels)
         return refine_maps(maps, images) if self.refine else maps, logits
+
+    def in_graph(self, images: Any) -> tuple[Any, Any]:
+        """Compute what `maps_and_logits` does for the predicted classes, in a graph of TensorFlow.
+
+        Images are a tensor (B, H, W, 3) float32. Maps are those before ``refine``.
+        """
+        images = self._as_taken(images)
+        if self.method != FCAM_MAP:
+            return self._cam.maps_and_logits(images)
+        return inference.maps_and_logits(
+            lambda x: self.classifier(x, training=False), images, flip="flip" in self.options
+        )
 
     def unrefined(self) -> Self:
         """Return the same, whose maps are as the model gives them."""
@@ -132,7 +146,7 @@ class Explainer:
         return ", ".join([self.method + layer, *told(self.options)])
 
     def _as_taken(self, images: Any) -> Any:
-        if self._grey and np.shape(images)[-1:] == (3,):
+        if self._grey and tuple(keras.ops.shape(images))[-1:] == (3,):
             images = keras.ops.image.rgb_to_grayscale(keras.ops.cast(images, "float32"))
         return images
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +12,7 @@ import tensorflow as tf
 from fcam_tf import cli
 from fcam_tf.export import WARMUP, export
 from fcam_tf.models import FCAM
+from fcam_tf.predict.localizer import Localizer
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES = photos(3, 48)
@@ -158,11 +160,12 @@ def test_models_of_every_floatx_answer_in_float32(floatx, tmp_path, dtype):
 
 @pytest.fixture
 def unwritten(monkeypatch):
-    """Write an empty file for a SavedModel; return the thresholds asked for."""
+    """Write an empty file for a SavedModel; return what was asked for."""
     asked = []
 
-    def archive(_, threshold, *, flip):
-        asked.append((threshold, flip))
+    def archive(answers):
+        localizer = answers.localizer
+        asked.append((localizer.threshold, localizer.told))
         return SimpleNamespace(write_out=lambda path, **_: Path(path, "saved_model.pb").touch())
 
     monkeypatch.setattr("fcam_tf.export._archive", archive)
@@ -192,10 +195,46 @@ def test_a_folder_that_tf_serving_will_not_find_is_warned_of(fcam, tmp_path, nam
 def test_bad_arguments(fcam, served):
     with pytest.raises(FileExistsError):
         export(fcam, served)
-    with pytest.raises(TypeError, match="must be an F-CAM"):
-        export(tiny_classifier(), served)
     with pytest.raises(ValueError, match="threshold"):
         export(fcam, served, threshold=2)
+    with pytest.raises(ValueError, match="`method` 'fcam' needs an F-CAM"):
+        export(tiny_classifier(), served, method="fcam")
+    with pytest.raises(ValueError, match="'scorecam' cannot be exported"):
+        export(tiny_classifier(), served, method="scorecam")
+
+
+def test_names_of_classes_are_beside_it_and_in_the_answers(tmp_path):
+    names = ["cat", "Zürich, city", "a\nb"]
+    model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(), class_names=names)
+    path = export(model, tmp_path / "1")
+    text = (path / "assets.extra" / "labels.txt").read_text("utf-8")
+    assert text == "cat\nZürich, city\na\\nb\n"
+    signatures = tf.saved_model.load(str(path)).signatures
+    found = signatures["serve_bytes"](image_bytes=tf.stack([tf.io.encode_png(IMAGES[0])]))
+    assert found["label_name"].numpy()[0].decode() == names[int(found["label"][0])]
+    assert "label_name" not in signatures["serving_default"].structured_outputs
+
+
+@pytest.mark.parametrize(("method", "layer"), [("cam", None), ("layercam", ["relu1", "relu2"])])
+def test_a_classifier_answers_as_it_is_localised(tmp_path, method, layer):
+    model = tiny_classifier()
+    path = export(model, tmp_path / "1", method=method, layer=layer)
+    found = tf.saved_model.load(str(path)).signatures["serve_uint8"](images=tf.constant(IMAGES))
+    expected = Localizer(model, method, None, layer)(IMAGES)
+    np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-4)
+    np.testing.assert_array_equal(found["label"], expected.labels)
+    np.testing.assert_array_equal(found["boxes"], expected.boxes)
+
+
+def test_a_model_of_grey_images_takes_rgb(tmp_path):
+    x = images = keras.Input((None, None, 1))
+    x = keras.layers.Conv2D(8, 3, 4, activation="relu")(x)
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(images, x)
+    path = export(model, tmp_path / "1", method="cam")
+    found = tf.saved_model.load(str(path)).signatures["serve_uint8"](images=tf.constant(IMAGES))
+    expected = Localizer(model, "cam")(IMAGES)
+    np.testing.assert_allclose(found["heatmap"], expected.heatmaps, atol=1e-4)
 
 
 def test_command(fcam, unwritten, tmp_path, capfd):
@@ -206,14 +245,22 @@ def test_command(fcam, unwritten, tmp_path, capfd):
 
     assert status(tmp_path / "a.keras", tmp_path / "s" / "1", "--threshold=0.3") == 0
     assert (tmp_path / "s" / "1" / "saved_model.pb").exists()
-    assert unwritten == [(0.3, False)]
+    assert unwritten == [(0.3, "fcam")]
     assert status(tmp_path / "a.keras", tmp_path / "s" / "2", "--flip") == 0
-    assert unwritten[1:] == [(0.6, True)]
+    assert unwritten[1:] == [(0.6, "fcam, flip")]
+    assert status(tmp_path / "a.keras", tmp_path / "s", "--layout=tfserving", "--method=cam") == 0
+    assert unwritten[2:] == [("otsu", "cam at relu2")]
+    assert (tmp_path / "s" / "3" / "saved_model.pb").exists()
     assert status(tmp_path / "a.keras", tmp_path / "s" / "1") == 2
     assert status(tmp_path / "a.keras") == 2
-    assert status(tmp_path / "a.keras", tmp_path / "a.tflite", "--threshold=0.3") == 2
-    assert "--threshold is for boxes" in capfd.readouterr().err
-    assert status(tmp_path / "a.keras", tmp_path / "a.tflite") == 0
-    assert (tmp_path / "a.tflite").stat().st_size > 1000
+    capfd.readouterr()
+    for name in ("x.pb", "x.keras", "x.onnx.zip"):
+        assert status(tmp_path / "a.keras", tmp_path / name) == 2
+        assert (
+            "an ending that means no format. Available: .tflite, .onnx;" in capfd.readouterr().err
+        )
+        assert not (tmp_path / name).exists()
+    assert status(tmp_path / "a.keras", "x.onnx", "--layout=triton") == 2
+    assert "--layout triton needs a folder" in capfd.readouterr().err
     assert status("resnet51_layercam", tmp_path / "t") == 2
     assert "Did you mean 'resnet50_layercam'" in capfd.readouterr().err

@@ -26,7 +26,8 @@ _flat = keras.tree.flatten  # a model built with a list of one output gives that
 
 def chosen_classes(labels: Any, logits: Any) -> Any:
     """Return the labels (B,) int32 with the predicted class in the place of negative ones."""
-    predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    # Not `argmax`: Keras looks for negative zeros in it, by an operation that LiteRT does not have.
+    predicted = ops.cast(ops.top_k(logits, 1)[1][:, 0], "int32")
     return ops.where(labels < 0, predicted, labels)
 
 

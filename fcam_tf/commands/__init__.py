@@ -4,9 +4,9 @@ What is heavy they take as ``fcam_tf.X``, which is imported when it is first use
 wrong usage cost nothing.
 """
 
-from fcam_tf.commands import data, evaluate, export, localize, paper, search, train, zoo
+from fcam_tf.commands import data, evaluate, export, localize, paper, search, serve, train, zoo
 
 # Each adds its parser, and with it what runs.
 COMMANDS = tuple(
-    module.add_to for module in (data, evaluate, export, localize, paper, search, train, zoo)
+    module.add_to for module in (data, evaluate, export, localize, paper, search, serve, train, zoo)
 )

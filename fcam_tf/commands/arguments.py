@@ -13,7 +13,7 @@ from absl import flags
 
 from fcam_tf import checks
 from fcam_tf.commands.model import complete_model
-from fcam_tf.names import RECIPES, lookup
+from fcam_tf.names import BASELINES, FCAM_MAP, METHODS, RECIPES, lookup
 
 _STATUS = "Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130 interrupted."
 
@@ -201,6 +201,36 @@ def add_model(parser: Parser, default: str | None = None) -> None:
         completer=complete_model,
     )
     add_import(parser)
+
+
+def add_answers(parser: Parser) -> None:
+    """Add flags of what an exported or served model answers."""
+    parser.add(
+        "--method METHOD",
+        "how heat maps are made: %(choices)s (default: as fcam localize; a .tflite or .onnx file "
+        "takes fcam and what needs no gradients, such as cam)",
+        choices=(FCAM_MAP, *METHODS, *BASELINES),
+    )
+    parser.add("--layer NAME,NAME", "layers whose maps are weighted, as of fcam localize")
+    parser.add(
+        "-t --threshold otsu|0..1",
+        "what counts as object, as a fraction of the map's maximum (default: the model's own)",
+    )
+    parser.add(
+        "--flip",
+        "heat maps are means of those of an image and its mirror image, in about twice the time",
+    )
+
+
+def answer_options(values: argparse.Namespace) -> dict[str, Any]:
+    """Return what `add_answers` adds, as `fcam_tf.export.export` takes it."""
+    layers = values.layer.split(",") if values.layer else None
+    return {
+        "method": values.method,
+        "layer": layers,
+        "threshold": values.threshold,
+        "flip": values.flip,
+    }
 
 
 def add_maps(parser: Parser, *, batch_size: int) -> None:

@@ -74,11 +74,28 @@ def load_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def quiet_converters() -> Iterator[None]:
-    """Hold back TensorFlow's noise and what its converters log of their progress; errors pass."""
+def quiet_converters(doing: str) -> Iterator[None]:
+    """Hold back TensorFlow's noise and what its converters log of their progress; errors pass.
+
+    Where a user watches, a line says meanwhile what is done.
+    """
     logging.disable(logging.WARNING)
     try:
-        with quiet_tensorflow():
+        with _status(doing), quiet_tensorflow():
             yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def _status(doing: str) -> Iterator[None]:
+    """Show a moving line on the terminal itself, past what is put before stderr; else nothing."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - help does without
+
+    with os.fdopen(os.dup(2), "w") as terminal:
+        console = Console(file=terminal, markup=False, highlight=False, emoji=False)
+        with console.status(f"{doing} ..."):
+            yield

@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from fcam_tf.graphs.regions import boxes_of, largest_components, object_masks, scale_boxes
+from fcam_tf.graphs.regions import (
+    LITERT,
+    ONNX,
+    TENSORFLOW,
+    _levels,
+    boxes_of,
+    largest_components,
+    object_masks,
+    scale_boxes,
+)
+from fcam_tf.grey_levels import to_levels
 from fcam_tf.localization import Localization, box_of, largest_component, scale_box
 
 
@@ -18,6 +28,12 @@ def test_components_and_boxes_are_those_of_the_library(masks):
     np.testing.assert_array_equal(boxes_of(found), [box_of(mask) for mask in found])
 
 
+def test_levels_are_those_of_float64():
+    bounds = np.float32(np.arange(256) / 255)
+    maps = np.stack([np.nextafter(bounds, -1), bounds, np.nextafter(bounds, 2)]).clip(0, 1)[None]
+    np.testing.assert_array_equal(_levels(maps), to_levels(maps))
+
+
 def test_a_long_snake():
     mask = np.zeros((1, 41, 41), bool)
     mask[0, ::2] = True
@@ -26,7 +42,8 @@ def test_a_long_snake():
 
 
 @pytest.mark.parametrize("threshold", ["otsu", 0.0, 0.2, 0.5, 1.0])
-def test_masks_are_those_of_a_localisation(threshold):
+@pytest.mark.parametrize("engine", [TENSORFLOW, LITERT, ONNX])
+def test_masks_are_those_of_a_localisation(threshold, engine):
     rng = np.random.default_rng(0)
     maps = ndimage.gaussian_filter(rng.random((6, 40, 50)), (0, 3, 3))
     maps -= maps.min(axis=(1, 2), keepdims=True)
@@ -34,7 +51,7 @@ def test_masks_are_those_of_a_localisation(threshold):
     maps[4], maps[5] = 0, 0.5
     maps = maps.astype("float32")
     expected = Localization.from_heatmaps(maps, np.ones((6, 1)), None, threshold)
-    found = object_masks(maps, threshold)
+    found = object_masks(maps, threshold, engine)
     np.testing.assert_array_equal(found, expected.masks)
     np.testing.assert_array_equal(boxes_of(found), expected.boxes)
 

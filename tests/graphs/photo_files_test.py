@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fcam_tf.export import _decode, export
+from fcam_tf.export import export
+from fcam_tf.graphs.photo_files import decode_file
 from fcam_tf.models import FCAM
 from fcam_tf.photos import read_photo
 from tests.models.tiny import photos, tiny_classifier
@@ -142,7 +143,7 @@ DAMAGED = {
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("files", [KINDS, TURNS, DAMAGED], ids=["kinds", "turns", "damaged"])
 def test_files_are_read_as_localize_reads_them(files, tmp_path):
-    decode = tf.function(lambda content: _decode(content, (64, 64)))
+    decode = tf.function(lambda content: decode_file(content, (64, 64)))
     for name, content in files.items():
         (tmp_path / "photo").write_bytes(content)
         expected = read_photo(tmp_path / "photo", (64, 64))
