@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import app
 
@@ -18,8 +19,8 @@ from fcam_tf.commands.arguments import (
     answer_options,
     positive,
 )
-from fcam_tf.commands.model import complete_model, find_model
-from fcam_tf.commands.quiet import load_tensorflow, quiet_tensorflow
+from fcam_tf.commands.model import Model, complete_model, find_model
+from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import note, usage_errors
 
 if TYPE_CHECKING:
@@ -99,23 +100,26 @@ def _loader(values: argparse.Namespace) -> Callable[[], Served]:
 
     options = answer_options(values)
     folder = saved_model_folder(values.model)
-    model = None if folder else find_model(values.model)
-    if folder and (given := [name for name, value in options.items() if value]):
-        raise app.UsageError(f"--{given[0]} is for models that are not exported yet: {folder}")
+    if folder:
+        if given := [name for name, value in options.items() if value]:
+            raise app.UsageError(f"--{given[0]} is for models that are not exported yet: {folder}")
+        return functools.partial(_exported, folder)
+    return functools.partial(_in_memory, find_model(values.model), options)
 
-    def load() -> Served:
-        load_tensorflow()
-        with quiet_tensorflow():
-            from fcam_tf.serving import served  # noqa: PLC0415 - TensorFlow
 
-            if model is None:
-                return served.of_saved_model(folder)
-            from fcam_tf.answers import Answers  # noqa: PLC0415
+def _exported(folder: Path) -> Served:
+    with quiet_tensorflow():
+        from fcam_tf.serving import served  # noqa: PLC0415 - TensorFlow
 
-            localizer = fcam_tf.predict.Localizer(model.load(), **options)
-            return served.of_answers(Answers(localizer))
+        return served.of_saved_model(folder)
 
-    return load
+
+def _in_memory(model: Model, options: dict[str, Any]) -> Served:
+    with quiet_tensorflow():
+        from fcam_tf.answers import Answers  # noqa: PLC0415 - TensorFlow
+        from fcam_tf.serving import served  # noqa: PLC0415
+
+        return served.of_answers(Answers(fcam_tf.predict.Localizer(model.load(), **options)))
 
 
 def _name_of(model: str) -> str:

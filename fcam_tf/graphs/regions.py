@@ -12,9 +12,9 @@ from fcam_tf.grey_levels import LEVELS
 from fcam_tf.localization import NO_BOX, OTSU
 
 # The smallest float32 of each level: as exact as the library's float64, which LiteRT lacks.
-_BOUNDS = np.float32(np.arange(LEVELS) / 255)
+_ROUNDED = (np.arange(LEVELS) / 255).astype(np.float32)
 _BOUNDS = np.where(
-    255 * _BOUNDS.astype(np.float64) < np.arange(LEVELS), np.nextafter(_BOUNDS, 2), _BOUNDS
+    255 * _ROUNDED.astype(np.float64) < np.arange(LEVELS), np.nextafter(_ROUNDED, 2), _ROUNDED
 )
 
 

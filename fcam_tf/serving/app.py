@@ -6,7 +6,7 @@ import contextlib
 import functools
 import html
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from importlib import resources
 from typing import Any
 
@@ -180,7 +180,7 @@ async def _photo_of(request: Request, body: bytes) -> bytes:
         content = body
     else:
 
-        async def stream() -> AsyncIterator[bytes]:
+        async def stream() -> AsyncGenerator[bytes]:
             yield body
 
         try:
