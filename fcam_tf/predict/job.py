@@ -17,7 +17,7 @@ import rich.console
 
 from fcam_tf import checks
 from fcam_tf.identity import model_sha256
-from fcam_tf.localization import MIN_AREA
+from fcam_tf.names import MIN_AREA
 from fcam_tf.photos import Photo, PhotoError, read_photo, read_pixels
 from fcam_tf.predict.files import Files
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
