@@ -12,9 +12,7 @@ from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options,
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
-from fcam_tf.localization import MIN_AREA
-from fcam_tf.names import BASELINES, FCAM_MAP, METHODS, percent, printable
-from fcam_tf.predict.files import MASKS
+from fcam_tf.names import BASELINES, FCAM_MAP, MASKS, METHODS, MIN_AREA, percent, printable
 
 AUTO = "auto"
 _FILES = ("heatmap", "overlay", "mask", "crops", "cutouts")  # flags that are fields of `Files`
