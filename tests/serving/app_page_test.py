@@ -19,6 +19,14 @@ def browser():
         browser.close()
 
 
+def told(page):
+    """Return a list that what the page tells its console will be in."""
+    problems = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    return problems
+
+
 @pytest.mark.slow
 def test_a_photo_on_the_page(browser, exported, tmp_path):
     (tmp_path / "photo.png").write_bytes(photo(400, 300, "PNG"))
@@ -26,9 +34,7 @@ def test_a_photo_on_the_page(browser, exported, tmp_path):
     with serving(exported) as (_, url):
         for width in (1280, 420):
             page = browser.new_page(viewport={"width": width, "height": 900})
-            problems = []
-            page.on("console", lambda message: problems.append(message.text))
-            page.on("pageerror", problems.append)
+            problems = told(page)
             page.goto(url)
             page.set_input_files("#file", tmp_path / "photo.png")
             page.wait_for_selector("#result", state="visible")
