@@ -89,7 +89,9 @@ def dense_crf(
     if compatibility is not None:
         compatibility = tf.cast(tf.convert_to_tensor(compatibility), tf.float32)
     _check_shapes(name, maps, images, compatibility)
-    maps = tf.debugging.assert_all_finite(maps, f"`{name}` contain NaN or infinity")
+    # The compiled operation looks at unaries itself, and sooner than another pass over them.
+    if unaries is None or loader.library() is None:
+        maps = tf.debugging.assert_all_finite(maps, f"`{name}` contain NaN or infinity")
     if compatibility is not None:
         compatibility = tf.debugging.assert_all_finite(
             compatibility, "`compatibility` contains NaN or infinity"
