@@ -13,7 +13,7 @@ from fcam_tf.ops import loader
 from fcam_tf.ops.bilateral import image_tensor, refuse_xla
 from fcam_tf.ops.mean_field import MeanField
 
-_CLIP = 1e-5  # no probability is taken for less: its logarithm is an energy of 11.5
+CLIP = 1e-5  # no probability is taken for less: its logarithm is an energy of 11.5
 _SLACK = 1e-3  # what rounding and resizing may add to a probability
 
 
@@ -153,7 +153,7 @@ def _energies(probabilities: tf.Tensor) -> tf.Tensor:
         tf.debugging.assert_less_equal(probabilities, 1 + _SLACK, message, summarize=1),
     ]
     with tf.control_dependencies([check for check in inside if check is not None]):
-        return -tf.math.log(tf.clip_by_value(probabilities, _CLIP, 1.0))
+        return -tf.math.log(tf.clip_by_value(probabilities, CLIP, 1.0))
 
 
 def _infer(

@@ -234,11 +234,11 @@ def localize_stream(
         item, result = found
         photo = item.photo
         if localizer.refine:
-            try:
-                photo = enlarged(item)
-            except PhotoError as error:  # it has changed since
-                return Failure(str(item.source.path), str(error))
             with refining:  # takes all cores and much memory
+                try:
+                    photo = enlarged(item)
+                except PhotoError as error:  # it has changed since
+                    return Failure(str(item.source.path), str(error))
                 result = refined(result, photo.view, localizer.threshold)
         record = write(item.source.name, photo, result)
         return {"file": str(item.source.path), **record, **item.state}
