@@ -13,7 +13,7 @@ from fcam_tf.ops import loader
 from fcam_tf.ops.bilateral import image_tensor, refuse_xla
 from fcam_tf.ops.mean_field import MeanField
 
-_CLIP = 1e-5  # no probability is taken for less: its logarithm is an energy of 11.5
+CLIP = 1e-5  # no probability is taken for less: its logarithm is an energy of 11.5
 _SLACK = 1e-3  # what rounding and resizing may add to a probability
 
 
@@ -89,7 +89,9 @@ def dense_crf(
     if compatibility is not None:
         compatibility = tf.cast(tf.convert_to_tensor(compatibility), tf.float32)
     _check_shapes(name, maps, images, compatibility)
-    maps = tf.debugging.assert_all_finite(maps, f"`{name}` contain NaN or infinity")
+    # The compiled operation looks at unaries itself, and sooner than another pass over them.
+    if unaries is None or loader.library() is None:
+        maps = tf.debugging.assert_all_finite(maps, f"`{name}` contain NaN or infinity")
     if compatibility is not None:
         compatibility = tf.debugging.assert_all_finite(
             compatibility, "`compatibility` contains NaN or infinity"
@@ -151,7 +153,7 @@ def _energies(probabilities: tf.Tensor) -> tf.Tensor:
         tf.debugging.assert_less_equal(probabilities, 1 + _SLACK, message, summarize=1),
     ]
     with tf.control_dependencies([check for check in inside if check is not None]):
-        return -tf.math.log(tf.clip_by_value(probabilities, _CLIP, 1.0))
+        return -tf.math.log(tf.clip_by_value(probabilities, CLIP, 1.0))
 
 
 def _infer(

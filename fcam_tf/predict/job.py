@@ -315,15 +315,16 @@ def localize_stream(
             return found
         item, result = found
         photo, large = item.photo, None
-        if localizer.refine or pixels:
-            try:
+        try:
+            if localizer.refine:
+                with refining:  # takes all cores and much memory
+                    large = enlarged(item.source.path)
+                    photo = dataclasses.replace(photo, view=large)
+                    result = refined(result, large, localizer.threshold)
+            elif pixels:
                 large = enlarged(item.source.path)
-            except PhotoError as error:  # it has changed since
-                return Failure(str(item.source.path), str(error))
-        if localizer.refine and large is not None:
-            photo = dataclasses.replace(photo, view=large)
-            with refining:  # takes all cores and much memory
-                result = refined(result, large, localizer.threshold)
+        except PhotoError as error:  # it has changed since
+            return Failure(str(item.source.path), str(error))
         record = write(item.source.name, photo, result, large)
         origin = {"source": item.source.origin} if item.source.origin else {}
         return {"file": str(item.source.path), **origin, **record, **item.state}

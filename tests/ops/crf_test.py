@@ -101,6 +101,23 @@ def test_probabilities_are_clipped_and_become_energies(backend):
     np.testing.assert_allclose(dense_crf(maps, image, iterations=0), maps, atol=2e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 3, 5, 8, 21])
+def test_without_iterations_it_is_the_softmax(backend, classes):
+    del backend
+    unaries = np.random.default_rng(5).uniform(-40, 40, (1, 30, 31, classes)).astype(np.float32)
+    got = dense_crf(images=photos(31, 1)[:, :30], unaries=unaries, iterations=0)
+    np.testing.assert_allclose(got, softmax(-unaries.astype(float)), rtol=1e-5, atol=1e-37)
+
+
+def test_energies_far_apart_are_certain(backend):
+    del backend
+    for classes in (2, 21):
+        unaries = np.full((1, 9, 8, classes), 1e30, np.float32)
+        unaries[..., 1] = -1e30
+        got = dense_crf(images=photos(9, 1)[:, :, :8], unaries=unaries, spatial=(2, 3))
+        np.testing.assert_array_equal(got, np.broadcast_to(np.eye(classes)[1], got.shape))
+
+
 def test_what_comes_in_goes_out(backend):
     del backend
     image, maps = photos(12, 1), soft_maps(np.random.default_rng(1), 1, 12, 12, 2)

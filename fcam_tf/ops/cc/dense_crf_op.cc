@@ -85,8 +85,14 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
                         floats[2],             floats[1]};
   const bool potts = TF_Dim(compatibility, 0) == 0;
   const Crf crf = {floats[0], floats[3], floats[4], potts ? nullptr : Floats(tensors[2]), attributes.iterations};
-  Report(context, status.get(),
-         DenseCrfBatch(batch, Floats(tensors[1]), static_cast<int>(classes), crf, Floats(marginals)));
+  const BatchStatus result =
+      DenseCrfBatch(batch, Floats(tensors[1]), static_cast<int>(classes), crf, Floats(marginals));
+  if (result.status == Status::kValuesNotFinite) {
+    Fail(context, status.get(), TF_INVALID_ARGUMENT,
+         "image " + std::to_string(result.image) + " of the batch: `unaries` contain NaN or infinity");
+    return;
+  }
+  Report(context, status.get(), result);
 }
 
 const bool kRegistered = [] {

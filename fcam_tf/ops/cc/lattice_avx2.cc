@@ -1,3 +1,5 @@
 #define FCAM_ISA avx2
 #include "lattice.inc"
+#include "gaussian.inc"
+#include "softmax.inc"
 #include "mean_field.inc"

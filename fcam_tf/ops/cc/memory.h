@@ -63,16 +63,19 @@ struct Workspace::Memory {
   // Of mean field, see mean_field.inc: for a strip of an image,
   Buffer to_whole;    // the vertex of the whole image for each of the strip,
   Buffer from_whole;  // the reverse, 0 where the strip has none,
-  Buffer block;       // energies of a few pixels
-  Buffer row;         // and a row of marginals between zeros; for the whole image,
-  Buffer rows;        // marginals blurred along the rows
-  Buffer gaussians;   // and what blurs them.
+  Buffer block;       // scores of a few pixels,
+  Buffer row;         // a row of marginals between zeros,
+  Buffer ahead;       // and spatial messages of a few rows; for the whole image,
+  Buffer rows;        // marginals blurred along the rows,
+  Buffer gaussians;   // what blurs them,
+  Buffer costs;       // and the compatibility, transposed.
   int64_t vertices = 0;
 
   // Without the table, of which most is never touched.
   size_t bytes() const {
-    const Buffer* all[] = {&buckets, &addresses, &ids,  &weights,  &splatted,   &blurred, &other, &scratch,
-                           &next,    &last,      &rows, &to_whole, &from_whole, &block,   &row,   &gaussians};
+    const Buffer* all[] = {&buckets,  &addresses,  &ids,   &weights, &splatted, &blurred, &other,     &scratch, &next,
+                           &last,     &to_whole,   &block, &row,     &ahead,    &rows,    &gaussians, &costs,
+                           &from_whole};
     size_t total = 0;
     for (const Buffer* buffer : all) total += buffer->size();
     return total;
