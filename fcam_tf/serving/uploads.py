@@ -79,7 +79,7 @@ def result_json(
     if with_overlay:
         from fcam_tf.visualize import overlay  # noqa: PLC0415 - matplotlib
 
-        shown = None if box == NO_BOX else box
+        shown = [] if box == NO_BOX else [box]
         picture = overlay(photo.view, heatmap, shown, name or f"class {label}", score)
         file = io.BytesIO()
         Image.fromarray(picture).save(file, "PNG", compress_level=3)
