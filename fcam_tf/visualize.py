@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance
 
+from fcam_tf.fonts import Line
 from fcam_tf.localization import scale_box
 
 # The longer side of a picture, in pixels: a smaller photo is enlarged so that text can be read.
@@ -41,7 +42,8 @@ def overlay(
         boxes: each x0, y0, x1, y1 in the pixels of the heat map, all inclusive. The label is that
             of the first; several are numbered.
         label: one line of text; drawn smaller, and then cut with an ellipsis, where it is wider
-            than the picture.
+            than the picture. Characters that our font lacks are in another of the system's, or,
+            where none has them, their numbers, such as U+732B.
         score: a probability in [0, 1], drawn behind the label in percent; None draws none.
 
     Returns:
@@ -114,17 +116,16 @@ class _Plates:
         size = max(18, max(self._canvas) // 34)
         padding = size // 3
         room = self._canvas[0] - 2 * padding
-        font = _font(size)
-        if font.getlength(label + ending) > room:
-            font = _font(max(14, int(size * room / font.getlength(label + ending))))
-        while label and font.getlength(label + ending) > room:
-            label = label.rstrip("…")[:-1].rstrip() + "…" if label != "…" else ""
-        text = (label + ending).strip()
-        ascent, descent = font.getmetrics()
-        width, height = round(font.getlength(text)) + 2 * padding, ascent + descent + padding
-        x, y, *_ = plate = self._place(edges, width, height)
+        line = _line(size, label, ending)
+        if line.length > room:
+            size = max(14, int(size * room / line.length))
+            line = _line(size, label, ending)
+        if line.length > room:
+            line = _cut(size, label, ending, room)
+        width = round(line.length) + 2 * padding
+        x, y, *_ = plate = self._place(edges, width, line.ascent + line.descent + padding)
         self._draw.rectangle(plate, fill=_PLATE)
-        self._draw.text((x + padding, y + padding // 2), text, font=font, fill=_LINE)
+        line.draw(self._draw, x + padding, y + padding // 2 + line.ascent, _LINE)
         self._taken.append(plate)
 
     def _place(self, edges: _Edges, width: int, height: int) -> _Edges:
@@ -146,7 +147,17 @@ def _overlap(a: _Edges, b: _Edges) -> bool:
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(
-        Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf"), size
-    )
+def _line(size: int, label: str, ending: str) -> Line:
+    """Lay out a label and its score apart: a label from right to left would draw it in."""
+    label = label.strip()
+    return Line(size, label, ending if label else ending.lstrip())
+
+
+def _cut(size: int, label: str, ending: str, room: int) -> Line:
+    """Lay out as much of a label as there is room for, with an ellipsis; none without."""
+
+    def beginning(length: int) -> Line:
+        return _line(size, label[:length].rstrip() + "…", ending)
+
+    length = bisect.bisect_right(range(len(label)), room, key=lambda n: beginning(n).length) - 1
+    return beginning(length) if length > 0 else _line(size, "", ending)

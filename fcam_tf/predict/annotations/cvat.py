@@ -49,8 +49,8 @@ def _image(number: int, photo: Annotated, results: Results) -> ET.Element:
     for each in photo.objects:
         (x0, y0, x1, y1), name = each.box, xml_text(results.classes[each.label])
         edges = {"xtl": x0, "ytl": y0, "xbr": x1 + 1, "ybr": y1 + 1}
-        places = {key: f"{edge:.2f}" for key, edge in edges.items()}
-        ET.SubElement(image, "box", label=name, source="auto", occluded="0", **places, z_order="0")
+        box = ET.SubElement(image, "box", label=name, source="auto", occluded="0")
+        box.attrib |= {key: f"{edge:.2f}" for key, edge in edges.items()} | {"z_order": "0"}
     return image
 
 

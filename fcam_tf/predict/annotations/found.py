@@ -94,11 +94,8 @@ class Results:
                 for o in record["objects"]
                 if o["box"]
             ]
-            yield Annotated(
-                *(record[key] for key in ("file", "name", "width", "height")),
-                record.get("source"),
-                objects,
-            )
+            given = {key: record[key] for key in ("file", "name", "width", "height")}
+            yield Annotated(**given, source=record.get("source"), objects=objects)
 
     def relative(self, photo: Annotated) -> str:
         """Return the path of a photo's file below `root`."""
