@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import re
@@ -124,7 +125,13 @@ def _others() -> tuple[str, ...]:
         odd = any(word in entry.name for word in ("Mono", "Serif", "Condensed", "Narrow"))
         return (odd, entry.style != "normal", abs(weight - _BOLD), entry.name, entry.fname)
 
-    entries = sorted(font_manager.fontManager.ttflist, key=unlike)
+    entries = list(font_manager.fontManager.ttflist)
+    # Matplotlib keeps its list for good: fonts that were installed later are not in it.
+    later = set(font_manager.findSystemFonts()) - {entry.fname for entry in entries}
+    for file in sorted(later):
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            entries.append(font_manager.ttfFontProperty(FT2Font(file)))
+    entries.sort(key=unlike)
     names = {entry.fname: entry.name.lower() for entry in reversed(entries)}
     return tuple(
         file

@@ -69,7 +69,7 @@ def overlay(
     plates, ending = _Plates(canvas), "" if score is None else f" {score:.0%}"
     if label or ending:
         number = "1 " if len(edges) > 1 else ""
-        plates.write(edges[0] if edges else (left, top, left, top), number + label, ending)
+        plates.write(edges[0] if edges else (left, top, left, top), label, ending, number)
     for n, each in enumerate(edges[1:], start=2):
         plates.write(each, str(n))
     return np.asarray(canvas)
@@ -111,17 +111,17 @@ class _Plates:
         self._draw, self._canvas = ImageDraw.Draw(canvas), canvas.size
         self._taken: list[_Edges] = []
 
-    def write(self, edges: _Edges, label: str, ending: str = "") -> None:
+    def write(self, edges: _Edges, label: str, ending: str = "", number: str = "") -> None:
         """Write on a plate that stands on the box or hangs from it, and never leaves the canvas."""
         size = max(18, max(self._canvas) // 34)
         padding = size // 3
         room = self._canvas[0] - 2 * padding
-        line = _line(size, label, ending)
+        line = _line(size, number, label, ending)
         if line.length > room:
             size = max(14, int(size * room / line.length))
-            line = _line(size, label, ending)
+            line = _line(size, number, label, ending)
         if line.length > room:
-            line = _cut(size, label, ending, room)
+            line = _cut(size, number, label, ending, room)
         width = round(line.length) + 2 * padding
         x, y, *_ = plate = self._place(edges, width, line.ascent + line.descent + padding)
         self._draw.rectangle(plate, fill=_PLATE)
@@ -147,17 +147,17 @@ def _overlap(a: _Edges, b: _Edges) -> bool:
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
 
-def _line(size: int, label: str, ending: str) -> Line:
-    """Lay out a label and its score apart: a label from right to left would draw it in."""
+def _line(size: int, number: str, label: str, ending: str) -> Line:
+    """Lay out a label apart from numbers: one from right to left would draw them in."""
     label = label.strip()
-    return Line(size, label, ending if label else ending.lstrip())
+    return Line(size, number, label, ending if label else ending.lstrip())
 
 
-def _cut(size: int, label: str, ending: str, room: int) -> Line:
+def _cut(size: int, number: str, label: str, ending: str, room: float) -> Line:
     """Lay out as much of a label as there is room for, with an ellipsis; none without."""
 
     def beginning(length: int) -> Line:
-        return _line(size, label[:length].rstrip() + "…", ending)
+        return _line(size, number, label[:length].rstrip() + "…", ending)
 
     length = bisect.bisect_right(range(len(label)), room, key=lambda n: beginning(n).length) - 1
-    return beginning(length) if length > 0 else _line(size, "", ending)
+    return beginning(length) if length > 0 else _line(size, number, "", ending)

@@ -49,6 +49,7 @@ def system(tmp_path, monkeypatch):
         ]
         manager = SimpleNamespace(ttflist=entries)
         monkeypatch.setattr(fonts.font_manager, "fontManager", manager)
+        monkeypatch.setattr(fonts.font_manager, "findSystemFonts", list)
         clear()
         return files
 
@@ -91,6 +92,13 @@ def test_a_damaged_font_is_passed_over(system, tmp_path):
     (tmp_path / "a.ttf").write_bytes(b"no font")
     assert runs("猫犬") == [(good, "猫"), (OWN, " U+72AC")]
     assert broken not in dict(runs("猫犬"))
+
+
+def test_a_font_that_was_installed_later(system, tmp_path, monkeypatch):
+    system(a="x")
+    later = make_font(tmp_path / "later.ttf", "猫")
+    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [later, "gone.ttf"])
+    assert runs("猫") == [(later, "猫")]
 
 
 def test_what_is_not_seen(system):
