@@ -11,9 +11,9 @@ import skimage.measure
 
 from fcam_tf.grey_levels import otsu, to_levels
 from fcam_tf.masks import NO_BOX, box_of
+from fcam_tf.names import MIN_AREA
 
 OTSU = "otsu"
-MIN_AREA = 0.01  # of a further region, as a fraction of the image; what is smaller is mostly noise
 
 
 class Region(NamedTuple):

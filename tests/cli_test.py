@@ -186,7 +186,7 @@ def completions(line):
     ("line", "offered"),
     [
         ("fcam lo", ["localize"]),
-        ("fcam localize p.png --over", ["--overwrite"]),
+        ("fcam localize p.png --overw", ["--overwrite"]),
         ("fcam localize p.png --heatmap n", ["npy", "none"]),
         ("fcam localize -m efficientnetlite_b0_s", ["efficientnetlite_b0_smoothgradcampp"]),
         ("fcam train cl", ["classifier"]),

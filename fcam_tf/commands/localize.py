@@ -12,10 +12,16 @@ from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options,
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
-from fcam_tf.localization import MIN_AREA
-from fcam_tf.names import BASELINES, FCAM_MAP, METHODS, printable
-from fcam_tf.predict.annotations import DATASETS, TABLES, check_forms, masks_for
-from fcam_tf.predict.files import MASKS
+from fcam_tf.names import (
+    BASELINES,
+    DATASETS,
+    FCAM_MAP,
+    MASKS,
+    METHODS,
+    MIN_AREA,
+    TABLES,
+    printable,
+)
 
 AUTO = "auto"
 _FILES = ("heatmap", "overlay", "crops", "cutouts")  # flags that are fields of `Files`
@@ -130,9 +136,9 @@ def _run(values: argparse.Namespace) -> int:
         raise app.UsageError(f"--out {values.out} is not a folder")
     predict = fcam_tf.predict
     with usage_errors(ValueError, ImportError):
-        check_forms(values.annotations, values.table)
+        predict.annotations.check_forms(values.annotations, values.table)
         files = {name: getattr(values, name) for name in _FILES}
-        files["mask"] = [*values.mask, *masks_for(values.annotations)]
+        files["mask"] = [*values.mask, *predict.annotations.masks_for(values.annotations)]
         threshold = values.threshold
         settings = predict.LocalizeSettings(
             values.model,

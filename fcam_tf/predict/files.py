@@ -11,10 +11,10 @@ from pathlib import Path
 
 from fcam_tf import checks
 from fcam_tf.atomic import write_atomically
+from fcam_tf.names import MASKS
 
 HEATMAPS = {"png": "png", "npy": "npy", "none": ""}  # extensions by name; empty writes none
 OVERLAYS = {"png": "png", "jpeg": "jpg", "webp": "webp", "none": ""}
-MASKS = ("png", "soft", "rle")
 ANNOTATIONS = "annotations"  # the folder of data sets, below that of the results
 FILE_KEYS = ("overlay", "heatmap", "mask", "soft_mask", "crop", "cutout")  # of an object's record
 _KINDS = {

@@ -18,7 +18,7 @@ import rich.console
 
 from fcam_tf import checks
 from fcam_tf.identity import model_sha256
-from fcam_tf.localization import MIN_AREA
+from fcam_tf.names import MIN_AREA
 from fcam_tf.photos import Photo, PhotoError, read_photo, read_pixels
 from fcam_tf.predict import video
 from fcam_tf.predict.annotations import check_forms, masks_for, write_annotations

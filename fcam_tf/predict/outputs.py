@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from fcam_tf import checks
 from fcam_tf.atomic import naming, write_atomically
 from fcam_tf.claim import SETTINGS, SettingsChangedError, claim, read_settings
-from fcam_tf.localization import MIN_AREA, scale_box
+from fcam_tf.localization import scale_box
+from fcam_tf.names import MIN_AREA
 from fcam_tf.predict.cutting import write_object
 from fcam_tf.predict.files import FILE_KEYS, Files, PhotoFiles
 from fcam_tf.predict.pictures import write_pictures

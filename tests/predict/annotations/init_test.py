@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcam_tf import names
 from fcam_tf.predict import localize_files, write_annotations
 from fcam_tf.predict.annotations import DATASETS, TABLES
 
@@ -15,6 +16,10 @@ FILES = {
     "labelstudio": "labelstudio/tasks.json",
     "cvat": "cvat.xml",
 }
+
+
+def test_the_names_of_all_forms():
+    assert (tuple(DATASETS), tuple(TABLES)) == (names.DATASETS, names.TABLES)
 
 
 def test_where_each_form_is(results):
