@@ -38,6 +38,8 @@ FCAM_MAP = "fcam"  # the method that takes the map of an F-CAM's decoder
 FSL = "fsl"  # few-shot full supervision: masks teach it
 CENTER = "center"  # one map for all images, without a network
 MASKS = ("png", "soft", "rle")  # forms of an object's mask
+DATASETS = ("coco", "yolo", "voc", "labelstudio", "cvat")  # of `fcam_tf.predict.annotations`
+TABLES = ("csv", "parquet")
 MIN_AREA = 0.01  # of a further object, as a fraction of the image; what is smaller is mostly noise
 
 _LONGEST = 100

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance
 
+from fcam_tf.fonts import Line
 from fcam_tf.localization import scale_box
 from fcam_tf.names import percent
 
@@ -42,7 +43,8 @@ def overlay(
         boxes: each x0, y0, x1, y1 in the pixels of the heat map, all inclusive. The label is that
             of the first; several are numbered.
         label: one line of text; drawn smaller, and then cut with an ellipsis, where it is wider
-            than the picture.
+            than the picture. Characters that our font lacks are in another of the system's, or,
+            where none has them, their numbers, such as U+732B.
         score: a probability in [0, 1], drawn behind the label in percent; None draws none.
 
     Returns:
@@ -68,7 +70,7 @@ def overlay(
     plates, ending = _Plates(canvas), "" if score is None else f" {percent(score)}"
     if label or ending:
         number = "1 " if len(edges) > 1 else ""
-        plates.write(edges[0] if edges else (left, top, left, top), number + label, ending)
+        plates.write(edges[0] if edges else (left, top, left, top), label, ending, number)
     for n, each in enumerate(edges[1:], start=2):
         plates.write(each, str(n))
     return np.asarray(canvas)
@@ -110,22 +112,21 @@ class _Plates:
         self._draw, self._canvas = ImageDraw.Draw(canvas), canvas.size
         self._taken: list[_Edges] = []
 
-    def write(self, edges: _Edges, label: str, ending: str = "") -> None:
+    def write(self, edges: _Edges, label: str, ending: str = "", number: str = "") -> None:
         """Write on a plate that stands on the box or hangs from it, and never leaves the canvas."""
         size = max(18, max(self._canvas) // 34)
         padding = size // 3
         room = self._canvas[0] - 2 * padding
-        font = _font(size)
-        if font.getlength(label + ending) > room:
-            font = _font(max(14, int(size * room / font.getlength(label + ending))))
-        while label and font.getlength(label + ending) > room:
-            label = label.rstrip("…")[:-1].rstrip() + "…" if label != "…" else ""
-        text = (label + ending).strip()
-        ascent, descent = font.getmetrics()
-        width, height = round(font.getlength(text)) + 2 * padding, ascent + descent + padding
-        x, y, *_ = plate = self._place(edges, width, height)
+        line = _line(size, number, label, ending)
+        if line.length > room:
+            size = max(14, int(size * room / line.length))
+            line = _line(size, number, label, ending)
+        if line.length > room:
+            line = _cut(size, number, label, ending, room)
+        width = round(line.length) + 2 * padding
+        x, y, *_ = plate = self._place(edges, width, line.ascent + line.descent + padding)
         self._draw.rectangle(plate, fill=_PLATE)
-        self._draw.text((x + padding, y + padding // 2), text, font=font, fill=_LINE)
+        line.draw(self._draw, x + padding, y + padding // 2 + line.ascent, _LINE)
         self._taken.append(plate)
 
     def _place(self, edges: _Edges, width: int, height: int) -> _Edges:
@@ -147,7 +148,17 @@ def _overlap(a: _Edges, b: _Edges) -> bool:
     return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(
-        Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf"), size
-    )
+def _line(size: int, number: str, label: str, ending: str) -> Line:
+    """Lay out a label apart from numbers: one from right to left would draw them in."""
+    label = label.strip()
+    return Line(size, number, label, ending if label else ending.lstrip())
+
+
+def _cut(size: int, number: str, label: str, ending: str, room: float) -> Line:
+    """Lay out as much of a label as there is room for, with an ellipsis; none without."""
+
+    def beginning(length: int) -> Line:
+        return _line(size, number, label[:length].rstrip() + "…", ending)
+
+    length = bisect.bisect_right(range(len(label)), room, key=lambda n: beginning(n).length) - 1
+    return beginning(length) if length > 0 else _line(size, number, "", ending)

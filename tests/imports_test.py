@@ -37,6 +37,7 @@ LEVELS = {
     "refine": 1,
     "identity": 1,
     "graphs": 0,
+    "fonts": 0,
     "localization": 0,
     "optimizer": 0,
     "ops": 0,

@@ -87,7 +87,7 @@ def check_plate(width, height, box, label):
     assert (plate == LINE).all(-1).any()
 
 
-LABELS = ("", "a", "tiger cat", "größe, кошка " * 20)
+LABELS = ("", "a", "tiger cat", "größe, кошка " * 20, "猫\n" * 9, "قطة " * 40)
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -113,9 +113,9 @@ def plates(monkeypatch):
     found = []
 
     class Watched(visualize._Plates):
-        def write(self, edges, label, ending=""):
-            super().write(edges, label, ending)
-            found.append((label + ending, self._taken[-1]))
+        def write(self, edges, label, ending="", number=""):
+            super().write(edges, label, ending, number)
+            found.append((number + label + ending, self._taken[-1]))
 
     monkeypatch.setattr(visualize, "_Plates", Watched)
     return found

@@ -12,10 +12,20 @@ from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options,
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
-from fcam_tf.names import BASELINES, FCAM_MAP, MASKS, METHODS, MIN_AREA, percent, printable
+from fcam_tf.names import (
+    BASELINES,
+    DATASETS,
+    FCAM_MAP,
+    MASKS,
+    METHODS,
+    MIN_AREA,
+    TABLES,
+    percent,
+    printable,
+)
 
 AUTO = "auto"
-_FILES = ("heatmap", "overlay", "mask", "crops", "cutouts")  # flags that are fields of `Files`
+_FILES = ("heatmap", "overlay", "crops", "cutouts")  # flags that are fields of `Files`
 _OF_CLASSES = (
     "a decoder's map shows any object; of each class it is kept where the classifier sees that "
     "class rather than others"
@@ -51,6 +61,7 @@ Examples:
   fcam localize dogs/ --label beagle --method gradcam --threshold 0.2 --out beagles
   fcam localize pets/ --label beagle --label tabby --out both
   fcam localize herd.jpg --objects all --mask png --cutouts --out herd
+  fcam localize pets/ --annotations coco --annotations yolo --table csv --out labelled
   fcam localize holiday.zip clip.mp4 https://example.com/cat.jpg --exclude 'IMG_00*' --fps 2
   fcam localize birds/ --model runs/cub-fcam --flip --out birds-found"""
 
@@ -107,6 +118,13 @@ def add_to(fcam: Parser) -> None:
     )
     parser.add("--crops", "write each object's box as JPEG")
     parser.add("--cutouts", "write each object as PNG, transparent around it")
+    parser.add(
+        "--annotations FORM...",
+        "all results as a data set in OUT/annotations: %(choices)s; coco has masks",
+        choices=DATASETS,
+    )
+    text = "all objects as a table, OUT/objects.csv or .parquet: %(choices)s"
+    parser.add("--table FORM...", text, choices=TABLES)
 
 
 def _objects(text: str) -> int | None:
@@ -119,6 +137,9 @@ def _run(values: argparse.Namespace) -> int:
         raise app.UsageError(f"--out {values.out} is not a folder")
     predict = fcam_tf.predict
     with usage_errors(ValueError, ImportError):
+        predict.annotations.check_forms(values.annotations, values.table)
+        files = {name: getattr(values, name) for name in _FILES}
+        files["mask"] = [*values.mask, *predict.annotations.masks_for(values.annotations)]
         threshold = values.threshold
         settings = predict.LocalizeSettings(
             values.model,
@@ -129,7 +150,7 @@ def _run(values: argparse.Namespace) -> int:
             top=values.top,
             objects=values.objects,
             min_area=values.min_area,
-            files=predict.Files(**{name: getattr(values, name) for name in _FILES}),
+            files=predict.Files(**files),
             layer=values.layer,
             options=map_options(values),
         )
@@ -157,6 +178,8 @@ def _run(values: argparse.Namespace) -> int:
                     job.run(localizer, labels, values.batch_size)
             except (ValueError, TypeError, RuntimeError) as error:
                 return failed(error, values)
+        for path in predict.write_annotations(values.out, values.annotations, values.table):
+            note(f"annotations in {path}")
     _report(job, Path(values.out))
     return 1 if job.failures else 0
 

@@ -9,6 +9,7 @@ from fcam_tf.localization import Localization as Localization
 from fcam_tf.localization import Region as Region
 from fcam_tf.localization import check_threshold as check_threshold
 from fcam_tf.localization import scale_box as scale_box
+from fcam_tf.predict.annotations import write_annotations as write_annotations
 from fcam_tf.predict.files import Files as Files
 from fcam_tf.predict.inputs import Failure as Failure
 from fcam_tf.predict.inputs import displayed as displayed

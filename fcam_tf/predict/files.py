@@ -15,6 +15,7 @@ from fcam_tf.names import MASKS
 
 HEATMAPS = {"png": "png", "npy": "npy", "none": ""}  # extensions by name; empty writes none
 OVERLAYS = {"png": "png", "jpeg": "jpg", "webp": "webp", "none": ""}
+ANNOTATIONS = "annotations"  # the folder of data sets, below that of the results
 FILE_KEYS = ("overlay", "heatmap", "mask", "soft_mask", "crop", "cutout")  # of an object's record
 _KINDS = {
     "overlay": "png|jpg|webp",

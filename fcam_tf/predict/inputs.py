@@ -13,7 +13,7 @@ from pathlib import Path
 from fcam_tf.claim import SETTINGS
 from fcam_tf.names import printable
 from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
-from fcam_tf.predict.files import is_output
+from fcam_tf.predict.files import ANNOTATIONS, is_output
 from fcam_tf.predict.outputs import RESULTS
 
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
@@ -133,7 +133,9 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent, name) for name in files if not name.startswith(".")]
         found += [path for path in paths if path.suffix.lower() in SUFFIXES]
-        if RESULTS not in files:  # else an output folder
+        if RESULTS in files:  # an output folder, whose data sets link to photos
+            folders[:] = [name for name in folders if name != ANNOTATIONS]
+        else:
             rest += [path for path in paths if path.suffix.lower() not in SUFFIXES]
     return sorted(found)
 
@@ -149,8 +151,10 @@ def _absolute(path: Path) -> Path:
 
 
 def _is_output(path: Path) -> bool:
-    return (is_output(path.name) or path.name in (RESULTS, SETTINGS)) and any(
-        (folder / RESULTS).is_file() for folder in _absolute(path).parents
+    path, ours = _absolute(path), is_output(path.name) or path.name in (RESULTS, SETTINGS)
+    return any(
+        (folder / RESULTS).is_file() and (ours or path.is_relative_to(folder / ANNOTATIONS))
+        for folder in path.parents
     )
 
 
@@ -162,4 +166,6 @@ def _safe_name(relative: Path) -> str:
         for part in relative.with_suffix("").parts
         if part != os.pardir
     ]
+    if len(parts) > 1 and parts[0].casefold() == ANNOTATIONS:
+        parts.insert(0, "photos")  # what is written anew there would take their outputs away
     return "/".join(part or "photo" for part in parts)

@@ -21,6 +21,7 @@ from fcam_tf.identity import model_sha256
 from fcam_tf.names import MIN_AREA
 from fcam_tf.photos import Photo, PhotoError, read_photo, read_pixels
 from fcam_tf.predict import video
+from fcam_tf.predict.annotations import check_forms, masks_for, write_annotations
 from fcam_tf.predict.brought import INPUTS, bring_in, is_address
 from fcam_tf.predict.files import Files
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
@@ -52,6 +53,8 @@ def localize_files(
     overwrite: bool = False,
     exclude: Sequence[str] = (),
     fps: float = 1.0,
+    annotations: Sequence[str] = (),
+    table: Sequence[str] = (),
     **files: Any,
 ) -> Job:
     """Localise photos on disk: for each an overlay, its heat map and a line in results.jsonl.
@@ -94,6 +97,9 @@ def localize_files(
         exclude: patterns of photos that are left out, see `inputs.find_photos`.
         fps: frames taken of a second of a video, from 0 to 1000. A video's overlays become a video,
             too, NAME_overlay.mp4.
+        annotations: data sets of all results in ``out``, see `write_annotations`; of "coco", whose
+            masks are run lengths, ``mask`` has "rle", too.
+        table: tables of them, "csv" or "parquet".
         **files: what is written beside the results, see `fcam_tf.predict.Files`.
 
     Returns:
@@ -101,10 +107,13 @@ def localize_files(
 
     Raises:
         ValueError: impossible option, or unknown ``label``.
+        ImportError: a form needs a package that is not installed.
         SettingsChangedError: ``out`` holds results of other settings, and ``overwrite`` is False.
         FolderBusyError: another process is writing to ``out``.
         OSError: an output cannot be written.
     """
+    check_forms(annotations, table)
+    files["mask"] = [*files.get("mask", ()), *masks_for(annotations)]
     given = [label] if isinstance(label, int | str) else list(label or ())
     settings = LocalizeSettings(
         localizer.classifier.name,
@@ -122,6 +131,7 @@ def localize_files(
     labels = find_labels(given, localizer)
     with Job(photos, out, settings, overwrite=overwrite, exclude=exclude, fps=fps) as job:
         job.run(localizer, labels, batch_size)
+        write_annotations(out, annotations, table)
     return job
 
 

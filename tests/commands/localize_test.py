@@ -266,7 +266,7 @@ def test_all_of_it_taken_away(tiny, tmp_path, capfd):
     out = capfd.readouterr().out.splitlines()
     (record,) = lines(tmp_path / "fcam-output")
     objects = record["objects"]
-    assert len(objects) == len(out) > 2
+    assert len(objects) == len(out) >= 2  # the model's weights are random
     assert {each["label"] for each in objects} == {0, 1}
     assert {each["overlay"] for each in objects} == {"0_overlay.webp", "0_overlay_2.webp"}
     assert [each["mask"] for each in objects[:2]] == ["0_mask.png", "0_mask_2.png"]
@@ -345,3 +345,32 @@ def test_what_auto_comes_to_is_noted_and_does_not_mix(tmp_path, capfd):
     assert status("photos", *rest) == 2
     assert "holds results made with {'method': 'cam'" in capfd.readouterr().err
     assert status("photos", *rest, "--overwrite") == 0
+
+
+@pytest.mark.usefixtures("photos")
+def test_annotations_of_a_job_and_of_a_rerun(tiny, tmp_path, capfd):
+    command = ("photos", "--model", tiny, "--annotations", "coco", "--annotations=voc")
+    assert status(*command, "--table=csv") == 0
+    out = tmp_path / "fcam-output"
+    read = json.loads((out / "annotations" / "coco.json").read_text())
+    assert [image["file_name"] for image in read["images"]] == ["0.png", "1.png", "2.png"]
+    for each, record in zip(read["annotations"], lines(out), strict=True):
+        x0, y0, x1, y1 = record["box"]
+        assert each["bbox"] == [x0, y0, x1 - x0 + 1, y1 - y0 + 1]
+        assert coco.decode(each["segmentation"])[y0 : y1 + 1, x0 : x1 + 1].sum() == each["area"]
+    assert len(list((out / "annotations" / "voc" / "Annotations").iterdir())) == 3
+    capfd.readouterr()
+
+    (out / "objects.csv").unlink()
+    assert status(*command, "--table=csv") == 0
+    err = capfd.readouterr().err
+    assert "Loading" not in err
+    assert "annotations in fcam-output/annotations/coco.json" in err
+    assert len((out / "objects.csv").read_text().splitlines()) == 4
+
+
+def test_unknown_annotations(photos, capsys):
+    assert status(photos, "--annotations=tfrecord") == 2
+    assert "--annotations: value is unknown: 'tfrecord'" in capsys.readouterr().err
+    assert status(photos, "--table=xls") == 2
+    assert not os.path.lexists("fcam-output")

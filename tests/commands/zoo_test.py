@@ -160,7 +160,9 @@ def trained(model, measured, tmp_path, monkeypatch):  # noqa: F811
 
     def train(stage, start, recipe, splits, out):
         asked.append((stage, start, recipe, [len(split) for split in splits], out.name))
-        return SimpleNamespace(best=tmp_path / "best.keras")
+        state = SimpleNamespace(best=1, epoch=1, history=[{}, {}])
+        settings = {"recipe": dataclasses.asdict(recipe)}
+        return SimpleNamespace(best=tmp_path / "best.keras", state=state, settings=settings)
 
     monkeypatch.setattr("fcam_tf.training.train", train)
     monkeypatch.setattr("fcam_tf.training.report", lambda *_: None)

@@ -1,0 +1,112 @@
+"""What an output folder holds, as the formats of annotations need it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fcam_tf.claim import SETTINGS, read_settings
+from fcam_tf.predict.outputs import read_results
+
+# What XML 1.0 has no way to write, beside lone surrogates.
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Object:
+    """One object with a box.
+
+    Attributes:
+        label: number of its class.
+        box: x0, y0, x1, y1, inclusive, in the photo's pixels.
+        score: of its class, in [0, 1].
+        area: of its region, as a fraction of the photo's.
+        rle: COCO's run lengths, {"size", "counts"}, or None where the job made none.
+    """
+
+    label: int
+    box: tuple[int, int, int, int]
+    score: float
+    area: float
+    rle: dict[str, Any] | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        x0, y0, x1, y1 = self.box
+        return x1 - x0 + 1, y1 - y0 + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotated:
+    """One photo.
+
+    Attributes:
+        file: absolute; what is no UTF-8 in it is a lone surrogate, as Python has it.
+        name: what its outputs are called, a relative path of valid UTF-8 without a suffix.
+        width: in pixels, as displayed.
+        height: in pixels, as displayed.
+        source: where it was brought from, or None.
+        objects: those that have a box; there may be none.
+    """
+
+    file: str
+    name: str
+    width: int
+    height: int
+    source: str | None
+    objects: list[Object]
+
+
+class Results:
+    """The results in an output folder, which are read anew for each loop over them.
+
+    Attributes:
+        folder: the output folder.
+        root: the innermost folder that holds all photos, absolute.
+        classes: the name of each class that an object has, by its number, in rising order.
+        model: what made the results, for people.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        names: dict[int, str] = {}
+        parents: set[str] = set()
+        for record in read_results(folder):
+            parents.add(str(Path(record["file"]).parent))
+            for each in record["objects"]:
+                if each["box"]:
+                    names[each["label"]] = each["label_name"] or f"class {each['label']}"
+        self.classes = dict(sorted(names.items()))
+        self.root = os.path.commonpath(parents) if parents else str(folder.resolve())
+        settings, notes = read_settings(folder / SETTINGS)
+        method = notes.get("made_with", settings).get("method", "")
+        self.model = f"{notes.get('model', '')} {method}".strip()
+
+    def __iter__(self) -> Iterator[Annotated]:
+        for record in read_results(self.folder):
+            objects = [
+                Object(o["label"], tuple(o["box"]), o["score"], o["area"], o.get("rle"))
+                for o in record["objects"]
+                if o["box"]
+            ]
+            given = {key: record[key] for key in ("file", "name", "width", "height")}
+            yield Annotated(**given, source=record.get("source"), objects=objects)
+
+    def relative(self, photo: Annotated) -> str:
+        """Return the path of a photo's file below `root`."""
+        return os.path.relpath(photo.file, self.root)
+
+
+def utf8(text: str) -> str:
+    r"""Return a text whose lone surrogates are escaped: \udce9 where a name is no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def xml_text(text: str) -> str:
+    r"""Return a text that XML can hold: what it cannot is escaped, such as \x07."""
+    return _NOT_XML.sub(lambda match: repr(match[0])[1:-1], utf8(text))

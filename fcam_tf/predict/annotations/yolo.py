@@ -1,0 +1,58 @@
+"""YOLO's format of data sets for detection (https://docs.ultralytics.com/datasets/detect/)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fcam_tf.atomic import new_folder
+from fcam_tf.predict.annotations.found import Annotated, Results, utf8
+
+FOLDER = "yolo"
+
+
+def write(folder: Path, results: Results) -> Path:
+    """Write labels/NAME.txt and images/NAME.*, a link to the photo, and data.yaml; return it.
+
+    A line of labels is the class and the box's centre and size, as fractions of the photo's. A
+    photo without objects has an empty file. Classes are numbered from 0 in the order of the
+    model's, those that occur only: names must leave no number out.
+
+    Raises:
+        OSError: something cannot be written.
+    """
+    path = folder / FOLDER
+    numbers = {label: number for number, label in enumerate(results.classes)}
+    with new_folder(path, replace=True) as place:
+        for kind in ("labels", "images"):
+            (place / kind).mkdir()
+        for photo in results:
+            labels = place / "labels" / f"{photo.name}.txt"
+            # Without a suffix, as from standard input, it would not count as an image.
+            image = place / "images" / (photo.name + (Path(photo.file).suffix or ".jpg"))
+            labels.parent.mkdir(parents=True, exist_ok=True)
+            image.parent.mkdir(parents=True, exist_ok=True)
+            labels.write_text("".join(_lines(photo, numbers)), encoding="ascii")
+            image.symlink_to(photo.file)
+        names = "".join(
+            f"  {numbers[label]}: {_quoted(name)}\n" for label, name in results.classes.items()
+        )
+        # The same photos twice, as both keys must be there: whoever trains splits them.
+        text = f"path: {_quoted(str(path.resolve()))}\ntrain: images\nval: images\n"
+        text += f"names:\n{names}" if names else "names: {}\n"
+        (place / "data.yaml").write_text(text, encoding="utf-8")
+    return path / "data.yaml"
+
+
+def _lines(photo: Annotated, numbers: dict[int, int]) -> list[str]:
+    lines = []
+    for each in photo.objects:
+        (x0, y0, _, _), (width, height) = each.box, each.size
+        centre = (x0 + width / 2) / photo.width, (y0 + height / 2) / photo.height
+        place = (*centre, width / photo.width, height / photo.height)
+        lines.append(" ".join([str(numbers[each.label]), *(f"{v:.6f}" for v in place)]) + "\n")
+    return lines
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(utf8(text), ensure_ascii=False)  # a string of JSON is one of YAML

@@ -1,0 +1,39 @@
+from xml.etree import ElementTree as ET
+
+from fcam_tf.predict.annotations import voc
+
+HEAD = ["folder", "filename", "path", "source", "size", "segmented"]
+
+
+def test_a_photo(tmp_path, results):
+    folder = voc.write(tmp_path, results)
+    root = ET.parse(folder / "my cat.xml").getroot()  # noqa: S314 - our own
+    assert root.tag == "annotation"
+    assert [child.tag for child in root] == [*HEAD, "object", "object"]
+    assert root.findtext("filename") == "my cat.jpg"
+    assert root.findtext("folder") == "photos"
+    assert [child.text for child in root.find("size")] == ["100", "80", "3"]
+    first, second = root.iterfind("object")
+    assert [c.tag for c in first] == ["name", "pose", "truncated", "difficult", "bndbox"]
+    assert first.findtext("name") == "tabby, tabby cat"
+    assert second.findtext("name") == "dog & <wolf>"
+    # One-based, inclusive: the last pixel of 100 x 80 is 100, 80.
+    corners = [{c.tag: int(c.text) for c in each.find("bndbox")} for each in (first, second)]
+    assert corners == [
+        {"xmin": 11, "ymin": 21, "xmax": 30, "ymax": 60},
+        {"xmin": 100, "ymin": 80, "xmax": 100, "ymax": 80},
+    ]
+
+
+def test_nothing_found_and_odd_names(tmp_path, results):
+    folder = voc.write(tmp_path, results)
+    root = ET.parse(folder / "sub" / "猫.xml").getroot()  # noqa: S314 - our own
+    assert [child.tag for child in root] == HEAD
+    assert root.findtext("filename") == "猫.png"
+    root = ET.parse(folder / "z.zip" / "é.v2.xml").getroot()  # noqa: S314 - our own
+    assert root.findtext("filename") == "é\\udce9.v2.jpg"
+    assert root.findtext("source/database") == "z.zip/é\\udce9.v2.jpg"
+
+
+def test_of_no_photo(tmp_path, empty):
+    assert not list(voc.write(tmp_path, empty).iterdir())
