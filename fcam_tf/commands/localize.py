@@ -157,6 +157,9 @@ def _run(values: argparse.Namespace) -> int:
                     job.run(localizer, labels, values.batch_size)
             except (ValueError, TypeError, RuntimeError) as error:
                 return failed(error, values)
+        else:
+            with usage_errors(ImportError):
+                job.write_videos()
     _report(job, Path(values.out))
     return 1 if job.failures else 0
 
