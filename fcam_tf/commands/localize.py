@@ -178,6 +178,9 @@ def _run(values: argparse.Namespace) -> int:
                     job.run(localizer, labels, values.batch_size)
             except (ValueError, TypeError, RuntimeError) as error:
                 return failed(error, values)
+        else:
+            with usage_errors(ImportError):
+                job.write_videos()
         for path in predict.write_annotations(values.out, values.annotations, values.table):
             note(f"annotations in {path}")
     _report(job, Path(values.out))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import lzma
+import os
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -17,11 +19,13 @@ from fcam_tf.photos import SUFFIXES
 
 MAX_BYTES = 2**30  # of one photo
 _ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-# What the readers raise; a RuntimeError where there is a password.
+_ENCRYPTED = 1  # in the flags of a member of a zip file
+# What the readers raise; a RuntimeError where there is a compression that they do not know.
 _DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, zlib.error, lzma.LZMAError),
 )
 _CHUNK = 2**20
+_NAME_BYTES = 200  # file systems allow 255, and what is written beside a file adds to its name
 
 
 def is_archive(path: Path) -> bool:
@@ -32,7 +36,8 @@ def is_archive(path: Path) -> bool:
 def unpack(path: Path, folder: Path) -> int:
     """Write the photos of an archive below a folder, in the places that they have in it.
 
-    Hidden files, links and devices are no photos, and no place is outside of the folder.
+    Hidden files, links and devices are no photos, and no place is outside of the folder. Names that
+    come to one place are numbered; of members of one name the last counts, as unpackers have it.
 
     Returns:
         How many there are.
@@ -42,24 +47,25 @@ def unpack(path: Path, folder: Path) -> int:
             archive is damaged or has a password.
         OSError: a photo cannot be written.
     """
-    count, rest = 0, shutil.disk_usage(folder).free
+    places: dict[str, Path] = {}
+    rest = shutil.disk_usage(folder).free
     try:
         for name, size, read in _members(path):
             rest -= size
             if size > MAX_BYTES or rest < 0:
                 large = f"{shortened(name)} in it has {size >> 20} MB"
                 raise ValueError(f"{large}, which is too much")
-            place = folder / inside(name)
+            place = places.get(name) or _unused(folder, inside(name), set(places.values()))
+            places[name] = place
             place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("wb") as to, read() as source:
                 copy(source, to, MAX_BYTES)
-            count += 1
     except _DAMAGE as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the archive cannot be read: {text}") from None
-    if not count:
+    if not places:
         raise ValueError("there is no photo in this archive")
-    return count
+    return len(places)
 
 
 def copy(source: IO[bytes], to: IO[bytes], most: int) -> None:
@@ -73,7 +79,27 @@ def copy(source: IO[bytes], to: IO[bytes], most: int) -> None:
 def inside(name: str) -> Path:
     """Return a relative path for a name with slashes, which leads out of no folder."""
     parts = [p for p in name.replace("\\", "/").split("/") if p not in ("", ".", "..")]
-    return Path(*(part.replace(":", "_")[-200:] for part in parts))
+    return Path(*(_shortened(part.replace(":", "_")) for part in parts))
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """Yield a path, and then others like it: "a.zip", "a-2.zip"."""
+    yield path
+    yield from (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(2))
+
+
+def _shortened(part: str) -> str:
+    """Cut a long name in bytes, at its beginning: its end tells what it is."""
+    data = os.fsencode(part)
+    return part if len(data) <= _NAME_BYTES else data[-_NAME_BYTES:].decode("utf-8", "ignore")
+
+
+def _unused(folder: Path, relative: Path, files: Collection[Path]) -> Path:
+    """Return a place below a folder that is none of its files, nor below one."""
+    for part in relative.parts[:-1]:
+        folder = next(place for place in numbered(folder / part) if place not in files)
+    places = numbered(folder / relative.name)
+    return next(place for place in places if place not in files and not place.is_dir())
 
 
 def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
@@ -82,6 +108,8 @@ def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
         with zipfile.ZipFile(path) as archive:
             for each in archive.infolist():
                 if _is_photo(each.filename) and not each.is_dir():
+                    if each.flag_bits & _ENCRYPTED:
+                        raise zipfile.BadZipFile("it has a password")
                     yield each.filename, each.file_size, partial(archive.open, each)
         return
     with tarfile.open(path) as tar:

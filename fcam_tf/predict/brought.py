@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import os
 import shutil
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,11 @@ from fcam_tf.atomic import new_folder, replacing, write_atomically, write_json
 from fcam_tf.claim import read_settings
 from fcam_tf.names import shortened
 from fcam_tf.predict import video
-from fcam_tf.predict.archives import MAX_BYTES, copy, inside, is_archive, unpack
-from fcam_tf.predict.inputs import Failure
+from fcam_tf.predict.archives import MAX_BYTES, copy, inside, is_archive, numbered, unpack
+from fcam_tf.predict.inputs import BROUGHT, Failure
 
 INPUTS = "inputs"  # the folder, below that of the results
 STDIN = "-"
-_STAMP = ".brought.json"
 _PROTOCOLS = ("http", "https", "gs", "gcs", "s3")
 
 
@@ -117,7 +115,7 @@ class _Bringer:
         return local
 
     def _from_stdin(self) -> Path:
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        data = sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b""  # None: it is closed
         if not data:
             raise ValueError("nothing came from standard input")
         if len(data) > MAX_BYTES:
@@ -161,14 +159,14 @@ class _Bringer:
         stamp = {"file": file, "bytes": state.st_size, "modified": state.st_mtime, **about}
         folder = next(
             place
-            for place in _numbered(self.kept / path.name)
-            if not place.exists() or read_settings(place / _STAMP)[0].get("file") == file
+            for place in numbered(self.kept / path.name)
+            if not place.exists() or read_settings(place / BROUGHT)[0].get("file") == file
         )
-        if self.afresh or read_settings(folder / _STAMP)[0] != stamp:
+        if self.afresh or read_settings(folder / BROUGHT)[0] != stamp:
             self.kept.mkdir(parents=True, exist_ok=True)
             with new_folder(folder, replace=True) as place:
                 self.tell(f"{path.name}: {fill(path, place)}")
-                write_json(place / _STAMP, stamp)
+                write_json(place / BROUGHT, stamp)
         return folder
 
 
@@ -189,9 +187,3 @@ def _options(address: str) -> dict[str, Any]:
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
     return {"client_kwargs": {"timeout": timeout}, "block_size": 0}  # as one stream
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    """Yield a path, and then others like it for archives of the same name."""
-    yield path
-    yield from (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(2))

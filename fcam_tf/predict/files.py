@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fcam_tf import checks
@@ -113,6 +113,17 @@ class PhotoFiles:
 
     def _called(self, kind: str, number: int, end: str) -> str:
         return f"{self._name}_{kind}{'' if number == 1 else f'_{number}'}.{end}"
+
+
+def named_after(photos: Iterable[Path], folder: Path) -> set[str]:
+    """Return what a photo must not be called, whose outputs could take the place of photos.
+
+    Args:
+        photos: photos, absolute.
+        folder: the output folder, absolute.
+    """
+    below = [str(photo.relative_to(folder)) for photo in photos if photo.is_relative_to(folder)]
+    return {_OURS.sub("", name) for name in below if is_output(name)}
 
 
 def is_output(name: str) -> bool:

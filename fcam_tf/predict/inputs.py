@@ -16,6 +16,7 @@ from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
 from fcam_tf.predict.files import ANNOTATIONS, is_output
 from fcam_tf.predict.outputs import RESULTS
 
+BROUGHT = ".brought.json"  # in a folder that was filled from an archive or a video
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
 
 
@@ -50,8 +51,9 @@ def find_photos(
 ) -> tuple[list[Source], list[Failure], list[str]]:
     """List the photos that files, folders and globs stand for.
 
-    Folders are searched recursively for files with a photo's extension; hidden ones and the outputs
-    of earlier jobs are left out. Globs know ``**``. A photo that is named twice is listed once.
+    Folders are searched recursively for files with a photo's extension; hidden ones, the outputs
+    of earlier jobs, and what these took out of archives and videos are left out. Globs know ``**``.
+    A photo that is named twice is listed once.
 
     Args:
         arguments: files, folders and globs.
@@ -82,7 +84,8 @@ def find_photos(
         else:
             root, found = path.parent, [path] if os.path.lexists(path) else []
             reason = "there is no such file"
-        if found != [path]:  # a file that is named itself is taken as it is
+        ours = bool(kept) and path.is_relative_to(kept)
+        if found != [path] and not ours:  # a file that is named itself is taken as it is
             found = [p for p in found if not p.is_dir()]
             outputs = {p for p in found if _is_output(p)}
             others.setdefault("outputs of an earlier job", []).extend(outputs)
@@ -92,7 +95,7 @@ def find_photos(
         excluded += before_exclusion - len(found)
         if not before_exclusion:
             failures.append(Failure(argument or "''", reason))
-        if kept and path.is_relative_to(kept):
+        if ours and kept:
             root = kept
         for photo in found:
             absolute = _absolute(photo)
@@ -130,6 +133,9 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
 
     found, rest = [], others.setdefault(NOT_PHOTOS, [])
     for parent, folders, files in os.walk(folder, onerror=unreadable):
+        if BROUGHT in files and parent != str(folder):
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent, name) for name in files if not name.startswith(".")]
         found += [path for path in paths if path.suffix.lower() in SUFFIXES]

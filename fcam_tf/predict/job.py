@@ -23,7 +23,7 @@ from fcam_tf.photos import Photo, PhotoError, read_photo, read_pixels
 from fcam_tf.predict import video
 from fcam_tf.predict.annotations import check_forms, masks_for, write_annotations
 from fcam_tf.predict.brought import INPUTS, bring_in, is_address
-from fcam_tf.predict.files import Files
+from fcam_tf.predict.files import Files, named_after
 from fcam_tf.predict.inputs import Failure, Source, displayed, find_photos, unused_name
 from fcam_tf.predict.outputs import (
     LocalizeSettings,
@@ -59,7 +59,7 @@ def localize_files(
 ) -> Job:
     """Localise photos on disk: for each an overlay, its heat map and a line in results.jsonl.
 
-    Photos that are not files here are brought into ``out``/inputs first (`brought.bring_in`).
+    Photos that are not files here are brought into ``out``/inputs first, see `bring_in`.
 
     Each line is a JSON object: file (absolute), source (only of a photo that was brought: where it
     comes from), name (what its files begin with), width and height (of the photo as displayed),
@@ -96,7 +96,7 @@ def localize_files(
         overwrite: make results again that are there already.
         exclude: patterns of photos that are left out, see `inputs.find_photos`.
         fps: frames taken of a second of a video, from 0 to 1000. A video's overlays become a video,
-            too, NAME_overlay.mp4.
+            too, such as clip.mp4_overlay.mp4.
         annotations: data sets of all results in ``out``, see `write_annotations`; of "coco", whose
             masks are run lengths, ``mask`` has "rle", too.
         table: tables of them, "csv" or "parquet".
@@ -189,9 +189,9 @@ class Job:
         self, photos: Iterable[str | os.PathLike[str]], exclude: Sequence[str], afresh: bool
     ) -> None:
         """Bring in what is elsewhere, and list the photos that there are then."""
-        kept = Path(os.path.abspath(self._out / INPUTS))  # noqa: PTH100 - keeps links
-        self._brought = bring_in(photos, kept, fps=self._fps, afresh=afresh, tell=self._tell)
-        sources, failures, notes = find_photos(self._brought.arguments, exclude, kept)
+        self._kept = Path(os.path.abspath(self._out / INPUTS))  # noqa: PTH100 - keeps links
+        self._brought = bring_in(photos, self._kept, fps=self._fps, afresh=afresh, tell=self._tell)
+        sources, failures, notes = find_photos(self._brought.arguments, exclude, self._kept)
         self.sources = [
             dataclasses.replace(each, origin=self._brought.origin_of(each.path)) for each in sources
         ]
@@ -220,7 +220,7 @@ class Job:
         """
         checks.whole("batch_size", batch_size, 1)
         made_with = {name: getattr(localizer, name) for name in ("method", "layer", "threshold")}
-        forget = {str(source.path) for source in self.todo}
+        forget = {str(source.path) for source in self.todo} | self._gone()
         self._results.start(forget, {**made_with, "label": list(labels)}, localizer.class_names)
         total = len(self.sources)
         bar = progress("Localising", total, self.skipped, "photos", self._console)
@@ -242,18 +242,26 @@ class Job:
                     self._results.append(result)
                     self.localized += 1
                 advance()
-        self._write_videos()
+        self.write_videos()
+
+    def _gone(self) -> set[str]:
+        """Return what earlier jobs took out of an archive or a video, and this one did not."""
+        gone = {file: Path(file).parents for file in self._results.known if not Path(file).exists()}
+        places = self._brought.origins.keys()
+        return {file for file, parents in gone.items() if not places.isdisjoint(parents)}
 
     def _named(self) -> Iterator[Source]:
-        """Yield what is to do under names that no other photo's outputs have."""
+        """Yield what is to do under names whose outputs are no other photo's, nor a photo."""
+        photos = [*(source.path for source in self.sources), *map(Path, self._results.known)]
         taken = {name.casefold() for name in self._results.names()}
+        taken |= {name.casefold() for name in named_after(photos, self._kept.parent)}
         for source in self.todo:
             name = unused_name(source.name, taken)
             taken.add(name.casefold())
             yield dataclasses.replace(source, name=name)
 
-    def _write_videos(self) -> None:
-        """Make a video of the overlays of each video whose frames all have one."""
+    def write_videos(self) -> None:
+        """Make a video of the overlays of each video whose frames all have one, where it lacks."""
         frames: dict[Path, dict[str, str | None]] = {
             place: {
                 str(source.path): None for source in self.sources if place in source.path.parents
@@ -268,9 +276,9 @@ class Job:
         for place, overlays in frames.items():
             pictures = [self._out / name for name in overlays.values() if name]
             if pictures and len(pictures) == len(overlays):
-                file = self._out / f"{place.stem}_overlay.mp4"
-                video.write_video(file, pictures, self._fps)
-                self._tell(f"{len(pictures)} overlays as a video in {file}")
+                file = self._out / f"{place.name}_overlay.mp4"
+                if video.renew(file, pictures, self._fps):
+                    self._tell(f"{len(pictures)} overlays as a video in {file}")
 
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)

@@ -119,6 +119,7 @@ class ResultsFile(contextlib.ExitStack):
 
     Attributes:
         finished: the valid results, as in results.jsonl, by file.
+        known: the files of all results that there were.
 
     Raises:
         SettingsChangedError: there are results of other settings, and ``overwrite`` is False.
@@ -142,6 +143,7 @@ class ResultsFile(contextlib.ExitStack):
         self._claim = self.enter_context(claimed)
         there = read_results(folder) if self._claim.goes_on else ()
         self.finished = {record["file"]: record for record in there}
+        self.known = frozenset(self.finished)
 
     def holds(self, photo: Path) -> bool:
         """Tell whether there is a result of a photo as it is now, with all its files."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +58,18 @@ def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
     if not count:
         raise ValueError(f"the video cannot be read: {damage or 'it has no frames'}")
     return count, damage
+
+
+def renew(path: Path, pictures: Sequence[Path], fps: float) -> bool:
+    """Write a video unless it is there and no picture is newer; tell whether it was written.
+
+    For the arguments and errors see `write_video`.
+    """
+    newest = max(picture.stat().st_mtime for picture in pictures)
+    if path.exists() and path.stat().st_mtime >= newest:
+        return False
+    write_video(path, pictures, fps)
+    return True
 
 
 def write_video(path: Path, pictures: Iterable[Path], fps: float) -> None:

@@ -92,6 +92,39 @@ def test_no_member_leaves_the_folder(tmp_path, kept, name):
     assert all(p.is_relative_to(kept / "a.zip") for p in new)
 
 
+def test_members_that_come_to_one_place_are_all_kept(tmp_path, kept):
+    names = ["a.png", "../a.png", "a.png/b.png", "A.png", f"{'猫' * 100}.png"]
+    told = []
+    bring_in([zipped(tmp_path / "a.zip", {n: png() for n in names})], kept, tell=told.append)
+    assert told == ["a.zip: 5 photos"]
+    assert below(kept / "a.zip") == [
+        *(".brought.json", "A.png", "a-2.png", "a-3.png/b.png", "a.png"),
+        f"{'猫' * 65}.png",
+    ]
+
+
+def test_of_members_of_one_name_the_last_counts(tmp_path, kept):
+    path, told = tmp_path / "a.tar", []
+    with tarfile.open(path, "w") as tar:  # as tar -r makes it
+        for data in (png("red"), png("blue")):
+            info = tarfile.TarInfo("a.png")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    bring_in([path], kept, tell=told.append)
+    assert told == ["a.tar: 1 photos"]
+    assert (kept / "a.tar/a.png").read_bytes() == png("blue")
+
+
+def test_an_archive_with_a_password(tmp_path, kept):
+    path = zipped(tmp_path / "a.zip", {"a.png": png()})
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(signature) + flags] |= 1
+    path.write_bytes(data)
+    (failure,) = bring_in([path], kept).failures
+    assert failure.reason == "the archive cannot be read: it has a password"
+
+
 @pytest.mark.parametrize("kind", ["gz", "xz", ""])
 def test_tar_without_links_and_devices(tmp_path, kept, kind):
     path = tmp_path / f"a.tar{kind and '.'}{kind}"
@@ -138,6 +171,8 @@ def test_standard_input(kept, monkeypatch):
     assert path.read_bytes() == png()
     assert found.origin_of(path) == "standard input"
     monkeypatch.setattr("sys.stdin", Bytes(b""))
+    assert bring_in(["-"], kept).failures[0].reason == "nothing came from standard input"
+    monkeypatch.setattr("sys.stdin", None)  # closed
     assert bring_in(["-"], kept).failures[0].reason == "nothing came from standard input"
     monkeypatch.setattr(brought, "MAX_BYTES", 3)
     monkeypatch.setattr("sys.stdin", Bytes(b"1234"))

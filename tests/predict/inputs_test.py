@@ -71,6 +71,13 @@ class TestFindPhotos:
             "2 passed over, outputs of an earlier job: out/deep/q_heatmap.png, out/q_overlay.png",
         ]
 
+    def test_what_a_job_has_brought_in_is_not_searched_again(self, tree):
+        (tree / "out/inputs/a.zip").mkdir(parents=True)
+        (tree / "out/inputs/a.zip/cat.png").touch()
+        (tree / "out/inputs/a.zip/.brought.json").touch()
+        assert not [name for _, name in found(".")[0] if "cat" in name]
+        assert found("out/inputs/a.zip")[0] == [("out/inputs/a.zip/cat.png", "cat")]
+
     def test_outputs_stay_in_their_folder(self):
         assert found("b/*/../../a/x.jpg", "*/../a/x.jpg")[0] == [("a/x.jpg", "a/x")]
         assert found("a/../a/sub/../*.jpg")[0] == [("a/x.jpg", "x")]

@@ -448,12 +448,39 @@ def test_overlays_of_a_video_become_a_video(tmp_path, out, fake_localizer):
     assert (ended.localized, ended.failures) == (4, [])
     with (
         Image.open(out / lines(out)[0]["overlay"]) as overlay,
-        av.open(out / "clip_overlay.mp4") as v,
+        av.open(out / "clip.mp4_overlay.mp4") as v,
     ):
         frames = [frame.to_ndarray(format="rgb24") for frame in v.decode(video=0)]
         assert len(frames) == 4
         error = np.abs(frames[0] - np.asarray(overlay, float))
     assert error.mean() < 8  # what compression changes
+    (out / "clip.mp4_overlay.mp4").unlink()
+    localize_files(fake_localizer(), tmp_path / "clip.mp4", out, fps=2)
+    assert (out / "clip.mp4_overlay.mp4").exists()
+    localize_files(fake_localizer(), tmp_path / "clip.mp4", out, fps=1)  # of other frames
+    assert [Path(line["file"]).name for line in lines(out)] == [
+        "000001_0.000s.jpg",
+        "000002_1.000s.jpg",
+    ]
+
+
+def test_photos_where_outputs_go_are_not_written_over(tmp_path, fake_localizer):
+    paint(tmp_path / "a.jpg")
+    before = paint(tmp_path / "a_mask.png", SEA).read_bytes()
+    for _ in range(2):
+        localize_files(fake_localizer(), [tmp_path], tmp_path, mask=["png"])
+        assert (tmp_path / "a_mask.png").read_bytes() == before
+        assert {line["name"] for line in lines(tmp_path)} == {"a-2", "a_mask"}
+        os.utime(tmp_path / "a.jpg", (1, 1))
+
+
+def test_a_photo_in_an_archive_that_is_called_like_an_output(tmp_path, out, fake_localizer):
+    paint(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a_overlay.png")
+    for localized, skipped in ((1, 0), (0, 1)):
+        ended = localize_files(fake_localizer(), tmp_path / "a.zip", out)
+        assert (ended.localized, ended.skipped) == (localized, skipped)
 
 
 def test_nothing_is_brought_into_a_folder_of_other_settings(tmp_path, out, fake_localizer):
