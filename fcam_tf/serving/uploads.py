@@ -15,7 +15,7 @@ from PIL import Image
 
 from fcam_tf.localization import scale_box
 from fcam_tf.masks import NO_BOX
-from fcam_tf.photos import Photo, PhotoError, read_header, read_photo
+from fcam_tf.photos import Photo, PhotoError, read_photo, read_size
 from fcam_tf.serving.errors import BadRequestError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def result_json(
     if with_overlay:
         from fcam_tf.visualize import overlay  # noqa: PLC0415 - matplotlib
 
-        shown = None if box == NO_BOX else box
+        shown = [] if box == NO_BOX else [box]
         picture = overlay(photo.view, heatmap, shown, name or f"class {label}", score)
         file = io.BytesIO()
         Image.fromarray(picture).save(file, "PNG", compress_level=3)
@@ -98,7 +98,7 @@ def _stored(content: bytes) -> Iterator[Path]:
 
 def _check_pixels(path: Path, most: int) -> None:
     try:
-        width, height, _ = read_header(path)
+        width, height = read_size(path)  # it must not decode what may be too large
     except PhotoError as error:
         raise BadRequestError(f"the photo cannot be used: {error}") from None
     if width * height > most:
