@@ -127,8 +127,16 @@ def read_pixels(path: Path, *, upright: bool = True, most: int | None = None) ->
         return np.asarray(rgb)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a photo as stored, from its header alone; errors as below."""
+    with _opened(path) as image:
+        return image.size
+
+
 def read_header(path: Path) -> tuple[int, int, bool]:
-    """Return width and height of a photo as stored, and whether EXIF turns it, without decoding it.
+    """Return width and height of a photo as stored, and whether EXIF turns it.
+
+    A PNG file may have its EXIF behind its pixels, for which Pillow decodes it; others it does not.
 
     Raises:
         PhotoError: the file cannot be read, or is not a photo; damage further on is not seen.

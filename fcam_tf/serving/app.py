@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import html
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import UploadFile
@@ -18,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from fcam_tf.names import printable
 from fcam_tf.serving import predicting, uploads
 from fcam_tf.serving.errors import BadRequestError, RefusedError
 from fcam_tf.serving.service import Service
@@ -129,20 +132,31 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
         headers = _RETRY if error.status == 503 else None
-        return JSONResponse({"error": str(error)}, error.status, headers)
+        return _told(str(error), error.status, headers)
 
     @app.exception_handler(BadRequestError)
     async def bad(_: Request, error: BadRequestError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 400)
+        return _told(str(error), 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        came = f"{first['msg']}. Received: {str(first['input'])[:100]!r}."
+        return _told(f"`{first['loc'][-1]}`: {came}", 400)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
         words = f"{request.method} {request.url.path[:200]}: {error.detail}"
-        return JSONResponse({"error": words}, error.status_code, error.headers)
+        return _told(words, error.status_code, error.headers)
 
     @app.exception_handler(Exception)
     async def broken(_: Request, __: Exception) -> JSONResponse:
-        return JSONResponse({"error": "the server failed; its log says why"}, 500)
+        return _told("the server failed; its log says why", 500)
+
+
+def _told(words: str, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    # What a client sent may have characters in it that UTF-8 does not.
+    return JSONResponse({"error": printable(words)}, status, headers)
 
 
 @contextlib.asynccontextmanager
@@ -154,29 +168,34 @@ async def _admitted(service: Service, request: Request) -> AsyncIterator[Any]:
         raise RefusedError(400, "the connection ended within the request") from None
     except RefusedError as error:
         if error.status == 503:  # else a client that still sends would see no answer
-            with contextlib.suppress(RefusedError, ClientDisconnect):
-                await _body_of(request, service.limits.body)
+            with contextlib.suppress(RefusedError, ClientDisconnect, TimeoutError):
+                async with asyncio.timeout(service.limits.timeout):
+                    async for _ in _parts_of(request, service.limits.body):
+                        pass  # and keeps nothing, as there may be many of them
         raise
 
 
 async def _body_of(request: Request, most: int) -> bytes:
+    return b"".join([part async for part in _parts_of(request, most)])
+
+
+async def _parts_of(request: Request, most: int) -> AsyncGenerator[bytes]:
     """Read a request, no more of it than is taken."""
     too_large = RefusedError(413, f"the request is larger than {most / 2**20:g} MB")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
         raise too_large
-    parts, size = [], 0
+    size = 0
     async for part in request.stream():
         size += len(part)
         if size > most:
             raise too_large
-        parts.append(part)
-    return b"".join(parts)
+        yield part
 
 
 async def _photo_of(request: Request, body: bytes) -> bytes:
     """Return the photo of a request: all of it, or the file of a form."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         content = body
     else:
 

@@ -16,6 +16,8 @@ from fcam_tf.export import EXTRA
 from fcam_tf.serving.errors import BadRequestError
 from fcam_tf.serving.uploads import PIXELS
 
+# Ends what TensorFlow puts before its message: the calls that made the node, or that it lacks them.
+_TRACE = r"<stack traces unavailable>\n|\n\n(?!  File )"
 _RAGGED = (TypeError, ValueError, OverflowError)
 
 
@@ -60,11 +62,16 @@ class Signature:
             found[:] = values
             return found
         try:
-            numbers = np.asarray(values, None if self.spec.dtype == tf.uint8 else "float32")
+            numbers = np.asarray(values)
         except _RAGGED as error:
             raise BadRequestError(f"{self.key} must be numbers of one shape: {error}") from None
         if self.spec.dtype != tf.uint8:
-            return numbers
+            if numbers.size and numbers.dtype.kind not in "iuf":  # "7" would be converted, too
+                raise BadRequestError(
+                    f"{self.key} must be numbers of one shape. Received: {numbers.dtype}."
+                )
+            with np.errstate(over="ignore"):  # the graph refuses what is not finite
+                return numbers.astype(np.float32)
         if numbers.size and numbers.dtype.kind not in "iu":
             raise BadRequestError(f"{self.key} must be whole numbers. Received: {numbers.dtype}.")
         if numbers.min(initial=0) < 0 or numbers.max(initial=0) > 255:
@@ -140,6 +147,7 @@ def _of_concrete(function: Any) -> Signature:
 
 
 def _words(error: tf.errors.OpError) -> str:
-    """Return what a graph says of an input, without where in the graph it says so."""
-    text = re.sub(r"\{\{\w+_node .*?\}\}", "", error.message.split("\n\t [[")[0])
+    """Return what a graph says of an input, without where in the graph, and our files, it does."""
+    text = re.split(_TRACE, error.message.split("\n\t [[")[0])[-1]
+    text = re.sub(r"\{\{\w+_node .*?\}\}", "", text)
     return " ".join(text.split())[:300]

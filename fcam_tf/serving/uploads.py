@@ -15,7 +15,7 @@ from PIL import Image
 
 from fcam_tf.localization import scale_box
 from fcam_tf.masks import NO_BOX
-from fcam_tf.photos import Photo, PhotoError, read_header, read_photo
+from fcam_tf.photos import Photo, PhotoError, read_photo, read_size
 from fcam_tf.serving.errors import BadRequestError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _stored(content: bytes) -> Iterator[Path]:
 
 def _check_pixels(path: Path, most: int) -> None:
     try:
-        width, height, _ = read_header(path)
+        width, height = read_size(path)  # it must not decode what may be too large
     except PhotoError as error:
         raise BadRequestError(f"the photo cannot be used: {error}") from None
     if width * height > most:

@@ -83,6 +83,26 @@ def test_a_photo(tiny, fcam, tmp_path, way, form):
     }
 
 
+def test_a_form_by_a_content_type_in_capitals(tiny):
+    body = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n'
+    headers = {"Content-Type": "Multipart/Form-Data; boundary=x"}
+    content = body + photo() + b"\r\n--x--\r\n"
+    assert tiny.post("/localize", content=content, headers=headers).status_code == 200
+
+
+def test_errors_of_arguments_are_as_others(tiny):
+    answer = tiny.post("/localize?overlay=banana", content=photo())
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("`overlay`: ")
+    assert "Received: 'banana'" in answer.json()["error"]
+
+
+def test_errors_show_what_no_encoding_has(tiny):
+    answer = tiny.post("/v1/models/tiny:predict", content=b'{"\\ud800": 1}')
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith("Received: \\ud800.")
+
+
 def test_the_overlay(tiny):
     answer = tiny.post("/localize?overlay=true", content=photo()).json()
     picture = Image.open(io.BytesIO(base64.b64decode(answer["overlay"])))

@@ -3,6 +3,7 @@ import pytest
 
 from fcam_tf.answers import Answers
 from fcam_tf.predict.localizer import Localizer
+from fcam_tf.serving.errors import BadRequestError
 from fcam_tf.serving.served import of_answers, of_saved_model
 from tests.models.tiny import photos, tiny_classifier
 
@@ -28,6 +29,10 @@ def test_a_model_in_memory_has_the_same_signatures(served):
     expected = localizer(images)
     np.testing.assert_allclose(answer["heatmap"], expected.heatmaps, atol=1e-4)
     np.testing.assert_array_equal(answer["boxes"], expected.boxes)
+    with pytest.raises(BadRequestError, match=r"^images : Tensor had NaN values$"):
+        found.signatures["serving_default"](np.full((1, 4, 4, 3), np.nan, "f4"))
+    with pytest.raises(BadRequestError, match=r"^assertion failed: \[the photo is neither"):
+        found.signatures["serve_bytes"](np.array([b"GIF8"], object))
 
 
 def test_other_folders_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL.PngImagePlugin import PngImageFile
 
 from fcam_tf.serving import uploads
 from fcam_tf.serving.errors import BadRequestError
@@ -35,6 +36,15 @@ def test_nothing_found_has_no_box(served):
         "width": 90,
         "height": 60,
     }
+
+
+def test_a_large_photo_is_not_decoded(monkeypatch):
+    def load(_):
+        pytest.fail("it was decoded")
+
+    monkeypatch.setattr(PngImageFile, "load", load)
+    with pytest.raises(BadRequestError, match="30 x 20 pixels are more"):
+        uploads.read_upload(photo(30, 20, "PNG"), (64, 48), 599)
 
 
 def test_headers_are_looked_at_first():
