@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fcam_tf.photos import Photo, PhotoError
-from fcam_tf.predict import SettingsChangedError, job, localize_files, read_results, video
+from fcam_tf.predict import SettingsChangedError, localize_files, read_results, stream, video
 from fcam_tf.predict.inputs import Failure, Source
 
 FIRE, SEA = (200, 40, 0), (0, 40, 200)
@@ -400,7 +400,7 @@ def test_only_the_next_few_photos_are_in_memory(tmp_path, monkeypatch, fake_loca
         object.__setattr__(photo, "counted", Counted())
         return photo
 
-    monkeypatch.setattr(job, "read_photo", read_photo)
+    monkeypatch.setattr(stream, "read_photo", read_photo)
     drawn = []
 
     def sources():
@@ -411,9 +411,9 @@ def test_only_the_next_few_photos_are_in_memory(tmp_path, monkeypatch, fake_loca
             yield Source(path, str(i))
 
     localizer = fake_localizer()
-    stream = job.localize_stream(sources(), localizer, write, labels=[1], batch_size=batch_size)
+    options = {"labels": [1], "batch_size": batch_size}
     results = []
-    for result in stream:
+    for result in stream.localize_stream(sources(), localizer, write, **options):
         results.append(result)
         assert len(drawn) <= len(results) + 6 * batch_size + 3
     failures = [result for result in results if isinstance(result, Failure)]
