@@ -84,7 +84,7 @@ def find_photos(
         else:
             root, found = path.parent, [path] if os.path.lexists(path) else []
             reason = "there is no such file"
-        ours = bool(kept) and path.is_relative_to(kept)
+        ours = kept is not None and path.is_relative_to(kept)
         if found != [path] and not ours:  # a file that is named itself is taken as it is
             found = [p for p in found if not p.is_dir()]
             outputs = {p for p in found if _is_output(p)}
