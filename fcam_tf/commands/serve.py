@@ -62,7 +62,7 @@ def add_to(fcam: Parser) -> None:
     parser.add("--delay MS", "time that an image waits for others", type=positive, default=5)
     parser.add("--waiting N", "requests at once; more get 503", type=positive, default=64)
     parser.add("--max-megabytes N", "size of a request", type=positive, default=16)
-    parser.add("--max-megapixels N", "size of a photo", type=positive, default=50)
+    parser.add("--max-megapixels N", "size of the photos of a request", type=positive, default=50)
     parser.add("--timeout S", "seconds for an answer", type=positive, default=30)
     add_import(parser)
 

@@ -33,7 +33,7 @@ class Limits:
         batch: rows that are answered in one batch.
         delay: seconds that a row waits for others.
         body: bytes of a request; more get 413.
-        pixels: of a photo, which its header names; more get 400, and are not decoded.
+        pixels: of a request's photos, by their headers; more get 400, and are not decoded.
         timeout: seconds from the first byte of a request to its answer; later it gets 504.
     """
 

@@ -44,13 +44,20 @@ def read_upload(content: bytes, size: tuple[int, int], most: int) -> Photo:
 
 
 def check_files(files: np.ndarray, most: int) -> None:
-    """Raise a BadRequestError where one of some files is no photo, or has more pixels than that.
+    """Raise a BadRequestError where one of some files is no photo, or all have more pixels.
 
-    What is wrong behind their headers is found when they are decoded.
+    What is wrong behind their headers is found when they are decoded. One request is answered
+    whole, and others wait for it: hence a bound for all of its photos together.
     """
+    total = 0
     for content in files:
         with _stored(content) as path:
-            _check_pixels(path, most)
+            total += _check_pixels(path, most)
+    if total > most:
+        raise BadRequestError(
+            f"the {len(files)} photos of the request have {total / 1e6:g} million pixels together, "
+            f"more than the {most / 1e6:g} million that this server takes; send them in several"
+        )
 
 
 def result_json(
@@ -96,7 +103,8 @@ def _stored(content: bytes) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def _check_pixels(path: Path, most: int) -> None:
+def _check_pixels(path: Path, most: int) -> int:
+    """Return how many there are."""
     try:
         width, height = read_size(path)  # it must not decode what may be too large
     except PhotoError as error:
@@ -106,3 +114,4 @@ def _check_pixels(path: Path, most: int) -> None:
             f"the photo cannot be used: its {width} x {height} pixels are more than the "
             f"{most / 1e6:g} million that this server takes; make it smaller first"
         )
+    return width * height

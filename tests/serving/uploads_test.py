@@ -50,6 +50,8 @@ def test_a_large_photo_is_not_decoded(monkeypatch):
 def test_headers_are_looked_at_first():
     files = np.empty(2, object)
     files[:] = [photo(10, 10), photo(20, 20, "PNG")[:80]]  # its pixels are missing
-    uploads.check_files(files, 400)
+    uploads.check_files(files, 500)
+    with pytest.raises(BadRequestError, match=r"the 2 photos .* 0.0005 million pixels together"):
+        uploads.check_files(files, 499)
     with pytest.raises(BadRequestError, match="20 x 20 pixels are more"):
         uploads.check_files(files, 300)
