@@ -149,6 +149,7 @@ option("threshold").addEventListener("input", ({ target }) =>
 document.addEventListener("change", () => (dragged = null));
 option("as-localised").addEventListener("click", () => {
   decide(() => (decided.threshold = null));
+  option("threshold").focus(); // the button goes
   refresh();
 });
 for (const id of ["heat", "outline", "box"]) option(id).addEventListener("change", refresh);
@@ -267,8 +268,9 @@ async function acceptedItems() {
 async function save(end) {
   tell("Collecting …");
   const { items, nowhere } = await acceptedItems();
-  if (end === "json") saveText(JSON.stringify(asCoco(items, DATA.root)), "accepted.json", "application/json");
-  else saveText(asCsv(items), "accepted.csv", "text/csv");
+  const coco = end === "json";
+  const text = coco ? JSON.stringify(asCoco(items, DATA.root)) : asCsv(items);
+  saveText(text, `accepted.${end}`, coco ? "application/json" : "text/csv");
   const left = nowhere ? `; ${nowhere} left out, with nothing above the threshold` : "";
   tell(`${items.length} saved as accepted.${end}${left}.`);
 }

@@ -155,7 +155,7 @@ def test_no_results(tmp_path):
 
 
 def test_names_are_safe(tmp_path, out, fake_localizer):
-    name = HARMFUL.replace("/", "∕")
+    name = HARMFUL.replace("/", "|")
     paint(tmp_path / "photos" / f"{name}.png")
     paint(tmp_path / "photos" / "b.png")
     localizer = fake_localizer(class_names=("sea", HARMFUL))
