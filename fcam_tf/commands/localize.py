@@ -115,7 +115,7 @@ def add_to(fcam: Parser) -> None:
     parser.add("--crops", "write each object's box as JPEG")
     parser.add("--cutouts", "write each object as PNG, transparent around it")
     parser.add("--report", "write OUT/report.html, a page of all results in OUT to judge them")
-    parser.add("--single-file", "put the report's pictures into its page, 15 kB a photo")
+    parser.add("--single-file", "put the report's pictures into its page, 20 kB a photo")
     parser.add("--open", "open the report in the browser")
 
 

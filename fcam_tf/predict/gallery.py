@@ -45,7 +45,7 @@ def write_gallery(
 
     Args:
         folder: the output folder. Nobody else may be writing to it.
-        single: put the pictures and maps into the page, about 15 kB a photo, so that it is one
+        single: put the pictures and maps into the page, about 20 kB a photo, so that it is one
             file. It has no links to the photos' overlays.
         console: for a progress bar.
 

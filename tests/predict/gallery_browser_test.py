@@ -256,9 +256,8 @@ def test_any_name_and_width(context, tmp_path, fake_localizer, single, width):
     shown = page.locator("#cards .name").first.evaluate("name => name.textContent")
     assert shown == f"{HARMFUL}.png"
     assert page.locator("img[src=x]").count() == 0
-    loaded = "[...document.images].every((image) => image.complete && image.naturalWidth)"
-    page.wait_for_function(loaded)
-    page.wait_for_function("document.querySelector('canvas').width > 300")
+    page.wait_for_function("document.images[0].complete && document.images[0].naturalWidth")
+    page.wait_for_function("document.querySelector('canvas').width !== 300")  # is drawn
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("button", name="Accept undecided").click()
     result = json.loads(saved(page, "COCO").read_text("utf-8"))
