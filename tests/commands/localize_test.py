@@ -347,7 +347,8 @@ def test_what_auto_comes_to_is_noted_and_does_not_mix(tmp_path, capfd):
     assert status("photos", *rest, "--overwrite") == 0
 
 
-def test_a_report(tiny, photos, tmp_path, capfd, monkeypatch):
+@pytest.mark.usefixtures("photos")
+def test_a_report(tiny, tmp_path, capfd, monkeypatch):
     addresses = []
     monkeypatch.setattr("webbrowser.open", lambda address: addresses.append(address) or False)
     page = tmp_path / "fcam-output" / "report.html"
