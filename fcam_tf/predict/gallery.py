@@ -66,7 +66,7 @@ def write_gallery(
     if not single:
         (folder / ASSETS).mkdir(exist_ok=True)
     bar = progress("Pictures of the report", len(records), 0, "photos", console)
-    photos = []
+    photos: list[dict[str, Any]] = []
     with ThreadPoolExecutor(min(4, 1 + (os.cpu_count() or 1))) as pool, bar as advance:
         make = Picture.inlined if single else Picture.written
         for picture, made in zip(pictures, lookahead(pool, make, pictures, 16), strict=True):
