@@ -22,7 +22,7 @@ _OPACITY = (0.5, 0.4)  # of the coldest and the hottest pixel: the photo is seen
 _COLOUR = 0.6  # what is left of the photo's saturation
 _LINE, _HALO, _PLATE = (255, 255, 255), (0, 0, 0), (20, 20, 20)
 _Edges = tuple[int, int, int, int]  # x0, y0, x1, y1 in the picture, all inclusive
-_INFERNO = (255 * mpl.colormaps["inferno"](np.arange(256))[:, :3]).astype(np.uint8)
+INFERNO = (255 * mpl.colormaps["inferno"](np.arange(256))[:, :3]).astype(np.uint8)
 
 
 def overlay(
@@ -88,7 +88,7 @@ def blend(photo: Image.Image, heatmap: np.ndarray) -> Image.Image:
     heat = resize_heatmap(heatmap, *photo.size)
     opacity = np.interp(heat, (0, 1), _OPACITY).astype(np.float32)[..., None]
     muted = ImageEnhance.Color(photo).enhance(_COLOUR)
-    blended = np.asarray(muted) * (1 - opacity) + _INFERNO[np.uint8(255 * heat)] * opacity
+    blended = np.asarray(muted) * (1 - opacity) + INFERNO[np.uint8(255 * heat)] * opacity
     return Image.fromarray(np.uint8(blended))
 
 

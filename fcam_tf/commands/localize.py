@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import webbrowser
 from pathlib import Path
 
 from absl import app
@@ -11,7 +12,7 @@ import fcam_tf
 from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options, positive
 from fcam_tf.commands.model import find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
-from fcam_tf.commands.telling import answer, console, failed, note, usage_errors
+from fcam_tf.commands.telling import answer, console, failed, note, usage_errors, warn
 from fcam_tf.names import (
     BASELINES,
     DATASETS,
@@ -53,6 +54,9 @@ rather than others.
 threshold, the largest first. Objects are numbered in results.jsonl as in the names of their masks,
 crops and cut-outs: NAME_mask.png, NAME_mask_2.png and so on.
 
+--report, --single-file and --open write a page of all that OUT holds, also of earlier commands. It
+sorts and filters the photos, draws boxes at other thresholds, and saves those that you accept.
+
 What is done already is skipped. A photo that cannot be read is reported, and the others go on."""
 _EXAMPLES = """\
 Examples:
@@ -62,6 +66,7 @@ Examples:
   fcam localize pets/ --label beagle --label tabby --out both
   fcam localize herd.jpg --objects all --mask png --cutouts --out herd
   fcam localize pets/ --annotations coco --annotations yolo --table csv --out labelled
+  fcam localize holiday/ --out found --report --open
   fcam localize holiday.zip clip.mp4 https://example.com/cat.jpg --exclude 'IMG_00*' --fps 2
   fcam localize birds/ --model runs/cub-fcam --flip --out birds-found"""
 
@@ -125,6 +130,9 @@ def add_to(fcam: Parser) -> None:
     )
     text = "all objects as a table, OUT/objects.csv or .parquet: %(choices)s"
     parser.add("--table FORM...", text, choices=TABLES)
+    parser.add("--report", "write OUT/report.html, a page of all results in OUT to judge them")
+    parser.add("--single-file", "put the report's pictures into its page, 20 kB a photo")
+    parser.add("--open", "open the report in the browser")
 
 
 def _objects(text: str) -> int | None:
@@ -135,6 +143,9 @@ def _run(values: argparse.Namespace) -> int:
     model = find_model(values.model)
     if Path(values.out).exists() and not Path(values.out).is_dir():
         raise app.UsageError(f"--out {values.out} is not a folder")
+    reported = values.report or values.single_file or values.open
+    if reported and values.heatmap == "none":
+        raise app.UsageError("the report draws the heat maps; leave out --heatmap none")
     predict = fcam_tf.predict
     with usage_errors(ValueError, ImportError):
         predict.annotations.check_forms(values.annotations, values.table)
@@ -183,8 +194,21 @@ def _run(values: argparse.Namespace) -> int:
                 job.write_videos()
         for path in predict.write_annotations(values.out, values.annotations, values.table):
             note(f"annotations in {path}")
+        page = _page(values) if reported else None
     _report(job, Path(values.out))
+    if page:
+        note(f"report in {page}")
+        if values.open and not webbrowser.open(page.resolve().as_uri()):
+            warn("no browser was found to open the report with")
     return 1 if job.failures else 0
+
+
+def _page(values: argparse.Namespace) -> Path | None:
+    """Write the page of all results; None where there are none, as no photo could be read."""
+    out = Path(values.out)
+    if not any(fcam_tf.predict.read_results(out)):
+        return None
+    return fcam_tf.predict.write_gallery(out, single=values.single_file, console=console())
 
 
 def _report(job: fcam_tf.predict.Job, out: Path) -> None:

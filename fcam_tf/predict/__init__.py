@@ -20,5 +20,6 @@ from fcam_tf.predict.outputs import read_results as read_results
 from fcam_tf.predict.shown import localize_shown as localize_shown
 
 __getattr__, _, _ = lazy_loader.attach(
-    __name__, submod_attrs={"localizer": ["Localizer", "find_label"]}
+    __name__,
+    submod_attrs={"gallery": ["write_gallery"], "localizer": ["Localizer", "find_label"]},
 )

@@ -24,6 +24,7 @@ _KINDS = {
     "soft": "png",
     "crop": "jpg",
     "cutout": "png",
+    "thumb": "webp",  # of the page
 }
 _OURS = re.compile("|".join(rf"_{kind}(_\d+)?\.({ends})$" for kind, ends in _KINDS.items()))
 

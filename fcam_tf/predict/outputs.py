@@ -213,7 +213,7 @@ class ResultsFile(contextlib.ExitStack):
             known = self._class(found)
             regions = found.regions(settings.objects, settings.min_area)
             pictures = write_pictures(
-                files, photo, found, regions, _caption(known), number=number + 1
+                files, photo, found, regions, caption_of(known), number=number + 1
             )
             places: list[Region | None] = [*regions] or [None]
             for region in places:
@@ -284,7 +284,7 @@ def _where(found: Localization, region: Region | None, size: tuple[int, int]) ->
     }
 
 
-def _caption(known: Mapping[str, Any]) -> str:
+def caption_of(known: Mapping[str, Any]) -> str:
     """Return what a class is called in a picture, by the first of its names."""
     name = known["label_name"]
     return name.split(", ")[0] if name else f"class {known['label']}"

@@ -374,3 +374,26 @@ def test_unknown_annotations(photos, capsys):
     assert "--annotations: value is unknown: 'tfrecord'" in capsys.readouterr().err
     assert status(photos, "--table=xls") == 2
     assert not os.path.lexists("fcam-output")
+
+
+@pytest.mark.usefixtures("photos")
+def test_a_report(tiny, tmp_path, capfd, monkeypatch):
+    addresses = []
+    monkeypatch.setattr("webbrowser.open", lambda address: addresses.append(address) or False)
+    page = tmp_path / "fcam-output" / "report.html"
+    assert status("photos/0.png", "--model", tiny, "--report") == 0
+    assert capfd.readouterr().err.endswith("report in fcam-output/report.html\n")
+    assert addresses == []
+    assert len(list((page.parent / "report").iterdir())) == 2
+
+    assert status("photos", "--model", tiny, "--single-file", "--open") == 0
+    err = capfd.readouterr().err
+    assert err.endswith("fcam: no browser was found to open the report with\n")
+    assert addresses == [page.as_uri()]
+    assert all(f'"{i}.png"' in page.read_text() for i in range(3))
+    assert not (page.parent / "report").exists()
+
+    assert status("photos", "--model", tiny, "--report", "--heatmap", "none") == 2
+    assert "leave out --heatmap none" in capfd.readouterr().err
+    assert status("gone.jpg", "--model", tiny, "--report", "--out", "none") == 1
+    assert not (tmp_path / "none").exists()
