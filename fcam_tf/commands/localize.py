@@ -10,7 +10,7 @@ from absl import app
 
 import fcam_tf
 from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options, positive
-from fcam_tf.commands.model import find_model
+from fcam_tf.commands.model import Model, find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors, warn
 from fcam_tf.names import (
@@ -149,22 +149,7 @@ def _run(values: argparse.Namespace) -> int:
     predict = fcam_tf.predict
     with usage_errors(ValueError, ImportError):
         predict.annotations.check_forms(values.annotations, values.table)
-        files = {name: getattr(values, name) for name in _FILES}
-        files["mask"] = [*values.mask, *predict.annotations.masks_for(values.annotations)]
-        threshold = values.threshold
-        settings = predict.LocalizeSettings(
-            values.model,
-            model.sha256,
-            values.method,
-            AUTO if threshold == AUTO else predict.check_threshold(threshold),
-            label=values.label,
-            top=values.top,
-            objects=values.objects,
-            min_area=values.min_area,
-            files=predict.Files(**files),
-            layer=values.layer,
-            options=map_options(values),
-        )
+        settings = _settings(values, model)
         job = predict.Job(
             values.photos,
             values.out,
@@ -201,6 +186,26 @@ def _run(values: argparse.Namespace) -> int:
         if values.open and not webbrowser.open(page.resolve().as_uri()):
             warn("no browser was found to open the report with")
     return 1 if job.failures else 0
+
+
+def _settings(values: argparse.Namespace, model: Model) -> fcam_tf.predict.LocalizeSettings:
+    predict = fcam_tf.predict
+    files = {name: getattr(values, name) for name in _FILES}
+    files["mask"] = [*values.mask, *predict.annotations.masks_for(values.annotations)]
+    threshold = values.threshold
+    return predict.LocalizeSettings(
+        values.model,
+        model.sha256,
+        values.method,
+        AUTO if threshold == AUTO else predict.check_threshold(threshold),
+        label=values.label,
+        top=values.top,
+        objects=values.objects,
+        min_area=values.min_area,
+        files=predict.Files(**files),
+        layer=values.layer,
+        options=map_options(values),
+    )
 
 
 def _page(values: argparse.Namespace) -> Path | None:
