@@ -73,7 +73,7 @@ bench: $(INSTALLED)
 
 wheel: $(INSTALLED)
 	@echo "==> Building wheels (some minutes; Zig's compiler is 100 MB)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ziglang>=0.14' wheel
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ziglang>=0.14' 'pyelftools>=0.31' wheel
 	@$(BIN)/python tools/wheels.py --out dist
 
 clean:

@@ -63,7 +63,7 @@ def build(architecture: str, out: Path) -> Path:
 
 def check(wheel: Path) -> None:
     """Raise a RuntimeError if a wheel is too large, or needs what another machine may not have."""
-    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - of `dev`
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - `make wheel` installs it
 
     if wheel.stat().st_size > _LARGEST:
         raise RuntimeError(f"{wheel.name} has {wheel.stat().st_size} bytes, above {_LARGEST}")
