@@ -52,9 +52,11 @@ def unpack(path: Path, folder: Path) -> int:
     try:
         for name, size, read in _members(path):
             rest -= size
-            if size > MAX_BYTES or rest < 0:
+            if size > MAX_BYTES:
                 large = f"{shortened(name)} in it has {size >> 20} MB"
                 raise ValueError(f"{large}, which is too much")
+            if rest < 0:
+                raise ValueError("its photos need more than what the disk has free")
             place = places.get(name) or _unused(folder, inside(name), set(places.values()))
             places[name] = place
             place.parent.mkdir(parents=True, exist_ok=True)

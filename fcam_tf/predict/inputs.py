@@ -13,6 +13,7 @@ from pathlib import Path
 from fcam_tf.claim import SETTINGS
 from fcam_tf.names import printable
 from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
+from fcam_tf.predict.archives import numbered
 from fcam_tf.predict.files import ANNOTATIONS, is_output
 from fcam_tf.predict.outputs import RESULTS
 
@@ -125,6 +126,15 @@ def unused_name(name: str, taken: Collection[str]) -> str:
     """
     numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
     return next(candidate for candidate in numbered if candidate.casefold() not in taken)
+
+
+def clear_of_files(name: str, out: Path) -> str:
+    """Return a name below ``out`` whose folders are no files there, such as the video itself."""
+    *above, last = name.split("/")
+    folder = out
+    for part in above:
+        folder = next(place for place in numbered(folder / part) if not place.is_file())
+    return (folder.relative_to(out) / last).as_posix()
 
 
 def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Path]]) -> list[Path]:

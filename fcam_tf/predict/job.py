@@ -15,7 +15,7 @@ import rich.console
 from fcam_tf import checks
 from fcam_tf.identity import model_sha256
 from fcam_tf.names import MIN_AREA
-from fcam_tf.predict import video
+from fcam_tf.predict import inputs, video
 from fcam_tf.predict.annotations import check_forms, masks_for, write_annotations
 from fcam_tf.predict.brought import INPUTS, bring_in, is_address
 from fcam_tf.predict.files import Files, named_after
@@ -249,7 +249,7 @@ class Job:
         taken = {name.casefold() for name in self._results.names()}
         taken |= {name.casefold() for name in named_after(photos, self._kept.parent)}
         for source in self.todo:
-            name = unused_name(source.name, taken)
+            name = unused_name(inputs.clear_of_files(source.name, self._out), taken)
             taken.add(name.casefold())
             yield dataclasses.replace(source, name=name)
 

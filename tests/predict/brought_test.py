@@ -2,6 +2,7 @@ import io
 import os
 import tarfile
 import threading
+import types
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -153,6 +154,10 @@ def test_what_fails_leaves_nothing_and_the_rest_goes_on(tmp_path, kept, monkeypa
         *("there is no photo in this archive", "the archive cannot be read"),
     ]
     assert below(kept) == ["good.zip/.brought.json", "good.zip/cat.png"]
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=10))
+        (failure,) = bring_in([good], kept, afresh=True).failures
+        assert failure.reason == "its photos need more than what the disk has free"
     monkeypatch.setattr(archives, "MAX_BYTES", 10)
     (failure,) = bring_in([good], kept, afresh=True).failures
     assert "which is too much" in failure.reason

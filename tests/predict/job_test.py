@@ -474,6 +474,15 @@ def test_photos_where_outputs_go_are_not_written_over(tmp_path, fake_localizer):
         os.utime(tmp_path / "a.jpg", (1, 1))
 
 
+def test_an_archive_that_lies_where_outputs_go(tmp_path, fake_localizer):
+    paint(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+    ended = localize_files(fake_localizer(), tmp_path / "a.zip", tmp_path)
+    assert (ended.localized, ended.failures) == (1, [])
+    assert lines(tmp_path)[0]["overlay"] == "a-2.zip/a_overlay.png"
+
+
 def test_a_photo_in_an_archive_that_is_called_like_an_output(tmp_path, out, fake_localizer):
     paint(tmp_path / "a.png")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
