@@ -41,6 +41,7 @@ LEVELS = {
     "localization": 0,
     "optimizer": 0,
     "ops": 0,
+    "addresses": 0,
     "atomic": 0,
     "cache": 0,
     "checks": 0,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from fcam_tf.addresses import stream_options
 from fcam_tf.atomic import new_folder, replacing, write_atomically, write_json
 from fcam_tf.claim import read_settings
 from fcam_tf.names import shortened
@@ -108,7 +109,7 @@ class _Bringer:
             local = self._from_stdin()
         elif is_address(given):
             local = self._from_address(given)
-        if local.suffix.lower() in video.SUFFIXES and local.is_file():
+        if video.is_video(local) and local.is_file():
             return self._filled(local, {"fps": self.fps}, self._frames)
         if is_archive(local) and local.is_file():
             return self._filled(local, {}, lambda path, to: f"{unpack(path, to)} photos")
@@ -140,9 +141,10 @@ class _Bringer:
             return path
         self.tell(f"fetching {shortened(address)}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        large = is_archive(path) or path.suffix.lower() in video.SUFFIXES
+        large = is_archive(path) or video.is_video(path)
         most = shutil.disk_usage(path.parent).free if large else MAX_BYTES
-        with replacing(path) as part, fsspec.open(address, "rb", **_options(address)) as source:
+        opened = fsspec.open(address, "rb", **stream_options(address))
+        with replacing(path) as part, opened as source:
             with part.open("wb") as to:
                 copy(source, to, most)
             if not part.stat().st_size:
@@ -178,12 +180,3 @@ def _reason(error: BaseException, address: str = "") -> str:
         cause = f": {_reason(error.__cause__)}" if error.__cause__ else ""
         return f"it cannot be fetched{cause}"
     return text or type(error).__name__
-
-
-def _options(address: str) -> dict[str, Any]:
-    if not address.lower().startswith("http"):
-        return {}
-    import aiohttp  # noqa: PLC0415 - other protocols do without
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-    return {"client_kwargs": {"timeout": timeout}, "block_size": 0}  # as one stream

@@ -260,7 +260,7 @@ class Job:
                 str(source.path): None for source in self.sources if place in source.path.parents
             }
             for place in self._brought.origins
-            if place.suffix.lower() in video.SUFFIXES
+            if video.is_video(place)
         }
         for record in read_results(self._out) if frames else ():
             for overlays in frames.values():

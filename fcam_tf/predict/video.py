@@ -14,8 +14,13 @@ from PIL import Image
 from fcam_tf import checks
 from fcam_tf.atomic import replacing
 
-SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 _QUALITY = 95  # of the JPEG files that frames become
+
+
+def is_video(path: Path) -> bool:
+    """Tell by its name whether a file is a video."""
+    return path.suffix.lower() in _SUFFIXES
 
 
 def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:

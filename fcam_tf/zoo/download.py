@@ -10,6 +10,7 @@ from typing import Any
 import fsspec
 import rich.progress
 
+from fcam_tf.addresses import stream_options
 from fcam_tf.cache import cache_folder
 from fcam_tf.claim import made_and_locked
 from fcam_tf.identity import file_sha256
@@ -103,15 +104,7 @@ def _accept(wanted: dict[str, Any], part: Path) -> None:
 
 def _append(name: str, wanted: dict[str, Any], address: str, part: Path, start: int) -> None:
     total = wanted["bytes"]
-    options: dict[str, Any] = {}
-    if address.startswith(("http://", "https://")):
-        import aiohttp  # noqa: PLC0415 - other protocols do without
-
-        # As long as something comes; aiohttp itself gives a download five minutes in all.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-        options["client_kwargs"] = {"timeout": timeout}
-        if not start:
-            options["block_size"] = 0  # as one stream: not every server gives parts
+    options = stream_options(address, whole=not start)
     # The address first: where it does not answer, what is there stays.
     with fsspec.open(address, "rb", **options) as source, part.open("ab" if start else "wb") as to:
         if start:
