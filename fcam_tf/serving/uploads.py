@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from fcam_tf.localization import scale_box
 from fcam_tf.masks import NO_BOX
@@ -84,13 +82,13 @@ def result_json(
         "height": photo.height,
     }
     if with_overlay:
-        from fcam_tf.visualize import overlay  # noqa: PLC0415 - matplotlib
+        from fcam_tf.predict.pictures import encoded  # noqa: PLC0415 - matplotlib
+        from fcam_tf.visualize import overlay  # noqa: PLC0415
 
         shown = [] if box == NO_BOX else [box]
         picture = overlay(photo.view, heatmap, shown, name or f"class {label}", score)
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG", compress_level=3)
-        answer["overlay"] = base64.b64encode(file.getvalue()).decode()
+        data = encoded(picture, "png", compress_level=3)
+        answer["overlay"] = base64.b64encode(data).decode()
     return answer
 
 
