@@ -22,7 +22,7 @@ from fcam_tf.claim import read_settings
 from fcam_tf.names import shortened
 from fcam_tf.predict import video
 from fcam_tf.predict.archives import MAX_BYTES, copy, inside, is_archive, numbered, unpack
-from fcam_tf.predict.inputs import BROUGHT, Failure
+from fcam_tf.predict.inputs import BROUGHT, Failure, expanded
 
 INPUTS = "inputs"  # the folder, below that of the results
 STDIN = "-"
@@ -65,7 +65,7 @@ def bring_in(
     Args:
         arguments: files, folders, globs; "-", a photo from standard input; addresses of photos,
             archives or videos (http, https, and with packages of their own gs and s3); archives
-            (zip and tar); and videos.
+            (zip and tar) and videos, also those that a glob matches.
         kept: the folder, absolute; made if need be.
         fps: frames taken of a second of a video.
         afresh: bring again what is there.
@@ -75,7 +75,7 @@ def bring_in(
         What stands for them; each argument that fails has its failure.
     """
     found, bringer = Brought(), _Bringer(kept, fps, afresh, tell)
-    for given in [os.fspath(argument) for argument in arguments]:
+    for given in [each for argument in arguments for each in expanded(os.fspath(argument))]:
         try:
             local = bringer.bring(given)
         except (OSError, ValueError, ImportError) as error:

@@ -60,6 +60,25 @@ def test_photos_of_an_archive_keep_their_places(tmp_path, kept):
     assert found.origin_of(tmp_path / "cat.png") is None
 
 
+def test_a_glob_of_archives_and_photos(tmp_path, kept, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        zipped(tmp_path / f"{name}.zip", {f"{name}.png": png()})
+    assert bring_in(["*.zip"], kept).arguments == [str(kept / "a.zip"), str(kept / "b.zip")]
+    (tmp_path / "c.png").write_bytes(png())
+    found = bring_in(["*"], kept)  # "out" is there by now
+    assert found.arguments == ["*", str(kept / "a.zip"), str(kept / "b.zip")]
+    sources, failures, _ = find_photos(found.arguments, kept=kept)
+    assert [source.name for source in sources] == ["c", "a.zip/a", "b.zip/b"]
+    assert failures == []
+
+
+def test_a_glob_takes_no_video_of_an_earlier_job(tmp_path, kept):
+    (tmp_path / "results.jsonl").touch()
+    (tmp_path / "clip.mp4_overlay.mp4").write_bytes(b"x")
+    assert bring_in([f"{tmp_path}/*.mp4"], kept) == Brought([f"{tmp_path}/*.mp4"])
+
+
 def test_an_archive_is_unpacked_once_and_again_if_it_changes(tmp_path, kept):
     archive = zipped(tmp_path / "a.zip", {"cat.png": png()})
     bring_in([archive], kept)
