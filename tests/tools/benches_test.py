@@ -139,3 +139,11 @@ def test_compare_scales(tool, shapes, monkeypatch):
     assert all(row in shown for row in ("layercam", "P4,P5", "scales 1, 1.5, flip", "s/photo"))
     assert "3 photos at 32 pixels" in shown
     assert "Score-CAM on 1 photos" in shown
+
+
+def test_bench_localize(tool, monkeypatch):
+    monkeypatch.setattr(zoo, "load", lambda _: Classifier("efficientnetlite_b0"))
+    sizes = {"tiny": (40, 30), "small": (300, 260)}
+    shown = tool("bench_localize", "--photos=3,2", "--batch=2", "--rounds=1", _SIZES=sizes)
+    assert all(part in shown for part in ("3 photos of tiny", "2 photos of small"))
+    assert all(row in shown for row in ("bare forward pass", "boxes alone", "and heat maps"))
