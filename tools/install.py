@@ -80,7 +80,7 @@ def _show(progress: Progress, ended: threading.Event) -> None:
 def install(arguments: Iterable[str]) -> int:
     """Run pip with arguments; return its exit status."""
     options = ["--disable-pip-version-check", "--no-color", "--progress-bar=off"]
-    command = [sys.executable, "-m", "pip", "install", *options, *arguments]
+    command = [sys.executable, "-u", "-m", "pip", "install", *options, *arguments]
     progress, ended, begin = Progress(), threading.Event(), time.monotonic()
     shown = threading.Thread(target=_show, args=(progress, ended))
     shown.start()
