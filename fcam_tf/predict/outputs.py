@@ -191,7 +191,7 @@ class ResultsFile(contextlib.ExitStack):
                     f"{made_with}; {self._remedy}"
                 )
             self.finished.clear()
-        foreign = {"foreign": self.foreign} if self.foreign else {}
+        foreign: dict[str, Any] = {"foreign": self.foreign} if self.foreign else {}
         self._claim.begin(made_with=made_with, **foreign)
         path = self.folder / RESULTS
         write_atomically(path, b"".join(map(_line, self.finished.values())))
