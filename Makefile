@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml CMakeLists.txt $(wildcard fcam_tf/ops/cc/*)
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "venv is missing: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python tools/install.py --editable '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -68,6 +68,8 @@ bench: $(INSTALLED)
 	@echo "==> Timing a training step of the baselines"
 	@$(BIN)/python tools/bench_training.py --backbone efficientnetlite_b0 --output_stride 16 \
 		--classifiers cam,has,cutmix,adl,acol,spg,icl
+	@echo "==> Timing fcam localize"
+	@$(BIN)/python tools/bench_localize.py
 	@echo "==> Timing the score methods too, on a smaller network (59,000 forward passes)"
 	@$(BIN)/python tools/bench_cams.py --backbone efficientnetlite_b0 --score_images 1
 

@@ -65,10 +65,18 @@ class Photo:
     # bilinear interpolation, its aspect ratio not kept: the protocol of the WSOL benchmark.
     pixels: np.ndarray
     # (h, w, 3) uint8, the photo to draw on, its aspect ratio kept, the longer side at most
-    # `VIEW_SIDE` pixels.
-    view: np.ndarray
+    # `VIEW_SIDE` pixels; None where nothing is drawn.
+    view: np.ndarray | None
     width: int  # width of the photo as displayed, in its own pixels
     height: int  # height of the photo as displayed, in its own pixels
+
+    @property
+    def view_size(self) -> tuple[int, int]:
+        """Width and height of `view`, also where there is none."""
+        if self.view is not None:
+            return self.view.shape[1], self.view.shape[0]
+        scale = min(1, VIEW_SIDE / max(self.width, self.height))
+        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
 
 def passed_over(files: Sequence[object], why: str) -> str:
@@ -76,7 +84,7 @@ def passed_over(files: Sequence[object], why: str) -> str:
     return f"{len(files)} passed over, {why}: {listed(files)}"
 
 
-def read_photo(path: Path, size: tuple[int, int]) -> Photo:
+def read_photo(path: Path, size: tuple[int, int], *, view: bool = True) -> Photo:
     """Read a photo as a viewer would show it.
 
     An EXIF orientation is applied: width, height and every box are in the frame as displayed.
@@ -89,17 +97,19 @@ def read_photo(path: Path, size: tuple[int, int]) -> Photo:
     Args:
         path: the file.
         size: (height, width) that the model takes, in pixels.
+        view: whether there is something to draw on; making it takes as long as decoding.
 
     Raises:
         PhotoError: the file is missing, empty, damaged, not a photo, or above `MAX_PIXELS`.
     """
     with _opened(path) as image:
         rgb, width, height = _decoded(image, upright=True)
-        scale = min(1, VIEW_SIDE / max(width, height))
-        view_size = max(1, round(width * scale)), max(1, round(height * scale))
-        view = rgb.resize(view_size, Image.Resampling.BILINEAR)
         pixels = rgb.resize(size[::-1], Image.Resampling.BILINEAR)
-        return Photo(np.asarray(pixels), np.asarray(view), width, height)
+        photo = Photo(np.asarray(pixels), None, width, height)
+        if not view:
+            return photo
+        shown = rgb.resize(photo.view_size, Image.Resampling.BILINEAR)
+        return dataclasses.replace(photo, view=np.asarray(shown))
 
 
 def read_pixels(path: Path, *, upright: bool = True, most: int | None = None) -> np.ndarray:

@@ -158,6 +158,10 @@ def test_extreme_sizes(tmp_path, size):
     assert (photo.width, photo.height) == size
     assert max(photo.view.shape) == min(max(*size, 3), photos.VIEW_SIDE)
     assert close(photo.pixels, RED)
+    bare = photos.read_photo(tmp_path / "photo.png", (32, 32), view=False)
+    assert bare.view is None
+    assert bare.view_size == photo.view.shape[1::-1]
+    np.testing.assert_array_equal(bare.pixels, photo.pixels)
 
 
 def test_as_many_pixels_as_wanted(tmp_path):

@@ -32,6 +32,9 @@ class ClassShare:
         TypeError, ValueError: see `CAM`.
     """
 
+    # Noted beside results: whoever changes the formula changes this, or old and new maps mix.
+    FORMULA = "own / max(own, mean of others)"
+
     def __init__(self, model: keras.Model, layer: Any = None) -> None:
         self._cam = GradCAM(model, layer)
         self._features = autodiff.compiled(self._features_and_logits)

@@ -33,21 +33,23 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(_ENDINGS)
 
 
-def unpack(path: Path, folder: Path) -> int:
+def unpack(path: Path, folder: Path) -> tuple[int, dict[str, str]]:
     """Write the photos of an archive below a folder, in the places that they have in it.
 
     Hidden files, links and devices are no photos, and no place is outside of the folder. Names that
     come to one place are numbered; of members of one name the last counts, as unpackers have it.
 
     Returns:
-        How many there are.
+        How many there are, and why others could not be read, by their names in the archive; ""
+        stands for all that follows the photos.
 
     Raises:
-        ValueError: there are none, one is above `MAX_BYTES`, the disk is too small for all, or the
-            archive is damaged or has a password.
+        ValueError: there are none, one is above `MAX_BYTES`, the disk is too small for all, or no
+            photo can be read, as the archive is damaged or has a password.
         OSError: a photo cannot be written.
     """
     places: dict[str, Path] = {}
+    damaged: dict[str, str] = {}
     rest = shutil.disk_usage(folder).free
     try:
         for name, size, read in _members(path):
@@ -60,14 +62,19 @@ def unpack(path: Path, folder: Path) -> int:
             place = places.get(name) or _unused(folder, inside(name), set(places.values()))
             places[name] = place
             place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("wb") as to, read() as source:
-                copy(source, to, MAX_BYTES)
+            try:
+                with place.open("wb") as to, read() as source:
+                    copy(source, to, MAX_BYTES)
+            except _DAMAGE as error:
+                damaged[name] = f"it cannot be read: {_told(error)}"
+                places.pop(name).unlink()
     except _DAMAGE as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the archive cannot be read: {text}") from None
+        damaged[""] = f"the archive cannot be read to its end: {_told(error)}"
     if not places:
-        raise ValueError("there is no photo in this archive")
-    return len(places)
+        reasons = [reason.partition(": ")[2] for reason in damaged.values()]
+        why = f"the archive cannot be read: {reasons[-1]}" if reasons else "there is no photo in it"
+        raise ValueError(why)
+    return len(places), damaged
 
 
 def copy(source: IO[bytes], to: IO[bytes], most: int) -> None:
@@ -88,6 +95,10 @@ def numbered(path: Path) -> Iterator[Path]:
     """Yield a path, and then others like it: "a.zip", "a-2.zip"."""
     yield path
     yield from (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(2))
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _shortened(part: str) -> str:

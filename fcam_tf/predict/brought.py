@@ -22,7 +22,7 @@ from fcam_tf.claim import read_settings
 from fcam_tf.names import shortened
 from fcam_tf.predict import video
 from fcam_tf.predict.archives import MAX_BYTES, copy, inside, is_archive, numbered, unpack
-from fcam_tf.predict.inputs import BROUGHT, Failure
+from fcam_tf.predict.inputs import BROUGHT, Failure, expanded
 
 INPUTS = "inputs"  # the folder, below that of the results
 STDIN = "-"
@@ -65,7 +65,7 @@ def bring_in(
     Args:
         arguments: files, folders, globs; "-", a photo from standard input; addresses of photos,
             archives or videos (http, https, and with packages of their own gs and s3); archives
-            (zip and tar); and videos.
+            (zip and tar) and videos, also those that a glob matches.
         kept: the folder, absolute; made if need be.
         fps: frames taken of a second of a video.
         afresh: bring again what is there.
@@ -75,7 +75,7 @@ def bring_in(
         What stands for them; each argument that fails has its failure.
     """
     found, bringer = Brought(), _Bringer(kept, fps, afresh, tell)
-    for given in [os.fspath(argument) for argument in arguments]:
+    for given in [each for argument in arguments for each in expanded(os.fspath(argument))]:
         try:
             local = bringer.bring(given)
         except (OSError, ValueError, ImportError) as error:
@@ -85,6 +85,9 @@ def bring_in(
         found.arguments.append(str(local) if brought else given)
         if brought:
             found.origins[local] = "standard input" if given == STDIN else given
+            for name, reason in bringer.damaged(local).items():
+                file = "/".join([given.rstrip("/"), *inside(name).parts])
+                found.failures.append(Failure(file, reason))
     return found
 
 
@@ -112,8 +115,12 @@ class _Bringer:
         if video.is_video(local) and local.is_file():
             return self._filled(local, {"fps": self.fps}, self._frames)
         if is_archive(local) and local.is_file():
-            return self._filled(local, {}, lambda path, to: f"{unpack(path, to)} photos")
+            return self._filled(local, {}, self._photos)
         return local
+
+    def damaged(self, folder: Path) -> dict[str, str]:
+        """Return why photos of the archive that fills a folder are not there, by their names."""
+        return read_settings(folder / BROUGHT)[1].get("damaged", {}) if folder.is_dir() else {}
 
     def _from_stdin(self) -> Path:
         data = sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b""  # None: it is closed
@@ -151,11 +158,20 @@ class _Bringer:
                 raise ValueError("the address gives an empty file")
         return path
 
-    def _frames(self, path: Path, folder: Path) -> str:
-        count, damage = video.extract(path, folder, self.fps)
-        return f"{count} frames{f', then it cannot be read: {damage}' if damage else ''}"
+    def _photos(self, path: Path, folder: Path) -> tuple[str, dict[str, str]]:
+        count, damaged = unpack(path, folder)
+        return f"{count} photos", damaged
 
-    def _filled(self, path: Path, about: dict[str, Any], fill: Callable[[Path, Path], str]) -> Path:
+    def _frames(self, path: Path, folder: Path) -> tuple[str, dict[str, str]]:
+        count, damage = video.extract(path, folder, self.fps)
+        return f"{count} frames{f', then it cannot be read: {damage}' if damage else ''}", {}
+
+    def _filled(
+        self,
+        path: Path,
+        about: dict[str, Any],
+        fill: Callable[[Path, Path], tuple[str, dict[str, str]]],
+    ) -> Path:
         """Return the folder that holds what is in a file, filled now unless it is there already."""
         state, file = path.stat(), str(path.resolve())
         stamp = {"file": file, "bytes": state.st_size, "modified": state.st_mtime, **about}
@@ -167,8 +183,9 @@ class _Bringer:
         if self.afresh or read_settings(folder / BROUGHT)[0] != stamp:
             self.kept.mkdir(parents=True, exist_ok=True)
             with new_folder(folder, replace=True) as place:
-                self.tell(f"{path.name}: {fill(path, place)}")
-                write_json(place / BROUGHT, stamp)
+                what, damaged = fill(path, place)
+                self.tell(f"{path.name}: {what}")
+                write_json(place / BROUGHT, {"settings": stamp, "damaged": damaged})
         return folder
 
 

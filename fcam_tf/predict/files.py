@@ -18,7 +18,7 @@ OVERLAYS = {"png": "png", "jpeg": "jpg", "webp": "webp", "none": ""}
 ANNOTATIONS = "annotations"  # the folder of data sets, below that of the results
 FILE_KEYS = ("overlay", "heatmap", "mask", "soft_mask", "crop", "cutout")  # of an object's record
 _KINDS = {
-    "overlay": "png|jpg|webp",
+    "overlay": "png|jpg|webp|mp4",  # the last of all frames of a video
     "heatmap": "png|npy",
     "mask": "png",
     "soft": "png",
@@ -65,6 +65,11 @@ class Files:
             raise ImportError("run lengths are made by pycocotools: pip install 'fcam_tf[coco]'")
         # In one order, so that the same settings are equal.
         object.__setattr__(self, "mask", [each for each in MASKS if each in self.mask])
+
+    @property
+    def need_view(self) -> bool:
+        """Whether something is drawn over the photo."""
+        return bool(OVERLAYS[self.overlay])
 
     @property
     def need_pixels(self) -> bool:

@@ -13,9 +13,10 @@ from pathlib import Path
 from fcam_tf.claim import SETTINGS
 from fcam_tf.names import printable
 from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
-from fcam_tf.predict.archives import numbered
+from fcam_tf.predict.archives import is_archive, numbered
 from fcam_tf.predict.files import ANNOTATIONS, is_output
 from fcam_tf.predict.outputs import RESULTS
+from fcam_tf.predict.video import is_video
 
 BROUGHT = ".brought.json"  # in a folder that was filled from an archive or a video
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
@@ -54,7 +55,8 @@ def find_photos(
 
     Folders are searched recursively for files with a photo's extension; hidden ones, the outputs
     of earlier jobs, and what these took out of archives and videos are left out. Globs know ``**``.
-    A photo that is named twice is listed once.
+    A photo that is named twice is listed once. Archives and videos that a glob matches are left to
+    `expanded`.
 
     Args:
         arguments: files, folders and globs.
@@ -77,10 +79,9 @@ def find_photos(
         elif path.is_dir():
             root, found = path, _in_folder(path, failures, others)
             reason = "there is no photo in this folder"
-        elif glob.has_magic(argument) and not os.path.lexists(argument):
+        elif _is_glob(argument):
             before = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
-            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - knows "**"
-            root, found = Path(*before), list(map(Path, matches))
+            root, found = Path(*before), [p for p in _matches(argument) if not _to_unpack(p)]
             reason = "no photo matches"
         else:
             root, found = path.parent, [path] if os.path.lexists(path) else []
@@ -112,6 +113,19 @@ def find_photos(
     return list(photos.values()), failures, notes
 
 
+def expanded(argument: str) -> list[str]:
+    """Return what stands for an argument: of a glob the archives and videos that it matches, too.
+
+    They follow the glob, which is left out where it matches nothing else.
+    """
+    if not _is_glob(argument):
+        return [argument]
+    matches = _matches(argument)
+    unpacked = [path for path in matches if _to_unpack(path)]
+    only = unpacked and len(unpacked) == len(matches)
+    return [*[argument] * (not only), *map(str, unpacked)]
+
+
 def displayed(file: str) -> str:
     """Return a file's name as one printable line, relative where it is below this folder."""
     relative = os.path.relpath(file)
@@ -135,6 +149,18 @@ def clear_of_files(name: str, out: Path) -> str:
     for part in above:
         folder = next(place for place in numbered(folder / part) if not place.is_file())
     return (folder.relative_to(out) / last).as_posix()
+
+
+def _is_glob(argument: str) -> bool:
+    return glob.has_magic(argument) and not os.path.lexists(argument)
+
+
+def _matches(argument: str) -> list[Path]:
+    return [*map(Path, sorted(glob.glob(argument, recursive=True)))]  # noqa: PTH207 - knows "**"
+
+
+def _to_unpack(path: Path) -> bool:
+    return (is_video(path) or is_archive(path)) and path.is_file() and not _is_output(path)
 
 
 def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Path]]) -> list[Path]:

@@ -213,6 +213,8 @@ class Job:
         """
         checks.whole("batch_size", batch_size, 1)
         made_with = {name: getattr(localizer, name) for name in ("method", "layer", "threshold")}
+        if localizer.share:
+            made_with["share"] = localizer.share
         forget = {str(source.path) for source in self.todo} | self._gone()
         self._results.start(forget, {**made_with, "label": list(labels)}, localizer.class_names)
         total = len(self.sources)
@@ -226,6 +228,7 @@ class Job:
                 self._results.write,
                 labels=labels,
                 top=self._settings.top,
+                view=self._settings.files.need_view,
                 pixels=self._settings.files.need_pixels,
                 batch_size=batch_size,
             ):
@@ -247,6 +250,7 @@ class Job:
         """Yield what is to do under names whose outputs are no other photo's, nor a photo."""
         photos = [*(source.path for source in self.sources), *map(Path, self._results.known)]
         taken = {name.casefold() for name in self._results.names()}
+        photos += [self._kept.parent / name for name in self._results.foreign]
         taken |= {name.casefold() for name in named_after(photos, self._kept.parent)}
         for source in self.todo:
             name = unused_name(inputs.clear_of_files(source.name, self._out), taken)

@@ -38,7 +38,9 @@ class Localizer(Explainer):
             which is not that of a class.
 
     Attributes:
-        threshold: "otsu" or a float. For the others see `Explainer`.
+        threshold: "otsu" or a float.
+        share: how a decoder's map is divided among classes, `fcam_tf.cams.ClassShare.FORMULA`;
+            None for other methods. For the others see `Explainer`.
 
     Raises:
         ValueError: unknown ``method``, ``threshold`` or ``layer``, an option that does not fit, or
@@ -59,6 +61,7 @@ class Localizer(Explainer):
                 "fcam_tf.cams.get explains any score."
             )
         super().__init__(classifier, method, layer, **options)
+        self.share = cams.ClassShare.FORMULA if self.method == FCAM_MAP else None
         if self.method == FCAM_MAP:  # evaluations want the decoder's own maps, whatever the label
             flip = "flip" in self.options
             self._make = partial(inference.class_maps_and_logits, classifier, flip=flip)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from fcam_tf.claim import SETTINGS, SettingsChangedError, claim, read_settings
 from fcam_tf.localization import scale_box
 from fcam_tf.names import MIN_AREA
 from fcam_tf.predict.cutting import write_object
-from fcam_tf.predict.files import FILE_KEYS, Files, PhotoFiles
+from fcam_tf.predict.files import FILE_KEYS, Files, PhotoFiles, is_output
 from fcam_tf.predict.pictures import write_pictures
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ class ResultsFile(contextlib.ExitStack):
     Attributes:
         finished: the valid results, as in results.jsonl, by file.
         known: the files of all results that there were.
+        foreign: names of files that were in the folder before its first job, and are called like
+            outputs; none is written over.
 
     Raises:
         SettingsChangedError: there are results of other settings, and ``overwrite`` is False.
@@ -144,6 +147,9 @@ class ResultsFile(contextlib.ExitStack):
         there = read_results(folder) if self._claim.goes_on else ()
         self.finished = {record["file"]: record for record in there}
         self.known = frozenset(self.finished)
+        _, notes = read_settings(folder / SETTINGS)
+        new = not (folder / SETTINGS).exists()
+        self.foreign: list[str] = _like_outputs(folder) if new else notes.get("foreign", [])
 
     def holds(self, photo: Path) -> bool:
         """Tell whether there is a result of a photo as it is now, with all its files."""
@@ -185,7 +191,8 @@ class ResultsFile(contextlib.ExitStack):
                     f"{made_with}; {self._remedy}"
                 )
             self.finished.clear()
-        self._claim.begin(made_with=made_with)
+        foreign: dict[str, Any] = {"foreign": self.foreign} if self.foreign else {}
+        self._claim.begin(made_with=made_with, **foreign)
         path = self.folder / RESULTS
         write_atomically(path, b"".join(map(_line, self.finished.values())))
         self._file = self.enter_context(path.open("ab", buffering=0))
@@ -241,6 +248,15 @@ class ResultsFile(contextlib.ExitStack):
         except OSError:
             self._file.truncate(before)
             raise
+
+
+def _like_outputs(folder: Path) -> list[str]:
+    return sorted(
+        str(Path(parent, name).relative_to(folder))
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if is_output(name)
+    )
 
 
 def read_results(folder: Path) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,7 @@ def write_pictures(
 
     Args:
         files: those of the photo.
-        photo: the photo.
+        photo: the photo; it has a view where an overlay is wanted.
         found: the class, without a batch axis.
         regions: its objects, whose boxes are drawn.
         caption: what it is called.
@@ -51,7 +53,8 @@ def write_pictures(
         OSError: a file cannot be written; none is left in part.
     """
     names: dict[str, str | None] = {"overlay": None, "heatmap": None}
-    if end := OVERLAYS[files.wanted.overlay]:
+    end = OVERLAYS[files.wanted.overlay]
+    if end and photo.view is not None:
         drawn = visualize.overlay(
             photo.view,
             found.heatmaps,
@@ -61,9 +64,13 @@ def write_pictures(
         )
         names["overlay"] = files.write("overlay", number, end, encoded(drawn, end))
     if end := HEATMAPS[files.wanted.heatmap]:
-        height, width = photo.view.shape[:2]
-        values = visualize.resize_heatmap(found.heatmaps, width, height)
-        data = _npy(values) if end == "npy" else encoded((65535 * values + 0.5).astype("uint16"))
+        values = visualize.resize_heatmap(found.heatmaps, *photo.view_size)
+        if end == "npy":
+            data = _npy(values)
+        else:
+            values *= 65535  # in place: it has a million pixels
+            values += 0.5
+            data = deep_png(values.astype(np.uint16))
         names["heatmap"] = files.write("heatmap", number, end, data)
     return names
 
@@ -73,6 +80,26 @@ def encoded(values: np.ndarray, end: str = "png", **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, **(_ENCODERS[end] | options))
     return buffer.getvalue()
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """Return a picture (h, w) uint16 as a grey PNG file of 16 bits.
+
+    Each row is stored less the one above, which suits a smooth map. Pillow tries five ways on each
+    row: that takes three times as long, and saves a tenth.
+    """
+    rows = values.astype(">u2").view(np.uint8)
+    lines = np.full((len(rows), 1 + rows.shape[1]), 2, np.uint8)  # each begins with its filter, Up
+    lines[:, 1:] = rows
+    lines[1:, 1:] -= rows[:-1]
+    deflate = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    data = deflate.compress(lines.data) + deflate.flush()
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 0, 0, 0, 0)
+    file = b"\x89PNG\r\n\x1a\n"
+    for name, content in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b"")):
+        check = zlib.crc32(name + content)
+        file += struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+    return file
 
 
 def _npy(values: np.ndarray) -> bytes:

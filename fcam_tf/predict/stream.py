@@ -37,6 +37,7 @@ def localize_stream(
     *,
     labels: Sequence[int] = (),
     top: int | None = None,
+    view: bool = True,
     pixels: bool = False,
     batch_size: int,
 ) -> Iterator[dict[str, Any] | Failure]:
@@ -51,6 +52,7 @@ def localize_stream(
         write: `ResultsFile.write`.
         labels: see `localize_shown`.
         top: see there.
+        view: whether ``write`` draws on the photo.
         pixels: whether ``write`` gets the photo's pixels to cut from, see `enlarged`.
         batch_size: photos for one call of the model.
     """
@@ -58,7 +60,10 @@ def localize_stream(
     def read(source: Source) -> _Item | Failure:
         try:
             state = file_state(source.path)
-            return _Item(source, state, read_photo(source.path, localizer.image_size))
+            photo = read_photo(
+                source.path, localizer.image_size, view=view and not localizer.refine
+            )
+            return _Item(source, state, photo)
         except PhotoError as error:
             return Failure(str(source.path), str(error))
 

@@ -81,7 +81,7 @@ def result_json(
         "width": photo.width,
         "height": photo.height,
     }
-    if with_overlay:
+    if with_overlay and photo.view is not None:
         from fcam_tf.predict.pictures import encoded  # noqa: PLC0415 - matplotlib
         from fcam_tf.visualize import overlay  # noqa: PLC0415
 

@@ -60,6 +60,25 @@ def test_photos_of_an_archive_keep_their_places(tmp_path, kept):
     assert found.origin_of(tmp_path / "cat.png") is None
 
 
+def test_a_glob_of_archives_and_photos(tmp_path, kept, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        zipped(tmp_path / f"{name}.zip", {f"{name}.png": png()})
+    assert bring_in(["*.zip"], kept).arguments == [str(kept / "a.zip"), str(kept / "b.zip")]
+    (tmp_path / "c.png").write_bytes(png())
+    found = bring_in(["*"], kept)  # "out" is there by now
+    assert found.arguments == ["*", str(kept / "a.zip"), str(kept / "b.zip")]
+    sources, failures, _ = find_photos(found.arguments, kept=kept)
+    assert [source.name for source in sources] == ["c", "a.zip/a", "b.zip/b"]
+    assert failures == []
+
+
+def test_a_glob_takes_no_video_of_an_earlier_job(tmp_path, kept):
+    (tmp_path / "results.jsonl").touch()
+    (tmp_path / "clip.mp4_overlay.mp4").write_bytes(b"x")
+    assert bring_in([f"{tmp_path}/*.mp4"], kept) == Brought([f"{tmp_path}/*.mp4"])
+
+
 def test_an_archive_is_unpacked_once_and_again_if_it_changes(tmp_path, kept):
     archive = zipped(tmp_path / "a.zip", {"cat.png": png()})
     bring_in([archive], kept)
@@ -151,7 +170,7 @@ def test_what_fails_leaves_nothing_and_the_rest_goes_on(tmp_path, kept, monkeypa
     found = bring_in([*(tmp_path / name for name in names), good], kept)
     assert [failure.reason.partition(":")[0] for failure in found.failures] == [
         *("the archive cannot be read", "the archive cannot be read"),
-        *("there is no photo in this archive", "the archive cannot be read"),
+        *("there is no photo in it", "the archive cannot be read"),
     ]
     assert below(kept) == ["good.zip/.brought.json", "good.zip/cat.png"]
     with monkeypatch.context() as full:
@@ -161,6 +180,35 @@ def test_what_fails_leaves_nothing_and_the_rest_goes_on(tmp_path, kept, monkeypa
     monkeypatch.setattr(archives, "MAX_BYTES", 10)
     (failure,) = bring_in([good], kept, afresh=True).failures
     assert "which is too much" in failure.reason
+
+
+def test_of_an_archive_with_one_damaged_photo_the_others_are_kept(tmp_path, kept):
+    photos = {"a.png": png("red"), "1/b.png": png("blue"), "c.png": png("green")}
+    archive = zipped(tmp_path / "a.zip", photos)
+    data = bytearray(archive.read_bytes())
+    data[data.index(png("blue")) + 45] ^= 255  # its checksum is wrong
+    archive.write_bytes(data)
+    for _ in range(2):  # the second job tells it again
+        found = bring_in([archive], kept)
+        (failure,) = found.failures
+        assert failure.file == f"{archive}/1/b.png"
+        assert failure.reason.startswith("it cannot be read: Bad CRC-32")
+        assert below(kept / "a.zip") == [".brought.json", "a.png", "c.png"]
+
+
+def test_of_an_archive_that_is_cut_the_beginning_is_kept(tmp_path, kept):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("a.png", "b.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png())
+            tar.addfile(info, io.BytesIO(png()))
+    path.write_bytes(path.read_bytes()[: 1536 + 10])  # headers and contents are blocks of 512
+    assert [(failure.file, failure.reason) for failure in bring_in([path], kept).failures] == [
+        (f"{path}/b.png", "it cannot be read: unexpected end of data"),
+        (str(path), "the archive cannot be read to its end: unexpected end of data"),
+    ]
+    assert below(kept / "a.tar") == [".brought.json", "a.png"]
 
 
 class Bytes:

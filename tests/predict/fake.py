@@ -22,6 +22,7 @@ class FakeLocalizer:
         )
         self.method = "brightness"
         self.threshold = "otsu"
+        self.share = None
         self.layer = ""
         self.options = {}
         self.refine = None

@@ -393,9 +393,10 @@ def write(name, photo, result, pixels):
 def test_only_the_next_few_photos_are_in_memory(tmp_path, monkeypatch, fake_localizer, batch_size):
     Counted.alive = Counted.most = 0
 
-    def read_photo(path, size):
+    def read_photo(path, size, *, view):
         if path.stem.endswith("7"):
             raise PhotoError("it ends in 7")
+        assert view
         photo = Photo(np.zeros((*size, 3), np.uint8), None, 4, 4)
         object.__setattr__(photo, "counted", Counted())
         return photo
@@ -472,6 +473,27 @@ def test_photos_where_outputs_go_are_not_written_over(tmp_path, fake_localizer):
         assert (tmp_path / "a_mask.png").read_bytes() == before
         assert {line["name"] for line in lines(tmp_path)} == {"a-2", "a_mask"}
         os.utime(tmp_path / "a.jpg", (1, 1))
+
+
+def test_a_file_that_is_called_like_an_output_is_not_written_over(tmp_path, out, fake_localizer):
+    paint(tmp_path / "a.png")
+    out.mkdir()
+    (out / "a_overlay.png").write_text("a drawing of mine")
+    for options in ({}, {}, {"overwrite": True, "top": 2}):
+        localize_files(fake_localizer(), tmp_path / "a.png", out, **options)
+        assert (out / "a_overlay.png").read_text() == "a drawing of mine"
+        assert [line["overlay"] for line in lines(out)] == ["a-2_overlay.png"]
+
+
+def test_how_a_decoders_map_is_divided_is_noted_and_does_not_mix(tmp_path, out, fake_localizer):
+    localizer = fake_localizer()
+    localizer.share = "one formula"
+    localize_files(localizer, paint(tmp_path / "a.png"), out)
+    kept = json.loads((out / "settings.json").read_text())
+    assert kept["made_with"]["share"] == "one formula"
+    localizer.share = "another"
+    with pytest.raises(SettingsChangedError, match="another"):
+        localize_files(localizer, paint(tmp_path / "b.png"), out)
 
 
 def test_an_archive_that_lies_where_outputs_go(tmp_path, fake_localizer):

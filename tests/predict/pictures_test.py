@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +23,24 @@ def written(folder, found, number=1, **wanted):
     files = PhotoFiles(folder, "in/a", Files(**wanted))
     regions = found.regions()
     return pictures.write_pictures(files, PHOTO, found, regions, "cat", number=number)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (40, 7)])
+def test_a_picture_of_16_bits(size):
+    values = np.random.default_rng(0).integers(0, 2**16, size).astype(np.uint16)
+    with Image.open(io.BytesIO(pictures.deep_png(values))) as image:
+        image.verify()
+    with Image.open(io.BytesIO(pictures.deep_png(values))) as image:
+        assert image.mode == "I;16"
+        np.testing.assert_array_equal(np.asarray(image), values)
+
+
+def test_a_heat_map_without_a_view_to_draw_on(tmp_path, found):
+    photo = Photo(PHOTO.pixels, None, 2560, 20)
+    files = PhotoFiles(tmp_path, "a", Files(overlay="none"))
+    pictures.write_pictures(files, photo, found, [], "cat", number=1)
+    with Image.open(tmp_path / "a_heatmap.png") as image:
+        assert image.size == (1280, 10)
 
 
 def test_overlay_and_heat_map(tmp_path, found, monkeypatch):

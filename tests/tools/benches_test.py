@@ -3,46 +3,12 @@
 import importlib
 import json
 import sys
-from pathlib import Path
 
 import pytest
-from absl import flags
 
 from fcam_tf import zoo
 from fcam_tf.data import write_shapes
-from fcam_tf.models import BACKBONES, Classifier
-from tests.models.tiny import tiny_backbone
-
-TOOLS = Path(__file__).parents[2] / "tools"
-
-
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Run a tool with arguments in this process, and return what it prints."""
-    # Those of tools that other tests imported may have the same names.
-    modules = flags.FLAGS.flags_by_module_dict().items()
-    others = [(name, flag) for name, found in modules if name[:6] == "tools." for flag in found]
-    for _, flag in others:
-        delattr(flags.FLAGS, flag.name)
-    before = set(flags.FLAGS)
-    monkeypatch.syspath_prepend(str(TOOLS))
-    for name in ("efficientnetlite_b0", "resnet50"):
-        monkeypatch.setitem(BACKBONES, name, tiny_backbone(name))
-
-    def run(name, *arguments, **values):
-        module = importlib.import_module(name)
-        vars(module).update(values)
-        del sys.modules[name]  # so that another test may import it, too
-        flags.FLAGS([name, *map(str, arguments)])
-        module.main()
-        return capsys.readouterr().out
-
-    yield run
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
-    for name, flag in others:
-        flags.FLAGS[flag.name] = flag
-        flags.FLAGS.register_flag_by_module(name, flag)
+from fcam_tf.models import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +105,11 @@ def test_compare_scales(tool, shapes, monkeypatch):
     assert all(row in shown for row in ("layercam", "P4,P5", "scales 1, 1.5, flip", "s/photo"))
     assert "3 photos at 32 pixels" in shown
     assert "Score-CAM on 1 photos" in shown
+
+
+def test_bench_localize(tool, monkeypatch):
+    monkeypatch.setattr(zoo, "load", lambda _: Classifier("efficientnetlite_b0"))
+    sizes = {"tiny": (40, 30), "small": (300, 260)}
+    shown = tool("bench_localize", "--photos=3,2", "--batch=2", "--rounds=1", _SIZES=sizes)
+    assert all(part in shown for part in ("3 photos of tiny", "2 photos of small"))
+    assert all(row in shown for row in ("bare forward pass", "boxes alone", "and heat maps"))
