@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import tempfile
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 @contextlib.contextmanager
@@ -69,10 +70,20 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     rows = list(rows)
     text = io.StringIO()
     columns = dict.fromkeys(key for row in rows for key in row)
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv_writer(text, columns)
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(path, text.getvalue().encode())
+
+
+def csv_writer(file: IO[str], columns: Iterable[str]) -> csv.DictWriter:
+    """Return a writer of rows, dicts by ``columns``, whose lines end in a line feed.
+
+    A carriage return in a file's name is quoted. The library's writer quotes only what its own
+    lines end in, and readers take each for the end of a line.
+    """
+    lines = types.SimpleNamespace(write=lambda row: file.write(row.removesuffix("\r\n") + "\n"))
+    return csv.DictWriter(lines, list(columns), lineterminator="\r\n")
 
 
 @contextlib.contextmanager
