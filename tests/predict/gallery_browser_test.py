@@ -164,13 +164,13 @@ def test_what_is_saved_as_localised(page, folder):
     found = records(folder)
     assert result["info"]["folder"] == f"{folder.parent / 'photos'}/"
     assert [each["file_name"] for each in result["images"]] == ["large.png", "small.png", "two.png"]
-    assert result["categories"] == [{"id": 0, "name": "sea, ocean"}, {"id": 1, "name": "fire"}]
+    assert result["categories"] == [{"id": 1, "name": "sea, ocean"}, {"id": 2, "name": "fire"}]
     objects = [each for name in BLOBS for each in found[name]["objects"]]
     assert len(objects) == 4
     for annotation, each in zip(result["annotations"], objects, strict=True):
         x, y, width, height = annotation["bbox"]
         assert [x, y, x + width - 1, y + height - 1] == each["box"]
-        assert annotation["category_id"] == each["label"]
+        assert annotation["category_id"] == each["label"] + 1  # as in coco.json
         area = each["area"] * SIZE[0] * SIZE[1]
         assert annotation["area"] == pytest.approx(area, rel=0.05)
         mask = coco.merge(coco.frPyObjects(annotation["segmentation"], SIZE[1], SIZE[0]))
@@ -182,6 +182,20 @@ def test_what_is_saved_as_localised(page, folder):
     assert [row["object"] for row in rows] == ["1", "1", "1", "2"]
     assert rows[1]["label_name"] == "sea, ocean"
     assert [int(rows[3][side]) for side in ("x0", "y0", "x1", "y1")] == objects[3]["box"]
+
+
+@pytest.mark.parametrize("folder", [False], indirect=True)
+def test_an_object_without_a_map_is_saved_with_its_box(context, folder):
+    for path in folder.glob("*_heatmap.png"):
+        path.unlink()
+    page = opened(context, write_gallery(folder).parent)
+    page.get_by_role("button", name="Accept undecided").click()
+    rows = json.loads(saved(page, "COCO").read_text("utf-8"))["annotations"]
+    assert len(rows) == 4
+    for row in rows:
+        mask = coco.merge(coco.frPyObjects(row["segmentation"], SIZE[1], SIZE[0]))
+        assert coco.toBbox(mask).tolist() == row["bbox"]
+        assert row["area"] == row["bbox"][2] * row["bbox"][3]
 
 
 def test_another_threshold(page, folder):
