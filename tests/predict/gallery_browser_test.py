@@ -139,6 +139,40 @@ def test_verdicts_stay(context, page, folder):
     assert "1 accepted · 1 rejected" in again.locator("#counts").inner_text()
 
 
+def test_undo_takes_back_nothing_of_another_tab(context, page, folder):
+    card(page, "large").get_by_role("button", name="Accept").click()
+    other = opened(context, folder)
+    card(other, "small").get_by_role("button", name="Reject").click()
+    page.get_by_text("1 accepted · 1 rejected").wait_for()
+    page.keyboard.press("u")
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    assert "1 accepted · 1 rejected" in page.locator("#counts").inner_text()
+
+
+def test_what_the_browser_does_not_keep_is_told(context, folder):
+    context.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    page = context.new_page()
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.goto((folder / "report.html").as_uri())
+    page.reload()
+    assert not asked  # nothing is decided
+    card(page, "large").get_by_role("button", name="Accept").click()
+    assert "keeps nothing" in page.locator("#message").inner_text()
+    page.get_by_role("button", name="Accept undecided").click()
+    assert "3 accepted; undo takes it back. This" in page.locator("#message").inner_text()
+    page.reload()
+    assert asked == ["beforeunload"]
+
+
+def test_only_objects_that_pass_are_accepted_at_once(page):
+    page.get_by_label("size of the object to").fill("8")
+    assert names(page) == ["small.png", "two.png"]
+    page.get_by_role("button", name="Accept undecided").click()
+    assert "2 accepted" in page.locator("#counts").inner_text()
+    assert card(page, "two").get_by_role("button", pressed=True).count() == 1  # the smaller one
+
+
 def test_keys(page):
     card(page, "large").focus()
     page.keyboard.press("a")
