@@ -136,7 +136,7 @@ def add_to(fcam: Parser) -> None:
 
 
 def _objects(text: str) -> int | None:
-    return None if text == "all" else positive(text)
+    return None if text == "all" else positive(text, "'all' or ")
 
 
 def _run(values: argparse.Namespace) -> int:

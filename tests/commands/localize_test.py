@@ -90,7 +90,7 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
         (["--out=photos/0.png"], "--out photos/0.png is not a folder"),
         (["--method=layrcam"], "Did you mean 'layercam'"),
         (["--label=1", "--top=2"], "--label and --top exclude each other"),
-        (["--objects=0"], "--objects: must be a whole number, 1 or more. Received: 0"),
+        (["--objects=0"], "--objects: must be 'all' or a whole number, 1 or more. Received: 0"),
         (["--min-area=2"], "--min-area must be in [0, 1]. Received: 2.0"),
         (["--mask=jpg"], "--mask: value is unknown: 'jpg'"),
     ],
