@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import fcntl
 import io
 import json
@@ -29,7 +30,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         Where to write.
+
+    Raises:
+        IsADirectoryError: ``path`` is a folder; before the work begins.
+        OSError: it cannot be written.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with _unfinished(path) as place, naming(path):
         yield place / path.name
         (place / path.name).replace(path)
