@@ -259,27 +259,35 @@ document.addEventListener("keydown", (event) => {
 async function acceptedItems() {
   const items = [];
   let nowhere = 0;
+  let joined = 0; // with another of the class, whose region is theirs at a lower threshold
   for (const photo of byName) {
     const verdicts = Object.values(decided.photos[photo.id]?.verdicts ?? {});
     if (!verdicts.includes("accepted")) continue;
     const threshold = thresholdOf(photo);
+    const saved = new Set();
     for (const place of placesOf(photo, await mapsOf(photo), threshold)) {
       if (verdictOf(photo, place.object) !== "accepted") continue;
-      if (place.box) items.push(itemOf(photo, place, threshold));
-      else nowhere++;
+      const same = [place.found.label, place.region?.size, place.box].join();
+      if (!place.box) nowhere++;
+      else if (threshold !== null && place.region && saved.has(same)) joined++;
+      else items.push(itemOf(photo, place, threshold));
+      saved.add(same);
     }
   }
-  return { items, nowhere };
+  return { items, nowhere, joined };
 }
 
 async function save(end) {
   tell("Collecting …");
-  const { items, nowhere } = await acceptedItems();
+  const { items, nowhere, joined } = await acceptedItems();
   const coco = end === "json";
   const text = coco ? JSON.stringify(asCoco(items, DATA.root)) : asCsv(items);
   saveText(text, `accepted.${end}`, coco ? "application/json" : "text/csv");
-  const left = nowhere ? `; ${nowhere} left out, with nothing above the threshold` : "";
-  tell(`${items.length} saved as accepted.${end}${left}.`);
+  const left = [
+    nowhere && `; ${nowhere} left out, with nothing above the threshold`,
+    joined && `; ${joined} left out, one with another object at this threshold`,
+  ];
+  tell(`${items.length} saved as accepted.${end}${left.filter(Boolean).join("")}.`);
 }
 option("save-coco").addEventListener("click", () => save("json"));
 option("save-csv").addEventListener("click", () => save("csv"));

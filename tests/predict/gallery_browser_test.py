@@ -232,6 +232,25 @@ def test_an_object_without_a_map_is_saved_with_its_box(context, folder):
         assert row["area"] == row["bbox"][2] * row["bbox"][3]
 
 
+def test_objects_that_are_one_at_a_lower_threshold_are_saved_once(
+    context, tmp_path, fake_localizer
+):
+    (tmp_path / "photos").mkdir()
+    paint(tmp_path / "photos/near.png", [((x, 90), 30, (255, 60, 0)) for x in (80, 160)])
+    localizer = fake_localizer(image_size=(96, 128), class_names=("sea, ocean", "fire"))
+    localize_files(localizer, tmp_path / "photos", tmp_path / "out", objects=None)
+    page = opened(context, write_gallery(tmp_path / "out").parent)
+    page.get_by_role("button", name="Accept undecided").click()
+    assert len(json.loads(saved(page, "COCO").read_text("utf-8"))["annotations"]) == 2
+    slide(page.locator("#threshold"), 0.05)
+    (row,) = json.loads(saved(page, "COCO").read_text("utf-8"))["annotations"]
+    assert row["bbox"][2] > 160  # from one blob to the other
+    text = page.locator("#message").inner_text()
+    assert (
+        text == "1 saved as accepted.json; 1 left out, one with another object at this threshold."
+    )
+
+
 def test_another_threshold(page, folder):
     before = records(folder)
     page.get_by_role("button", name="Accept undecided").click()
