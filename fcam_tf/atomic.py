@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import fcntl
 import io
 import json
 import os
 import shutil
 import tempfile
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 @contextlib.contextmanager
@@ -28,7 +30,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         Where to write.
+
+    Raises:
+        IsADirectoryError: ``path`` is a folder; before the work begins.
+        OSError: it cannot be written.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with _unfinished(path) as place, naming(path):
         yield place / path.name
         (place / path.name).replace(path)
@@ -69,10 +77,20 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     rows = list(rows)
     text = io.StringIO()
     columns = dict.fromkeys(key for row in rows for key in row)
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv_writer(text, columns)
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(path, text.getvalue().encode())
+
+
+def csv_writer(file: IO[str], columns: Iterable[str]) -> csv.DictWriter:
+    """Return a writer of rows, dicts by ``columns``, whose lines end in a line feed.
+
+    A carriage return in a file's name is quoted. The library's writer quotes only what its own
+    lines end in, and readers take each for the end of a line.
+    """
+    lines = types.SimpleNamespace(write=lambda row: file.write(row.removesuffix("\r\n") + "\n"))
+    return csv.DictWriter(lines, list(columns), lineterminator="\r\n")
 
 
 @contextlib.contextmanager

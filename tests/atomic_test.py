@@ -250,3 +250,11 @@ def test_a_folder_is_replaced_by_a_whole_one_or_stays(tmp_path, monkeypatch):
         pass
     assert [path.name for path in folder.iterdir()] == ["new.txt"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_before_the_work(tmp_path):
+    (tmp_path / "a.onnx").mkdir()
+    with pytest.raises(IsADirectoryError) as caught, replacing(tmp_path / "a.onnx"):
+        pytest.fail("the work has begun")
+    assert caught.value.filename == str(tmp_path / "a.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]

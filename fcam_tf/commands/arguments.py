@@ -162,10 +162,11 @@ def _one_of(names: Iterable[str]) -> Callable[[str], str]:
     return known
 
 
-def positive(text: str) -> int:
-    """Read a whole number above 0."""
+def positive(text: str, others: str = "") -> int:
+    """Read a whole number above 0; ``others`` is what else may be given, for the message."""
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more. Received: {text}")
+        message = f"must be {others}a whole number, 1 or more. Received: {text}"
+        raise argparse.ArgumentTypeError(message)
     return int(text)
 
 

@@ -77,6 +77,15 @@ def _writer(values: argparse.Namespace) -> Any:
             f"{path} has an ending that means no format. Available: {', '.join(_KINDS)}; a "
             "SavedModel is a folder, such as serving/fcam/1"
         )
+    # Told before the model is loaded and converted, which takes long.
+    if ending in _KINDS and Path(path).is_dir():
+        raise app.UsageError(f"{path} is a folder; give the name of a file")
+    if not layout and ending not in _KINDS and Path(path).exists():
+        raise app.UsageError(f"{path} exists; give a new folder or remove it")
+    places = [Path(path), *Path(path).parents] if layout else Path(path).parents
+    above = next((each for each in places if each.exists()), Path())
+    if not above.is_dir():
+        raise app.UsageError(f"{above} is a file, and {path} needs a folder there")
 
     def write(model: Any, **options: Any) -> Path:
         if layout:

@@ -21,6 +21,7 @@ from fcam_tf.names import (
     METHODS,
     MIN_AREA,
     TABLES,
+    listed,
     percent,
     printable,
 )
@@ -136,7 +137,7 @@ def add_to(fcam: Parser) -> None:
 
 
 def _objects(text: str) -> int | None:
-    return None if text == "all" else positive(text)
+    return None if text == "all" else positive(text, "'all' or ")
 
 
 def _run(values: argparse.Namespace) -> int:
@@ -177,8 +178,7 @@ def _run(values: argparse.Namespace) -> int:
         else:
             with usage_errors(ImportError):
                 job.write_videos()
-        for path in predict.write_annotations(values.out, values.annotations, values.table):
-            note(f"annotations in {path}")
+        _annotate(values)
         page = _page(values) if reported else None
     _report(job, Path(values.out))
     if page:
@@ -206,6 +206,22 @@ def _settings(values: argparse.Namespace, model: Model) -> fcam_tf.predict.Local
         layer=values.layer,
         options=map_options(values),
     )
+
+
+def _annotate(values: argparse.Namespace) -> None:
+    """Write the data sets and tables, and tell of entries that no longer fit their photos."""
+    predict, out = fcam_tf.predict, Path(values.out)
+    written = predict.write_annotations(out, values.annotations, values.table)
+    for path in written:
+        note(f"annotations in {path}")
+    results = predict.read_results(out) if written else ()
+    stale = [predict.displayed(each["file"]) for each in results if not predict.is_current(each)]
+    if stale:
+        warn(
+            "the annotations also have photos that are gone or have changed since they were "
+            f"localised: {listed(stale)}; localise them again, or take their lines out of "
+            f"{out / 'results.jsonl'}"
+        )
 
 
 def _page(values: argparse.Namespace) -> Path | None:

@@ -55,10 +55,12 @@ def find_model(name: str) -> Model:
         if is_saved(name):
             return Model(saved_sha256(name), load)
     except (OSError, ValueError) as error:
-        raise app.UsageError(f"--model {reason_of(error)}") from None
+        raise app.UsageError(f"`model` {reason_of(error)}") from None
     if name in fcam_tf.zoo.list_models(trained=False):
-        raise app.UsageError(f"--model {fcam_tf.zoo.untrained(name)}")
-    text = unknown([*entries, *PRETRAINED], name, "--model")
+        raise app.UsageError(f"`model` {fcam_tf.zoo.untrained(name)}")
+    if os.sep in name and not os.path.exists(name):  # noqa: PTH110 - it may be too long
+        raise app.UsageError(f"`model` {shortened(name)}: there is no such file or folder")
+    text = unknown([*entries, *PRETRAINED], name, "model")
     raise app.UsageError(f"{text} Or give a .keras file, or a run's folder.")
 
 

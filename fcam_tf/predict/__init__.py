@@ -16,6 +16,7 @@ from fcam_tf.predict.inputs import displayed as displayed
 from fcam_tf.predict.job import Job as Job
 from fcam_tf.predict.job import localize_files as localize_files
 from fcam_tf.predict.outputs import LocalizeSettings as LocalizeSettings
+from fcam_tf.predict.outputs import is_current as is_current
 from fcam_tf.predict.outputs import read_results as read_results
 from fcam_tf.predict.shown import localize_shown as localize_shown
 

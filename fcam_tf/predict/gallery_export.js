@@ -18,14 +18,21 @@ function polygonsOf(region, map, photo, box) {
 
 /** What is saved of an object and its place, see placesOf. */
 function itemOf(photo, { found, object, map, region, box }, threshold) {
-  const rings = region ? polygonsOf(region, map, photo, box) : [];
-  const [width, height] = [box[2] - box[0] + 1, box[3] - box[1] + 1];
-  const area = rings.length ? rings.reduce((sum, ring) => sum + ringArea(ring), 0) : width * height;
+  let rings = region ? polygonsOf(region, map, photo, box) : [];
+  if (!rings.length) {
+    // Of a pixel, or without a map: readers of COCO fail on an object that has no polygon.
+    const [left, top, right, bottom] = [box[0], box[1], box[2] + 1, box[3] + 1];
+    rings = [[[left, top], [right, top], [right, bottom], [left, bottom]]];
+  }
+  const area = rings.reduce((sum, ring) => sum + ringArea(ring), 0);
   const applied = map ? threshold ?? found.threshold : found.threshold;
   return { photo, found, object, threshold: applied, box, rings, area: Math.round(area) };
 }
 
-/** Annotations as COCO has them; file names are relative to info.folder. */
+/** Annotations as COCO has them; file names are relative to info.folder.
+ *
+ * A category's id is the class's number plus one, as in coco.json of --annotations.
+ */
 function asCoco(items, root) {
   const photos = [...new Set(items.map((item) => item.photo))];
   const names = new Map(items.map(({ found }) => [found.label, found.name ?? found.caption]));
@@ -38,11 +45,11 @@ function asCoco(items, root) {
       width: photo.width,
       height: photo.height,
     })),
-    categories: categories.map(([id, name]) => ({ id, name })),
+    categories: categories.map(([label, name]) => ({ id: label + 1, name })),
     annotations: items.map(({ photo, found, box, rings, area, threshold }, index) => ({
       id: index + 1,
       image_id: photos.indexOf(photo) + 1,
-      category_id: found.label,
+      category_id: found.label + 1,
       bbox: [box[0], box[1], box[2] - box[0] + 1, box[3] - box[1] + 1],
       area,
       segmentation: rings.map((ring) => ring.flat()),

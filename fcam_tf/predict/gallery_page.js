@@ -9,7 +9,8 @@ let shown = []; // photos that pass the filters, in order
 let drawing = false;
 
 function tell(text) {
-  option("message").textContent = text;
+  const warning = kept ? "" : "This browser keeps nothing here: save before you close the page.";
+  option("message").textContent = [text, warning].filter(Boolean).join(" ");
 }
 
 /** Number a field's percent as a fraction; what is empty is no limit. */
@@ -35,19 +36,26 @@ function passing(photo, wanted) {
           within(object.area, wanted.area)
         );
       })
-      .map((object) => ({ photo, score: found.score, area: object.area, class: found.caption })),
+      .map((object) => {
+        return { photo, object, score: found.score, area: object.area, class: found.caption };
+      }),
   );
 }
 
-/** Choose and order the photos, and show the first of them. */
-function filter() {
-  const wanted = {
+/** What the filters ask for. */
+function wantedNow() {
+  return {
     words: option("search").value.toLowerCase().split(/\s+/).filter(Boolean),
     label: option("class").value,
     verdict: option("verdict").value,
     score: [limit("score-from", -Infinity), limit("score-to", Infinity)],
     area: [limit("area-from", -Infinity), limit("area-to", Infinity)],
   };
+}
+
+/** Choose and order the photos, and show the first of them. */
+function filter() {
+  const wanted = wantedNow();
   const order = option("order").value;
   const by = order.replace("-", "");
   const down = order.startsWith("-");
@@ -188,12 +196,11 @@ function judge(photo, objects, verdict) {
 }
 
 function acceptRest() {
-  const left = shown.flatMap((photo) =>
-    objectsOf(photo)
-      .filter((object) => object.box && !verdictOf(photo, object))
-      .map((object) => [photo, object]),
-  );
-  decide(() => left.forEach(([photo, object]) => setVerdict(photo, object, "accepted")));
+  const wanted = wantedNow(); // of a photo, there may be others that do not pass
+  const left = shown
+    .flatMap((photo) => passing(photo, wanted))
+    .filter(({ photo, object }) => object.box && !verdictOf(photo, object));
+  decide(() => left.forEach(({ photo, object }) => setVerdict(photo, object, "accepted")));
   refresh();
   tell(`${left.length} accepted; undo takes it back.`);
 }
@@ -252,27 +259,35 @@ document.addEventListener("keydown", (event) => {
 async function acceptedItems() {
   const items = [];
   let nowhere = 0;
+  let joined = 0; // with another of the class, whose region is theirs at a lower threshold
   for (const photo of byName) {
     const verdicts = Object.values(decided.photos[photo.id]?.verdicts ?? {});
     if (!verdicts.includes("accepted")) continue;
     const threshold = thresholdOf(photo);
+    const saved = new Set();
     for (const place of placesOf(photo, await mapsOf(photo), threshold)) {
       if (verdictOf(photo, place.object) !== "accepted") continue;
-      if (place.box) items.push(itemOf(photo, place, threshold));
-      else nowhere++;
+      const same = [place.found.label, place.region?.size, place.box].join();
+      if (!place.box) nowhere++;
+      else if (threshold !== null && place.region && saved.has(same)) joined++;
+      else items.push(itemOf(photo, place, threshold));
+      saved.add(same);
     }
   }
-  return { items, nowhere };
+  return { items, nowhere, joined };
 }
 
 async function save(end) {
   tell("Collecting …");
-  const { items, nowhere } = await acceptedItems();
+  const { items, nowhere, joined } = await acceptedItems();
   const coco = end === "json";
   const text = coco ? JSON.stringify(asCoco(items, DATA.root)) : asCsv(items);
   saveText(text, `accepted.${end}`, coco ? "application/json" : "text/csv");
-  const left = nowhere ? `; ${nowhere} left out, with nothing above the threshold` : "";
-  tell(`${items.length} saved as accepted.${end}${left}.`);
+  const left = [
+    nowhere && `; ${nowhere} left out, with nothing above the threshold`,
+    joined && `; ${joined} left out, one with another object at this threshold`,
+  ];
+  tell(`${items.length} saved as accepted.${end}${left.filter(Boolean).join("")}.`);
 }
 option("save-coco").addEventListener("click", () => save("json"));
 option("save-csv").addEventListener("click", () => save("csv"));
@@ -280,8 +295,17 @@ option("save-csv").addEventListener("click", () => save("csv"));
 // Another tab, or another report of the same settings, has decided something.
 window.addEventListener("storage", ({ key }) => {
   if (key !== STORE) return;
-  decided = readDecided();
+  readAgain();
   refresh();
+});
+// A page that the browser put aside and shows again was told nothing of it.
+window.addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted || !kept) return;
+  readAgain();
+  refresh();
+});
+window.addEventListener("beforeunload", (event) => {
+  if (!kept) event.preventDefault(); // the browser asks
 });
 
 option("threshold").value = 0.3;

@@ -19,7 +19,7 @@ from PIL import Image
 from fcam_tf.atomic import write_atomically
 from fcam_tf.grey_levels import to_levels
 from fcam_tf.photos import PhotoError, read_pixels
-from fcam_tf.predict.outputs import caption_of, file_state
+from fcam_tf.predict.outputs import caption_of, is_current
 from fcam_tf.predict.pictures import encoded
 from fcam_tf.visualize import resize_heatmap
 
@@ -69,8 +69,7 @@ class Picture:
 
     def _thumbnail(self) -> bytes:
         path = Path(self.record["file"])
-        now = file_state(path)
-        if not now or not now.items() <= self.record.items():
+        if not is_current(self.record):
             return b""
         try:
             image = Image.fromarray(read_pixels(path))

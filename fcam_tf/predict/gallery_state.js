@@ -4,6 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const STORE = `fcam ${DATA.key}`;
 const STEPS = 50; // that can be undone
 let decided = readDecided();
+let kept = true; // whether the browser keeps it
 const before = [];
 
 /** {threshold, photos: {id: {threshold, verdicts: {number: "accepted" | "rejected"}}}}. */
@@ -20,8 +21,10 @@ function readDecided() {
 function keepDecided() {
   try {
     localStorage.setItem(STORE, JSON.stringify(decided));
+    kept = true;
   } catch {
-    tell("This browser keeps nothing here: save before you close the page.");
+    kept = false;
+    tell("");
   }
 }
 
@@ -31,6 +34,12 @@ function decide(change) {
   if (before.length > STEPS) before.shift();
   change();
   keepDecided();
+}
+
+/** Take over what was decided elsewhere. Steps from before it would take that back, too. */
+function readAgain() {
+  decided = readDecided();
+  before.length = 0;
 }
 
 function undo() {

@@ -153,10 +153,10 @@ class ResultsFile(contextlib.ExitStack):
 
     def holds(self, photo: Path) -> bool:
         """Tell whether there is a result of a photo as it is now, with all its files."""
-        record, now = self.finished.get(str(photo), {}), file_state(photo)
+        record = self.finished.get(str(photo))
         return (
-            bool(now)
-            and now.items() <= record.items()
+            record is not None
+            and is_current(record)
             and all((self.folder / name).exists() for name in _files_of(record))
         )
 
@@ -282,6 +282,12 @@ def file_state(photo: Path) -> dict[str, float]:
     except OSError:
         return {}
     return {"bytes": now.st_size, "modified": now.st_mtime}
+
+
+def is_current(record: Mapping[str, Any]) -> bool:
+    """Tell whether the photo of a record is there, as it was when it was localised."""
+    now = file_state(Path(record["file"]))
+    return bool(now) and now.items() <= record.items()
 
 
 def _files_of(record: Mapping[str, Any]) -> set[str]:

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from fcam_tf.names import printable
+from fcam_tf.names import printable, unknown
 from fcam_tf.serving import predicting, uploads
 from fcam_tf.serving.errors import BadRequestError, RefusedError
 from fcam_tf.serving.service import Service
@@ -69,10 +69,12 @@ def make_app(service: Service, name: str) -> FastAPI:
             service.metrics.seconds.labels(path).observe(time.perf_counter() - begin)
 
     @app.get("/", include_in_schema=False)
+    @app.head("/", include_in_schema=False)
     async def shown() -> HTMLResponse:
         return HTMLResponse(page, headers=_HEADERS)
 
     @app.get("/healthz")
+    @app.head("/healthz", include_in_schema=False)  # as load balancers ask
     async def health() -> dict[str, str]:
         service.ready()
         return {"status": "ready"}
@@ -85,6 +87,8 @@ def make_app(service: Service, name: str) -> FastAPI:
     async def localize(request: Request, *, overlay: bool = False) -> dict[str, Any]:
         async with _admitted(service, request) as served:
             content = await _photo_of(request, await _body_of(request, service.limits.body))
+            for other in set(request.query_params) - {"overlay"}:  # such as a class to look for
+                raise BadRequestError(unknown(["overlay"], other, "parameter"))
             photo = await service.in_thread(
                 uploads.read_upload, content, served.sides, service.limits.pixels
             )
@@ -145,7 +149,7 @@ def _add_errors(app: FastAPI) -> None:
         return _told(f"`{first['loc'][-1]}`: {came}", 400)
 
     @app.exception_handler(HTTPException)
-    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
+    async def refused_by_path(request: Request, error: HTTPException) -> JSONResponse:
         words = f"{request.method} {request.url.path[:200]}: {error.detail}"
         return _told(words, error.status_code, error.headers)
 
@@ -176,7 +180,11 @@ async def _admitted(service: Service, request: Request) -> AsyncIterator[Any]:
 
 
 async def _body_of(request: Request, most: int) -> bytes:
-    return b"".join([part async for part in _parts_of(request, most)])
+    body = b"".join([part async for part in _parts_of(request, most)])
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise RefusedError(415, f"the body is compressed by {encoding[:20]}; send it as it is")
+    return body
 
 
 async def _parts_of(request: Request, most: int) -> AsyncGenerator[bytes]:

@@ -90,7 +90,7 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
         (["--out=photos/0.png"], "--out photos/0.png is not a folder"),
         (["--method=layrcam"], "Did you mean 'layercam'"),
         (["--label=1", "--top=2"], "--label and --top exclude each other"),
-        (["--objects=0"], "--objects: must be a whole number, 1 or more. Received: 0"),
+        (["--objects=0"], "--objects: must be 'all' or a whole number, 1 or more. Received: 0"),
         (["--min-area=2"], "--min-area must be in [0, 1]. Received: 2.0"),
         (["--mask=jpg"], "--mask: value is unknown: 'jpg'"),
     ],
@@ -367,6 +367,19 @@ def test_annotations_of_a_job_and_of_a_rerun(tiny, tmp_path, capfd):
     assert "Loading" not in err
     assert "annotations in fcam-output/annotations/coco.json" in err
     assert len((out / "objects.csv").read_text().splitlines()) == 4
+
+
+def test_annotations_of_photos_that_are_gone_or_have_changed(tiny, photos, capfd):
+    command = ("--model", tiny, "--overlay=none", "--table=csv")
+    assert status(*(f"photos/{n}.png" for n in range(3)), *command) == 0
+    assert "are gone" not in capfd.readouterr().err
+    (photos / "0.png").unlink()
+    os.utime(photos / "1.png", (0, 0))
+    assert status("photos/2.png", *command) == 0
+    err = capfd.readouterr().err
+    assert "gone or have changed since they were localised: photos/0.png, photos/1.png; " in err
+    assert status("photos", *command) == 0  # the changed one again
+    assert "since they were localised: photos/0.png; " in capfd.readouterr().err
 
 
 def test_unknown_annotations(photos, capsys):

@@ -144,3 +144,16 @@ def test_custom_layers_come_from_a_file(folder, command, monkeypatch, capfd):
         assert message in err
     assert cli.run([*command, "--import", "my_layers.py"]) == 2
     assert "a Halve is there" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("export no/such.kers out", "fcam export: model no/such.kers: there is no such file"),
+        ("export nosuch out", "fcam export: model is unknown: 'nosuch'"),
+        ("localize p.png --model nosuch", "fcam localize: --model is unknown: 'nosuch'"),
+    ],
+)
+def test_a_model_that_is_not_there(command, words, capfd):
+    assert cli.run(["fcam", *command.split()]) == 2
+    assert words in capfd.readouterr().err

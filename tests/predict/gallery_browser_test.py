@@ -139,6 +139,40 @@ def test_verdicts_stay(context, page, folder):
     assert "1 accepted · 1 rejected" in again.locator("#counts").inner_text()
 
 
+def test_undo_takes_back_nothing_of_another_tab(context, page, folder):
+    card(page, "large").get_by_role("button", name="Accept").click()
+    other = opened(context, folder)
+    card(other, "small").get_by_role("button", name="Reject").click()
+    page.get_by_text("1 accepted · 1 rejected").wait_for()
+    page.keyboard.press("u")
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    assert "1 accepted · 1 rejected" in page.locator("#counts").inner_text()
+
+
+def test_what_the_browser_does_not_keep_is_told(context, folder):
+    context.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    page = context.new_page()
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.goto((folder / "report.html").as_uri())
+    page.reload()
+    assert not asked  # nothing is decided
+    card(page, "large").get_by_role("button", name="Accept").click()
+    assert "keeps nothing" in page.locator("#message").inner_text()
+    page.get_by_role("button", name="Accept undecided").click()
+    assert "3 accepted; undo takes it back. This" in page.locator("#message").inner_text()
+    page.reload()
+    assert asked == ["beforeunload"]
+
+
+def test_only_objects_that_pass_are_accepted_at_once(page):
+    page.get_by_label("size of the object to").fill("8")
+    assert names(page) == ["small.png", "two.png"]
+    page.get_by_role("button", name="Accept undecided").click()
+    assert "2 accepted" in page.locator("#counts").inner_text()
+    assert card(page, "two").get_by_role("button", pressed=True).count() == 1  # the smaller one
+
+
 def test_keys(page):
     card(page, "large").focus()
     page.keyboard.press("a")
@@ -164,13 +198,13 @@ def test_what_is_saved_as_localised(page, folder):
     found = records(folder)
     assert result["info"]["folder"] == f"{folder.parent / 'photos'}/"
     assert [each["file_name"] for each in result["images"]] == ["large.png", "small.png", "two.png"]
-    assert result["categories"] == [{"id": 0, "name": "sea, ocean"}, {"id": 1, "name": "fire"}]
+    assert result["categories"] == [{"id": 1, "name": "sea, ocean"}, {"id": 2, "name": "fire"}]
     objects = [each for name in BLOBS for each in found[name]["objects"]]
     assert len(objects) == 4
     for annotation, each in zip(result["annotations"], objects, strict=True):
         x, y, width, height = annotation["bbox"]
         assert [x, y, x + width - 1, y + height - 1] == each["box"]
-        assert annotation["category_id"] == each["label"]
+        assert annotation["category_id"] == each["label"] + 1  # as in coco.json
         area = each["area"] * SIZE[0] * SIZE[1]
         assert annotation["area"] == pytest.approx(area, rel=0.05)
         mask = coco.merge(coco.frPyObjects(annotation["segmentation"], SIZE[1], SIZE[0]))
@@ -182,6 +216,39 @@ def test_what_is_saved_as_localised(page, folder):
     assert [row["object"] for row in rows] == ["1", "1", "1", "2"]
     assert rows[1]["label_name"] == "sea, ocean"
     assert [int(rows[3][side]) for side in ("x0", "y0", "x1", "y1")] == objects[3]["box"]
+
+
+@pytest.mark.parametrize("folder", [False], indirect=True)
+def test_an_object_without_a_map_is_saved_with_its_box(context, folder):
+    for path in folder.glob("*_heatmap.png"):
+        path.unlink()
+    page = opened(context, write_gallery(folder).parent)
+    page.get_by_role("button", name="Accept undecided").click()
+    rows = json.loads(saved(page, "COCO").read_text("utf-8"))["annotations"]
+    assert len(rows) == 4
+    for row in rows:
+        mask = coco.merge(coco.frPyObjects(row["segmentation"], SIZE[1], SIZE[0]))
+        assert coco.toBbox(mask).tolist() == row["bbox"]
+        assert row["area"] == row["bbox"][2] * row["bbox"][3]
+
+
+def test_objects_that_are_one_at_a_lower_threshold_are_saved_once(
+    context, tmp_path, fake_localizer
+):
+    (tmp_path / "photos").mkdir()
+    paint(tmp_path / "photos/near.png", [((x, 90), 30, (255, 60, 0)) for x in (80, 160)])
+    localizer = fake_localizer(image_size=(96, 128), class_names=("sea, ocean", "fire"))
+    localize_files(localizer, tmp_path / "photos", tmp_path / "out", objects=None)
+    page = opened(context, write_gallery(tmp_path / "out").parent)
+    page.get_by_role("button", name="Accept undecided").click()
+    assert len(json.loads(saved(page, "COCO").read_text("utf-8"))["annotations"]) == 2
+    slide(page.locator("#threshold"), 0.05)
+    (row,) = json.loads(saved(page, "COCO").read_text("utf-8"))["annotations"]
+    assert row["bbox"][2] > 160  # from one blob to the other
+    text = page.locator("#message").inner_text()
+    assert (
+        text == "1 saved as accepted.json; 1 left out, one with another object at this threshold."
+    )
 
 
 def test_another_threshold(page, folder):

@@ -61,6 +61,9 @@ def test_it_is_ready_when_the_model_is_loaded(client, served):
     may_load.set()
     assert found.is_ready.wait(30)
     assert found.get("/healthz").json() == {"status": "ready"}
+    for path in ("/healthz", "/"):
+        answer = found.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize("way", ["body", "form"])
@@ -95,6 +98,23 @@ def test_errors_of_arguments_are_as_others(tiny):
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("`overlay`: ")
     assert "Received: 'banana'" in answer.json()["error"]
+
+
+def test_parameters_that_it_does_not_know_are_refused(tiny):
+    answer = tiny.post("/localize?overlay=true&label=cat", content=photo())
+    assert answer.status_code == 400
+    assert answer.json() == {"error": "`parameter` is unknown: 'label'. Available: overlay."}
+    assert "Did you mean 'overlay'?" in tiny.post("/localize?overlays=1", content=photo()).text
+
+
+def test_compressed_bodies_are_named(tiny):
+    headers = {"Content-Encoding": "GZIP"}
+    for path in ("/localize", "/v1/models/tiny:predict"):
+        answer = tiny.post(path, content=b"\x1f\x8b", headers=headers)
+        assert answer.status_code == 415
+        assert answer.json() == {"error": "the body is compressed by gzip; send it as it is"}
+    headers = {"Content-Encoding": "identity"}
+    assert tiny.post("/localize", content=photo(), headers=headers).status_code == 200
 
 
 def test_errors_show_what_no_encoding_has(tiny):

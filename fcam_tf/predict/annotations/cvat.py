@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from fcam_tf.atomic import replacing
-from fcam_tf.predict.annotations.found import Annotated, Results, xml_text
+from fcam_tf.predict.annotations.found import Annotated, Results, markup, xml_text
 
 FILE = "cvat.xml"
 
@@ -24,9 +24,9 @@ def write(folder: Path, results: Results) -> Path:
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n")
-        file.write(f"{_text(_meta(results))}\n")
+        file.write(f"{markup(_meta(results))}\n")
         for number, photo in enumerate(results):
-            file.write(f"{_text(_image(number, photo, results))}\n")
+            file.write(f"{markup(_image(number, photo, results))}\n")
         file.write("</annotations>\n")
     return path
 
@@ -52,8 +52,3 @@ def _image(number: int, photo: Annotated, results: Results) -> ET.Element:
         box = ET.SubElement(image, "box", label=name, source="auto", occluded="0")
         box.attrib |= {key: f"{edge:.2f}" for key, edge in edges.items()} | {"z_order": "0"}
     return image
-
-
-def _text(element: ET.Element) -> str:
-    ET.indent(element)
-    return ET.tostring(element, "unicode")

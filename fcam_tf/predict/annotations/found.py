@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from fcam_tf.claim import SETTINGS, read_settings
 from fcam_tf.predict.outputs import read_results
@@ -110,3 +111,10 @@ def utf8(text: str) -> str:
 def xml_text(text: str) -> str:
     r"""Return a text that XML can hold: what it cannot is escaped, such as \x07."""
     return _NOT_XML.sub(lambda match: repr(match[0])[1:-1], utf8(text))
+
+
+def markup(element: ET.Element) -> str:
+    """Return an element as indented XML, from which its texts are read as they are."""
+    ET.indent(element)
+    # A carriage return as it is would be read as the end of a line.
+    return ET.tostring(element, "unicode").replace("\r", "&#13;")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from fcam_tf.atomic import new_folder
-from fcam_tf.predict.annotations.found import Annotated, Object, Results, utf8, xml_text
+from fcam_tf.predict.annotations.found import Annotated, Object, Results, markup, utf8, xml_text
 
 FOLDER = "labelstudio"
 _LABEL, _IMAGE = "label", "image"  # what the tags of the configuration are called
@@ -36,9 +36,7 @@ def write(folder: Path, results: Results) -> Path:
                 file.write(",\n" if number else "\n")
                 file.write(json.dumps(_task(photo, results), ensure_ascii=False))
             file.write("]\n")
-        config = _config(results)
-        ET.indent(config)
-        (place / "config.xml").write_bytes(ET.tostring(config, "utf-8") + b"\n")
+        (place / "config.xml").write_bytes(f"{markup(_config(results))}\n".encode())
     return path / "tasks.json"
 
 

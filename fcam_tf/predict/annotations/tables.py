@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fcam_tf.atomic import replacing
+from fcam_tf.atomic import csv_writer, replacing
 from fcam_tf.predict.annotations.found import Results, utf8
 from fcam_tf.predict.files import FILE_KEYS
 from fcam_tf.predict.outputs import read_results
@@ -35,7 +34,7 @@ def write_csv_table(folder: Path, results: Results) -> Path:
     """
     path = folder / "objects.csv"
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv_writer(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows(results))
     return path

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from fcam_tf.atomic import new_folder
-from fcam_tf.predict.annotations.found import Annotated, Object, Results, xml_text
+from fcam_tf.predict.annotations.found import Annotated, Object, Results, markup, xml_text
 
 FOLDER = "voc"
 
@@ -29,8 +29,7 @@ def write(folder: Path, results: Results) -> Path:
             file = place / "Annotations" / f"{photo.name}.xml"
             file.parent.mkdir(parents=True, exist_ok=True)
             tree = _tree(photo, results.classes)
-            ET.indent(tree)
-            file.write_bytes(ET.tostring(tree, "utf-8") + b"\n")
+            file.write_bytes(f"{markup(tree)}\n".encode())
     return path / "Annotations"
 
 

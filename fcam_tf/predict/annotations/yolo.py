@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from fcam_tf.atomic import new_folder
 from fcam_tf.predict.annotations.found import Annotated, Results, utf8
+from fcam_tf.predict.inputs import unused_name
 
 FOLDER = "yolo"
+# Ultralytics passes over files of other suffixes without a word.
+_SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff"),
+        ".webp",
+    }
+)
+_NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # as JSON has them
 
 
 def write(folder: Path, results: Results) -> Path:
     """Write labels/NAME.txt and images/NAME.*, a link to the photo, and data.yaml; return it.
 
+    NAME is what the photo's other outputs are called, but folders called "images" are "photos":
+    trainers find labels by putting "labels" in the place of the last "images" in a path.
     A line of labels is the class and the box's centre and size, as fractions of the photo's. A
     photo without objects has an empty file. Classes are numbered from 0 in the order of the
     model's, those that occur only: names must leave no number out.
@@ -26,10 +38,15 @@ def write(folder: Path, results: Results) -> Path:
     with new_folder(path, replace=True) as place:
         for kind in ("labels", "images"):
             (place / kind).mkdir()
+        taken: set[str] = set()
         for photo in results:
-            labels = place / "labels" / f"{photo.name}.txt"
-            # Without a suffix, as from standard input, it would not count as an image.
-            image = place / "images" / (photo.name + (Path(photo.file).suffix or ".jpg"))
+            name = unused_name(_below(photo.name), taken)
+            taken.add(name.casefold())
+            suffix = Path(photo.file).suffix
+            # What is no photo to trainers by its suffix, they try by its content under another.
+            ending = suffix if suffix.lower() in _SUFFIXES else ".jpg"
+            labels = place / "labels" / f"{name}.txt"
+            image = place / "images" / f"{name}{ending}"
             labels.parent.mkdir(parents=True, exist_ok=True)
             image.parent.mkdir(parents=True, exist_ok=True)
             labels.write_text("".join(_lines(photo, numbers)), encoding="ascii")
@@ -44,6 +61,12 @@ def write(folder: Path, results: Results) -> Path:
     return path / "data.yaml"
 
 
+def _below(name: str) -> str:
+    """Return a name with no folder whose place trainers would take for that of the images."""
+    *folders, last = name.split("/")
+    return "/".join([*("photos" if each == "images" else each for each in folders), last])
+
+
 def _lines(photo: Annotated, numbers: dict[int, int]) -> list[str]:
     lines = []
     for each in photo.objects:
@@ -55,4 +78,6 @@ def _lines(photo: Annotated, numbers: dict[int, int]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(utf8(text), ensure_ascii=False)  # a string of JSON is one of YAML
+    # A string of JSON is one of YAML, but for a few characters.
+    quoted = json.dumps(utf8(text), ensure_ascii=False)
+    return _NOT_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)

@@ -40,3 +40,13 @@ def test_of_no_photo(tmp_path, empty):
     assert tables.write_csv_table(tmp_path, empty).read_text() == ",".join(tables.COLUMNS) + "\n"
     table = pyarrow.parquet.read_table(tables.write_parquet_table(tmp_path, empty))
     assert (table.num_rows, table.column_names) == (0, list(tables.COLUMNS))
+
+
+def test_lines_within_names(tmp_path, make):
+    write, record, found = make
+    files = ["/a\rb.jpg", "/c\nd.jpg", '/e\r\n"f".jpg']
+    photos = [record(file, "x", found(0, "cat", 1.0, [0, 0, 1, 1])) for file in files]
+    path = tables.write_csv_table(tmp_path, write(tmp_path / "out", *photos))
+    with path.open(encoding="utf-8", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == files
+    assert path.read_bytes().count(b"\r") == 2  # lines end in a line feed alone

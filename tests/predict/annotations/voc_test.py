@@ -35,5 +35,14 @@ def test_nothing_found_and_odd_names(tmp_path, results):
     assert root.findtext("source/database") == "z.zip/é\\udce9.v2.jpg"
 
 
+def test_names_with_ends_of_lines(tmp_path, make):
+    write, record, found = make
+    name = "\rcat\r\n\t.jpg"
+    box = found(0, "tab\rby", 1.0, [0, 0, 1, 1])
+    folder = voc.write(tmp_path, write(tmp_path / "out", record(f"/{name}", "x", box)))
+    root = ET.parse(folder / "x.xml").getroot()  # noqa: S314 - our own
+    assert (root.findtext("filename"), root.findtext("object/name")) == (name, "tab\rby")
+
+
 def test_of_no_photo(tmp_path, empty):
     assert not list(voc.write(tmp_path, empty).iterdir())

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import yaml
 
 from fcam_tf.predict.annotations import yolo
@@ -25,9 +26,39 @@ def test_each_image_has_its_labels_where_trainers_look(tmp_path, results):
     images = tmp_path / "yolo" / "images"
     links = [path for path in images.rglob("*") if path.is_symlink()]
     assert sorted(str(path.readlink()) for path in links) == sorted(photo.file for photo in results)
-    for path in links:  # as Ultralytics finds them
-        labels = str(path).replace("/images/", "/labels/").rsplit(".", 1)[0] + ".txt"
-        assert Path(labels).exists()
+    for path in links:
+        assert Path(labels_of(path)).exists()
+
+
+def labels_of(image):
+    """As Ultralytics finds them (`img2label_paths`)."""
+    return "/labels/".join(str(image).rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt"
+
+
+def test_folders_called_images_keep_their_labels(tmp_path, make):
+    write, record, found = make
+    names = ("images/1", "photos/1", "a/images/2", "images/images/3", "images.v2/4", "5/images")
+    boxes = [[0, 0, number, 1] for number in range(len(names))]
+    photos = [
+        record(f"/{name}.jpg", name, found(0, "cat", 1.0, box))
+        for name, box in zip(names, boxes, strict=True)
+    ]
+    yolo.write(tmp_path, write(tmp_path / "out", *photos))
+    links = [path for path in (tmp_path / "yolo/images").rglob("*") if path.is_symlink()]
+    widths = {
+        str(path.readlink()): float(Path(labels_of(path)).read_text().split()[3]) for path in links
+    }
+    expected = {f"/{name}.jpg": (n + 1) / 100 for n, name in enumerate(names)}
+    assert widths == pytest.approx(expected)
+
+
+def test_suffixes_that_trainers_pass_over(tmp_path, make):
+    write, record, found = make
+    files = ("/a.JPG", "/b.gif", "/c.jfif", "/d", "/e.webp")
+    photos = [record(file, file[1], found(0, "cat", 1.0, [0, 0, 1, 1])) for file in files]
+    yolo.write(tmp_path, write(tmp_path / "out", *photos))
+    images = sorted(path.name for path in (tmp_path / "yolo" / "images").iterdir())
+    assert images == ["a.JPG", "b.jpg", "c.jpg", "d.jpg", "e.webp"]
 
 
 def test_boxes_come_back(tmp_path, results):
@@ -48,6 +79,14 @@ def test_written_anew_as_a_whole(tmp_path, results, make):
     assert [path.name for path in (tmp_path / "yolo" / "labels").iterdir()] == ["x.txt"]
     assert [path.name for path in (tmp_path / "yolo" / "images").iterdir()] == ["x.jpg"]
     assert yaml.safe_load(file.read_text("utf-8"))["names"] == {0: 'a "b"\n\\udce9'}
+
+
+def test_names_that_yaml_does_not_take_as_json_has_them(tmp_path, make):
+    write, record, found = make
+    name = "a\x7f\x85\u2028b\ufeff 🐈"
+    results = write(tmp_path / "out", record("/x.jpg", "x", found(0, name, 1.0, [0, 0, 1, 1])))
+    read = yaml.safe_load(yolo.write(tmp_path, results).read_text("utf-8"))
+    assert read["names"] == {0: name}
 
 
 def test_of_no_photo(tmp_path, empty):
