@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 import wsol_oracle as oracle
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fcam_tf.metrics import PxAP, normalize_cam
 
@@ -26,6 +28,31 @@ def test_equals_both_oracles(interval):
     for want in (oracle.pxap, oracle.pxap_histograms):
         expected = want(maps, masks, metric.thresholds)
         assert metric.result() == pytest.approx(expected, abs=1e-9)
+
+
+@given(
+    interval=st.sampled_from([0.001, 0.01, 0.1, 0.3, 1 / 3, 1.0]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    mask_dtype=st.sampled_from([np.uint8, np.int64]),
+    data=st.data(),
+)
+def test_counts_as_numpy_does_at_the_edges_in_both_precisions(interval, dtype, mask_dtype, data):
+    metric = PxAP(interval)
+    edges = np.append(metric.thresholds, 1).astype(dtype)
+    score = st.one_of(
+        st.sampled_from([0, 1]),
+        st.sampled_from(list(edges)),
+        st.sampled_from(list(np.nextafter(edges, dtype(1)))),
+        st.sampled_from(list(np.nextafter(edges, dtype(0)))),
+        st.floats(0, 1),
+    )
+    pixels = data.draw(st.lists(st.tuples(score, st.sampled_from([0, 1, 255])), max_size=40))
+    pixels.append((1, 1))  # without an object there is no figure
+    scores = np.array([[score for score, _ in pixels]], dtype)
+    mask = np.array([[kind for _, kind in pixels]], mask_dtype)
+    metric.update_state([scores], [mask])
+    wanted = oracle.pxap_histograms([scores.astype(np.float64)], [mask], metric.thresholds)
+    assert metric.result() == wanted  # to the last digit
 
 
 def test_perfect_and_constant_maps():
