@@ -77,7 +77,7 @@ class Results:
         names: dict[int, str] = {}
         parents: set[str] = set()
         for record in read_results(folder):
-            parents.add(str(Path(record["file"]).parent))
+            parents.add(str(Path(record["file"]).absolute().parent))
             for each in record["objects"]:
                 if each["box"]:
                     names[each["label"]] = each["label_name"] or f"class {each['label']}"
