@@ -19,7 +19,6 @@ from fuzz_engine import Fault, Target
 from PIL import Image
 
 from fcam_tf import photos
-from fcam_tf.atomic import write_json
 from fcam_tf.claim import FolderBusyError, SettingsChangedError, claim, read_settings
 from fcam_tf.data.check import check_dataset
 from fcam_tf.data.folder import describe, load_folder
@@ -240,8 +239,9 @@ def _seed_members() -> list[bytes]:
 
 def _results(data: bytes, place: Path) -> None:
     """Make data sets, tables and a page of a damaged results.jsonl."""
-    (place / "results.jsonl").write_bytes(data)
-    write_json(place / "settings.json", {"settings": {"method": "cam"}, "model": "net"})
+    lines, *settings = data.split(_SPLITTER)
+    (place / "results.jsonl").write_bytes(lines)
+    (place / "settings.json").write_bytes(b"".join(settings))
     forms = [*DATASETS, *TABLES, "page"]
     form = forms[len(data) % len(forms)]
     if form == "page":
@@ -260,7 +260,16 @@ def _seed_results() -> list[bytes]:
     record = {"file": "/p/a.jpg", "name": "a", **entry, "width": 10, "height": 8}
     record |= {"objects": [entry, {**entry, "box": None}], "bytes": 1, "modified": 1.5}
     line = json.dumps(record).encode()
-    return [line, line + b"\n" + line.replace(b"cat", b"dog") + b"\n{torn"]
+    settings = {"settings": {"method": "cam", "options": {"flip": True}}, "model": "net"}
+    settings["made_with"] = {"method": "cam", "threshold": "otsu"}
+    parts = line + _SPLITTER + json.dumps(settings).encode()
+    return [
+        line,
+        parts,
+        parts + b" ",
+        parts + b"  ",
+        line + b"\n" + line.replace(b"cat", b"dog") + b"\n{torn",
+    ]
 
 
 def _torch(data: bytes, place: Path) -> None:

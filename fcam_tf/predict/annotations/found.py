@@ -84,7 +84,8 @@ class Results:
         self.classes = dict(sorted(names.items()))
         self.root = os.path.commonpath(parents) if parents else str(folder.resolve())
         settings, notes = read_settings(folder / SETTINGS)
-        method = notes.get("made_with", settings).get("method", "")
+        made_with = notes.get("made_with")
+        method = (made_with if isinstance(made_with, dict) else settings).get("method", "")
         self.model = f"{notes.get('model', '')} {method}".strip()
 
     def __iter__(self) -> Iterator[Annotated]:
