@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from fastapi.testclient import TestClient
-from fuzz_engine import Fault, Target
+from fuzz_engine import FaultError, Target
 from PIL import Image
 
 import fcam_tf
@@ -66,11 +66,11 @@ def _arguments(data: bytes, place: Path) -> None:
     ):
         status = cli.run(["fcam", *words])
     if status not in (0, 1, 2):
-        raise Fault(f"the status is {status}")
+        raise FaultError(f"the status is {status}")
     if status and not said.getvalue().strip():
-        raise Fault("nothing was said")
+        raise FaultError("nothing was said")
     if "Traceback" in said.getvalue():
-        raise Fault("there was a traceback")
+        raise FaultError("there was a traceback")
 
 
 def _stubbed() -> None:
@@ -185,9 +185,9 @@ def _request(data: bytes, place: Path) -> None:
         _METHODS[verb % len(_METHODS)], path, content=body, headers={"content-type": said}
     )
     if answer.status_code >= 500:
-        raise Fault(f"the status is {answer.status_code}: {answer.text[:100]}")
+        raise FaultError(f"the status is {answer.status_code}: {answer.text[:100]}")
     if answer.status_code >= 400 and verb % len(_METHODS) != 5 and not answer.json()["error"]:
-        raise Fault("an error says nothing")
+        raise FaultError("an error says nothing")
 
 
 def _seed_requests() -> list[bytes]:

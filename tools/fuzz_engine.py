@@ -44,7 +44,7 @@ class Target:
     words: tuple[str, ...] = ()
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """A target found what must not be; the message says what."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pillow_heif
-from fuzz_engine import Fault, Target
+from fuzz_engine import FaultError, Target
 from PIL import Image
 
 from fcam_tf import photos
@@ -62,7 +62,7 @@ def _photo(data: bytes, place: Path) -> None:
         except PhotoError as error:
             refused = error
             if "not enough memory" in str(error) or "\n" in str(error):
-                raise Fault(str(error)) from error
+                raise FaultError(str(error)) from error
     if refused:
         raise refused
 
@@ -219,7 +219,7 @@ def _members(data: bytes, place: Path) -> None:
     if any(
         each.is_symlink() or not (each.is_file() or each.is_dir()) for each in folder.rglob("*")
     ):
-        raise Fault("there is more than files and folders")
+        raise FaultError("there is more than files and folders")
 
 
 def _seed_members() -> list[bytes]:

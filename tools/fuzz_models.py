@@ -13,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 import tensorflow as tf
-from fuzz_engine import Fault, Target
+from fuzz_engine import FaultError, Target
 
 from fcam_tf import ops
 from fcam_tf.claim import SettingsChangedError
@@ -73,7 +73,7 @@ def _weights(data: bytes, place: Path) -> None:
         read_weights(MODEL, place / "model.weights.h5")
     except ValueError:
         if not all(map(np.array_equal, before, MODEL.weights)):
-            raise Fault("some weights were read") from None
+            raise FaultError("some weights were read") from None
         raise
 
 
@@ -159,7 +159,7 @@ def _op(data: bytes, place: Path) -> None:
                 images=images, bilateral=(3.0, *sigmas), iterations=2, **{name: values}
             )
     if tuple(found.shape) != values.shape:
-        raise Fault(f"the answer has shape {found.shape}")
+        raise FaultError(f"the answer has shape {found.shape}")
 
 
 def _seed_ops() -> list[bytes]:
