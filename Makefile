@@ -5,15 +5,17 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all lint sanitize bench wheel clean
+.PHONY: help demo test test-all lint sanitize fuzz bench wheel release-check clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests that take seconds"
 	@echo "make test-all  set up, then run the long ones: trainings, kills, many draws"
 	@echo "make lint   set up, then check style and types (and the CUDA kernels, where nvcc is there)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
+	@echo "make fuzz  set up, then give hostile input to all readers, MINUTES=60 of it: faults in fuzz-output/"
 	@echo "make bench  set up, then time the CRF loss, metrics, CAM methods and training (needs a quiet machine)"
 	@echo "make wheel  set up, then build wheels for Linux on x86_64 and aarch64 into dist/"
+	@echo "make release-check  set up, then write dist/sbom.json and dist/SHA256SUMS, and look for known vulnerabilities"
 	@echo "make clean  remove the environment and all that was made"
 
 # A failed installation leaves no stamp, so the next call starts over.
@@ -54,6 +56,15 @@ sanitize:
 	@echo "==> Checking the C++ code for memory errors and data races"
 	@tools/sanitize.sh
 
+MINUTES ?= 60
+
+# The C++ lattice first, for a tenth of the time.
+fuzz: $(INSTALLED)
+	@echo "==> Giving hostile input to all that reads any, for $(MINUTES) minutes (Linux on x86_64)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
+	@tools/fuzz_lattice.sh $$(( $(MINUTES) * 6 ))
+	@$(BIN)/python tools/fuzz.py --minutes $(MINUTES) --out fuzz-output
+
 bench: $(INSTALLED)
 	@echo "==> Timing the CRF loss"
 	@$(BIN)/python tools/bench_crf.py
@@ -78,5 +89,11 @@ wheel: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ziglang>=0.14' 'pyelftools>=0.31' wheel
 	@$(BIN)/python tools/wheels.py --out dist
 
+release-check: $(INSTALLED)
+	@echo "==> Writing what a release consists of, and its hashes (after make wheel)"
+	@$(PYTHON) -m venv $(VENV)-release
+	@$(VENV)-release/bin/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7' 'pip-audit>=2.9'
+	@tools/release_check.sh $(VENV)-release/bin $(BIN)/python dist
+
 clean:
-	rm -rf $(VENV) fcam_tf/ops/*.so build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-release fcam_tf/ops/*.so build dist demo-output bench-output fuzz-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

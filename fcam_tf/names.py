@@ -69,7 +69,7 @@ def parsed(text: str) -> Any:
     """Return the JSON value that a user typed, or the text where it is not JSON."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # of too many digits or brackets, too
         return text
 
 

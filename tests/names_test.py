@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fcam_tf import baselines, cams, models, names
-from fcam_tf.names import error_text, listed, lookup, percent, printable, told
+from fcam_tf.names import error_text, listed, lookup, parsed, percent, printable, told
 
 TABLE = {"resnet50": 1, "vgg16": 2}
 
@@ -72,3 +72,9 @@ def test_errors_of_tensorflow_without_their_nodes(text):
 def test_percent():
     shown = [percent(p) for p in (0, 0.001, 0.0049, 0.0051, 0.014, 0.794, 1)]
     assert shown == ["0%", "<1%", "<1%", "1%", "1%", "79%", "100%"]
+
+
+def test_what_is_not_json_is_text():
+    assert [parsed(text) for text in ("1e-3", "[1, 2]", "P4,P5")] == [0.001, [1, 2], "P4,P5"]
+    for text in ("1" * 5000, "[" * 100_000):  # beyond what Python's reader takes
+        assert parsed(text) == text

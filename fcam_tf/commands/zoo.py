@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fcam_tf
+from fcam_tf.claim import read_settings
 from fcam_tf.commands.arguments import Parser, add_cams, add_import, add_training, flag_of, given
 from fcam_tf.commands.model import complete_model
 from fcam_tf.commands.quiet import load_tensorflow, quiet_tensorflow
@@ -225,10 +226,13 @@ def _given(
         raise ValueError(f"--run packs what is trained already: leave out {flags}")
     file = fcam_tf.models.saved_file(values.run)
     about = file.with_name("run.json")
-    settings = json.loads(about.read_text("utf-8"))["settings"] if about.is_file() else {}
+    settings, _ = read_settings(about)
     recipe = settings.get("recipe")
     if given(values, ["recipe"]):
-        recipe = json.loads(Path(values.recipe).read_text("utf-8"))
+        try:
+            recipe = json.loads(Path(values.recipe).read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"--recipe {values.recipe} is not JSON: {error}") from None
     if not settings and not values.trained_on:
         raise ValueError(f"--trained-on is missing, and {file} does not say")
     model = fcam_tf.models.load(file)

@@ -125,11 +125,13 @@ def _check_folder(root: Path) -> Report:
 
 def single_class(split: Split) -> str:
     """Says why a split cannot train a classifier, "" where it has two classes or more."""
-    names = [repr(split.class_names[label]) for label in {*split.labels.tolist()}]
-    if len(names) > 1:
+    labels = {*split.labels.tolist()}
+    if len(labels) > 1:
         return ""
+    # Of a damaged split none, or one beyond the names.
+    named = [f", {name!r}" for i, name in enumerate(split.class_names) if i in labels]
     return (
-        f"has one class, {', '.join(names)}, and a classifier learns to "
+        f"has one class{''.join(named)}, and a classifier learns to "
         "tell classes apart: add a class of other photos"
     )
 

@@ -214,7 +214,7 @@ class StoredMaps:
         file = self._files[name]
         try:
             array = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError) as error:
             raise ValueError(f"the map of {name}, {file}, cannot be read: {error}") from None
         if array.shape != (FRAME, FRAME):
             raise ValueError(

@@ -124,10 +124,10 @@ class StoredEvaluation:
         try:
             settings, self.notes = read_settings(self.out / SETTINGS)
             self.settings = EvaluationSettings(**{"model": self.notes.get("model", ""), **settings})
-            self.metrics: dict[str, Any] = json.loads((self.out / METRICS).read_text("utf-8"))
+            self.metrics: dict[str, Any] = json.loads((self.out / METRICS).read_bytes())
             lines = csv.DictReader(io.StringIO((self.out / ROWS).read_text("utf-8")))
             self.rows = [Row.parse(line) for line in lines]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError, csv.Error):
             raise ValueError(
                 f"{self.out} holds an evaluation that cannot be read, perhaps of another version "
                 "of fcam_tf; evaluate again, into a new folder or with `overwrite`"

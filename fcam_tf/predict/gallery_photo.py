@@ -146,11 +146,11 @@ def read_heatmap(folder: Path, name: str | None) -> np.ndarray | None:
     """
     try:
         if name and name.endswith(".npy"):
-            return np.clip(np.load(folder / name), 0, 1)
+            return np.clip(np.load(folder / name, allow_pickle=False), 0, 1)
         if name:
             with Image.open(folder / name) as image:
                 return np.asarray(image, np.float32) / 65535
-    except (OSError, ValueError, SyntaxError, EOFError):  # of damaged files
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError):  # of damaged files
         pass
     return None
 

@@ -21,6 +21,7 @@ from fcam_tf.names import MIN_AREA
 from fcam_tf.predict.cutting import write_object
 from fcam_tf.predict.files import FILE_KEYS, Files, PhotoFiles, is_output
 from fcam_tf.predict.pictures import write_pictures
+from fcam_tf.predict.records import parse_record
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 RESULTS = "results.jsonl"
-_OURS = {"file", "name", "objects", "modified"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,18 +260,15 @@ def _like_outputs(folder: Path) -> list[str]:
 
 
 def read_results(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records in an output folder, leaving out a line that a kill tore."""
+    """Yield the records in an output folder, leaving out lines that are torn or damaged."""
     try:
         file = (folder / RESULTS).open("rb")
     except FileNotFoundError:
         return
     with file:
         for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and record.keys() >= _OURS:
+            record = parse_record(line)
+            if record is not None:
                 yield record
 
 

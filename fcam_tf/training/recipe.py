@@ -140,16 +140,19 @@ class Recipe:
         """Read a recipe from a JSON file.
 
         Raises:
-            ValueError: the file is not a JSON object, or see ``from_dict``.
+            ValueError: the file is not a JSON object, or see ``from_dict``; the message names it.
             OSError: it cannot be read.
         """
         try:
-            values = json.loads(Path(path).read_text("utf-8"), object_hook=current)
-        except json.JSONDecodeError as error:
+            values = json.loads(Path(path).read_bytes(), object_hook=current)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not a recipe: {error}.") from None
         if not isinstance(values, dict):
             raise ValueError(f"{path} is not a recipe: it must hold one JSON object.")  # noqa: TRY004
-        return cls.from_dict(values)
+        try:
+            return cls.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -63,8 +64,8 @@ class RunFolder:
         self.settings, _ = read_settings(self.folder / ABOUT)
         path = self.folder / _STATE
         try:
-            self.state = State(**json.loads(path.read_text("utf-8"))) if path.exists() else State()
-        except (TypeError, ValueError):
+            self.state = _state(path.read_bytes()) if path.exists() else State()
+        except (TypeError, ValueError, RecursionError):
             raise SettingsChangedError(
                 f"{path} cannot be read: it is damaged, or of another version of fcam_tf; {REMEDY}"
             ) from None
@@ -165,6 +166,20 @@ def open_run(
         if run.state.history:
             write_csv(folder / _TABLE, run.state.history)
         yield run
+
+
+def _state(data: bytes) -> State:
+    """Return what ``state.json`` holds; ValueError or TypeError where it is damaged."""
+    state = State(**json.loads(data))
+    rows = state.history if isinstance(state.history, list) else [None]
+    whole = (type(state.epoch), type(state.best or 0)) == (int, int)
+    # The file of that name is removed once there is a newer one.
+    ours = re.fullmatch(r"(epoch\d+\.weights\.h5)?", state.weights)
+    if not (whole and ours and all(isinstance(row, dict) for row in rows)):
+        raise ValueError("its values are of other kinds")
+    if not -1 < (state.best or 0) < max(1, len(rows)):
+        raise ValueError("the best epoch is none of the history")
+    return state
 
 
 def _average(weights: str) -> str:

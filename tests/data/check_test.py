@@ -156,3 +156,12 @@ def test_nothing_there(tmp_path):
 def test_real_data_is_sound(real_data, name):
     report = check_dataset(real_data / name)
     assert report.ok, str(report)
+
+
+def test_a_label_beyond_the_names_is_a_problem_of_one_class_too(shapes):
+    folder = shapes / "metadata" / "train"
+    ids = (folder / "image_ids.txt").read_text().splitlines()
+    (folder / "class_labels.txt").write_text("\n".join(f"{image},9" for image in ids))
+    problems = [str(problem) for problem in check_dataset(shapes).problems]
+    assert f"{shapes / 'class_names.txt'}: names 5 classes, but label 9 is used" in problems
+    assert any("has one class, and a classifier learns" in problem for problem in problems)

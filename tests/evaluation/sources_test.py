@@ -104,6 +104,14 @@ class TestStoredMaps:
         np.testing.assert_array_equal(maps[0], array)
         assert logits is None
 
+    def test_a_map_that_claims_more_than_there_is_memory(self, tmp_path):
+        store(tmp_path, "two", np.zeros((4, 4)))
+        file = tmp_path / "two.npy"
+        claims = file.read_bytes().replace(b"(4, 4), }" + b" " * 16, b"(4, 4" + b"0" * 16 + b"), }")
+        file.write_bytes(claims)
+        with pytest.raises(ValueError, match=r"two\.npy, cannot be read: Unable to allocate"):
+            StoredMaps(tmp_path, IDS[1:2])(IDS[1:2], None, None)
+
     def test_the_file_of_each_map(self, tmp_path):
         for name in ("a/one", "two"):
             store(tmp_path, name, np.zeros((224, 224)))

@@ -57,3 +57,11 @@ def test_an_unfinished_run_is_none(tmp_path, gone):
         (tmp_path / name).write_text(json.dumps({}))
     with pytest.raises(FileNotFoundError, match=f"no finished evaluation: there is no {gone}"):
         StoredEvaluation(tmp_path)
+
+
+def test_a_file_of_too_many_brackets(finished, tmp_path):
+    for name in ("settings.json", ROWS):
+        (tmp_path / name).write_bytes((finished.out / name).read_bytes())
+    (tmp_path / "metrics.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="cannot be read"):
+        StoredEvaluation(tmp_path)

@@ -14,8 +14,14 @@ from fcam_tf.predict.outputs import LocalizeSettings, ResultsFile, read_results
 SETTINGS = LocalizeSettings("net", "abc", "layercam", "otsu")
 
 
+FOUND = {"label": 0, "label_name": None, "score": 0.5, "box": None}
+FOUND |= {"area": 0.0, "heat": 0.0, "threshold": 0.5}
+
+
 def record(file, **more):
-    return {"file": file, "name": file, "objects": [], "modified": 1.5, **more}
+    size = {"width": 4, "height": 3}
+    name = Path(file).name
+    return {"file": file, "name": name, "objects": [], "modified": 1.5, **size, **more}
 
 
 def write(folder, *records, settings=SETTINGS, **options):
@@ -124,7 +130,7 @@ def test_a_photo_is_done_while_its_size_time_and_outputs_stay(tmp_path):
     photo, out = tmp_path / "a.png", tmp_path / "out"
     photo.write_bytes(b"12345")
     os.utime(photo, (7, 7))
-    files = {"overlay": "a_overlay.png", "heatmap": None, "box": None}
+    files = {**FOUND, "overlay": "a_overlay.png", "heatmap": None}
     entry = record(str(photo), objects=[files], bytes=5, modified=7.0)
     write(out, entry)
 
@@ -291,7 +297,10 @@ def test_files_of_all_classes_are_needed(tmp_path):
     photo.write_bytes(b"12345")
     os.utime(photo, (7, 7))
     files = [{"overlay": f"a_overlay{n}.png", "crop": f"a_crop{n}.jpg"} for n in ("", "_2")]
-    write(tmp_path, record(str(photo), objects=files, bytes=5, modified=7.0))
+    write(
+        tmp_path,
+        record(str(photo), objects=[FOUND | each for each in files], bytes=5, modified=7.0),
+    )
     names = [name for each in files for name in each.values()]
     for name in names:
         (tmp_path / name).touch()

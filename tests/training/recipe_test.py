@@ -132,3 +132,20 @@ def test_unknown_presets_are_answered_with_the_nearest():
 def test_the_names_of_presets():
     for presets in (CLASSIFIER_PRESETS, FCAM_PRESETS, FSL_PRESETS):
         assert tuple(presets) == RECIPES
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\xff", "is not a recipe: .*codec can't decode"),
+        (b"[" * 100_000, "is not a recipe: .*recursion"),
+        (b'{"epochs": %s}' % (b"1" * 5000), "is not a recipe: .*digits"),
+        (b'{"epochs": "3"}', "`epochs` must be int"),
+        (b'{"loss": {"crf": []}}', "crf"),
+    ],
+)
+def test_a_damaged_recipe_is_named(tmp_path, data, message):
+    path = tmp_path / "recipe.json"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"recipe\.json.*{message}"):
+        FCAMRecipe.from_json(path)

@@ -41,7 +41,11 @@ def test_other_settings_are_refused(tmp_path):
 
 
 def test_a_state_that_cannot_be_read_is_refused(tmp_path):
-    for text in ('{"epoch": 1, "reached": 2}', '{"epoch": ', "[]"):
+    for text in (
+        *('{"epoch": 1, "reached": 2}', '{"epoch": ', "[]", "[" * 100_000, '{"epoch": "1"}'),
+        *('{"history": [1]}', '{"history": {}}', '{"best": 1}', '{"weights": 3}'),
+        '{"weights": "../epoch1.weights.h5"}',  # which the next epoch would remove
+    ):
         (tmp_path / "state.json").write_text(text)
         with pytest.raises(SettingsChangedError, match=r"state\.json cannot be read"):
             RunFolder(tmp_path, 3)

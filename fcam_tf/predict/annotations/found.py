@@ -78,14 +78,15 @@ class Results:
         names: dict[int, str] = {}
         parents: set[str] = set()
         for record in read_results(folder):
-            parents.add(str(Path(record["file"]).parent))
+            parents.add(str(Path(record["file"]).absolute().parent))
             for each in record["objects"]:
                 if each["box"]:
                     names[each["label"]] = each["label_name"] or f"class {each['label']}"
         self.classes = dict(sorted(names.items()))
         self.root = os.path.commonpath(parents) if parents else str(folder.resolve())
         settings, notes = read_settings(folder / SETTINGS)
-        method = notes.get("made_with", settings).get("method", "")
+        made_with = notes.get("made_with")
+        method = (made_with if isinstance(made_with, dict) else settings).get("method", "")
         self.model = f"{notes.get('model', '')} {method}".strip()
 
     def __iter__(self) -> Iterator[Annotated]:

@@ -1,0 +1,68 @@
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools"
+FILES = ("metadata", "folders", "card", "archive", "members", "results", "torch", "claimed", "npy")
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
+    yield importlib.import_module
+    for name in ("fuzz_engine", "fuzz_files"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", FILES)
+def test_the_seeds_work_or_are_refused(tools, tmp_path, name):
+    target = tools("fuzz_files").TARGETS[name]
+    for index, seed in enumerate(target.seeds()):
+        place = tmp_path / f"{index}"
+        place.mkdir()
+        try:
+            target.run(seed, place)
+        except target.refusals as error:
+            assert not target.named or str(place) in f"{error} {getattr(error, 'filename', '')}"
+
+
+class Judged:
+    """A judge of one target, whose watch over writes ends with it."""
+
+    def __init__(self, engine, run, folder):
+        target = engine.Target(run, (ValueError,), list, named=True)
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir()
+        self.judge = engine.Judge(target, folder, self.scratch)
+        self.judge.case(b"data")
+        self.counts = self.judge.counts
+
+
+def refuse(message):
+    def run(_, place):
+        raise ValueError(message.format(place))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "worked", "refused", "fault"),
+    [
+        (lambda _, place: (place / "a").write_bytes(b""), 1, 0, None),
+        (refuse("{}/a is no photo"), 0, 1, None),
+        (refuse("no photo"), 0, 1, "it names no file"),
+        (lambda *_: 1 // 0, 0, 0, "ZeroDivisionError at fuzz_test.py"),
+        (lambda _, place: (place / "../../out").write_bytes(b""), 1, 0, "it would open"),
+        (lambda _, place: (place / "a").symlink_to("/etc"), 1, 0, None),
+    ],
+)
+def test_what_is_a_fault(tools, tmp_path, run, worked, refused, fault):
+    counts = Judged(tools("fuzz_engine"), run, tmp_path).counts
+    assert (counts["cases"], counts["worked"], counts["refused"]) == (1, worked, refused)
+    assert len(counts["faults"]) == bool(fault)
+    if fault:
+        assert counts["faults"][0].startswith(fault)
+        assert [path.read_bytes() for path in tmp_path.glob("fault-*[!t]")] == [b"data"]

@@ -1,0 +1,181 @@
+"""Targets of fuzz.py: what is read for models, and the operations."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+from fuzz_engine import FaultError, Target
+
+from fcam_tf import ops
+from fcam_tf.claim import SettingsChangedError
+from fcam_tf.evaluation.rows import FOUND, Row
+from fcam_tf.evaluation.stored import METRICS, ROWS, EvaluationSettings, StoredEvaluation
+from fcam_tf.ops.bilateral import crf_loss_and_gradient
+from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe
+from fcam_tf.training.run_folder import ABOUT, RunFolder
+from fcam_tf.zoo.weights import read_weights, write_weights
+
+
+def _recipe(data: bytes, place: Path) -> None:
+    path = place / "recipe.json"
+    path.write_bytes(data)
+    (ClassifierRecipe if len(data) % 2 else FCAMRecipe).from_json(path)
+
+
+def _seed_recipes() -> list[bytes]:
+    recipes = (ClassifierRecipe(), FCAMRecipe(loss={"crf": 1e-9, "windows": {"crf": [2, None]}}))
+    return [
+        json.dumps(dataclasses.asdict(each)).encode() + end
+        for each in recipes
+        for end in (b"", b" ")
+    ]
+
+
+def _setting(data: bytes, place: Path) -> None:
+    """Change a recipe by the lines of the input, as --set does."""
+    del place
+    settings = data.decode("utf-8", "surrogateescape").split("\n")
+    (ClassifierRecipe() if len(data) % 2 else FCAMRecipe()).changed(settings)
+
+
+def _seed_settings() -> list[bytes]:
+    return [
+        b"epochs=3\nloss.crf=4e-9\nlayer=P4,P5",
+        b"train=all\nstored_scales=1,1.5\ncams=stored",
+        b'loss={"windows": {"crf": [2, null]}}\nflip=false',
+    ]
+
+
+def _model() -> keras.Model:
+    images = keras.Input((4, 4, 2), name="images")
+    x = keras.layers.Conv2D(4, 1, name="small")(images)
+    x = keras.layers.Flatten(name="flat")(x)
+    return keras.Model(images, keras.layers.Dense(80, name="large")(x))
+
+
+MODEL = _model()
+
+
+def _weights(data: bytes, place: Path) -> None:
+    """Read weights, all or none."""
+    (place / "model.weights.h5").write_bytes(data)
+    before = [np.array(w) for w in MODEL.weights]
+    try:
+        read_weights(MODEL, place / "model.weights.h5")
+    except ValueError:
+        if not all(map(np.array_equal, before, MODEL.weights)):
+            raise FaultError("some weights were read") from None
+        raise
+
+
+def _seed_weights() -> list[bytes]:
+    found = []
+    for int8 in (False, True):
+        file = io.BytesIO()
+        write_weights(MODEL, file, int8=int8)  # type: ignore[arg-type]  # h5py takes both
+        found.append(file.getvalue())
+    for links in (h5py.SoftLink("/other"), h5py.ExternalLink("/etc/passwd", "/a")):
+        file = io.BytesIO()
+        with h5py.File(file, "w") as made:
+            made["small"] = links
+        found.append(file.getvalue())
+    return found
+
+
+def _evaluation(data: bytes, place: Path) -> None:
+    """Read a finished evaluation, its three files parted by a line of three dashes."""
+    for name, text in zip(("settings.json", METRICS, ROWS), data.split(b"\n---\n")):  # noqa: B905
+        (place / name).write_bytes(text)
+    found = StoredEvaluation(place)
+    str(found.settings.title)
+
+
+def _seed_evaluations() -> list[bytes]:
+    row = Row("a.jpg", 1, 1, 0.5, 0, 0.5, 0.5, 0.5, 0, 0, 5, 6, None, None, FOUND)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, dataclasses.asdict(row))
+    writer.writeheader()
+    writer.writerow(dataclasses.asdict(row))
+    settings = dataclasses.asdict(EvaluationSettings(method="cam", data="d", split="test"))
+    parts = [
+        json.dumps({"settings": settings, "model": "m"}),
+        '{"MaxBoxAcc": 50.0}',
+        text.getvalue(),
+    ]
+    return ["\n---\n".join(parts).encode()]
+
+
+def _run(data: bytes, place: Path) -> None:
+    """Open a training's folder, its two files parted by a line of three dashes."""
+    for name, text in zip(("state.json", ABOUT), data.split(b"\n---\n")):  # noqa: B905
+        (place / name).write_bytes(text)
+    run = RunFolder(place, 3)
+    bool(run.finished)
+
+
+def _seed_runs() -> list[bytes]:
+    state = {"epoch": 1, "history": [{"loss": 1.0}], "best": 0, "weights": "w.h5"}
+    return [f'{json.dumps(state)}\n---\n{{"settings": {{"recipe": {{}}}}}}'.encode()]
+
+
+_SIDES = (0, 1, 2, 3, 5, 8, 17, 2**16, 2**31, 2**40)
+
+
+def _op(data: bytes, place: Path) -> None:
+    """Call the operations: ten bytes say shapes and which, two numbers the sigmas, then values."""
+    del place
+    head = [*data[:10], *bytes(10)][:10]
+    shape = [_SIDES[byte % len(_SIDES)] for byte in head[:4]]
+    if np.prod(shape, dtype=float) > 4096:  # what is huge is so beside a side of 0
+        shape = [side if side < 2**16 else 3 for side in shape]
+    other = shape[:3] if head[4] % 4 else [_SIDES[byte % 7] for byte in head[5:8]]
+    channels = (1, 3, 3, 2, 0)[head[8] % 5]
+    sigmas = [*np.frombuffer(data[10:18].ljust(8, b"\x42"), "<f4").tolist()]
+    raw = data[18:] or b"\0"
+    size = int(np.prod(shape, dtype=float))
+    values = np.frombuffer((raw * (4 * size // len(raw) + 1))[: 4 * size], "<f4").reshape(shape)
+    pixels = np.resize(np.frombuffer(raw, np.uint8), (*other, channels))
+    images: Any = pixels if head[9] % 2 else np.resize(values, pixels.shape)
+    which = head[9] // 2 % 4
+    with np.errstate(all="ignore"):
+        if which == 0:
+            found = ops.bilateral_filter(values, images, *sigmas)
+        elif which == 1:
+            found = crf_loss_and_gradient(
+                tf.constant(images), tf.constant(values), *sigmas, symmetric=bool(head[4] % 2)
+            )[1]
+        else:
+            name = "unaries" if which == 2 else "probabilities"
+            found = ops.dense_crf(
+                images=images, bilateral=(3.0, *sigmas), iterations=2, **{name: values}
+            )
+    if tuple(found.shape) != values.shape:
+        raise FaultError(f"the answer has shape {found.shape}")
+
+
+def _seed_ops() -> list[bytes]:
+    sigmas = np.array([10, 50], "<f4").tobytes()
+    values = np.linspace(0, 1, 40, dtype="<f4").tobytes()
+    return [bytes([1, 4, 5, 2, 1, 0, 0, 0, 1, which]) + sigmas + values for which in range(8)] + [
+        bytes([1, 0, 8, 2, 1, 0, 0, 0, 1, 1]) + sigmas + b"\0\0\xc0\x7f"
+    ]
+
+
+_REFUSED = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError)
+TARGETS = {
+    "recipe": Target(_recipe, (ValueError, OSError), _seed_recipes, named=True),
+    "setting": Target(_setting, (ValueError,), _seed_settings),
+    "weights": Target(_weights, (ValueError, OSError), _seed_weights, named=True),
+    "evaluation": Target(_evaluation, (ValueError, OSError), _seed_evaluations, named=True),
+    "run": Target(_run, (SettingsChangedError, ValueError, OSError), _seed_runs, named=True),
+    "op": Target(_op, _REFUSED, _seed_ops),
+}
