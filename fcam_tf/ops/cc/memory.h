@@ -64,6 +64,7 @@ struct Workspace::Memory {
   Buffer to_whole;    // the vertex of the whole image for each of the strip,
   Buffer block;       // scores of a few pixels,
   Buffer row;         // a row of marginals between zeros,
+  Buffer taps;        // of a few lines,
   Buffer ahead;       // and spatial messages of a few rows; for the whole image,
   Buffer starts;      // the reverse: where the list of each vertex begins,
   Buffer parts;       // and the lists, of vertices of the strips,
@@ -76,7 +77,7 @@ struct Workspace::Memory {
   size_t bytes() const {
     const Buffer* all[] = {&buckets,  &addresses,  &ids,   &weights, &splatted, &blurred, &other,     &scratch, &next,
                            &last,     &to_whole,   &block, &row,     &ahead,    &rows,    &gaussians, &costs,
-                           &starts,   &parts};
+                           &starts,   &parts,    &taps};
     size_t total = 0;
     for (const Buffer* buffer : all) total += buffer->size();
     return total;
