@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fcam_tf import checks, ops
+from fcam_tf import lazy_tensorflow as tf
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.resize import resize
 from fcam_tf.ops.crf import CLIP
@@ -68,10 +69,11 @@ def refine_maps(maps: Any, images: Any) -> np.ndarray:
     energies[..., 1] = maps[..., 0]
     del maps
     np.negative(np.log(np.maximum(energies, CLIP, out=energies), out=energies), out=energies)
+    energies = tf.convert_to_tensor(energies)  # a copy, and the array is gone before the lattice comes
     marginals = ops.dense_crf(
         images=images,
         unaries=energies,
         bilateral=(_WEIGHT, sigma_xy, _SIGMA_RGB),
         iterations=_ITERATIONS,
     )
-    return np.ascontiguousarray(marginals[..., 1])
+    return np.ascontiguousarray(marginals.numpy()[..., 1])

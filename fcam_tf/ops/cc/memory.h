@@ -62,10 +62,12 @@ struct Workspace::Memory {
   Buffer last;
   // Of mean field, see mean_field.inc: for a strip of an image,
   Buffer to_whole;    // the vertex of the whole image for each of the strip,
-  Buffer from_whole;  // the reverse, 0 where the strip has none,
   Buffer block;       // scores of a few pixels,
   Buffer row;         // a row of marginals between zeros,
+  Buffer taps;        // of a few lines,
   Buffer ahead;       // and spatial messages of a few rows; for the whole image,
+  Buffer starts;      // the reverse: where the list of each vertex begins,
+  Buffer parts;       // and the lists, of vertices of the strips,
   Buffer rows;        // marginals blurred along the rows,
   Buffer gaussians;   // what blurs them,
   Buffer costs;       // and the compatibility, transposed.
@@ -75,7 +77,7 @@ struct Workspace::Memory {
   size_t bytes() const {
     const Buffer* all[] = {&buckets,  &addresses,  &ids,   &weights, &splatted, &blurred, &other,     &scratch, &next,
                            &last,     &to_whole,   &block, &row,     &ahead,    &rows,    &gaussians, &costs,
-                           &from_whole};
+                           &starts,   &parts,    &taps};
     size_t total = 0;
     for (const Buffer* buffer : all) total += buffer->size();
     return total;
