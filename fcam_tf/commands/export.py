@@ -77,6 +77,10 @@ def _writer(values: argparse.Namespace) -> Any:
             f"{path} has an ending that means no format. Available: {', '.join(_KINDS)}; a "
             "SavedModel is a folder, such as serving/fcam/1"
         )
+    if Path(path).name in _KINDS:  # which Python takes for a name without an ending
+        raise app.UsageError(
+            f"{path} is an ending alone; give a name, such as model{Path(path).name}"
+        )
     # Told before the model is loaded and converted, which takes long.
     if ending in _KINDS and Path(path).is_dir():
         raise app.UsageError(f"{path} is a folder; give the name of a file")

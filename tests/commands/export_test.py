@@ -22,6 +22,7 @@ def never_loaded(tmp_path, monkeypatch):
         ("file/1/2", "file is a file, and file/1/2 needs a folder there"),
         ("file/a.tflite", "file is a file, and file/a.tflite needs a folder there"),
         ("file --layout=triton", "file is a file, and file needs a folder there"),
+        (".onnx", ".onnx is an ending alone; give a name, such as model.onnx"),
         ("a.pb", "a.pb has an ending that means no format"),
     ],
 )
