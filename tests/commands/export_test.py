@@ -33,3 +33,9 @@ def test_targets_that_cannot_be_written(never_loaded, path, words, capfd):
     command = ["fcam", "export", "efficientnetlite_b0_cam", *path.split()]
     assert cli.run(command) == 2
     assert words in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("never_loaded")
+def test_an_empty_target(capfd):
+    assert cli.run(["fcam", "export", "efficientnetlite_b0_cam", ""]) == 2
+    assert "PATH is empty; give a folder" in capfd.readouterr().err
