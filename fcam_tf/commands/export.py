@@ -70,6 +70,8 @@ def _writer(values: argparse.Namespace) -> Any:
     """Return what writes a model where and as the arguments say, before anything is loaded."""
     path, layout = values.path, values.layout
     ending = Path(path).suffix
+    if not path:  # such as of a shell's variable that is not set
+        raise app.UsageError("PATH is empty; give a folder or a file to write")
     if layout and ending in _KINDS:
         raise app.UsageError(f"--layout {layout} needs a folder. Received: {path}")
     if re.match(r"\.[a-zA-Z]", ending) and ending not in _KINDS:
@@ -77,15 +79,11 @@ def _writer(values: argparse.Namespace) -> Any:
             f"{path} has an ending that means no format. Available: {', '.join(_KINDS)}; a "
             "SavedModel is a folder, such as serving/fcam/1"
         )
-    # Told before the model is loaded and converted, which takes long.
-    if ending in _KINDS and Path(path).is_dir():
-        raise app.UsageError(f"{path} is a folder; give the name of a file")
-    if not layout and ending not in _KINDS and Path(path).exists():
-        raise app.UsageError(f"{path} exists; give a new folder or remove it")
-    places = [Path(path), *Path(path).parents] if layout else Path(path).parents
-    above = next((each for each in places if each.exists()), Path())
-    if not above.is_dir():
-        raise app.UsageError(f"{above} is a file, and {path} needs a folder there")
+    if Path(path).name in _KINDS:  # which Python takes for a name without an ending
+        raise app.UsageError(
+            f"{path} is an ending alone; give a name, such as model{Path(path).name}"
+        )
+    _check_target(path, layout)
 
     def write(model: Any, **options: Any) -> Path:
         if layout:
@@ -99,3 +97,16 @@ def _writer(values: argparse.Namespace) -> Any:
         return fcam_tf.export.export(model, path, **options)
 
     return write
+
+
+def _check_target(path: str, layout: str | None) -> None:
+    """Refuse a place that cannot be written to before the conversion, which takes long."""
+    ending = Path(path).suffix
+    if ending in _KINDS and Path(path).is_dir():
+        raise app.UsageError(f"{path} is a folder; give the name of a file")
+    if not layout and ending not in _KINDS and Path(path).exists():
+        raise app.UsageError(f"{path} exists; give a new folder or remove it")
+    places = [Path(path), *Path(path).parents] if layout else Path(path).parents
+    above = next((each for each in places if each.exists()), Path())
+    if not above.is_dir():
+        raise app.UsageError(f"{above} is a file, and {path} needs a folder there")

@@ -22,6 +22,7 @@ def never_loaded(tmp_path, monkeypatch):
         ("file/1/2", "file is a file, and file/1/2 needs a folder there"),
         ("file/a.tflite", "file is a file, and file/a.tflite needs a folder there"),
         ("file --layout=triton", "file is a file, and file needs a folder there"),
+        (".onnx", ".onnx is an ending alone; give a name, such as model.onnx"),
         ("a.pb", "a.pb has an ending that means no format"),
     ],
 )
@@ -32,3 +33,9 @@ def test_targets_that_cannot_be_written(never_loaded, path, words, capfd):
     command = ["fcam", "export", "efficientnetlite_b0_cam", *path.split()]
     assert cli.run(command) == 2
     assert words in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("never_loaded")
+def test_an_empty_target(capfd):
+    assert cli.run(["fcam", "export", "efficientnetlite_b0_cam", ""]) == 2
+    assert "PATH is empty; give a folder" in capfd.readouterr().err

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from fcam_tf.claim import SETTINGS, read_settings
+from fcam_tf.predict.inputs import unused_name
 from fcam_tf.predict.outputs import read_results
 
 # What XML 1.0 has no way to write, beside lone surrogates.
@@ -102,6 +103,19 @@ class Results:
     def relative(self, photo: Annotated) -> str:
         """Return the path of a photo's file below `root`."""
         return os.path.relpath(photo.file, self.root)
+
+
+def below(name: str, files: Collection[str], taken: set[str]) -> str:
+    """Return what a photo's files of a format are called, and add it to ``taken``, case-folded.
+
+    It is ``name``, but no folder in it has the suffix of ``files``: it could stand where the file
+    of another photo is to be.
+    """
+    *folders, last = name.split("/")
+    folders = [f"{each}_" if Path(each).suffix.lower() in files else each for each in folders]
+    unique = unused_name("/".join([*folders, last]), taken)
+    taken.add(unique.casefold())
+    return unique
 
 
 def utf8(text: str) -> str:

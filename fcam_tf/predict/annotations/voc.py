@@ -9,7 +9,14 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from fcam_tf.atomic import new_folder
-from fcam_tf.predict.annotations.found import Annotated, Object, Results, markup, xml_text
+from fcam_tf.predict.annotations.found import (
+    Annotated,
+    Object,
+    Results,
+    below,
+    markup,
+    xml_text,
+)
 
 FOLDER = "voc"
 
@@ -25,8 +32,9 @@ def write(folder: Path, results: Results) -> Path:
     path = folder / FOLDER
     with new_folder(path, replace=True) as place:
         (place / "Annotations").mkdir()
+        taken: set[str] = set()
         for photo in results:
-            file = place / "Annotations" / f"{photo.name}.xml"
+            file = place / "Annotations" / f"{below(photo.name, ['.xml'], taken)}.xml"
             file.parent.mkdir(parents=True, exist_ok=True)
             tree = _tree(photo, results.classes)
             file.write_bytes(f"{markup(tree)}\n".encode())

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 
 from fcam_tf.atomic import new_folder
-from fcam_tf.predict.annotations.found import Annotated, Results, utf8
-from fcam_tf.predict.inputs import unused_name
+from fcam_tf.predict.annotations.found import Annotated, Results, below, utf8
 
 FOLDER = "yolo"
 # Ultralytics passes over files of other suffixes without a word.
@@ -40,8 +39,7 @@ def write(folder: Path, results: Results) -> Path:
             (place / kind).mkdir()
         taken: set[str] = set()
         for photo in results:
-            name = unused_name(_below(photo.name), taken)
-            taken.add(name.casefold())
+            name = below(_renamed(photo.name), [".txt", *_SUFFIXES], taken)
             suffix = Path(photo.file).suffix
             # What is no photo to trainers by its suffix, they try by its content under another.
             ending = suffix if suffix.lower() in _SUFFIXES else ".jpg"
@@ -61,7 +59,7 @@ def write(folder: Path, results: Results) -> Path:
     return path / "data.yaml"
 
 
-def _below(name: str) -> str:
+def _renamed(name: str) -> str:
     """Return a name with no folder whose place trainers would take for that of the images."""
     *folders, last = name.split("/")
     return "/".join([*("photos" if each == "images" else each for each in folders), last])

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fcam_tf.predict.annotations import yolo
+from fcam_tf.predict.annotations import voc, yolo
 
 
 def test_labels(tmp_path, results):
@@ -50,6 +50,19 @@ def test_folders_called_images_keep_their_labels(tmp_path, make):
     }
     expected = {f"/{name}.jpg": (n + 1) / 100 for n, name in enumerate(names)}
     assert widths == pytest.approx(expected)
+
+
+def test_folders_called_as_a_file_of_another_photo(tmp_path, make):
+    write, record, found = make
+    names = ("a", "a.txt/b", "a.txt_/b", "a.jpg/c", "a.xml/d", "A.XML/d")
+    box = found(0, "cat", 1.0, [0, 0, 1, 1])
+    results = write(tmp_path / "out", *(record(f"/{n}.jpg", n, box) for n in names))
+    yolo.write(tmp_path, results)
+    links = [path for path in (tmp_path / "yolo/images").rglob("*") if path.is_symlink()]
+    assert {str(path.readlink()) for path in links} == {f"/{name}.jpg" for name in names}
+    assert all(Path(labels_of(path)).is_file() for path in links)
+    files = [path for path in voc.write(tmp_path, results).rglob("*.xml") if path.is_file()]
+    assert len(files) == len(names)
 
 
 def test_suffixes_that_trainers_pass_over(tmp_path, make):
