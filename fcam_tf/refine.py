@@ -64,12 +64,12 @@ def refine_maps(maps: Any, images: Any) -> np.ndarray:
     maps = np.clip(keras.ops.convert_to_numpy(resize(maps[..., None], (height, width))), 0, 1)
     sigma_xy = _SIGMA_XY * math.sqrt(height * width) / _SIDE
     # Energies are made in place, and one class is copied: at 12 megapixels each map takes 48 MB.
-    energies = np.empty((*maps.shape[:3], 2), np.float32)
+    energies: Any = np.empty((*maps.shape[:3], 2), np.float32)
     np.subtract(1, maps[..., 0], out=energies[..., 0])
     energies[..., 1] = maps[..., 0]
     del maps
     np.negative(np.log(np.maximum(energies, CLIP, out=energies), out=energies), out=energies)
-    energies = tf.convert_to_tensor(energies)  # a copy, and the array is gone before the lattice comes
+    energies = tf.convert_to_tensor(energies)  # a copy: the array is gone before the lattice comes
     marginals = ops.dense_crf(
         images=images,
         unaries=energies,
