@@ -178,7 +178,11 @@ def _request(data: bytes, place: Path) -> None:
     head, _, body = data[3:].partition(b"\n")
     which, kind, verb = [*data[:3], 0, 0, 0][:3]
     own = head.decode("latin-1")
-    path = _PATHS[which] if which < len(_PATHS) else "/" + urllib.parse.quote(own, "/:?=&%")
+    path = (
+        _PATHS[which]
+        if which < len(_PATHS)
+        else "/" + urllib.parse.quote(own.lstrip("/"), "/:?=&%")
+    )
     said = _TYPES[kind % len(_TYPES)] + ("" if which >= len(_PATHS) else own)
     said = "".join(c for c in said if " " <= c < "\x7f")
     answer = _Server.get().request(

@@ -123,7 +123,7 @@ class Judge:
                 raise PermissionError(event)
         for path in written:
             whole = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - links count as they are
-            if not whole.startswith(f"{self.scratch}/") and whole not in _HARMLESS:
+            if not f"{whole}/".startswith(f"{self.scratch}/") and whole not in _HARMLESS:
                 self._offend(f"{event} {whole}")
 
     def _offend(self, what: str) -> None:

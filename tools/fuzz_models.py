@@ -135,7 +135,8 @@ def _op(data: bytes, place: Path) -> None:
     del place
     head = [*data[:10], *bytes(10)][:10]
     shape = [_SIDES[byte % len(_SIDES)] for byte in head[:4]]
-    if np.prod(shape, dtype=float) > 4096:  # what is huge is so beside a side of 0
+    # What is huge is so beside a side of 0, which pixels need as well.
+    if max(np.prod(shape, dtype=float), np.prod(shape[:3], dtype=float)) > 4096:
         shape = [side if side < 2**16 else 3 for side in shape]
     other = shape[:3] if head[4] % 4 else [_SIDES[byte % 7] for byte in head[5:8]]
     channels = (1, 3, 3, 2, 0)[head[8] % 5]

@@ -8,7 +8,7 @@ mkdir -p "$out"
 (
   cd "$out"
   rm -f SHA256SUMS
-  find . -maxdepth 1 -type f -printf '%P\0' | sort -z | xargs -0 sha256sum >.sums
+  find . -maxdepth 1 -type f ! -name .sums -printf '%P\0' | sort -z | xargs -0 sha256sum >.sums
   mv .sums SHA256SUMS
   cat SHA256SUMS
 )
