@@ -194,6 +194,6 @@ def _kind(iou: float, inside: float, covered: float, *, peak: int, rank: int, se
         return "nothing found"
     if several:
         return "several instances"
-    if inside > INSIDE:
-        return "too small"
-    return "too large" if covered > COVERED else "wrong place"
+    if covered > COVERED:  # then a region that lies mostly inside has much beside it all the same
+        return "too large"
+    return "too small" if inside > INSIDE else "wrong place"

@@ -82,6 +82,7 @@ def test_a_map_of_zeros_found_nothing():
         ((50, 0, 50), "found"),
         ((40, 10, 60), "too small"),
         ((80, 100, 20), "too large"),
+        ((75, 57, 25), "too large"),  # more than half of it inside, as well
         ((40, 60, 60), "wrong place"),
     ],
 )
