@@ -140,6 +140,7 @@ def test_hdf5_itself_opens_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr("h5py.File", File)
     net = model()
+    net.optimizer.build(net.trainable_variables)  # as `fit` does
     with open_run(tmp_path, {}, 1) as run:
         run.save_epoch(net, 0, {}, best=True)
     other = model()
