@@ -124,7 +124,7 @@ def _exchanged(one: Path, other: Path) -> bool:
     """
     swap = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux
     here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE
-    return bool(swap) and not swap(here, os.fsencode(one), here, os.fsencode(other), exchange)
+    return swap is not None and not swap(here, os.fsencode(one), here, os.fsencode(other), exchange)
 
 
 def _exists(folder: Path) -> FileExistsError:
