@@ -20,6 +20,7 @@ from fcam_tf.evaluation import scoring
 from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.training import cam_store, loop
 from fcam_tf.zoo.fetch import find_weights
+from tests.faults.contents import files
 from tests.faults.engine import Finished, Scenario
 from tests.models.tiny import tiny_backbone, tiny_classifier
 
@@ -151,7 +152,7 @@ def _entry(out: Path) -> dict[str, object]:
 def _epochs(out: Path) -> dict[str, object]:
     """The scores of each finished epoch of each run; of a finished training its time of change."""
     found: dict[str, object] = {}
-    for file in out.rglob("state.json"):
+    for file in (path for path in files(out) if path.name == "state.json"):
         for row in json.loads(file.read_bytes())["history"]:
             found[f"{file.relative_to(out)} epoch {row['epoch']}"] = row
     return found
