@@ -70,6 +70,8 @@ def _same(a: Any, b: Any) -> bool:
 
 def _read(path: Path) -> Any:
     data = path.read_bytes()
+    if path.name == "variables.index":
+        return _checkpoint(path)
     reader = _READERS.get(path.suffix)
     return reader(data) if reader and data else data
 
@@ -116,6 +118,27 @@ def _picture(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
+def _checkpoint(path: Path) -> dict[str, Any]:
+    """The tensors of a SavedModel; how they are numbered differs from one export to the next."""
+    import tensorflow as tf  # noqa: PLC0415 - the other formats need none
+
+    reader = tf.train.load_checkpoint(str(path.with_suffix("")))
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    tensors = sorted((np.asarray(reader.get_tensor(name)) for name in names), key=_order)
+    return {str(number): tensor for number, tensor in enumerate(tensors)}
+
+
+def _order(tensor: np.ndarray) -> tuple[Any, ...]:
+    return tensor.shape, str(tensor.dtype), tensor.tobytes()
+
+
+def _signatures(data: bytes) -> list[str]:
+    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415 - as above
+
+    graphs = saved_model_pb2.SavedModel.FromString(data).meta_graphs
+    return sorted(name for graph in graphs for name in graph.signature_def)
+
+
 def _json(data: bytes) -> Any:
     return json.loads(data, object_hook=lambda each: {**each, _VOLATILE: ""})
 
@@ -127,6 +150,8 @@ _READERS = {
     ".csv": _csv,
     ".h5": _h5,
     ".keras": _keras,
+    ".pb": lambda data: _signatures(data) if len(data) > 1000 else None,  # else a fingerprint
+    ".data-00000-of-00001": lambda _: None,  # read with its index
     ".png": _picture,
     ".jpg": _picture,
     ".npy": lambda data: np.load(io.BytesIO(data)),
