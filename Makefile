@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all lint sanitize fuzz bench wheel release-check clean
+.PHONY: help demo test test-all faults lint sanitize fuzz bench wheel release-check clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests that take seconds"
 	@echo "make test-all  set up, then run the long ones: trainings, kills, many draws"
+	@echo "make faults KILLS=50  set up, then kill each command so often, fill its disk and more (hours)"
 	@echo "make lint   set up, then check style and types (and the CUDA kernels, where nvcc is there)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
 	@echo "make fuzz  set up, then give hostile input to all readers, MINUTES=60 of it: faults in fuzz-output/"
@@ -42,6 +43,13 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	@echo "==> Running the long tests"
 	@$(PYTEST) -m slow
+
+KILLS ?= 10
+OTHERS ?= 3
+
+faults: $(INSTALLED)
+	@echo "==> Disturbing the commands"
+	@$(BIN)/python -m tests.faults --kills $(KILLS) --others $(OTHERS)
 
 lint: $(INSTALLED)
 	@echo "==> Checking style and types"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import ctypes
 import errno
 import fcntl
 import io
@@ -53,7 +54,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write ``data`` to ``path`` so that no reader ever sees a part of it, see `replacing`.
 
     Args:
@@ -117,6 +118,8 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     with _unfinished(folder) as place:
         yield place
         place.chmod(0o755)
+        if replace and _exchanged(place, folder):
+            return
         before = place.with_name(f"{place.name}.before")
         if replace and folder.exists():
             folder.rename(before)
@@ -129,6 +132,17 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
                 raise _exists(folder) from None
             raise
         shutil.rmtree(before, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap the names of two folders in one step; False where one is missing, or it cannot be done.
+
+    Python has no function for it. With two renames there is a moment without either folder, and who
+    is killed then leaves none.
+    """
+    swap = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE
+    return swap is not None and not swap(here, os.fsencode(one), here, os.fsencode(other), exchange)
 
 
 def _exists(folder: Path) -> FileExistsError:

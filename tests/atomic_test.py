@@ -230,6 +230,21 @@ def test_a_table_has_all_columns(tmp_path):
     assert (tmp_path / "a.csv").read_text() == 'a,b,c\n1,,\n2,,"x,y"\n'
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_a_folder_that_is_replaced_is_never_away(tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    folder.mkdir()
+
+    def rename(path, target):
+        pytest.fail(f"{path.name} goes to {target} and leaves a moment without it")
+
+    monkeypatch.setattr("pathlib.Path.rename", rename)
+    with new_folder(folder, replace=True) as place:
+        (place / "new.txt").touch()
+    assert [path.name for path in folder.iterdir()] == ["new.txt"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_a_folder_is_replaced_by_a_whole_one_or_stays(tmp_path, monkeypatch):
     folder = tmp_path / "a"
     folder.mkdir()
@@ -238,6 +253,8 @@ def test_a_folder_is_replaced_by_a_whole_one_or_stays(tmp_path, monkeypatch):
         (place / "new.txt").touch()
         assert [path.name for path in folder.iterdir()] == ["old.txt"]
     assert [path.name for path in folder.iterdir()] == ["new.txt"]
+    assert list(tmp_path.iterdir()) == [folder]
+    monkeypatch.setattr("fcam_tf.atomic._exchanged", lambda *_: False)  # as of other systems
     rename = Path.rename
 
     def fail(path, target):

@@ -13,11 +13,11 @@ import keras
 import numpy as np
 
 from fcam_tf.models import torch_file
+from fcam_tf.models.saved import SAVED, WeightsInMemory
 from fcam_tf.names import error_text
 
 HEAD = "logits"  # name of the layer that turns features into class scores
 ATTENTION = "attention_"  # how the names of layers begin that a baseline put into the backbone
-SAVED = ".weights.h5"  # what Keras's ``save_weights`` writes
 
 
 class WeightsUnavailableError(OSError):
@@ -47,7 +47,7 @@ class Source:
             )
         try:
             if path is not None and path.endswith(SAVED):
-                model.load_weights(path)
+                model.load_weights(WeightsInMemory(Path(path).read_bytes()))
             else:
                 self.copy(self.fetch(path), model)
         # Hubs, archives and checkpoints fail in ways that no list of exceptions covers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 import zipfile
@@ -13,11 +14,23 @@ import keras
 
 from fcam_tf.identity import saved_file
 
+SAVED = ".weights.h5"  # what Keras's ``save_weights`` writes
 _KINDS = {
     b"\x89HDF": "is an HDF5 file, whose name must end in .h5",
     b"vers": "is a pointer of Git LFS; fetch the file itself by `git lfs pull`",
 }
 _DAMAGED = "is not a zip archive, as .keras files are; it may be cut off"
+
+
+class WeightsInMemory(io.BytesIO):
+    """The content of a ``.weights.h5`` file, for Keras's ``save_weights`` and ``load_weights``.
+
+    HDF5 itself should not touch a file: on a full disk it may end the process without a word, and
+    on a file system without locks it refuses to write and to read.
+    """
+
+    def __str__(self) -> str:
+        return f"memory{SAVED}"  # which tells Keras of the format
 
 
 def load(

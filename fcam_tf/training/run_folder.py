@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fcam_tf
-from fcam_tf.atomic import replacing, write_csv, write_json
+from fcam_tf.atomic import replacing, write_atomically, write_csv, write_json
 from fcam_tf.claim import REMEDY, SettingsChangedError, claim, differences, read_settings
 from fcam_tf.identity import BEST
 
@@ -87,10 +87,13 @@ class RunFolder:
 
     def restore(self, model: keras.Model) -> None:
         """Bring model and optimizer to the end of the last finished epoch, if there is one."""
+        from fcam_tf.models.saved import WeightsInMemory  # noqa: PLC0415 - Keras
+
         # Built first: Keras keeps no state of an optimizer that has not seen its variables.
         model.optimizer.build(model.trainable_variables)
         if self.state.weights:
-            model.load_weights(self.folder / self.state.weights)
+            weights = (self.folder / self.state.weights).read_bytes()
+            model.load_weights(WeightsInMemory(weights))
 
     def average(self) -> list[np.ndarray] | None:
         """Return the moving average of the weights after the last epoch, if one is kept."""
@@ -117,8 +120,11 @@ class RunFolder:
         if average:
             with replacing(self.folder / _average(weights)) as part, part.open("wb") as file:
                 np.savez(file, *average.values())
-        with replacing(self.folder / weights) as part:
-            model.save_weights(part)
+        from fcam_tf.models.saved import WeightsInMemory  # noqa: PLC0415 - Keras
+
+        memory = WeightsInMemory()
+        model.save_weights(memory)
+        write_atomically(self.folder / weights, memory.getbuffer())
         previous = self.state.weights
         self.state = State(
             epoch,

@@ -8,6 +8,7 @@ be wrong, but not dangerous.
 
 from __future__ import annotations
 
+import io
 import math
 import zlib
 from collections.abc import Collection
@@ -17,6 +18,8 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+
+from fcam_tf.atomic import naming
 
 SCALE = "_scale"
 _LARGE = 4096  # numbers; smaller arrays stay float16
@@ -39,7 +42,8 @@ def write_weights(
         ValueError: a weight is not finite.
         OSError: the file cannot be written.
     """
-    with h5py.File(path, "w") as file:
+    memory = io.BytesIO()  # HDF5 may end the process where the disk is full
+    with h5py.File(memory, "w") as file:
         for name, variable in _named(model, without).items():
             values = np.asarray(keras.ops.convert_to_numpy(variable), "float32")
             if not np.isfinite(values).all():
@@ -54,6 +58,8 @@ def write_weights(
                     half = values.astype("float16")
                 values = half if np.isfinite(half).all() else values
             _store(file, name, values)
+    with naming(Path(path)):
+        Path(path).write_bytes(memory.getbuffer())
 
 
 def read_weights(model: keras.Model, path: str | Path, *, without: Collection[str] = ()) -> None:
@@ -70,7 +76,7 @@ def read_weights(model: keras.Model, path: str | Path, *, without: Collection[st
     """
     variables = _named(model, without)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:  # where a file system has no locks
             values = {n: _read(file, n, tuple(v.shape)) for n, v in variables.items()}
             scales = {name + SCALE for name in variables if file[name].dtype == np.int8}
             extra = _unexpected(file, {*variables, *scales})

@@ -1,6 +1,8 @@
 import csv
 import json
+from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -117,20 +119,38 @@ def test_finished(tmp_path):
     assert run.finished
 
 
-@pytest.mark.parametrize("broken", ["save", "save_weights"])
+@pytest.mark.parametrize("broken", ["save", "weights"])
 def test_a_full_disk_leaves_the_last_epoch(broken, tmp_path, monkeypatch):
     net, run = model(), RunFolder(tmp_path, 2)
     run.save_epoch(net, 0, {"a": 1.0}, best=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def fail(path):
-        path.write_bytes(b"half")
+    def fail(path, _=b""):
+        path.open("wb").close()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(net, broken, fail)
+    monkeypatch.setattr(*((net, "save") if broken == "save" else (Path, "write_bytes")), fail)
     with pytest.raises(OSError, match="No space"):
         run.save_epoch(net, 1, {"a": 2.0}, best=broken == "save")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_hdf5_itself_opens_no_file(tmp_path, monkeypatch):
+    # On a full disk it ends the process, and without locks it fails.
+    class File(h5py.File):
+        def __init__(self, file, *args, **options):
+            assert not isinstance(file, str | Path), "HDF5 opens a file"
+            super().__init__(file, *args, **options)
+
+    monkeypatch.setattr("h5py.File", File)
+    net = model()
+    net.optimizer.build(net.trainable_variables)  # as `fit` does
+    with open_run(tmp_path, {}, 1) as run:
+        run.save_epoch(net, 0, {}, best=True)
+    other = model()
+    RunFolder(tmp_path, 1).restore(other)
+    for a, b in zip(net.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_run_that_ended_before_its_first_epoch_is_no_loss(tmp_path):

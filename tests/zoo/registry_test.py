@@ -168,19 +168,19 @@ def test_save_writes_nowhere_else(tmp_path, model, monkeypatch):
 
 
 SAVE = """
-import sys
+import pathlib, sys
 from fcam_tf.models import BACKBONES, FCAM, Classifier
-from fcam_tf.zoo import save, weights
+from fcam_tf.zoo import save
 from tests.models.tiny import tiny_backbone
 BACKBONES["vgg16"] = tiny_backbone("vgg16")
-store = weights._store
-def store_half(file, name, values):
-    store(file, name, values)
-    if name == "logits/0":
-        file.flush()
+write = pathlib.Path.write_bytes
+def write_half(path, data):
+    if path.name == "model.weights.h5":
+        write(path, data[: len(data) // 2])
         print("now", flush=True)
         sys.stdin.read()
-weights._store = store_half
+    return write(path, data)
+pathlib.Path.write_bytes = write_half
 model = FCAM.from_classifier(Classifier("vgg16", 2, weights=None), decoder_filters=(2, 2, 2))
 save(model, sys.argv[1], sys.argv[2], trained_on="nothing", licence="none")
 """
