@@ -26,11 +26,12 @@ class Progress:
     Attributes:
         lines: all of them.
         total: packages that are to be installed; 0 until pip has found out.
+        complete: whether all are; some may have taken the place of others.
     """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.total = 0
+        self.total, self.complete = 0, False
         self._found, self._megabytes, self._builds = 0, 0.0, ""
 
     def read(self, line: str) -> None:
@@ -51,7 +52,7 @@ class Progress:
         if not self.total:
             found = f"{self._found} packages found, {self._megabytes:.0f} MB downloaded"
             return f"{found}; {self._builds}" if self._builds else found
-        done = min(installed, self.total)
+        done = self.total if self.complete else min(installed, self.total)
         bar = "#" * (_BAR * done // self.total)
         return f"[{bar:<{_BAR}}] {done} of {self.total} packages installed"
 
@@ -90,6 +91,7 @@ def install(arguments: Iterable[str]) -> int:
         ) as pip:
             for line in pip.stdout or ():
                 progress.read(line.rstrip())
+            progress.complete = not pip.wait()
     finally:
         ended.set()
         shown.join()

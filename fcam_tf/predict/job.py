@@ -274,7 +274,9 @@ class Job:
             pictures = [self._out / name for name in overlays.values() if name]
             if pictures and len(pictures) == len(overlays):
                 file = self._out / f"{place.name}_overlay.mp4"
-                if video.renew(file, pictures, self._fps):
+                if file.name in self._results.foreign:
+                    self._tell(f"{file} was there before, and stays; no video is written")
+                elif video.renew(file, pictures, self._fps):
                     self._tell(f"{len(pictures)} overlays as a video in {file}")
 
     def _fail(self, failure: Failure) -> None:

@@ -465,6 +465,17 @@ def test_overlays_of_a_video_become_a_video(tmp_path, out, fake_localizer):
     ]
 
 
+def test_a_video_that_is_called_like_that_of_overlays_stays(tmp_path, out, fake_localizer, capsys):
+    pytest.importorskip("av")
+    video.write_video(tmp_path / "clip.mp4", [paint(tmp_path / "0.png", size=(64, 48))], 1)
+    out.mkdir()
+    (out / "clip.mp4_overlay.mp4").write_bytes(b"mine")
+    ended = localize_files(fake_localizer(), tmp_path / "clip.mp4", out)
+    assert (ended.localized, ended.failures) == (1, [])
+    assert (out / "clip.mp4_overlay.mp4").read_bytes() == b"mine"
+    assert "no video is written" in capsys.readouterr().err
+
+
 def test_photos_where_outputs_go_are_not_written_over(tmp_path, fake_localizer):
     paint(tmp_path / "a.jpg")
     before = paint(tmp_path / "a_mask.png", SEA).read_bytes()

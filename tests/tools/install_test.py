@@ -22,7 +22,8 @@ def test_what_pip_says_in_one_line():
     assert progress.shown(0).endswith("downloaded")
     progress.read("Installing collected packages: absl-py, keras, tensorflow")
     assert progress.shown(1) == f"[{'#' * 10}{' ' * 20}] 1 of 3 packages installed"
-    assert progress.shown(4) == f"[{'#' * 30}] 3 of 3 packages installed"
+    progress.complete = True
+    assert progress.shown(0) == f"[{'#' * 30}] 3 of 3 packages installed"
 
 
 def test_what_fails_is_told(tmp_path):
