@@ -244,7 +244,14 @@ class ResultsFile(contextlib.ExitStack):
 
 
 def read_results(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records in an output folder, leaving out a line that a kill tore."""
+    """Yield the records in an output folder, leaving out a line that a kill tore.
+
+    Examples:
+        >>> localizer = fcam_tf.predict.Localizer(model)
+        >>> job = fcam_tf.predict.localize_files(localizer, "pets/cat/0.png", "found")
+        >>> [len(record["objects"]) for record in fcam_tf.predict.read_results(Path("found"))]
+        [1]
+    """
     try:
         file = (folder / RESULTS).open("rb")
     except FileNotFoundError:
