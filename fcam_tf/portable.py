@@ -65,7 +65,8 @@ def export_file(
         OSError: it cannot be written.
 
     Examples:
-        >>> file = fcam_tf.portable.export_file(model, "fcam.tflite")
+        >>> from fcam_tf.portable import export_file
+        >>> file = export_file(model, "fcam.tflite")
         >>> file.read_bytes()[4:8]
         b'TFL3'
     """

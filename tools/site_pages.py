@@ -1,14 +1,16 @@
-"""What `mkdocs build` does beside rendering docs/: pages from outside it, and tutorials with output.
+"""What `mkdocs build` does beside rendering docs/: pages that lie outside it, and tutorials.
 
-README.md is the home page. A tutorial is a page that is also a notebook (jupytext's Markdown): it is
-run while the site is built, so what it shows is what the code gave. FCAM_DOCS_RUN=0 leaves that out,
-for those who are writing.
+README.md is the home page. A tutorial is a page that is also a notebook (jupytext's Markdown). It
+is run while the site is built, so what it shows is what its code gave. FCAM_DOCS_RUN=0 leaves that
+out, for those who are writing.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 # Each is a page of the site and of the repository, and its links must lead somewhere in both.
 _OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-_SECONDS = 600  # for one cell
+_SECONDS = 1800  # for one cell, also on a busy machine
+_SHELL = "%%sh\n"  # what jupytext makes of a block of shell commands
+# Colours of a terminal, and what a progress bar has written over.
+_WRITTEN_OVER = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[^\n]*\r(?!\n)|[^\n]*\x08")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -25,23 +30,28 @@ def on_files(files: Any, config: Any) -> Any:
 
     for name in _OUTSIDE:
         text = (ROOT / name).read_text("utf-8")
-        page = File.generated(config, name, content=text.replace("](docs/", "]("))
-        files.append(page)
+        files.append(File.generated(config, name, content=text.replace("](docs/", "](")))
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Link to pages outside docs/ as they lie in the site; run what is a tutorial."""
+    from mkdocs.structure.files import File  # noqa: PLC0415
+
     source = page.file.src_uri
-    above = "../" * (source.count("/") + 1)
+    if source == "README.md":
+        page.meta["hide"] = ["navigation"]  # which has nothing but this page
+    above = "../" * source.count("/")
     for name in _OUTSIDE:
-        markdown = markdown.replace(f"]({above}{name}", f"]({above[3:]}{name}")
+        markdown = markdown.replace(f"](../{above}{name}", f"]({above}{name}")
     is_tutorial = source.startswith("tutorials/") and not source.endswith("index.md")
-    return with_output(markdown) if is_tutorial and _runs() else markdown
-
-
-def _runs() -> bool:
-    return os.environ.get("FCAM_DOCS_RUN", "1") != "0"
+    if not is_tutorial or os.environ.get("FCAM_DOCS_RUN") == "0":
+        return markdown
+    with tempfile.TemporaryDirectory() as folder:
+        text, pictures = with_output(run(markdown, folder), Path(source).stem)
+    for name, picture in pictures.items():
+        files.append(File.generated(config, f"tutorials/{name}", content=picture))
+    return text
 
 
 def run(markdown: str, folder: str) -> Any:
@@ -50,25 +60,47 @@ def run(markdown: str, folder: str) -> Any:
     Raises:
         nbclient.exceptions.CellExecutionError: a cell or a command failed.
     """
-    import jupytext  # noqa: PLC0415 - of the extra "docs"
+    import jupytext  # noqa: PLC0415 - of the extra "docs", as the next
     from nbclient import NotebookClient  # noqa: PLC0415
 
     notebook = jupytext.reads(markdown, fmt="md")
     resources = {"metadata": {"path": folder}}
     client = NotebookClient(notebook, timeout=_SECONDS, kernel_name="python3", resources=resources)
-    return client.execute()
+    # The commands are those of the environment that runs this, which need not be active.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    return client.execute(env={**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"})
 
 
-def with_output(markdown: str) -> str:
-    """Return the page of a tutorial with what its cells print and draw below them."""
-    from nbconvert import MarkdownExporter  # noqa: PLC0415
+def with_output(notebook: Any, name: str) -> tuple[str, dict[str, bytes]]:
+    """Return the page of a notebook that was run, and its pictures by the names of their files."""
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            parts.append(cell.source)
+            continue
+        code = cell.source
+        parts.append(
+            _fence("sh", code.removeprefix(_SHELL))
+            if code.startswith(_SHELL)
+            else _fence("python", code)
+        )
+        for text, picture in map(_shown, cell.outputs):
+            if picture:
+                file = f"{name}-{len(pictures) + 1}.png"
+                pictures[file] = picture
+                parts.append(f"![What the code draws]({file})")
+            elif text.strip():
+                parts.append(_fence("{ .text .output }", text))
+    return "\n\n".join(parts), pictures
 
-    with tempfile.TemporaryDirectory() as folder:
-        notebook = run(markdown, folder)
-    text, resources = MarkdownExporter().from_notebook_node(notebook)
-    return _embedded(text, resources["outputs"])
+
+def _fence(language: str, text: str) -> str:
+    return f"``` {language}\n{text.strip(chr(10))}\n```"
 
 
-def _embedded(text: str, pictures: dict[str, bytes]) -> str:
-    """Put the pictures into the page itself."""
-    return text
+def _shown(output: Any) -> tuple[str, bytes]:
+    """Return what an output says, or else draws."""
+    data = output.get("data", {})
+    picture = base64.b64decode(data.get("image/png", ""))
+    return _WRITTEN_OVER.sub("", output.get("text", data.get("text/plain", ""))), picture

@@ -74,9 +74,9 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
     Examples:
         >>> cam = fcam_tf.cams.get("layercam", classifier)
         >>> cam(images).shape  # of the predicted classes, one value for each cell
-        (2, 8, 8)
+        TensorShape([2, 8, 8])
         >>> cam.full_size(images, [0, 2]).shape  # of the classes given, at the size of the images
-        (2, 64, 64)
+        TensorShape([2, 64, 64])
     """
     if name not in BASELINES:
         known: dict[str, Any] = {**METHODS, **dict.fromkeys(BASELINES, CAM)}

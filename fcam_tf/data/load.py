@@ -32,9 +32,9 @@ def load(data: str | Path, split: str, val_fraction: float = VAL_FRACTION) -> Sp
             ``write_tfds``.
 
     Examples:
-        >>> split = fcam_tf.data.load("pets", "train")  # pets/cat/*.png and pets/dog/*.png
+        >>> split = fcam_tf.data.load("pets", "train")  # of pets/cat/ and pets/dog/
         >>> split.class_names, len(split.ids)
-        (['cat', 'dog'], 4)
+        (('cat', 'dog'), 3)
     """
     root = find_root(data)
     if find_folders(root).metadata.is_dir():

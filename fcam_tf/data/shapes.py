@@ -93,7 +93,7 @@ def write_shapes(
         FileExistsError: if ``root`` exists.
 
     Examples:
-        >>> folder = fcam_tf.data.write_shapes("shapes", {"train": 4, "test": 2}, size=32)
+        >>> folder = fcam_tf.data.write_shapes("few-shapes", {"train": 4, "test": 2}, size=32)
         >>> split = fcam_tf.data.load(folder, "test")
         >>> len(split.ids), split.boxes is not None, split.masks is not None
         (2, True, True)

@@ -127,8 +127,8 @@ def sample_seeds(cams: Any, seed: int | keras.random.SeedGenerator, **options: A
     Examples:
         >>> coarse = np.linspace(0, 1, 64).reshape(1, 8, 8)
         >>> seeds = fcam_tf.losses.sample_seeds(coarse, seed=0, positives=2, negatives=3)
-        >>> {int(value): int((seeds == value).sum()) for value in (0, 1, fcam_tf.losses.IGNORED)}
-        {0: 3, 1: 2, 255: 59}
+        >>> np.unique(seeds)  # background, object, and what is ignored
+        array([  0,   1, 255], dtype=int32)
     """
     return SeedSampling(**options).sample_seeds(cams, seed)
 

@@ -42,7 +42,7 @@ def boxes_from_map(heatmap: ArrayLike, threshold: float, multiple: bool = False)
         >>> heatmap = np.zeros((10, 10))
         >>> heatmap[2:6, 3:9] = 0.5
         >>> fcam_tf.metrics.boxes_from_map(heatmap, threshold=0.5).tolist()
-        [[3, 2, 8, 5]]
+        [[3, 2, 9, 6]]
     """
     if not 0 <= threshold < 1:
         raise ValueError(

@@ -243,7 +243,7 @@ class MaxBoxAccV2(MaxBoxAcc):
         >>> heatmap = np.zeros((20, 20))
         >>> heatmap[5:15, 5:15] = 1
         >>> metric = fcam_tf.metrics.MaxBoxAccV2()
-        >>> metric.update_state([heatmap], [[[5, 5, 14, 10]]])  # IoU 0.6, not 0.7
+        >>> metric.update_state([heatmap], [[[5, 5, 14, 11]]])  # IoU 0.58, not 0.7
         >>> round(float(metric.result()), 1)
         66.7
     """
@@ -272,7 +272,7 @@ class MaxBoxAccV3(MaxBoxAccV2):
         >>> heatmap = np.zeros((20, 20))
         >>> heatmap[5:15, 5:15] = 1
         >>> metric = fcam_tf.metrics.MaxBoxAccV3()
-        >>> metric.update_state([heatmap], [[[5, 5, 14, 14], [0, 0, 3, 3]]])  # two boxes, one is found
+        >>> metric.update_state([heatmap], [[[5, 5, 14, 14], [0, 0, 3, 3]]])  # one of two
         >>> float(metric.result())
         50.0
     """

@@ -39,7 +39,7 @@ def pointing_game(
     Examples:
         >>> heatmap = np.zeros((100, 100))
         >>> heatmap[50, 60] = 1
-        >>> fcam_tf.metrics.pointing_game(heatmap, boxes=[[0, 0, 50, 50]])  # ten pixels beside the box
+        >>> fcam_tf.metrics.pointing_game(heatmap, boxes=[[0, 0, 50, 50]])  # 10 beside it
         True
     """
     scores = check_scoremap(heatmap)

@@ -76,7 +76,7 @@ class Classifier(keras.Model):
     Examples:
         >>> model = fcam_tf.models.Classifier("efficientnetlite_b0", num_classes=3, weights=None)
         >>> model(images).shape
-        (2, 3)
+        TensorShape([2, 3])
         >>> sorted(model.feature_maps)
         ['P1', 'P2', 'P3', 'P4', 'P5']
     """

@@ -82,7 +82,7 @@ class FCAM(keras.Model):
         >>> model = fcam_tf.models.FCAM.from_classifier(classifier)
         >>> answer = model(images)
         >>> answer["logits"].shape, answer["fcam"].shape
-        ((2, 3), (2, 64, 64, 2))
+        (TensorShape([2, 3]), TensorShape([2, 64, 64, 2]))
     """
 
     def __init__(

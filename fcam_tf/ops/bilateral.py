@@ -37,7 +37,7 @@ def bilateral_filter(
     Examples:
         >>> ones = np.ones((1, 8, 8, 1), "float32")
         >>> grey = np.full((1, 8, 8, 3), 128)
-        >>> filtered = fcam_tf.ops.bilateral_filter(ones, grey)  # how many pixels are like each, about
+        >>> filtered = fcam_tf.ops.bilateral_filter(ones, grey)  # how many are like each
         >>> filtered.shape
         TensorShape([1, 8, 8, 1])
     """

@@ -107,8 +107,8 @@ def localize_files(
 
     Examples:
         >>> localizer = fcam_tf.predict.Localizer(model)
-        >>> job = fcam_tf.predict.localize_files(localizer, "pets/cat", "found", mask=["png"], table=["csv"])
-        >>> job.done
+        >>> job = fcam_tf.predict.localize_files(localizer, "pets/cat", "found", mask=["png"])
+        >>> job.localized
         2
         >>> sorted(path.name for path in Path("found").iterdir())[:3]
         ['0_heatmap.png', '0_mask.png', '0_overlay.png']

@@ -248,8 +248,8 @@ def read_results(folder: Path) -> Iterator[dict[str, Any]]:
 
     Examples:
         >>> localizer = fcam_tf.predict.Localizer(model)
-        >>> job = fcam_tf.predict.localize_files(localizer, "pets/cat/0.png", "found")
-        >>> [len(record["objects"]) for record in fcam_tf.predict.read_results(Path("found"))]
+        >>> job = fcam_tf.predict.localize_files(localizer, "pets/cat/0.png", "one")
+        >>> [len(record["objects"]) for record in fcam_tf.predict.read_results(Path("one"))]
         [1]
     """
     try:

@@ -133,8 +133,8 @@ def list_models(pattern: str = "*", *, trained: bool | None = True) -> list[str]
             yet; None for both.
 
     Examples:
-        >>> fcam_tf.zoo.list_models("efficientnetlite_b?_layercam")
-        ['efficientnetlite_b0_layercam', 'efficientnetlite_b1_layercam', 'efficientnetlite_b2_layercam']
+        >>> fcam_tf.zoo.list_models("efficientnetlite_b[12]_*")
+        ['efficientnetlite_b1_layercam', 'efficientnetlite_b2_layercam']
         >>> fcam_tf.zoo.list_models("vgg16_c*", trained=False)
         ['vgg16_cam', 'vgg16_cutmix']
     """
