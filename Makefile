@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all lint sanitize bench wheel clean
+.PHONY: help demo test test-all lint docs sanitize bench wheel clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests that take seconds"
 	@echo "make test-all  set up, then run the long ones: trainings, kills, many draws"
 	@echo "make lint   set up, then check style and types (and the CUDA kernels, where nvcc is there)"
+	@echo "make docs   set up, then build the documentation site into site/ (runs the tutorials: some minutes)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
 	@echo "make bench  set up, then time the CRF loss, metrics, CAM methods and training (needs a quiet machine)"
 	@echo "make wheel  set up, then build wheels for Linux on x86_64 and aarch64 into dist/"
@@ -50,6 +51,11 @@ lint: $(INSTALLED)
 	  nvcc -arch=sm_$$arch -std=c++17 -cubin -Werror all-warnings -o "$$out" fcam_tf/ops/cc/permutohedral.cu || exit 1; \
 	done
 
+docs: $(INSTALLED)
+	@echo "==> Building the site, and running its tutorials"
+	@$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 sanitize:
 	@echo "==> Checking the C++ code for memory errors and data races"
 	@tools/sanitize.sh
@@ -77,4 +83,4 @@ wheel: $(INSTALLED)
 	@$(BIN)/python tools/wheels.py --out dist
 
 clean:
-	rm -rf $(VENV) fcam_tf/ops/*.so build dist demo-output bench-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) fcam_tf/ops/*.so build dist site demo-output bench-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

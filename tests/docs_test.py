@@ -3,6 +3,8 @@
 import doctest
 import os
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -94,6 +96,19 @@ def test_examples_give_what_they_say(page, words):
 @pytest.mark.parametrize("name", sorted(LONG))
 def test_long_examples_give_what_they_say(name, words):
     assert run_examples([name], words)
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning(tmp_path):
+    for module in ("mkdocs", "material", "mkdocstrings"):
+        pytest.importorskip(module, reason="the extra docs is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+
+    subprocess.run(command, cwd=DOCS.parent, env={**os.environ, "FCAM_DOCS_RUN": "0"}, check=True)
+
+    reference = (tmp_path / "reference" / "data.html").read_text("utf-8")
+    assert 'id="fcam_tf.data.load"' in reference
+    assert 'id="fcam_tf.data.training_dataset"' in reference  # which is imported on first use
 
 
 @pytest.mark.slow
