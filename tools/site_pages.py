@@ -20,8 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 _SECONDS = 1800  # for one cell, also on a busy machine
 _SHELL = "%%sh\n"  # what jupytext makes of a block of shell commands
-# Colours of a terminal, and what a progress bar has written over.
-_WRITTEN_OVER = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[^\n]*\r(?!\n)|[^\n]*\x08")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # of a terminal
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -36,8 +35,6 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Link to pages outside docs/ as they lie in the site; run what is a tutorial."""
-    from mkdocs.structure.files import File  # noqa: PLC0415
-
     source = page.file.src_uri
     if source == "README.md":
         page.meta["hide"] = ["navigation"]  # which has nothing but this page
@@ -47,6 +44,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     is_tutorial = source.startswith("tutorials/") and not source.endswith("index.md")
     if not is_tutorial or os.environ.get("FCAM_DOCS_RUN") == "0":
         return markdown
+    from mkdocs.structure.files import File  # noqa: PLC0415 - as above
+
     with tempfile.TemporaryDirectory() as folder:
         text, pictures = with_output(run(markdown, folder), Path(source).stem)
     for name, picture in pictures.items():
@@ -80,17 +79,14 @@ def with_output(notebook: Any, name: str) -> tuple[str, dict[str, bytes]]:
             parts.append(cell.source)
             continue
         code = cell.source
-        parts.append(
-            _fence("sh", code.removeprefix(_SHELL))
-            if code.startswith(_SHELL)
-            else _fence("python", code)
-        )
-        for text, picture in map(_shown, cell.outputs):
+        language = "sh" if code.startswith(_SHELL) else "python"
+        parts.append(_fence(language, code.removeprefix(_SHELL)))
+        for text, picture in _shown(cell.outputs):
             if picture:
                 file = f"{name}-{len(pictures) + 1}.png"
                 pictures[file] = picture
                 parts.append(f"![What the code draws]({file})")
-            elif text.strip():
+            else:
                 parts.append(_fence("{ .text .output }", text))
     return "\n\n".join(parts), pictures
 
@@ -99,8 +95,12 @@ def _fence(language: str, text: str) -> str:
     return f"``` {language}\n{text.strip(chr(10))}\n```"
 
 
-def _shown(output: Any) -> tuple[str, bytes]:
-    """Return what an output says, or else draws."""
-    data = output.get("data", {})
-    picture = base64.b64decode(data.get("image/png", ""))
-    return _WRITTEN_OVER.sub("", output.get("text", data.get("text/plain", ""))), picture
+def _shown(outputs: Any) -> list[tuple[str, bytes]]:
+    """Return what a cell prints, and what its value says or else draws; not how far it was."""
+    printed = "".join(each["text"] for each in outputs if each.get("name") == "stdout")
+    shown = [(_COLOURS.sub("", printed), b"")]
+    shown += [
+        (data["text/plain"], base64.b64decode(data.get("image/png", "")))
+        for data in (each["data"] for each in outputs if "data" in each)
+    ]
+    return [(text, picture) for text, picture in shown if text.strip()]
