@@ -53,7 +53,7 @@ lint: $(INSTALLED)
 
 docs: $(INSTALLED)
 	@echo "==> Building the site, and running its tutorials"
-	@$(BIN)/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 sanitize:
