@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 # Each is a page of the site and of the repository, and its links must lead somewhere in both.
 _OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-_SECONDS = 1800  # for one cell, also on a busy machine
+_SECONDS = 1800  # for one cell or the kernel's start, also on a busy machine
 _SHELL = "%%sh\n"  # what jupytext makes of a block of shell commands
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # of a terminal
 
@@ -64,7 +64,8 @@ def run(markdown: str, folder: str) -> Any:
 
     notebook = jupytext.reads(markdown, fmt="md")
     resources = {"metadata": {"path": folder}}
-    client = NotebookClient(notebook, timeout=_SECONDS, kernel_name="python3", resources=resources)
+    seconds = {"timeout": _SECONDS, "startup_timeout": _SECONDS}
+    client = NotebookClient(notebook, kernel_name="python3", resources=resources, **seconds)
     # The commands are those of the environment that runs this, which need not be active.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     return client.execute(env={**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"})
