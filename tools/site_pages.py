@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each is a page of the site and of the repository, and its links must lead somewhere in both.
 _OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 _SECONDS = 1800  # for one cell or the kernel's start, also on a busy machine
+# Else jupytext goes by which language a page has more blocks of.
+_HEADER = "---\njupyter:\n  jupytext:\n    main_language: python\n---\n\n"
 _SHELL = "%%sh\n"  # what jupytext makes of a block of shell commands
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # of a terminal
 
@@ -62,7 +64,7 @@ def run(markdown: str, folder: str) -> Any:
     import jupytext  # noqa: PLC0415 - of the extra "docs", as the next
     from nbclient import NotebookClient  # noqa: PLC0415
 
-    notebook = jupytext.reads(markdown, fmt="md")
+    notebook = jupytext.reads(_HEADER + markdown, fmt="md")
     resources = {"metadata": {"path": folder}}
     seconds = {"timeout": _SECONDS, "startup_timeout": _SECONDS}
     client = NotebookClient(notebook, kernel_name="python3", resources=resources, **seconds)
