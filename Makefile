@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all faults lint sanitize fuzz bench wheel release-check clean
+.PHONY: help demo test test-all faults lint docs sanitize fuzz bench wheel release-check clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests that take seconds"
 	@echo "make test-all  set up, then run the long ones: trainings, kills, many draws"
 	@echo "make faults KILLS=50  set up, then kill each command so often, fill its disk and more (hours)"
 	@echo "make lint   set up, then check style and types (and the CUDA kernels, where nvcc is there)"
+	@echo "make docs   set up, then build the documentation site into site/ (runs the tutorials: some minutes)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
 	@echo "make fuzz  set up, then give hostile input to all readers, MINUTES=60 of it: faults in fuzz-output/"
 	@echo "make bench  set up, then time the CRF loss, metrics, CAM methods and training (needs a quiet machine)"
@@ -60,6 +61,11 @@ lint: $(INSTALLED)
 	  nvcc -arch=sm_$$arch -std=c++17 -cubin -Werror all-warnings -o "$$out" fcam_tf/ops/cc/permutohedral.cu || exit 1; \
 	done
 
+docs: $(INSTALLED)
+	@echo "==> Building the site, and running its tutorials"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 sanitize:
 	@echo "==> Checking the C++ code for memory errors and data races"
 	@tools/sanitize.sh
@@ -104,4 +110,4 @@ release-check: $(INSTALLED)
 	@tools/release_check.sh $(VENV)-release/bin $(BIN)/python dist
 
 clean:
-	rm -rf $(VENV) $(VENV)-release fcam_tf/ops/*.so build dist demo-output bench-output fuzz-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-release fcam_tf/ops/*.so build dist site demo-output bench-output fuzz-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -68,6 +68,12 @@ def export(
         FileExistsError: ``path`` exists.
         ValueError: unknown ``threshold``, ``method`` or ``layer``, or one that does not fit.
         OSError: it cannot be written.
+
+    Examples:
+        >>> folder = fcam_tf.export.export(model, "serving/fcam/1")
+        >>> answer = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        >>> sorted(answer(tf.constant(images, "float32")))
+        ['boxes', 'heatmap', 'label', 'logits', 'score']
     """
     path = Path(path)
     answers = Answers(Localizer(model, method, threshold, layer, flip=flip))

@@ -63,6 +63,12 @@ def export_file(
             the format does not have.
         ImportError: ``.onnx`` without tf2onnx.
         OSError: it cannot be written.
+
+    Examples:
+        >>> from fcam_tf.portable import export_file
+        >>> file = export_file(model, "fcam.tflite")
+        >>> file.read_bytes()[4:8]
+        b'TFL3'
     """
     path = Path(path)
     if path.suffix not in ENDINGS:

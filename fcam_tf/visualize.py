@@ -50,6 +50,11 @@ def overlay(
     Returns:
         (H', W', 3) uint8 RGB, its longer side in [`MIN_SIDE`, `MAX_SIDE`]; very narrow photos get a
         margin.
+
+    Examples:
+        >>> picture = fcam_tf.visualize.overlay(images[0], np.eye(8), [[2, 2, 5, 5]], "cat", 0.9)
+        >>> picture.shape
+        (640, 640, 3)
     """
     height, width = photo.shape[:2]
     scale = min(max(1, MIN_SIDE / max(width, height)), MAX_SIDE / max(width, height))

@@ -56,7 +56,13 @@ ALONE = ("ops", "metrics", "data")  # import nothing of ours but small helpers
 HELPERS = (
     *("atomic", "cache", "checks", "grey_levels", "lazy_tensorflow", "masks", "names", "photos"),
 )
-OF_SEVERAL = ("imports_test.py", "messages_test.py", "heads_test.py", "benches_test.py")
+OF_SEVERAL = (
+    "imports_test.py",
+    "docs_test.py",
+    "messages_test.py",
+    "heads_test.py",
+    "benches_test.py",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -28,6 +28,11 @@ def get(name: str, **options: Any) -> Baseline:
 
     Raises:
         ValueError: no such method or option, or an option out of its range.
+
+    Examples:
+        >>> baseline = fcam_tf.baselines.get("has", drop_rate=0.3)
+        >>> baseline.name
+        'has'
     """
     method = lookup(METHODS, name, "baseline")
     fields = method.__dataclass_fields__

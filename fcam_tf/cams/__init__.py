@@ -70,6 +70,13 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
     Raises:
         ValueError: no such method; the message gives the nearest names. Or ``name`` is a baseline,
             and ``model`` is not a classifier of ours that was built for it.
+
+    Examples:
+        >>> cam = fcam_tf.cams.get("layercam", classifier)
+        >>> cam(images).shape  # of the predicted classes, one value for each cell
+        TensorShape([2, 8, 8])
+        >>> cam.full_size(images, [0, 2]).shape  # of the classes given, at the size of the images
+        TensorShape([2, 64, 64])
     """
     if name not in BASELINES:
         known: dict[str, Any] = {**METHODS, **dict.fromkeys(BASELINES, CAM)}

@@ -30,6 +30,11 @@ def load(data: str | Path, split: str, val_fraction: float = VAL_FRACTION) -> Sp
         FileNotFoundError: if there is no such data set or split.
         DataError, ValueError: if it cannot be read, see ``load_wsol``, ``load_folder`` and
             ``write_tfds``.
+
+    Examples:
+        >>> split = fcam_tf.data.load("pets", "train")  # of pets/cat/ and pets/dog/
+        >>> split.class_names, len(split.ids)
+        (('cat', 'dog'), 3)
     """
     root = find_root(data)
     if find_folders(root).metadata.is_dir():

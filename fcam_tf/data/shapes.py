@@ -91,6 +91,12 @@ def write_shapes(
 
     Raises:
         FileExistsError: if ``root`` exists.
+
+    Examples:
+        >>> folder = fcam_tf.data.write_shapes("few-shapes", {"train": 4, "test": 2}, size=32)
+        >>> split = fcam_tf.data.load(folder, "test")
+        >>> len(split.ids), split.boxes is not None, split.masks is not None
+        (2, True, True)
     """
     root = Path(root)
     with new_folder(root) as unfinished:

@@ -67,11 +67,14 @@ def crf_loss(
         TypeError: a sigma or ``scale`` is not a number.
         tf.errors.InvalidArgumentError: shapes do not fit, or something is NaN or infinite.
 
-    Example:
-        >>> # A segmentation model (softmax in the end) that trains on its own images:
-        >>> model.compile("adam", lambda images, maps: 2e-9 * fcam_tf.losses.crf_loss(images, maps))
-        >>> model.supports_jit = False  # the lattice does not run under XLA
-        >>> model.fit(images, images)
+    Examples:
+        >>> photo = np.zeros((1, 8, 8, 3))
+        >>> photo[:, :, 4:] = 255
+        >>> along = np.eye(2)[photo[..., 0].astype(int) // 255]  # ends where the colours do
+        >>> across = along.transpose(0, 2, 1, 3)
+        >>> losses = [fcam_tf.losses.crf_loss(photo, each) for each in (along, across)]
+        >>> bool(losses[0] < losses[1])
+        True
     """
     checks.choice("method", method, get_args(Method))
     if method == "lattice" and keras.backend.backend() != "tensorflow":

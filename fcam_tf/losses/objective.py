@@ -90,6 +90,13 @@ class FCAMLoss(SeedSampling):
     Raises:
         ValueError: an argument is out of its range, or an unknown term in ``windows``.
         TypeError: an argument is of another type.
+
+    Examples:
+        >>> loss = fcam_tf.losses.FCAMLoss(crf=2.4e-8, windows={"crf": (2, None)})
+        >>> model.compile(keras.optimizers.Adam(0.001), loss)
+        >>> history = model.fit(images, np.array([0, 2]), epochs=2, verbose=0).history
+        >>> len(history["seeds_loss"])
+        2
     """
 
     seeds: float = _term(1.0, _seeds)

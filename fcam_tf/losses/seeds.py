@@ -123,6 +123,12 @@ def sample_seeds(cams: Any, seed: int | keras.random.SeedGenerator, **options: A
     """Draw object and background seeds from coarse maps, by the ``options`` of `SeedSampling`.
 
     Args, result and errors are those of `SeedSampling` and its ``sample_seeds``.
+
+    Examples:
+        >>> coarse = np.linspace(0, 1, 64).reshape(1, 8, 8)
+        >>> seeds = fcam_tf.losses.sample_seeds(coarse, seed=0, positives=2, negatives=3)
+        >>> np.unique(seeds)  # background, object, and what is ignored
+        array([  0,   1, 255], dtype=int32)
     """
     return SeedSampling(**options).sample_seeds(cams, seed)
 

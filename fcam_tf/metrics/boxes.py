@@ -37,6 +37,12 @@ def boxes_from_map(heatmap: ArrayLike, threshold: float, multiple: bool = False)
 
     Raises:
         TypeError, ValueError: see ``check_scoremap``; ValueError for a threshold outside [0, 1).
+
+    Examples:
+        >>> heatmap = np.zeros((10, 10))
+        >>> heatmap[2:6, 3:9] = 0.5
+        >>> fcam_tf.metrics.boxes_from_map(heatmap, threshold=0.5).tolist()
+        [[3, 2, 9, 6]]
     """
     if not 0 <= threshold < 1:
         raise ValueError(
@@ -62,6 +68,10 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     Raises:
         InvalidBoxError: for another shape, a negative or non-finite coordinate, x1 < x0 or
             y1 < y0.
+
+    Examples:
+        >>> fcam_tf.metrics.box_iou([[0, 0, 9, 9]], [[0, 0, 9, 4], [20, 20, 29, 29]]).tolist()
+        [[0.5, 0.0]]
     """
     return pairwise_iou(check_boxes(a, "`a`"), check_boxes(b, "`b`"))
 

@@ -43,6 +43,14 @@ class MaxBoxAcc(Accumulator):
         multiple: False: the box of the largest contour. True: the boxes of all contours.
         interval: step of the threshold grid 0, interval, ... below 1.
         name: name of the metric.
+
+    Examples:
+        >>> heatmap = np.zeros((20, 20))
+        >>> heatmap[5:15, 5:15] = 1
+        >>> metric = fcam_tf.metrics.MaxBoxAcc()
+        >>> metric.update_state([heatmap, heatmap], [[[5, 5, 14, 14]], [[0, 0, 4, 4]]])
+        >>> float(metric.result())
+        50.0
     """
 
     def __init__(
@@ -230,6 +238,14 @@ class MaxBoxAccV2(MaxBoxAcc):
     Args:
         interval: step of the threshold grid 0, interval, ... below 1.
         name: name of the metric.
+
+    Examples:
+        >>> heatmap = np.zeros((20, 20))
+        >>> heatmap[5:15, 5:15] = 1
+        >>> metric = fcam_tf.metrics.MaxBoxAccV2()
+        >>> metric.update_state([heatmap], [[[5, 5, 14, 11]]])  # IoU 0.58, not 0.7
+        >>> round(float(metric.result()), 1)
+        66.7
     """
 
     def __init__(self, interval: float = 0.001, name: str = "MaxBoxAccV2") -> None:
@@ -251,6 +267,14 @@ class MaxBoxAccV3(MaxBoxAccV2):
     Args:
         interval: step of the threshold grid 0, interval, ... below 1.
         name: name of the metric.
+
+    Examples:
+        >>> heatmap = np.zeros((20, 20))
+        >>> heatmap[5:15, 5:15] = 1
+        >>> metric = fcam_tf.metrics.MaxBoxAccV3()
+        >>> metric.update_state([heatmap], [[[5, 5, 14, 14], [0, 0, 3, 3]]])  # one of two
+        >>> float(metric.result())
+        50.0
     """
 
     def __init__(self, interval: float = 0.001, name: str = "MaxBoxAccV3") -> None:

@@ -54,6 +54,17 @@ def deletion_curve(
 
     Raises:
         TypeError, ValueError: shapes do not fit, a map is malformed, or scores are not finite.
+
+    Examples:
+        >>> def brightness(images, labels):  # in the place of a model
+        ...     return images.mean((1, 2, 3)) / 255
+        >>> image = np.zeros((1, 4, 4, 3))
+        >>> image[:, :2] = 255
+        >>> curve = fcam_tf.metrics.deletion_curve(
+        ...     brightness, image, image[..., 0] / 255, [0], steps=2, baseline=[0, 0, 0]
+        ... )
+        >>> curve.tolist()
+        [[0.5, 0.0, 0.0]]
     """
     pixels, heatmaps, classes = check_explained(images, maps, labels)
 
@@ -117,6 +128,10 @@ def average_drop(before: ArrayLike, after: ArrayLike) -> Floats:
 
     The mean over images is Average Drop (Chattopadhyay et al., WACV 2018); smaller is better.
     An image whose score is 0 has nothing to lose and gives 0.
+
+    Examples:
+        >>> fcam_tf.metrics.average_drop(before=[0.5, 0.5], after=[0.25, 0.75]).tolist()
+        [0.5, 0.0]
     """
     before, after = (np.asarray(each, np.float64) for each in (before, after))
     return np.maximum(before - after, 0) / np.where(before > 0, before, 1)

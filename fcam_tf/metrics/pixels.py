@@ -36,6 +36,13 @@ class PxAP(Accumulator):
     Args:
         interval: width of the histogram's bins.
         name: name of the metric.
+
+    Examples:
+        >>> mask = np.array([[0, 0, 1, 1]])
+        >>> metric = fcam_tf.metrics.PxAP()
+        >>> metric.update_state([np.array([[0.1, 0.6, 0.5, 0.9]])], [mask])
+        >>> round(float(metric.result()), 1)  # (1 / 1 + 2 / 3) / 2
+        83.3
     """
 
     def __init__(self, interval: float = 0.001, name: str = "PxAP") -> None:

@@ -35,6 +35,12 @@ def pointing_game(
     Raises:
         TypeError, ValueError: the map or the boxes are malformed, the mask has another shape, or
             both are None.
+
+    Examples:
+        >>> heatmap = np.zeros((100, 100))
+        >>> heatmap[50, 60] = 1
+        >>> fcam_tf.metrics.pointing_game(heatmap, boxes=[[0, 0, 50, 50]])  # 10 beside it
+        True
     """
     scores = check_scoremap(heatmap)
     y, x = np.unravel_index(scores.argmax(), scores.shape)

@@ -72,6 +72,13 @@ class Classifier(keras.Model):
             backbone, impossible ``output_stride`` or ``num_classes``, or another number of names
             than of classes.
         WeightsUnavailableError: the pretrained weights cannot be fetched or read.
+
+    Examples:
+        >>> model = fcam_tf.models.Classifier("efficientnetlite_b0", num_classes=3, weights=None)
+        >>> model(images).shape
+        TensorShape([2, 3])
+        >>> sorted(model.feature_maps)
+        ['P1', 'P2', 'P3', 'P4', 'P5']
     """
 
     infers_by_graph = True  # `call` adds outputs in training only

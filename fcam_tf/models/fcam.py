@@ -77,6 +77,12 @@ class FCAM(keras.Model):
         TypeError: the classifier has no functional graph.
         ValueError: the method cannot explain this model, no such layer, or a wrong number of
             filters or names.
+
+    Examples:
+        >>> model = fcam_tf.models.FCAM.from_classifier(classifier)
+        >>> answer = model(images)
+        >>> answer["logits"].shape, answer["fcam"].shape
+        (TensorShape([2, 3]), TensorShape([2, 64, 64, 2]))
     """
 
     def __init__(
@@ -148,6 +154,11 @@ class FCAM(keras.Model):
 
         Raises:
             TypeError, ValueError: see `FCAM`.
+
+        Examples:
+            >>> model = fcam_tf.models.FCAM.from_classifier(classifier, method="gradcam")
+            >>> model.teacher.name, model.classifier.trainable_weights
+            ('gradcam', [])
         """
         if options.get("class_names") is None:
             options["class_names"] = getattr(classifier, "class_names", None)
@@ -306,6 +317,13 @@ class FCAM(keras.Model):
         Raises:
             ValueError: no image, wrong shape, a label that is not a class, unknown ``threshold`` or
                 ``refine``, or outputs that are not finite.
+
+        Examples:
+            >>> found = model.localize(images)
+            >>> found.heatmaps.shape, found.masks.shape, found.boxes.shape
+            ((2, 64, 64), (2, 64, 64), (2, 4))
+            >>> found.labels.shape, found.scores.shape
+            ((2,), (2,))
         """
         check_refine(refine)
         threshold = self.threshold if threshold is None else threshold

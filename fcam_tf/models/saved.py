@@ -49,6 +49,11 @@ def load(
     Raises:
         FileNotFoundError: there is no such file, or the run has not chosen a model yet.
         ValueError: the file is not a saved model, or holds what is not known or not safe.
+
+    Examples:
+        >>> model.save("fcam.keras")
+        >>> fcam_tf.models.load("fcam.keras").num_classes
+        3
     """
     file = saved_file(path)
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):

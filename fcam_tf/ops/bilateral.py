@@ -33,6 +33,13 @@ def bilateral_filter(
         TypeError: a sigma is not a number.
         ValueError: a sigma is not positive and finite.
         tf.errors.InvalidArgumentError: shapes do not fit, or something is NaN or infinite.
+
+    Examples:
+        >>> ones = np.ones((1, 8, 8, 1), "float32")
+        >>> grey = np.full((1, 8, 8, 3), 128)
+        >>> filtered = fcam_tf.ops.bilateral_filter(ones, grey)  # how many are like each
+        >>> filtered.shape
+        TensorShape([1, 8, 8, 1])
     """
     for name, sigma in (("sigma_rgb", sigma_rgb), ("sigma_xy", sigma_xy)):
         checks.number(name, sigma, "(0, inf)")

@@ -67,9 +67,11 @@ def dense_crf(
             [0, 1], or shapes that are known only when it runs do not fit.
         NotImplementedError: under XLA.
 
-    Example:
-        >>> maps = model.localize(photos).heatmaps[..., None]
-        >>> refined = fcam_tf.ops.dense_crf(np.concatenate([1 - maps, maps], -1), photos)[..., 1]
+    Examples:
+        >>> maps = model.localize(images).heatmaps
+        >>> marginals = fcam_tf.ops.dense_crf(np.stack([1 - maps, maps], -1), images)
+        >>> marginals.shape, bool(np.allclose(marginals.sum(-1), 1))
+        ((2, 64, 64, 2), True)
     """
     bilateral = _kernel("bilateral", bilateral, ("weight", "sigma_xy", "sigma_rgb"))
     spatial = _kernel("spatial", spatial, ("weight", "sigma_xy"))

@@ -104,6 +104,14 @@ def localize_files(
         SettingsChangedError: ``out`` holds results of other settings, and ``overwrite`` is False.
         FolderBusyError: another process is writing to ``out``.
         OSError: an output cannot be written.
+
+    Examples:
+        >>> localizer = fcam_tf.predict.Localizer(model)
+        >>> job = fcam_tf.predict.localize_files(localizer, "pets/cat", "found", mask=["png"])
+        >>> job.localized
+        2
+        >>> sorted(path.name for path in Path("found").iterdir())[:3]
+        ['0_heatmap.png', '0_mask.png', '0_overlay.png']
     """
     check_forms(annotations, table)
     files["mask"] = [*files.get("mask", ()), *masks_for(annotations)]

@@ -22,11 +22,6 @@ from fcam_tf.names import FCAM_MAP
 class Localizer(Explainer):
     """Say what is in images, and where.
 
-    Example:
-        >>> localizer = Localizer(fcam_tf.models.Classifier("efficientnetlite_b0"))
-        >>> result = localizer(images)
-        >>> result.labels, result.boxes
-
     Args:
         classifier: a Keras functional classifier, raw RGB in [0, 255] to logits; or an F-CAM.
         method: a name in `fcam_tf.cams.METHODS` or of a baseline, or "fcam" for the maps of an
@@ -45,6 +40,12 @@ class Localizer(Explainer):
     Raises:
         ValueError: unknown ``method``, ``threshold`` or ``layer``, an option that does not fit, or
             a decoder's maps are asked of a classifier.
+
+    Examples:
+        >>> localizer = fcam_tf.predict.Localizer(classifier, "gradcam")
+        >>> found = localizer(images)
+        >>> found.labels.shape, found.boxes.shape
+        ((2,), (2, 4))
     """
 
     def __init__(

@@ -260,7 +260,14 @@ def _like_outputs(folder: Path) -> list[str]:
 
 
 def read_results(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records in an output folder, leaving out lines that are torn or damaged."""
+    """Yield the records in an output folder, leaving out lines that are torn or damaged.
+
+    Examples:
+        >>> localizer = fcam_tf.predict.Localizer(model)
+        >>> job = fcam_tf.predict.localize_files(localizer, "pets/cat/0.png", "one")
+        >>> [len(record["objects"]) for record in fcam_tf.predict.read_results(Path("one"))]
+        [1]
+    """
     try:
         file = (folder / RESULTS).open("rb")
     except FileNotFoundError:

@@ -39,6 +39,12 @@ def localize_shown(
 
     Raises:
         ValueError: see `Localizer`.
+
+    Examples:
+        >>> localizer = fcam_tf.predict.Localizer(model)
+        >>> each = fcam_tf.predict.localize_shown(localizer, images, top=3)  # of each image
+        >>> each[0].boxes.shape  # of each class
+        (3, 4)
     """
     decoder = localizer.method == FCAM_MAP
     best = (

@@ -13,10 +13,14 @@ __getattr__, _, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "callbacks": ["KeepBest", "StopOnNaN", "TrainingDivergedError"],
-        "recipe": (
-            *("CLASSIFIER_PRESETS", "FCAM_PRESETS", "ClassifierRecipe", "FCAMRecipe"),
-            *("Recipe", "get"),
-        ),
+        "recipe": [
+            "CLASSIFIER_PRESETS",
+            "FCAM_PRESETS",
+            "ClassifierRecipe",
+            "FCAMRecipe",
+            "Recipe",
+            "get",
+        ],
         "random_search": ["Trial", "parse_space", "recall_search", "search"],
         "cam_store": ["stored_cams"],
         "reporting": ["evaluated", "report"],

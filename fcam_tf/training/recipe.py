@@ -291,6 +291,11 @@ def get(stage: str, name: str) -> Recipe:
     Raises:
         ValueError: no such stage ("classifier", "fcam", "fsl"), or neither a preset nor a file; the
             message gives the nearest names.
+
+    Examples:
+        >>> recipe = fcam_tf.training.get("fcam", "small")
+        >>> recipe.epochs, recipe.optimizer
+        (12, 'adam')
     """
     if Path(name).suffix == ".json":
         return (ClassifierRecipe if stage == "classifier" else FCAMRecipe).from_json(name)

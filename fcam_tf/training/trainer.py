@@ -71,6 +71,14 @@ def fit_classifier(
         SettingsChangedError: ``out`` holds another run.
         FolderBusyError: another process is training in ``out``.
         TrainingDivergedError: a loss was NaN or infinite.
+
+    Examples:
+        >>> pets = fcam_tf.data.load("pets", "train")
+        >>> model = fcam_tf.models.Classifier("efficientnetlite_b0", num_classes=2, weights=None)
+        >>> recipe = fcam_tf.training.ClassifierRecipe(epochs=1, resize=64, crop=64)
+        >>> run = fcam_tf.training.fit_classifier(model, pets, None, recipe, "runs/pets", verbose=0)
+        >>> run.best.name
+        'model.keras'
     """
     cam = _ready_classifier(classifier, train, recipe, method)
     about = {"method": method, "layer": ",".join(cam.layers), **(about or {})}
@@ -162,6 +170,12 @@ def fit_fcam(
         SettingsChangedError: ``out`` holds another run, or the cache maps of something else.
         ValueError: see `fit_classifier`; or the recipe names other layers than the model's teacher
             weights, or scales that the model does not take.
+
+    Examples:
+        >>> pets = fcam_tf.data.load("pets", "train")
+        >>> recipe = fcam_tf.training.FCAMRecipe(epochs=1, resize=64, crop=64)
+        >>> run = fcam_tf.training.fit_fcam(model, pets, None, recipe, "runs/pets-fcam", verbose=0)
+        >>> found = fcam_tf.models.load(run.best).localize(images)
     """
     teacher, train = _ready_fcam(model, train, recipe, cache)
     about = {

@@ -90,6 +90,11 @@ def card(name: str) -> Card:
         ValueError: there is no such model, and the message gives the nearest names; or its card
             is not valid.
         OSError: the card cannot be read.
+
+    Examples:
+        >>> card = fcam_tf.zoo.card("efficientnetlite_b0_layercam")
+        >>> card["architecture"]["backbone"], card["architecture"]["method"]
+        ('efficientnetlite_b0', 'layercam')
     """
     if find_folder(name) is None and name in buildable():
         return untrained_card(name)
@@ -126,6 +131,12 @@ def list_models(pattern: str = "*", *, trained: bool | None = True) -> list[str]
         pattern: with ``*`` and ``?``, as of a shell.
         trained: True for entries, which are trained; False for what can be built and has no entry
             yet; None for both.
+
+    Examples:
+        >>> fcam_tf.zoo.list_models("efficientnetlite_b[12]_*")
+        ['efficientnetlite_b1_layercam', 'efficientnetlite_b2_layercam']
+        >>> fcam_tf.zoo.list_models("vgg16_c*", trained=False)
+        ['vgg16_cam', 'vgg16_cutmix']
     """
     known = folders()
     names = {True: {*known}, False: {*buildable()} - {*known}, None: {*known, *buildable()}}

@@ -51,6 +51,12 @@ def load(
         FileNotFoundError: the weights cannot be found.
         WeightsDamagedError: a file is not the one that the card describes.
         WeightsUnavailableError: the ImageNet weights of the backbone cannot be fetched.
+
+    Examples:
+        >>> model = fcam_tf.zoo.load("efficientnetlite_b0_layercam")
+        >>> found = model.localize(skimage.data.chelsea()[None])
+        >>> model.class_names[found.labels[0]]
+        'Egyptian cat'
     """
     if isinstance(class_names, str):
         raise TypeError(f"`class_names` must be a list of names. Received: {class_names!r}.")
