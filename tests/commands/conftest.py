@@ -51,7 +51,7 @@ def trainings(request, monkeypatch):
             return real(stage, start, recipe, splits, out, asked=asked)
         with training.open_run(out, {"recipe": dataclasses.asdict(recipe)}, 1, asked) as run:
             best = max(range(2), key=lambda row: [*found.history[row].values()][1])
-            run.state = State(1, found.history, best, "w")
+            run.state = State(1, found.history, best, "epoch1.weights.h5")
             write_json(run.folder / "state.json", dataclasses.asdict(run.state))
             for file in (run.best, run.folder / "convergence.png"):
                 file.touch()

@@ -120,7 +120,7 @@ TRAIN = "--data shapes --model a.keras --out out"
     [
         "localize p.png --model a.keras",
         "evaluate --data shapes --model a.keras --out out",
-        "export a.keras out",
+        "export a.keras exported",
         *(f"train {stage} {TRAIN}" for stage in ("classifier", "fcam", "fsl")),
         f"search fcam {TRAIN} --draw learning_rate=0..0.1",
         f"zoo make {NAME} --run a.keras --data shapes --licence x --trained-on y --out out",
