@@ -62,7 +62,7 @@ def words(tmp_path, monkeypatch):
     from tests.models.tiny import photos, tiny_classifier  # noqa: PLC0415
 
     images = photos(2, 64)
-    for name in ("cat", "dog"):
+    for name in ("cat", "cow", "dog"):  # as many as classes of the model
         (tmp_path / "pets" / name).mkdir(parents=True)
         for number, image in enumerate(images):
             picture = fcam_tf.visualize.Image.fromarray(image)

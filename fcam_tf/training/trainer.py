@@ -74,11 +74,11 @@ def fit_classifier(
 
     Examples:
         >>> pets = fcam_tf.data.load("pets", "train")
-        >>> model = fcam_tf.models.Classifier("efficientnetlite_b0", num_classes=2, weights=None)
+        >>> model = fcam_tf.models.Classifier("efficientnetlite_b0", num_classes=3, weights=None)
         >>> recipe = fcam_tf.training.ClassifierRecipe(epochs=1, resize=64, crop=64)
         >>> run = fcam_tf.training.fit_classifier(model, pets, None, recipe, "runs/pets", verbose=0)
         >>> run.best.name
-        'model.keras'
+        'best.keras'
     """
     cam = _ready_classifier(classifier, train, recipe, method)
     about = {"method": method, "layer": ",".join(cam.layers), **(about or {})}
