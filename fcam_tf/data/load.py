@@ -32,9 +32,9 @@ def load(data: str | Path, split: str, val_fraction: float = VAL_FRACTION) -> Sp
             ``write_tfds``.
 
     Examples:
-        >>> split = fcam_tf.data.load("pets", "train")  # of pets/cat/ and pets/dog/
+        >>> split = fcam_tf.data.load("pets", "train")  # of three folders
         >>> split.class_names, len(split.ids)
-        (('cat', 'dog'), 3)
+        (('cat', 'cow', 'dog'), 5)
     """
     root = find_root(data)
     if find_folders(root).metadata.is_dir():
