@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,16 @@ def _weights(data: bytes, place: Path) -> None:
 
 def _seed_weights() -> list[bytes]:
     found = []
-    for int8 in (False, True):
-        file = io.BytesIO()
-        write_weights(MODEL, file, int8=int8)  # type: ignore[arg-type]  # h5py takes both
-        found.append(file.getvalue())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.weights.h5")
+        for int8 in (False, True):
+            write_weights(MODEL, file, int8=int8)
+            found.append(file.read_bytes())
     for links in (h5py.SoftLink("/other"), h5py.ExternalLink("/etc/passwd", "/a")):
-        file = io.BytesIO()
-        with h5py.File(file, "w") as made:
+        memory = io.BytesIO()
+        with h5py.File(memory, "w") as made:
             made["small"] = links
-        found.append(file.getvalue())
+        found.append(memory.getvalue())
     return found
 
 
@@ -123,7 +125,7 @@ def _run(data: bytes, place: Path) -> None:
 
 
 def _seed_runs() -> list[bytes]:
-    state = {"epoch": 1, "history": [{"loss": 1.0}], "best": 0, "weights": "w.h5"}
+    state = {"epoch": 1, "history": [{"loss": 1.0}], "best": 0, "weights": "epoch1.weights.h5"}
     return [f'{json.dumps(state)}\n---\n{{"settings": {{"recipe": {{}}}}}}'.encode()]
 
 

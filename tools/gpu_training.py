@@ -230,9 +230,7 @@ class Stages:
     ) -> None:
         """Write the weights of a stage, last of all what tells that it is done."""
         self._keep(stage, {"val": run.chosen, **more})
-        part = self.out / "part.h5"
-        write_weights(model, part, int8=int8)
-        part.replace(self._file(stage))
+        write_weights(model, self._file(stage), int8=int8)
 
     def _keep(self, stage: str, found: dict[str, Any]) -> None:
         self.scores[stage] = {**found, "command": " ".join(sys.argv)}

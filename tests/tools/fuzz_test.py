@@ -6,20 +6,24 @@ import pytest
 
 TOOLS = Path(__file__).parents[2] / "tools"
 FILES = ("metadata", "folders", "card", "archive", "members", "results", "torch", "claimed", "npy")
+MODELS = ("recipe", "setting", "weights", "evaluation", "run")
 
 
 @pytest.fixture
 def tools(monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
     yield importlib.import_module
-    for name in ("fuzz_engine", "fuzz_files"):
+    for name in ("fuzz_engine", "fuzz_files", "fuzz_models"):
         sys.modules.pop(name, None)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("name", FILES)
-def test_the_seeds_work_or_are_refused(tools, tmp_path, name):
-    target = tools("fuzz_files").TARGETS[name]
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [*(("fuzz_files", name) for name in FILES), *(("fuzz_models", name) for name in MODELS)],
+)
+def test_the_seeds_work_or_are_refused(tools, tmp_path, module, name):
+    target = tools(module).TARGETS[name]
     for index, seed in enumerate(target.seeds()):
         place = tmp_path / f"{index}"
         place.mkdir()
