@@ -135,6 +135,11 @@ def error_text(error: BaseException) -> str:
     return _NODES.sub("", str(error)).strip()
 
 
+def line_of(error: BaseException) -> str:
+    """Return what an error says as one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def shortened(text: object) -> str:
     """Return a name that a user typed, or the beginning of a very long one, for a message."""
     name = str(text)

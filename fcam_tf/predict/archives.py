@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from fcam_tf.names import shortened
+from fcam_tf.names import line_of, shortened
 from fcam_tf.photos import SUFFIXES
 
 MAX_BYTES = 2**30  # of one photo
@@ -66,10 +66,10 @@ def unpack(path: Path, folder: Path) -> tuple[int, dict[str, str]]:
                 with place.open("wb") as to, read() as source:
                     copy(source, to, MAX_BYTES)
             except _DAMAGE as error:
-                damaged[name] = f"it cannot be read: {_told(error)}"
+                damaged[name] = f"it cannot be read: {line_of(error)}"
                 places.pop(name).unlink()
     except _DAMAGE as error:
-        damaged[""] = f"the archive cannot be read to its end: {_told(error)}"
+        damaged[""] = f"the archive cannot be read to its end: {line_of(error)}"
     if not places:
         reasons = [reason.partition(": ")[2] for reason in damaged.values()]
         why = f"the archive cannot be read: {reasons[-1]}" if reasons else "there is no photo in it"
@@ -95,10 +95,6 @@ def numbered(path: Path) -> Iterator[Path]:
     """Yield a path, and then others like it: "a.zip", "a-2.zip"."""
     yield path
     yield from (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(2))
-
-
-def _told(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _shortened(part: str) -> str:

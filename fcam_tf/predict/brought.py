@@ -19,7 +19,7 @@ from typing import Any
 from fcam_tf.addresses import stream_options
 from fcam_tf.atomic import new_folder, replacing, write_atomically, write_json
 from fcam_tf.claim import read_settings
-from fcam_tf.names import shortened
+from fcam_tf.names import line_of, shortened
 from fcam_tf.predict import video
 from fcam_tf.predict.archives import MAX_BYTES, copy, inside, is_archive, numbered, unpack
 from fcam_tf.predict.inputs import BROUGHT, Failure, expanded
@@ -192,8 +192,8 @@ class _Bringer:
 def _reason(error: BaseException, address: str = "") -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = " ".join(str(error).split())
+    text = line_of(error)
     if address and text == address:  # all that fsspec says of what it cannot reach
         cause = f": {_reason(error.__cause__)}" if error.__cause__ else ""
         return f"it cannot be fetched{cause}"
-    return text or type(error).__name__
+    return text
