@@ -230,7 +230,9 @@ class Stages:
     ) -> None:
         """Write the weights of a stage, last of all what tells that it is done."""
         self._keep(stage, {"val": run.chosen, **more})
-        write_weights(model, self._file(stage), int8=int8)
+        part = self.out / "part.h5"
+        write_weights(model, part, int8=int8)
+        part.replace(self._file(stage))
 
     def _keep(self, stage: str, found: dict[str, Any]) -> None:
         self.scores[stage] = {**found, "command": " ".join(sys.argv)}

@@ -19,7 +19,7 @@ import h5py
 import keras
 import numpy as np
 
-from fcam_tf.atomic import write_atomically
+from fcam_tf.atomic import naming
 
 SCALE = "_scale"
 _LARGE = 4096  # numbers; smaller arrays stay float16
@@ -58,7 +58,8 @@ def write_weights(
                     half = values.astype("float16")
                 values = half if np.isfinite(half).all() else values
             _store(file, name, values)
-    write_atomically(Path(path), memory.getbuffer())
+    with naming(Path(path)):
+        Path(path).write_bytes(memory.getbuffer())
 
 
 def read_weights(model: keras.Model, path: str | Path, *, without: Collection[str] = ()) -> None:
