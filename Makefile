@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all faults lint docs sanitize fuzz bench wheel release-check clean
+.PHONY: help demo test test-all faults soak lint docs sanitize fuzz bench wheel release-check clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests that take seconds"
 	@echo "make test-all  set up, then run the long ones: trainings, kills, many draws"
 	@echo "make faults KILLS=50  set up, then kill each command so often, fill its disk and more (hours)"
+	@echo "make soak  set up, then train, localise, call and load so often that a leak would show (hours)"
 	@echo "make lint   set up, then check style and types (and the CUDA kernels, where nvcc is there)"
 	@echo "make docs   set up, then build the documentation site into site/ (runs the tutorials: some minutes)"
 	@echo "make sanitize  run the C++ test under the sanitizers"
@@ -51,6 +52,10 @@ OTHERS ?= 3
 faults: $(INSTALLED)
 	@echo "==> Disturbing the commands"
 	@$(BIN)/python -m tests.faults --kills $(KILLS) --others $(OTHERS)
+
+soak: $(INSTALLED)
+	@echo "==> Repeating what is repeated for days"
+	@$(BIN)/python -m tests.soak
 
 lint: $(INSTALLED)
 	@echo "==> Checking style and types"
