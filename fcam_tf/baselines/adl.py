@@ -31,7 +31,7 @@ class AttentionDropout(KeepsDraws, keras.layers.Layer):
         super().__init__(**kwargs)
         self.drop_rate = drop_rate
         self.threshold = threshold
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed, name="draws")
 
     def call(self, features: Any, training: bool = False) -> Any:
         if not (training and self.trainable):

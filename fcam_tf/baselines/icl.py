@@ -47,7 +47,7 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.options = ICL(**options)
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed, name="draws")
         self.project = keras.layers.Dense(embedding, use_bias=False, name="project")
 
     def build(self, input_shape: Any) -> None:

@@ -197,7 +197,7 @@ class SmoothGradCAMPlusPlus(CAM):
         super().__init__(model, layer, **options)
         self.samples = samples
         self.noise_level = noise_level
-        self.draws = keras.random.SeedGenerator(seed)
+        self.draws = keras.random.SeedGenerator(seed, name="draws")
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
         clean = self.split(images, labels)

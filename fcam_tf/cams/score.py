@@ -206,7 +206,7 @@ class SmoothedScoreCAM(ScoreCAM):
         super().__init__(model, layer, **options)
         self.samples = samples
         self.std = std
-        self.draws = keras.random.SeedGenerator(seed)
+        self.draws = keras.random.SeedGenerator(seed, name="draws")
 
     def filters(self, shape: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:
         for _ in range(self.samples):

@@ -127,7 +127,7 @@ class FCAM(keras.Model):
         """Make what training draws and counts, freeze layers, and compile."""
         # TensorFlow's CRF operation does not run under XLA; Keras asks before it chooses.
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        self.draws = keras.random.SeedGenerator(seed)
+        self.draws = keras.random.SeedGenerator(seed, name="draws")
         # Of a method that adds noise, so that a compiled step draws it anew under every backend.
         self.noise = getattr(self.teacher, "draws", None)
         self.epoch = Epoch(name="epoch_now")
@@ -140,9 +140,8 @@ class FCAM(keras.Model):
         else:
             for layer_name in frozen:
                 self.get_layer(layer_name).trainable = False
-        self.compile(
-            optimizer=keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), loss=FCAMLoss()
-        )
+        sgd = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True, name="sgd")
+        self.compile(optimizer=sgd, loss=FCAMLoss())
 
     @classmethod
     def from_classifier(cls, classifier: keras.Model, **options: Any) -> FCAM:
