@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from fcam_tf.graphs.layers import FreezableDropout, SqueezeExcite
+from fcam_tf.graphs.layers import BatchNormalization, FreezableDropout, SqueezeExcite
 
 
 class Untracked(types.SimpleNamespace):
@@ -178,15 +178,19 @@ def leading_to(
 
 
 # By name, since keras_cv is not imported here.
-_FREEZABLE = {"Dropout": FreezableDropout, "SqueezeAndExcite2D": SqueezeExcite}
+_OURS = {
+    "BatchNormalization": BatchNormalization,
+    "Dropout": FreezableDropout,
+    "SqueezeAndExcite2D": SqueezeExcite,
+}
 
 
 def copy_layers() -> Callable[[Any], Callable[..., Any]]:
     """Return a ``replace`` function for `replay` that copies layers, with stable names.
 
     Layers that Keras named by counting (``multiply_34``) are counted anew, so that a model gets
-    the same names each time it is built. Weights are not copied. Layers that would not stay frozen
-    become those of `fcam_tf.graphs.layers`.
+    the same names each time it is built. Weights are not copied. Layers that would not stay frozen,
+    or are slow, become those of `fcam_tf.graphs.layers`.
     """
     copies: dict[int, Any] = {}
     counts: dict[str, int] = {}
@@ -195,7 +199,7 @@ def copy_layers() -> Callable[[Any], Callable[..., Any]]:
         if not isinstance(operation, keras.layers.Layer):
             return operation
         if id(operation) not in copies:
-            cls: Any = _FREEZABLE.get(type(operation).__name__, type(operation))
+            cls: Any = _OURS.get(type(operation).__name__, type(operation))
             config = operation.get_config()
             stem, _, digits = operation.name.rpartition("_")
             stem = stem if digits.isdigit() else operation.name

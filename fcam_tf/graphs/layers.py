@@ -1,10 +1,13 @@
-"""Layers that stay frozen, and go on where they were, where Keras's and keras-cv's do not."""
+"""Layers that stay frozen, go on where they were, or are faster, where Keras's are not."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+from keras import ops
+
+from fcam_tf import lazy_tensorflow as tf
 
 # Of all batch normalisation: PyTorch's default, with which the paper trained. keras-cv has 0.99 and
 # more, and after a short training such statistics are still mostly those of the beginning.
@@ -40,6 +43,48 @@ class FreezableDropout(KeepsDraws, keras.layers.Dropout):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         return super().call(inputs, training=training and self.trainable)
+
+
+@keras.saving.register_keras_serializable("fcam_tf")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's, which takes a quarter of the time where it trains on TensorFlow's fused operation.
+
+    Arguments, shapes, weights and results are those of ``keras.layers.BatchNormalization``; so is
+    the name of the class, by which files of weights number layers. Inference is Keras's own, and
+    all that the operation does not do.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if not (training and self.trainable and mask is None and self._can_fuse(inputs)):
+            return super().call(inputs, training=training, mask=mask)
+        # The raw operation, as `tf.compat.v1.nn.fused_batch_norm` raises epsilon a little.
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.cast(self.gamma, "float32"),
+            offset=ops.cast(self.beta, "float32"),
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # Keras keeps what the batch has; the operation estimates what it was drawn from.
+        number = ops.cast(ops.prod(ops.shape(inputs)[:3]), "float32")
+        variance = variance * (ops.maximum(number - 1.0, 1.0) / number)
+        for average, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            old = ops.cast(average, "float32")
+            average.assign(old * self.momentum + new * (1.0 - self.momentum))
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _can_fuse(self, inputs: Any) -> bool:
+        return (
+            keras.backend.backend() == "tensorflow"
+            and not (self.synchronized or self.renorm)
+            and self.scale
+            and self.center
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and keras.backend.standardize_dtype(inputs.dtype) in ("float32", "float16", "bfloat16")
+        )
 
 
 @keras.saving.register_keras_serializable("fcam_tf")

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from fcam_tf.graphs.layers import BATCH_MOMENTUM
+from fcam_tf.graphs.layers import BATCH_MOMENTUM, BatchNormalization
 from fcam_tf.graphs.replicas import replicas
 from fcam_tf.graphs.resize import bilinear_aligned
 from fcam_tf.models import backbones
@@ -123,7 +123,7 @@ def _convolve(x: Any, width: int, name: str) -> Any:
             kernel_initializer="he_uniform",
             name=f"{name}_conv{i}",
         )(x)
-        x = L.BatchNormalization(
+        x = BatchNormalization(
             momentum=BATCH_MOMENTUM,
             epsilon=1e-5,
             synchronized=replicas() > 1,

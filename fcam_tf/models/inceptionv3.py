@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from fcam_tf.graphs.layers import BATCH_MOMENTUM, FreezableDropout
+from fcam_tf.graphs.layers import BATCH_MOMENTUM, BatchNormalization, FreezableDropout
 
 L = keras.layers
 
@@ -27,7 +27,7 @@ def _builder() -> Callable[..., Any]:
                 padding = "valid"
             x = L.Conv2D(filters, kernel, *strides, padding=padding, use_bias=False, name=name)(x)
             # The weight files hold no scale: it is 1, and trained from there.
-            x = L.BatchNormalization(momentum=BATCH_MOMENTUM, epsilon=1e-3, name=f"{name}_bn")(x)
+            x = BatchNormalization(momentum=BATCH_MOMENTUM, epsilon=1e-3, name=f"{name}_bn")(x)
             x = L.Activation("relu", name=f"{name}_relu")(x)
         return x
 

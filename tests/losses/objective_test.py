@@ -43,6 +43,15 @@ def test_terms_are_the_weighted_losses():
         np.testing.assert_allclose(found[name], value, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1, 30, 1e30])
+def test_probabilities_are_the_softmax(scale):
+    maps = scale * MAPS
+    expected = np.exp(maps - maps.max(axis=-1, keepdims=True))
+    expected /= expected.sum(axis=-1, keepdims=True)
+    found = np.asarray(Batch(photos(32), maps, 1.0).probabilities)
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-30)
+
+
 def test_the_paper_s_terms_are_the_default():
     assert list(terms(FCAMLoss())) == ["seeds", "crf", "size"]
 

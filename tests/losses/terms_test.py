@@ -48,6 +48,22 @@ def test_mean_of_seeds_is_that_of_all_labelled_pixels():
     assert np.asarray(values)[1] == 0
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1, 30, 1e4, 1e30])
+def test_seeds_cost_what_the_softmax_gives(scale):
+    rng = np.random.default_rng(0)
+    logits = tf.Variable(scale * rng.normal(size=(2, 9, 9, 2)).astype(np.float32))
+    seeds = rng.choice([0, 1, IGNORED], size=(2, 9, 9))
+    number = np.count_nonzero(seeds != IGNORED)
+    with tf.GradientTape(persistent=True) as tape:
+        found = tf.reduce_sum(partial_cross_entropy(logits, seeds)) / 2
+        logs = tf.nn.log_softmax(logits)
+        chosen = tf.where(seeds == 1, logs[..., 1], logs[..., 0])
+        expected = -tf.reduce_sum(tf.where(seeds == IGNORED, 0.0, chosen)) / number
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    gradients = tape.gradient(found, logits), tape.gradient(expected, logits)
+    np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6 / number)
+
+
 def test_no_labels_cost_nothing_and_pull_nowhere():
     logits = tf.Variable(np.ones((2, 3, 3, 2), np.float32))
     with tf.GradientTape() as tape:
