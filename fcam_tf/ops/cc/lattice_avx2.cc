@@ -1,6 +1,9 @@
 #define FCAM_ISA avx2
 #include "lattice.inc"
-#include "lattice_rows.inc"
+#include "lattice_runs.inc"
 #include "gaussian.inc"
 #include "softmax.inc"
+#include "vectors.inc"
 #include "mean_field.inc"
+#include "mean_field_scores.inc"
+#include "mean_field_space.inc"

@@ -61,23 +61,31 @@ struct Workspace::Memory {
   Buffer next;  // neighbour along each axis
   Buffer last;
   // Of mean field, see mean_field.inc: for a strip of an image,
+  Buffer runs;        // of sorted pixels in one simplex,
+  Buffer first_runs;  // of each block,
+  Buffer order;       // which pixel is where,
+  Buffer simplices;   // what they are sorted by, a segment at a time,
+  Buffer simplex_table;
+  Buffer unsorted;
   Buffer to_whole;    // the vertex of the whole image for each of the strip,
   Buffer block;       // scores of a few pixels,
   Buffer row;         // a row of marginals between zeros,
   Buffer taps;        // of a few lines,
-  Buffer ahead;       // and spatial messages of a few rows; for the whole image,
+  Buffer segment;     // and what belongs to a few rows; for the whole image,
   Buffer starts;      // the reverse: where the list of each vertex begins,
   Buffer parts;       // and the lists, of vertices of the strips,
-  Buffer rows;        // marginals blurred along the rows,
+  Buffer marginals;   // where there is a spatial kernel,
+  Buffer rows;        // blurred along the columns, then the rows,
   Buffer gaussians;   // what blurs them,
   Buffer costs;       // and the compatibility, transposed.
   int64_t vertices = 0;
 
   // Without the table, of which most is never touched.
   size_t bytes() const {
-    const Buffer* all[] = {&buckets,  &addresses,  &ids,   &weights, &splatted, &blurred, &other,     &scratch, &next,
-                           &last,     &to_whole,   &block, &row,     &ahead,    &rows,    &gaussians, &costs,
-                           &starts,   &parts,    &taps};
+    const Buffer* all[] = {&buckets,    &addresses,     &ids,      &weights, &splatted,  &blurred, &other,
+                           &scratch,    &next,          &last,     &runs,    &first_runs, &order,  &simplices,
+                           &simplex_table, &unsorted,   &to_whole, &block,   &row,       &taps,    &segment,
+                           &starts,     &parts,         &marginals, &rows,   &gaussians, &costs};
     size_t total = 0;
     for (const Buffer* buffer : all) total += buffer->size();
     return total;
