@@ -7,6 +7,7 @@ import csv
 import ctypes
 import errno
 import fcntl
+import fnmatch
 import io
 import json
 import os
@@ -98,8 +99,8 @@ def csv_writer(file: IO[str], columns: Iterable[str]) -> csv.DictWriter:
 def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """Give a place to fill, which becomes ``folder`` if the block ends well, and else is removed.
 
-    What a killed process left of the same folder is removed first. Of two who make it at once, the
-    first to end wins, and the other is refused then.
+    What killed processes left beside it is removed first. Of two who make it at once, the first to
+    end wins, and the other is refused then.
 
     Args:
         folder: the folder to make.
@@ -115,6 +116,7 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     if folder.exists() and not replace:
         raise _exists(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent)
     with _unfinished(folder) as place:
         yield place
         place.chmod(0o755)
@@ -174,8 +176,22 @@ def _unfinished(path: Path) -> Iterator[Path]:
                 parts.rmdir()
 
 
-def _remove_abandoned(parts: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left unfinished in a folder, whatever it was to become.
+
+    `replacing` looks for what it writes itself alone: it would list the folder for each file.
+    """
+    for parts in folder.glob(".*.part"):
+        if parts.is_dir() and not parts.is_symlink():
+            with contextlib.suppress(OSError):  # it is in use, or not ours
+                _remove_abandoned(parts, "tmp" + 8 * "?")  # as `tempfile` calls them
+                parts.rmdir()
+
+
+def _remove_abandoned(parts: Path, names: str = "*") -> None:
     for left in list(parts.iterdir()):
+        if not fnmatch.fnmatch(left.name, names):
+            continue
         with contextlib.suppress(OSError), locked(left) as alone:
             if alone:
                 shutil.rmtree(left, ignore_errors=True)

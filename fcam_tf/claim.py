@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fcam_tf.atomic import locked, write_json
 from fcam_tf.names import current
@@ -18,8 +18,36 @@ REMEDY = "give another folder, or remove this one to start afresh"
 _LONGEST = 70  # characters of a value in a message
 
 
+class Change(NamedTuple):
+    """A setting that differs.
+
+    Attributes:
+        name: the setting, those in others with dots, ``files.mask``.
+        before: its value, as JSON has it; ``...`` where it was not set.
+        now: the same, now.
+    """
+
+    name: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        """Return the change as messages have it."""
+        return f"{self.name} was {_shown(self.before)} and is now {_shown(self.now)}"
+
+
 class SettingsChangedError(ValueError):
-    """The folder holds results of other settings; the message says which differ."""
+    """The folder holds results of other settings; the message says which differ.
+
+    Attributes:
+        folder: the folder, where ``changes`` are known.
+        changes: each setting that differs.
+        remedy: what to do.
+    """
+
+    folder: Path | None = None
+    changes: Sequence[Change] = ()
+    remedy = ""
 
 
 class FolderBusyError(RuntimeError):
@@ -104,9 +132,13 @@ def claim(
         # Commands share this name of a file, but not the names of their settings and results.
         others = file == SETTINGS and before and before.keys() != settings.keys()
         if not goes_on and not overwrite and (others or _held(folder, results)):
-            what = ", ".join(changes) if before else f"{file} is missing or damaged"
+            known = before and not others
+            what = ", ".join(map(str, changes)) if known else f"{file} is missing or damaged"
             what = "another command or version" if others else f"other settings: {what}"
-            raise SettingsChangedError(f"{folder} holds results of {what}; {remedy}")
+            error = SettingsChangedError(f"{folder} holds results of {what}; {remedy}")
+            if known:
+                error.folder, error.changes, error.remedy = folder, changes, remedy
+            raise error
         yield Claim(goes_on, folder / file, settings, notes or {}, results)
 
 
@@ -127,7 +159,8 @@ def differences(file: Path, settings: Mapping[str, Any]) -> list[str]:
     if not before:
         return [f"{file.name} is missing or damaged"]
     settings = json.loads(json.dumps(settings))
-    return _changes({name: before[name] for name in settings if name in before}, settings)
+    known = {name: before[name] for name in settings if name in before}
+    return list(map(str, _changes(known, settings)))
 
 
 def _held(folder: Path, results: Sequence[str]) -> list[Path]:
@@ -167,15 +200,15 @@ def _without(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any
     return {name: value for name, value in settings.items() if name not in names}
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[str]:
-    """Say which settings differ, and how."""
-    found = []
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[Change]:
+    """Return which settings differ, and how."""
+    found: list[Change] = []
     for key in {**now, **before}:
         old, new = before.get(key, ...), now.get(key, ...)
         if isinstance(old, dict) and isinstance(new, dict):
             found += _changes(old, new, f"{within}{key}.")
         elif old != new:
-            found.append(f"{within}{key} was {_shown(old)} and is now {_shown(new)}")
+            found.append(Change(f"{within}{key}", old, new))
     return found
 
 

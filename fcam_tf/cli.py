@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import app, flags, logging
 
@@ -52,6 +53,7 @@ def run(argv: Sequence[str]) -> int:
 def _run(values: argparse.Namespace) -> int:
     parser: Parser = values.parser
     try:
+        _check_out(getattr(values, "out", None))
         import_files(getattr(values, "imports", ()))
         return values.do(values)
     except app.UsageError as error:
@@ -62,6 +64,14 @@ def _run(values: argparse.Namespace) -> int:
         if not is_tensorflows(error):
             raise
         return failed(error, values)
+
+
+def _check_out(out: str | None) -> None:
+    """Refuse a folder of results that is a file, or below one, before anything is loaded."""
+    for path in [Path(out), *Path(out).parents] if out else ():
+        if os.path.lexists(path) and not path.is_dir():
+            where = "" if path == Path(str(out)) else f": {path}"
+            raise app.UsageError(f"--out {out}{where} is not a folder")
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

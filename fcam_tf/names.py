@@ -92,7 +92,8 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
 def unknown(table: Collection[str], name: str, kind: str) -> str:
     """Return the message about a name that is not in a table; see `lookup`."""
     longer = [known for known in table if str(name) and known.startswith(str(name))]
-    near = longer[:2] or difflib.get_close_matches(str(name), table, n=2)
+    cased = [known for known in table if known.casefold() == str(name).casefold()]
+    near = cased or longer[:2] or difflib.get_close_matches(str(name), table, n=2)
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
     came = shortened(name) if isinstance(name, str) else name
     return f"`{kind}` is unknown: {came!r}. {hint}Available: {listed(table, 20)}."

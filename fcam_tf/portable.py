@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from fcam_tf.answers import LABELS, Answers, label_lines
-from fcam_tf.atomic import replacing
+from fcam_tf.atomic import remove_leftovers, replacing
 from fcam_tf.graphs import regions
 from fcam_tf.predict.localizer import Localizer
 
@@ -89,6 +89,7 @@ def write_file(answers: Answers, path: Path) -> None:
     """Write a ``.tflite`` or ``.onnx`` file; see `export_file`."""
     write = _write_litert if path.suffix == ".tflite" else _write_onnx
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
     with replacing(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of converters, about their own dependencies
         write(answers, part)

@@ -209,6 +209,30 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_who_makes_a_folder_removes_what_killed_ones_left_of_others(tmp_path):
+    code = (
+        "import os, pathlib, sys; from fcam_tf.atomic import new_folder\n"
+        "with new_folder(pathlib.Path(sys.argv[1])): os._exit(9)"
+    )
+    foreign = {".kept.part", ".kept.part/other", ".file.part", ".link.part"}
+    (tmp_path / ".kept.part" / "other").mkdir(parents=True)
+    (tmp_path / ".file.part").touch()
+    elsewhere = tmp_path / "elsewhere" / "tmp00000000"
+    elsewhere.mkdir(parents=True)
+    (tmp_path / ".link.part").symlink_to(elsewhere.parent)
+    with replacing(tmp_path / "c.onnx") as living:
+        killed = [sys.executable, "-c", code, tmp_path / "a"]
+        assert subprocess.run(killed, check=False).returncode == 9
+        assert len(list((tmp_path / ".a.part").iterdir())) == 1
+        with new_folder(tmp_path / "b"):
+            pass
+        assert living.parent.exists()
+        living.touch()
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert found - {"elsewhere", "elsewhere/tmp00000000"} == {"b", "c.onnx", *foreign}
+    assert elsewhere.exists()
+
+
 def test_a_locked_folder_is_refused_or_waited_for(tmp_path):
     with locked(tmp_path) as alone:
         assert alone

@@ -102,20 +102,46 @@ class TestStatus:
             (["try", "a", "--kind=pmg"], "Did you mean 'png'?"),
             (["try", "a", "--kind=npx"], "Did you mean 'npy'?"),
             (["try", "a", "--kind=gif"], "png, npy"),
-            (["try", "a", "--batch-size"], "-b/--batch-size: expected one argument\n"),
-            (["try", "a", "--kind", "--over-write"], "--kind: expected one argument\n"),
-            (["try", "a", "--over-write=yes"], "--over-write: ignored explicit argument 'yes'\n"),
+            (["try", "a", "--batch-size"], "fcam try: --batch-size needs a value\n"),
+            (["try", "a", "--kind", "--over-write"], "fcam try: --kind needs a value\n"),
+            (["try", "a", "--over-write=yes"], "--over-write takes no value: it is given, or left"),
+            (["try", "a", "--over-write=a'b"], "out. Received: a'b\n"),
+            (["try", "a", "-x"], "fcam try: unknown flag -x\n"),
             (["try", "a", "--batch", "3"], "unknown flag --batch; did you mean --batch-size?\n"),
             (["try", "a", "--verbosity=loud"], "--verbosity=loud"),
             (["try"], "fcam try: the following arguments are required: THING\n"),
             (["tryy"], "fcam: command is unknown: 'tryy'. Did you mean 'try'?"),
             (["/"], "did you mean: fcam localize /\n"),
             (["zoo"], "fcam zoo: a command is missing. Available: list, show, verify, make\n"),
+            (["zoo", "--list"], "fcam zoo: unknown flag --list; did you mean fcam zoo list?\n"),
             (["zoo", "lst"], "fcam zoo: command is unknown: 'lst'. Did you mean 'list'?"),
             (["--verison"], "fcam: unknown flag --verison; did you mean --version?\n"),
             (["--batch-size=3", "try"], "fcam: unknown flag --batch-size\n"),
             (["train", "classifer", "--data=x", "--out=y"], "Did you mean 'classifier'?"),
             (["localize", "x", "--method=gradcm"], "Did you mean 'gradcam'"),
+            (
+                ["localize", "x", "--mask=PNG"],
+                "--mask: value is unknown: 'PNG'. Did you mean 'png'?",
+            ),
+            (
+                ["localize", "x", "--table=csv,parquet"],
+                "--table: takes one value; give it once for",
+            ),
+            (["localize", "x", "--fps=fast"], "--fps must be a number. Received: fast\n"),
+            (["localize", "x", f"--out={__file__}"], f"--out {__file__} is not a folder\n"),
+            (
+                ["train", "fsl", "--data=x", f"--out={__file__}/y"],
+                f"y: {__file__} is not a folder\n",
+            ),
+            (
+                ["search", "fsl", "--data=x", "--out=y", "--seed=a"],
+                "--seed must be a whole number. ",
+            ),
+            (["localize", "x", f"--model={__file__}"], "does not end with .keras, as models' do\n"),
+            (
+                ["localize", "x", "--import=/"],
+                "--import /: this is a folder, and a file is needed\n",
+            ),
         ],
     )
     def test_wrong_usage(self, capsys, arguments, message):
@@ -125,7 +151,8 @@ class TestStatus:
         assert message in shown.err
         assert shown.err.count("\n") == 2
         name = shown.err.partition(": ")[0]
-        assert name in {"fcam", *(f"fcam {c}" for c in ("try", "zoo", "train", "localize"))}
+        commands = ("try", "zoo", "train", "search", "localize")
+        assert name in {"fcam", *(f"fcam {command}" for command in commands)}
         assert shown.err.splitlines()[1] == f"See {name} --help"
 
 

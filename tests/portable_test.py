@@ -128,6 +128,12 @@ def test_wrong_use(model, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_killed_exports_left_is_removed(model, tmp_path):
+    (tmp_path / ".other.onnx.part" / "tmp12345678").mkdir(parents=True)
+    portable.export_file(model, tmp_path / "a.tflite")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.tflite"]
+
+
 def test_nothing_is_left_of_a_failure(model, tmp_path, monkeypatch):
     def fail(_, path):
         Path(path).write_text("half")

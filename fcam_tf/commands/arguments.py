@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
         if re.fullmatch("[a-z|]+", value):
             options["choices"] = value.split("|")
         if "choices" in options:
-            options["type"] = _one_of(options["choices"])
+            options["type"] = _one_of(options["choices"], repeated="action" in options)
         if names[0].startswith("-") and options.get("default"):
             text += " (default: %(default)s)"
         value = value.removesuffix("...")
@@ -85,13 +85,17 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, and where help is in another; exit with status 2."""
+        text = self.with_flags(_plainer(message.removeprefix("argument ")))
+        self.exit(2, f"{self.prog}: {text}\nSee {self.prog} --help\n")
+
+    def with_flags(self, message: str) -> str:
+        """Return a message about arguments, such as `batch_size`, as one about flags."""
 
         def as_typed(name: re.Match[str]) -> str:
             flag = flag_of(name[1])
             return flag if flag in self._option_string_actions else name[1]
 
-        text = re.sub("`([-a-z_.]+)`", as_typed, message.removeprefix("argument "))
-        self.exit(2, f"{self.prog}: {text}\nSee {self.prog} --help\n")
+        return re.sub("`([-a-z_.]+)`", as_typed, message)
 
     def arrange(self, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         """Divide arguments into those of this parser and flags of absl.
@@ -121,9 +125,7 @@ class Parser(argparse.ArgumentParser):
                 absls += [argument]
                 absls += islice(remaining, not equals and not flags.FLAGS[absl_name].boolean)
             else:
-                shown = [n for n, action in known.items() if action.help != argparse.SUPPRESS]
-                near = " or ".join(difflib.get_close_matches(name, shown))
-                self.error(f"unknown flag {name}{near and f'; did you mean {near}?'}")
+                self._unknown(flag, name)
         if self.commands and others:
             try:
                 lookup(self.commands, others[0], "command")
@@ -133,6 +135,14 @@ class Parser(argparse.ArgumentParser):
             self.error(f"a command is missing. Available: {', '.join(self.commands)}")
         dashed = any(argument.startswith("-") for argument in others)
         return [*ours, "--", *others] if dashed else [*others, *ours], absls
+
+    def _unknown(self, flag: str, name: str) -> NoReturn:
+        known = self._option_string_actions.items()
+        shown = [each for each, action in known if action.help != argparse.SUPPRESS]
+        near = " or ".join(difflib.get_close_matches(name, shown))
+        if name[2:] in self.commands:
+            near = f"{self.prog} {name[2:]}"
+        self.error(f"unknown flag {flag}{near and f'; did you mean {near}?'}")
 
     def _with_value(self, name: str, given: list[str], remaining: Iterator[str]) -> list[str]:
         value = given or [*islice(remaining, self._option_string_actions[name].nargs != 0)]
@@ -151,8 +161,22 @@ def given(values: argparse.Namespace, names: Iterable[str]) -> list[str]:
     return [name for name in names if getattr(values, name) != values.parser.get_default(name)]
 
 
-def _one_of(names: Iterable[str]) -> Callable[[str], str]:
+def _plainer(message: str) -> str:
+    """Return what argparse says in words of those who have not read about it."""
+    flag, _, reason = message.partition(": ")
+    flag = flag.rpartition("/")[2]  # -o/--out
+    if value := re.fullmatch("ignored explicit argument (['\"])(.*)\\1", reason):
+        return f"{flag} takes no value: it is given, or left out. Received: {value[2]}"
+    if kind := re.fullmatch("invalid (float|int) value: '(.*)'", reason):
+        return f"{flag} must be a {'whole ' * (kind[1] == 'int')}number. Received: {kind[2]}"
+    return f"{flag} needs a value" if reason == "expected one argument" else message
+
+
+def _one_of(names: Iterable[str], *, repeated: bool) -> Callable[[str], str]:
     def known(text: str) -> str:
+        if repeated and "," in text and set(text.split(",")) <= set(names):
+            message = f"takes one value; give it once for each. Received: {text}"
+            raise argparse.ArgumentTypeError(message)
         try:
             lookup(dict.fromkeys(names), text, "value")
         except ValueError as error:

@@ -80,7 +80,7 @@ def add_to(fcam: Parser) -> None:
     )
     parser.add("photos PHOTO", "file, folder, quoted glob, archive, video, address or -", nargs="+")
     parser.add("--exclude GLOB...", "leave out photos, or folders below PHOTO, of this name")
-    text = "frames taken of a second of a video, whose overlays become a video, too (default: 1)"
+    text = "frames taken of a second of a video, whose overlays become a video, too"
     parser.add("--fps N", text, type=float, default=1.0)
     parser.add("-o --out FOLDER", "folder of the results", default="fcam-output")
     add_model(parser, "efficientnetlite_b0_layercam")
@@ -142,8 +142,6 @@ def _objects(text: str) -> int | None:
 
 def _run(values: argparse.Namespace) -> int:
     model = find_model(values.model)
-    if Path(values.out).exists() and not Path(values.out).is_dir():
-        raise app.UsageError(f"--out {values.out} is not a folder")
     reported = values.report or values.single_file or values.open
     if reported and values.heatmap == "none":
         raise app.UsageError("the report draws the heat maps; leave out --heatmap none")

@@ -58,7 +58,10 @@ def find_model(name: str) -> Model:
         raise app.UsageError(f"`model` {reason_of(error)}") from None
     if name in fcam_tf.zoo.list_models(trained=False):
         raise app.UsageError(f"`model` {fcam_tf.zoo.untrained(name)}")
-    if os.sep in name and not os.path.exists(name):  # noqa: PTH110 - it may be too long
+    there = os.path.exists(name)  # noqa: PTH110 - it may be too long
+    if there:
+        raise app.UsageError(f"`model` {name}: its name does not end with .keras, as models' do")
+    if os.sep in name:
         raise app.UsageError(f"`model` {shortened(name)}: there is no such file or folder")
     text = unknown([*entries, *PRETRAINED], name, "model")
     raise app.UsageError(f"{text} Or give a .keras file, or a run's folder.")
@@ -87,7 +90,9 @@ def import_files(names: Iterable[str]) -> None:
     imported.clear()
     for name in names:
         if not os.path.isfile(name):  # noqa: PTH113 - it may be too long
-            raise app.UsageError(f"--import {shortened(name)}: there is no such file")
+            there = os.path.exists(name)  # noqa: PTH110
+            why = "this is a folder, and a file is needed" if there else "there is no such file"
+            raise app.UsageError(f"--import {shortened(name)}: {why}")
         imported.append(file_sha256(name))
         with quiet_tensorflow():
             import keras  # noqa: PLC0415

@@ -85,7 +85,7 @@ def _run(values: argparse.Namespace) -> int:
     with usage_errors(ValueError):
         for name in values.backbones:
             lookup(dict.fromkeys(BACKBONES), name, "backbones")
-    _check_paths(values)
+    values.weights = weights_of(values.weights, values.backbones)
     load_tensorflow()
     try:
         with usage_errors(ValueError, FileNotFoundError, are_flags=False):
@@ -95,12 +95,6 @@ def _run(values: argparse.Namespace) -> int:
     for file in files:
         note(f"written: {file}")
     return 1 if "study" in values and values.study.missing else 0
-
-
-def _check_paths(values: argparse.Namespace) -> None:
-    if Path(values.out).exists() and not Path(values.out).is_dir():
-        raise app.UsageError(f"--out {values.out} is not a folder")
-    values.weights = weights_of(values.weights, values.backbones)
 
 
 def _study(values: argparse.Namespace) -> Any:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from absl import app
 
-from fcam_tf.claim import FolderBusyError
+from fcam_tf.claim import FolderBusyError, SettingsChangedError
+from fcam_tf.commands.changed import by_flags
 from fcam_tf.names import error_text, printable, shortened
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def usage_errors(*kinds: type[Exception], are_flags: bool = True) -> Iterator[No
     try:
         yield
     except kinds as error:
+        if isinstance(error, SettingsChangedError) and error.changes:
+            raise app.UsageError(by_flags(error)) from None
         text = reason_of(error)
         raise app.UsageError(text if are_flags else re.sub(r"`(\w+)`", r"\1", text)) from None
 
@@ -95,7 +98,9 @@ def failed(error: BaseException, values: argparse.Namespace | None = None) -> in
     """
     from fcam_tf.data.split import BrokenPhotoError  # noqa: PLC0415 - help does without
 
-    warn(reason_of(error))
+    text = reason_of(error)
+    parser = getattr(values, "parser", None)
+    warn(parser.with_flags(text) if parser else text)
     if isinstance(error, BrokenPhotoError) and not getattr(values, "skip_broken", True):
         warn("mend the photo and give the same command again, or add --skip-broken to leave it out")
         return 1

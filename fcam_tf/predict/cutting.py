@@ -33,10 +33,11 @@ def alpha_of(region: Region, frame: Size, size: Size) -> tuple[Box, np.ndarray]:
 
     Returns:
         The region's box there, and within it how much of each pixel belongs to the region, (h, w)
-        uint8, 255 for all: the mask, scaled bilinear (antialiased where the photo is smaller).
+        float32, 255 for all: the mask, scaled bilinear (antialiased where the photo is smaller). In
+        each row and column of the box some pixel is above 0.
     """
     box = scale_box(region.box, frame, size)
-    alpha = np.where(region.mask, np.uint8(255), np.uint8(0))
+    alpha = np.where(region.mask, np.float32(255), np.float32(0))
     if frame == size:
         return box, alpha
     # The part of the map that the box covers. Whole pixels of the photo may reach out of the
@@ -53,12 +54,15 @@ def alpha_of(region: Region, frame: Size, size: Size) -> tuple[Box, np.ndarray]:
 def mask_of(region: Region | None, frame: Size, size: Size) -> np.ndarray:
     """Return the mask of a region in its photo, (height, width) uint8, 1 on the region, else 0.
 
-    It is never empty, except that of no region.
+    It ends where the region's box does, in every direction: of a row or column of the box that the
+    region fills by less than half, as one of a tip, the pixel is taken that it fills most. So it is
+    never empty, except that of no region.
     """
     mask = np.zeros(size[::-1], np.uint8)
     if region is not None:
         (x0, y0, x1, y1), alpha = alpha_of(region, frame, size)
-        mask[y0 : y1 + 1, x0 : x1 + 1] = alpha >= min(128, alpha.max())
+        rows, columns = alpha.max(1, keepdims=True), alpha.max(0)
+        mask[y0 : y1 + 1, x0 : x1 + 1] = alpha >= np.minimum(np.minimum(rows, columns), 127.5)
     return mask
 
 
@@ -144,6 +148,6 @@ def _cut(
     if wanted.crops:
         entry["crop"] = files.write("crop", number, "jpg", encoded(crop, "jpg", quality=_QUALITY))
     if wanted.cutouts:
-        values = np.concatenate([crop, alpha[..., None]], -1)
+        values = np.concatenate([crop, np.rint(alpha[..., None]).astype(np.uint8)], -1)
         entry["cutout"] = files.write("cutout", number, "png", encoded(values))
     return entry

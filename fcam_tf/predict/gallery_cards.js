@@ -66,11 +66,13 @@ function makeCard(photo) {
   const objects = make("ul", { class: "objects" });
   const count = photo.classes.reduce((sum, found) => sum + found.objects.length, 0);
   for (const found of photo.classes) {
-    for (const object of found.objects) objects.append(makeObject(found, object, count > 1));
+    for (const object of found.objects) objects.append(makeObject(photo, found, object, count > 1));
   }
   const label = make("label", {}, "Threshold");
   const range = { type: "range", min: 0, max: 1, step: 0.01, class: "threshold" };
-  label.append(make("input", range), make("output"));
+  const slider = make("input", { ...range, "aria-label": `Threshold of ${photo.name}` });
+  // Not read aloud by itself: the slider of all photos changes it on each card.
+  label.append(slider, make("output", { "aria-live": "off" }));
   const reset = make("button", { type: "button", class: "reset" }, "Reset");
   reset.setAttribute("aria-label", `Reset the threshold of ${photo.name}`);
   const own = make("div", { class: "own" }, label, reset);
@@ -81,13 +83,13 @@ function makeCard(photo) {
   return card;
 }
 
-function makeObject(found, object, numbered) {
+function makeObject(photo, found, object, numbered) {
   const title = `${numbered ? `${object.number} · ` : ""}${found.caption}`;
   const what = make("span", { class: "what", title: found.name }, title);
   what.append(make("small"));
   const buttons = ["accepted", "rejected"].map((verdict) => {
     const [side, word] = verdict === "accepted" ? ["yes", "Accept"] : ["no", "Reject"];
-    const text = { "aria-label": `${word} ${title}`, "data-verdict": verdict };
+    const text = { "aria-label": `${word} ${title} in ${photo.name}`, "data-verdict": verdict };
     return make("button", { type: "button", class: side, ...text }, word);
   });
   const group = make("span", { class: "verdict" }, ...buttons);

@@ -102,7 +102,10 @@ function count() {
 function refresh() {
   const { threshold } = decided;
   if (threshold !== null) option("threshold").value = threshold;
-  option("threshold-is").value = threshold === null ? "as localised" : threshold.toFixed(2);
+  // What the slider says to who does not see the words beside it.
+  const told = threshold === null ? "as localised" : threshold.toFixed(2);
+  option("threshold").setAttribute("aria-valuetext", told);
+  option("threshold-is").value = told;
   option("as-localised").disabled = threshold === null;
   count();
   if (drawing) return; // one drawing for each picture that the screen shows
@@ -126,7 +129,11 @@ new IntersectionObserver(
   (entries) => entries.some((entry) => entry.isIntersecting) && addCards(),
   { rootMargin: "1000px" },
 ).observe(option("more"));
-option("more").addEventListener("click", addCards);
+option("more").addEventListener("click", () => {
+  const made = grid.children.length;
+  addCards();
+  grid.children[made]?.focus(); // the button goes, or is below
+});
 
 // Filters.
 const byName = [...DATA.photos].sort((a, b) => natural.compare(a.name, b.name));
@@ -170,6 +177,7 @@ grid.addEventListener("click", ({ target }) => {
     judge(card.photo, [object], target.dataset.verdict);
   } else if (target.matches(".reset")) {
     decide(() => setThreshold(card.photo, null));
+    card.querySelector(".threshold").focus(); // the button is disabled then
     refresh();
   }
 });

@@ -64,7 +64,7 @@ def test_searches_and_goes_on(data, tiny, tmp_path, trainings, capfd):
     assert shown.split() == table[table.index("2 draws") :].split()
     # Another strategy trains otherwise: it is another search.
     assert status(*command, "--draws", "2", "--strategy", "mirrored") == 2
-    assert "strategy was 'single' and is now 'mirrored'" in capfd.readouterr().err
+    assert "--strategy was single before, and is mirrored now" in capfd.readouterr().err
     # A trial that was removed is trained again.
     shutil.rmtree(out / "trial-1")
     assert status(*command, "--draws", "2") == 0

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
+from scipy import ndimage
 
+from fcam_tf.localization import Region, scale_box
 from fcam_tf.masks import box_of
 from fcam_tf.predict import Files, Localization
 from fcam_tf.predict.cutting import alpha_of, coco_rle, mask_of, soft_mask, write_object
@@ -44,8 +46,7 @@ def test_a_rectangle_fills_its_box_at_any_size(size):
     assert not outside.any()
     if size[0] > 8:  # rounded by no more than half a pixel of the map at each corner
         assert mask.mean() == pytest.approx(6 / 32, abs=0.03)
-        # The box takes in pixels that the region only touches.
-        assert np.abs(np.subtract(box_of(mask == 1), box)).max() <= (size[0] % 8 > 0)
+    assert box_of(mask == 1) == box
 
 
 def test_a_mask_follows_its_region_and_not_its_box():
@@ -56,6 +57,32 @@ def test_a_mask_follows_its_region_and_not_its_box():
     assert mask[5, 5] == mask[35, 55] == 1
     assert mask[5, 40] == 0  # within the box
     np.testing.assert_array_equal(mask_of(region, (8, 4), (8, 4)), found.masks)
+
+
+THIN = [(1, 3000), (3000, 1), (1, 1), (2, 977), (977, 2), (223, 225), (225, 223), (1152, 864)]
+
+
+@pytest.mark.parametrize("size", THIN)
+def test_box_and_mask_end_at_the_same_pixels_of_photos_of_any_shape(size):
+    levels = ndimage.gaussian_filter(np.random.default_rng(0).random((224, 224)), 3)
+    found = Localization.from_heatmaps(levels[None] - levels.min(), [[1.0]], None, 0.55)[0]
+    regions = found.regions(min_area=0)
+    assert len(regions) > 20
+    for region in regions:
+        box = scale_box(region.box, (224, 224), size)
+        assert 0 <= box[0] <= box[2] < size[0]
+        assert 0 <= box[1] <= box[3] < size[1]
+        assert box_of(mask_of(region, (224, 224), size) == 1) == box
+
+
+def test_a_tip_reaches_to_the_end_of_the_box():
+    # The last cell is connected by a corner; each cell is four by four pixels.
+    mask = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]], bool)
+    region = Region((0, 0, 2, 2), mask, 5 / 9, 1.0)
+    found = mask_of(region, (3, 3), (12, 12))
+    assert found.any(0).all()
+    assert found.any(1).all()
+    assert found[8:, 8:].sum() < 16  # rounded
 
 
 def test_a_pixel_of_a_large_map_is_not_lost_in_a_small_photo():
@@ -118,7 +145,8 @@ def test_what_is_written_of_an_object(tmp_path, pixels):
         values = np.asarray(cutout)
     # Of the pixels that there are, ten to one of the map.
     np.testing.assert_array_equal(values[..., :3], pixels[10:30, 20:50])
-    np.testing.assert_array_equal(values[..., 3], alpha_of(regions[0], (8, 4), (80, 40))[1])
+    alpha = alpha_of(regions[0], (8, 4), (80, 40))[1]
+    np.testing.assert_array_equal(values[..., 3], np.rint(alpha))
 
 
 def test_nothing_was_found(tmp_path, pixels):

@@ -182,14 +182,76 @@ def test_keys(page):
     page.keyboard.press("a")  # both objects
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.photo.name") == "small.png"
+    shown = card(page, "small").locator("output")
+    own = float(shown.inner_text())
     page.keyboard.press("-")
-    own = float(card(page, "small").locator("output").inner_text())
+    playwright.expect(shown).to_have_text(f"{own - 0.02:.2f}")  # when it is drawn
     page.keyboard.press("0")
-    assert float(card(page, "small").locator("output").inner_text()) == pytest.approx(own + 0.02)
+    playwright.expect(shown).to_have_text(f"{own:.2f}")
     page.keyboard.press("/")
     page.keyboard.type("ru")  # no keys of the page
     assert names(page) == []
     assert "3 accepted · 1 rejected" in page.locator("#counts").inner_text()
+
+
+def focused(page):
+    return page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.id")
+
+
+def test_by_the_keyboard_alone(page):
+    page.keyboard.press("/")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if focused(page) == "accept-rest":
+            break
+    page.keyboard.press("Enter")
+    assert "4 accepted" in page.locator("#counts").inner_text()
+    page.keyboard.press("Tab")
+    assert focused(page) == "undo"
+    page.keyboard.press("Space")
+    assert "0 accepted" in page.locator("#counts").inner_text()
+    card(page, "large").focus()
+    page.keyboard.press("Tab")  # the link to its overlay
+    page.keyboard.press("Tab")
+    assert focused(page) == "Accept fire in large.png"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert focused(page) == "Reject fire in large.png"
+    page.keyboard.press("Tab")
+    assert focused(page) == "Threshold of large.png"
+    page.keyboard.press("ArrowRight")
+    reset = page.get_by_role("button", name="Reset the threshold of large.png")
+    playwright.expect(reset).to_be_enabled()
+    page.keyboard.press("Tab")
+    assert focused(page) == "Reset the threshold of large.png"
+    page.keyboard.press("Enter")
+    assert focused(page) == "Threshold of large.png"  # the button cannot be used now
+    assert "1 accepted" in page.locator("#counts").inner_text()
+
+
+def test_what_has_the_focus_is_seen(page):
+    page.set_viewport_size({"width": 420, "height": 500})  # one card in a row
+    page.get_by_role("slider", name="Threshold of two.png").focus()
+    seen = """() => {
+      const { x, y, width, height } = document.activeElement.getBoundingClientRect();
+      const at = document.elementFromPoint(x + width / 2, y + height / 2);
+      const { outlineStyle } = getComputedStyle(document.activeElement);
+      return document.activeElement.contains(at) && outlineStyle === "solid";
+    }"""
+    for _ in range(12):  # backwards: the page scrolls down, under the bar
+        page.keyboard.press("Shift+Tab")
+        assert page.evaluate(seen), focused(page)
+
+
+def test_sliders_tell_who_hears_them_what_they_are(page):
+    slider = page.locator("#threshold")
+    assert slider.get_attribute("aria-valuetext") == "as localised"
+    slider.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "0.31"
+    names = page.get_by_role("slider").evaluate_all(
+        "sliders => sliders.map((each) => each.ariaLabel ?? each.labels[0].textContent)"
+    )
+    assert len(set(names)) == 4
 
 
 def test_what_is_saved_as_localised(page, folder):
