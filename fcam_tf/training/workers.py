@@ -49,15 +49,20 @@ def together() -> Iterator[None]:
     Raises:
         WorkerLostError: another machine ended.
     """
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # it tells of each sum over the machines
     try:
         with tf.distribute.MultiWorkerMirroredStrategy().scope():
             yield
     except _LOST as error:
-        reason = str(error.message).split("\n", 1)[0].rpartition("} ")[2]
+        reason = str(error.message).split("\n", 1)[0].rpartition("aborted by: ")[2].rstrip(":. ")
         raise WorkerLostError(
             f"another worker ended or cannot be reached ({reason}). Give the same command on every "
             "worker again: the training goes on after the last epoch that the first one finished"
         ) from None
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -131,14 +136,16 @@ def fit_together(
 
     Args:
         model: compiled under the strategy, with an optimizer that is built.
-        parts: batches of the devices of this machine, one after the other.
+        parts: batches of the devices of this machine, one after the other, without end.
         initial_epoch, epochs, steps_per_epoch, callbacks, verbose: as of ``fit``.
     """
     strategy = tf.distribute.get_strategy()
 
-    @tf.function(reduce_retracing=True)
-    def step(batch: Any) -> dict[str, tf.Tensor]:
-        logs = strategy.run(model.train_step, args=(batch,))
+    # Traced once, for batches of any size: the steps of machines that trace anew at other times,
+    # as where the last parts of an epoch differ in size, would no longer find each other.
+    @tf.function
+    def step(batches: Iterator[Any]) -> dict[str, tf.Tensor]:
+        logs = strategy.run(model.train_step, args=(next(batches),))
         return {name: strategy.reduce("MEAN", x, axis=None) for name, x in logs.items()}
 
     counting = [model.epoch.counting()] if isinstance(getattr(model, "epoch", None), Epoch) else []
@@ -151,6 +158,8 @@ def fit_together(
         steps=steps_per_epoch,
     )
     model.stop_training = False
+    # Else the machines would ask each other before each step whether there are images left.
+    parts = parts.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     batches = iter(strategy.distribute_datasets_from_function(lambda _: parts))
     told.on_train_begin()
     for epoch in range(initial_epoch, epochs):
@@ -158,7 +167,7 @@ def fit_together(
         told.on_epoch_begin(epoch)
         for number in range(steps_per_epoch):
             told.on_train_batch_begin(number)
-            told.on_train_batch_end(number, step(next(batches)))
+            told.on_train_batch_end(number, step(batches))
         told.on_epoch_end(epoch, dict(model.get_metrics_result()))
         if model.stop_training:
             break

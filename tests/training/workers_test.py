@@ -115,11 +115,10 @@ def test_two_workers_train_a_decoder_as_one_though_one_dies_and_returns(tiny, tm
     assert cli.run(["fcam", "train", "fcam", *map(str, flags), f"--out={one}"]) == 0
     command = ("fcam", *flags, f"--out={two}", "--strategy=multiworker")
     (_, told, status), (_, _, killed) = both(command, dies_after=1)
-    assert killed == -signal.SIGKILL
-    assert status == 1, told
+    assert (status, killed) == (1, -signal.SIGKILL), told
     assert "another worker ended or cannot be reached" in told
     assert "Traceback" not in told
-    assert 2 <= len(history(two)) <= 3
+    assert [row["epoch"] for row in history(two)] in ([0], [0, 1])
     found = both(command)
     assert [end[2] for end in found] == [0, 0], found
     alike(history(one), history(two))
