@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +86,7 @@ def open_together(
         return
     with tempfile.TemporaryDirectory(prefix="fcam-worker-") as copy:
         with zipfile.ZipFile(io.BytesIO(_broadcast(None))) as archive:
-            archive.extractall(copy)  # noqa: S202 - of a machine that we train with
+            archive.extractall(copy)
         if changes := differences(Path(copy, ABOUT), settings):
             raise SettingsChangedError(
                 f"worker {number} would train otherwise than the first: {', '.join(changes)}; give "
@@ -137,7 +136,11 @@ def fit_together(
     Args:
         model: compiled under the strategy, with an optimizer that is built.
         parts: batches of the devices of this machine, one after the other, without end.
-        initial_epoch, epochs, steps_per_epoch, callbacks, verbose: as of ``fit``.
+        initial_epoch: epochs that are done.
+        epochs: the last epoch.
+        steps_per_epoch: batches in an epoch.
+        callbacks: as of ``fit``.
+        verbose: as of ``fit``.
     """
     strategy = tf.distribute.get_strategy()
 

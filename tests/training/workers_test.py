@@ -125,5 +125,3 @@ def test_two_workers_train_a_decoder_as_one_though_one_dies_and_returns(tiny, tm
     a, b = (models.load(out / "best.keras").get_weights() for out in (one, two))
     for mine, theirs in zip(a, b, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-5)
-
-
