@@ -32,7 +32,9 @@ def test_cuts_a_batch():
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
-    return load_wsol(write_shapes(tmp_path_factory.mktemp("parts") / "data", {"train": 7}, 40))
+    return load_wsol(
+        write_shapes(tmp_path_factory.mktemp("parts") / "data", {"train": 7}, 40), "train"
+    )
 
 
 @pytest.mark.parametrize("augmented", [False, True])
