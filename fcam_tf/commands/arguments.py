@@ -312,12 +312,13 @@ def add_skip_broken(parser: Parser) -> None:
     parser.add("--skip-broken", text)
 
 
-def add_training(parser: Parser, *, several: bool = False) -> None:
+def add_training(parser: Parser, *, several: bool = False, machines: bool = False) -> None:
     """Add flags of all that trains: data, recipe, and how a backbone is built.
 
     Args:
         parser: what to add to.
         several: for a command that trains several backbones, and may do without data.
+        machines: for a command that can train on several.
     """
     parser.add("-d --data DATA", "data set to train on", required=not several)
     text = f"what to train with: {', '.join(RECIPES)}, or a JSON file"
@@ -335,7 +336,10 @@ def add_training(parser: Parser, *, several: bool = False) -> None:
     else:
         parser.add("--weights imagenet|none|FILE", text, default="imagenet")
     text = "mirrored: share each batch among all GPUs"
-    parser.add("--strategy single|mirrored", text, default="single")
+    if machines:
+        text += "; multiworker: among the machines that TF_CONFIG names"
+    choices = "single|mirrored|multiworker" if machines else "single|mirrored"
+    parser.add(f"--strategy {choices}", text, default="single")
     add_skip_broken(parser)
 
 

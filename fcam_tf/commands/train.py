@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import app
 
@@ -16,6 +17,9 @@ from fcam_tf.commands.model import Model, find_model, is_saved
 from fcam_tf.commands.quiet import load_tensorflow
 from fcam_tf.commands.telling import answer_table, console, note, reason_of, usage_errors, warn
 from fcam_tf.names import BACKBONES, BASELINES, METHODS, lookup
+
+if TYPE_CHECKING:
+    from fcam_tf.training.cluster import Cluster
 
 _BACKBONE = "efficientnetlite_b0"
 _UNLEARNT = 0.6  # of the seed loss, which is ln 2 for a map that is 0.5 everywhere
@@ -57,11 +61,16 @@ def add_to(fcam: Parser) -> None:
     usage = "classifier|fcam|fsl --data DATA --out RUN [--model MODEL] [flags]"
     summary = "train a classifier, or the decoder that gives its maps full resolution"
     parser = fcam.command("train", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run)
-    add_stage(parser)
+    add_stage(parser, machines=True)
 
 
-def add_stage(parser: Parser) -> None:
-    """Add the arguments that say what is trained, on what, by which recipe and where to."""
+def add_stage(parser: Parser, *, machines: bool = False) -> None:
+    """Add the arguments that say what is trained, on what, by which recipe and where to.
+
+    Args:
+        parser: what to add to.
+        machines: for a command that can train on several.
+    """
     stages = ("classifier", "fcam", "fsl")
     parser.add("stage STAGE", "what to train: classifier, fcam or fsl", choices=stages)
     parser.add("-o --out FOLDER", "folder to write to", required=True)
@@ -72,15 +81,21 @@ def add_stage(parser: Parser) -> None:
         "MODEL was trained with)",
         choices=(*METHODS, *BASELINES),
     )
-    add_training(parser)
+    add_training(parser, machines=machines)
     add_cams(parser)
 
 
 def _run(values: argparse.Namespace) -> int:
     model = model_of(values)
     with usage_errors(ValueError, TypeError, FileNotFoundError, are_flags=False):
+        cluster = _cluster(values.strategy)
         asked = asked_of(values, model)
-        run = fcam_tf.training.recall_run(values.out, asked) or _train(values, model, asked)
+        # Of several machines the first alone has the run: it tells the others that it is finished.
+        known = None if cluster else fcam_tf.training.recall_run(values.out, asked)
+        run = known or _train(values, model, asked, cluster)
+    if cluster and cluster.index:
+        note(f"worker {cluster.index} is done; the run is in {values.out} of worker 0")
+        return 0
     _tell_scores(run)
     note(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
     if values.stage == "classifier":
@@ -90,13 +105,41 @@ def _run(values: argparse.Namespace) -> int:
     return 0 if report(run, values) else 1
 
 
+def _cluster(strategy: str) -> Cluster | None:
+    """Return the machines to train on; None where it is this one alone.
+
+    Raises:
+        ValueError: TF_CONFIG and the strategy do not fit.
+    """
+    from fcam_tf.training.cluster import cluster_of  # noqa: PLC0415 - help does without
+
+    cluster = cluster_of(os.environ.get("TF_CONFIG"))
+    if cluster and strategy != "multiworker":
+        raise ValueError(
+            f"TF_CONFIG names {len(cluster.addresses)} workers, and --strategy {strategy} would "
+            "train on each by itself; add --strategy multiworker, or unset TF_CONFIG"
+        )
+    if strategy == "multiworker" and not cluster:
+        raise ValueError(
+            "--strategy multiworker needs the environment variable TF_CONFIG, which names two "
+            "workers or more; for the GPUs of one machine give --strategy mirrored"
+        )
+    return cluster
+
+
 def _train(
-    values: argparse.Namespace, model: Model | str, asked: Mapping[str, Any]
+    values: argparse.Namespace,
+    model: Model | str,
+    asked: Mapping[str, Any],
+    cluster: Cluster | None,
 ) -> fcam_tf.training.RunFolder:
     load_tensorflow()
-    recipe, splits = recipe_and_splits(values, values.stage, values.set)
-    start = start_of(values, model, values.method)
-    return fcam_tf.training.train(values.stage, start, recipe, splits, values.out, asked=asked)
+    if cluster:
+        note(f"worker {cluster.index} waits for all of {', '.join(cluster.addresses)}")
+    with fcam_tf.training.together() if cluster else contextlib.nullcontext():
+        recipe, splits = recipe_and_splits(values, values.stage, values.set)
+        start = start_of(values, model, values.method)
+        return fcam_tf.training.train(values.stage, start, recipe, splits, values.out, asked=asked)
 
 
 def model_of(values: argparse.Namespace) -> Model | str:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from fcam_tf.data.check import broken_photos
+from fcam_tf.data.parts import Parts
 from fcam_tf.data.plain_jpeg import is_plain_jpeg
 from fcam_tf.data.split import BrokenPhotoError, Split
 
@@ -36,6 +37,7 @@ def training_dataset(
     augment: Callable[[tf.Tensor, Batch, tf.Tensor], tuple[tf.Tensor, Batch]] | None = None,
     seed: int = 0,
     first_epoch: int | None = None,
+    parts: Parts | None = None,
 ) -> tf.data.Dataset:
     """Shuffled, augmented batches for ``model.fit``.
 
@@ -57,6 +59,8 @@ def training_dataset(
         first_epoch: None gives one epoch at each iteration. A number gives epoch after epoch
             without end, from that one on, each the same whichever came first: with
             ``fit(steps_per_epoch=...)`` training that was interrupted goes on as it would have.
+        parts: give these parts of each batch, one after the other, instead of the batch. Only
+            their photos are read, unless ``augment`` needs all of a batch.
 
     Returns:
         Batches (image, label), or (image, {"label", "cam", "mask"}) where CAMs or masks were asked
@@ -93,16 +97,22 @@ def training_dataset(
         order = tf.random.experimental.stateless_shuffle(
             tf.range(len(split), dtype=tf.int64), [seed, epoch]
         )
+        if parts and augment is None:
+            places, sizes = parts.places(len(split), batch_size)
+            images = tf.data.Dataset.from_tensor_slices(tf.gather(order, places))
+            ours = _mapped(images, lambda index: load(index, epoch))
+            return ours.batch(max(sizes)).rebatch(sizes)
         images = tf.data.Dataset.from_tensor_slices(order)
         batches = _mapped(images, lambda index: load(index, epoch)).batch(batch_size)
         if augment is None:
             return batches
-        return _mapped(
+        batches = _mapped(
             batches.enumerate(),
             lambda step, batch: augment(
                 batch[0], batch[1], tf.stack([seed * len(split) + step, epoch])
             ),
         )
+        return batches.flat_map(parts.cut) if parts else batches
 
     if first_epoch is not None:
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)

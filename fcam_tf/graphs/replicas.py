@@ -1,4 +1,4 @@
-"""Training on several devices at once: each replica sees its part of the batch."""
+"""Training on several devices or machines: each replica sees its part of the batch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ def replicas() -> int:
     if keras.backend.backend() != "tensorflow":
         return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def machines() -> tuple[int, int]:
+    """Return which machine this is and how many train together; (0, 1) without such a strategy."""
+    if keras.backend.backend() != "tensorflow":
+        return 0, 1
+    strategy = tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    resolver = strategy.cluster_resolver
+    # The order that TensorFlow numbers replicas in: a chief, if one is named, and the workers.
+    jobs = resolver.cluster_spec().as_dict()
+    tasks = [(job, i) for job in ("chief", "worker") for i in range(len(jobs.get(job, ())))]
+    return (tasks.index((resolver.task_type, resolver.task_id)), len(tasks)) if tasks else (0, 1)
 
 
 def sum_over_replicas(x: Any) -> Any:

@@ -205,9 +205,7 @@ class FCAM(keras.Model):
                 "`initial_epoch` to go on where the last call ended.",
                 stacklevel=2,
             )
-        count = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, _: self.epoch.update_state(epoch + 1)
-        )
+        count = self.epoch.counting()
         given = call.arguments.get("callbacks")
         if isinstance(given, keras.callbacks.CallbackList):
             given.callbacks.insert(0, count)

@@ -119,5 +119,11 @@ class Epoch(keras.metrics.Metric):
     def result(self) -> Any:
         return ops.convert_to_tensor(self.value)
 
+    def counting(self) -> keras.callbacks.Callback:
+        """Return the callback that sets the number when an epoch begins, 1 for the first."""
+        return keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, _: self.update_state(epoch + 1)
+        )
+
     def reset_state(self) -> None:
         """Keep the number: it holds for an epoch, and evaluation in between does not change it."""

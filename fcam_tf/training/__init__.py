@@ -28,5 +28,6 @@ __getattr__, _, _ = lazy_loader.attach(
         "loop": ["knows_classes"],
         "trainer": ["CoupledAdam", "CoupledSGD", "fit_classifier", "fit_fcam"],
         "validation": ["Validation"],
+        "workers": ["WorkerLostError", "together"],
     },
 )

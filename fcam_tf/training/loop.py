@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from numpy.typing import ArrayLike
 
 from fcam_tf import cams
 from fcam_tf.data import Split, evaluation_dataset, naming_photos, training_dataset
+from fcam_tf.data.parts import Parts
 from fcam_tf.explain import MapsAndLogits
 from fcam_tf.graphs.ranges import expect_rgb
-from fcam_tf.graphs.replicas import replicas
+from fcam_tf.graphs.replicas import machines, replicas
 from fcam_tf.identity import model_sha256, split_sha256
 from fcam_tf.names import listed, pixels
 from fcam_tf.training.callbacks import (
@@ -30,8 +32,9 @@ from fcam_tf.training.callbacks import (
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.ema import MovingAverage
 from fcam_tf.training.recipe import Recipe
-from fcam_tf.training.run_folder import PLOT, RunFolder, open_run
+from fcam_tf.training.run_folder import PLOT, RunFolder
 from fcam_tf.training.validation import Validation
+from fcam_tf.training.workers import fit_together, open_together
 
 Splits = tuple[Split, Split | None]
 
@@ -58,7 +61,8 @@ def fit(
     train, validation = splits
     explain, validate = check(model, maps_and_logits, splits, recipe)
     settings = {**settings, **_described(model, splits, recipe)}
-    with open_run(out, settings, recipe.epochs, asked) as run:
+    verbose = 0 if machines()[0] else verbose  # the first tells of all
+    with open_together(out, settings, recipe.epochs, asked) as run:
         run.restore(model)
         plot = run.folder / PLOT
         if not run.finished:
@@ -85,6 +89,11 @@ def check(
         return maps_and_logits(images, labels if known else None)
 
     _check_precision(model, recipe.mixed_precision)
+    if recipe.mixed_precision and machines()[1] > 1:
+        raise ValueError(
+            "`mixed_precision` must be false on several machines: Keras's loss scaling decides on "
+            "each by itself whether to take a step. Received: true."
+        )
     _check_images(model, recipe.crop)
     check_batches(len(splits[0]), recipe.batch_size)
     return explain, _validate(model, explain, splits, recipe, known)
@@ -101,6 +110,8 @@ def _train(
     **batches: Any,
 ) -> None:
     """Train from the last finished epoch of a run to its end."""
+    machine, count = machines()
+    own = replicas() // count
     dataset = training_dataset(
         train,
         batch_size=recipe.batch_size,
@@ -109,6 +120,7 @@ def _train(
         flip=recipe.flip,
         seed=recipe.seed,
         first_epoch=run.state.epoch,
+        parts=Parts(range(machine * own, (machine + 1) * own), replicas()) if count > 1 else None,
         **batches,
     )
 
@@ -117,14 +129,17 @@ def _train(
 
     rate = keras.callbacks.LambdaCallback(on_epoch_begin=set_rate)
     line = OwnLine(verbose)
+    # The data set shuffles.
+    fitted = functools.partial(model.fit, shuffle=False)
+    if count > 1:
+        fitted = functools.partial(fit_together, model)
     try:
-        model.fit(
+        fitted(
             dataset,
             initial_epoch=run.state.epoch,
             epochs=recipe.epochs,
             steps_per_epoch=-(-len(train) // recipe.batch_size),
             callbacks=[rate, StopOnNaN(), line, *callbacks],
-            shuffle=False,  # the data set does
             verbose=verbose,
         )
     except BaseException:

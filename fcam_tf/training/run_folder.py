@@ -95,6 +95,11 @@ class RunFolder:
             weights = (self.folder / self.state.weights).read_bytes()
             model.load_weights(WeightsInMemory(weights))
 
+    def state_files(self) -> list[Path]:
+        """Return the files that a training goes on from, and what they were made with."""
+        names = (ABOUT, _STATE, self.state.weights, _average(self.state.weights))
+        return [path for path in (self.folder / name for name in names if name) if path.exists()]
+
     def average(self) -> list[np.ndarray] | None:
         """Return the moving average of the weights after the last epoch, if one is kept."""
         path = self.folder / _average(self.state.weights)

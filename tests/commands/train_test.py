@@ -354,3 +354,26 @@ def test_divergence(data, tiny, tmp_path, capfd):
     err = capfd.readouterr().err
     assert "keeps epoch 0" in err
     assert "Traceback" not in err
+
+
+TWO = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
+
+
+@pytest.mark.parametrize(
+    ("strategy", "config", "message"),
+    [
+        ("single", TWO, "TF_CONFIG names 2 workers, and --strategy single would train on each"),
+        ("mirrored", TWO, "add --strategy multiworker, or unset TF_CONFIG"),
+        ("multiworker", "", "--strategy multiworker needs the environment variable TF_CONFIG"),
+        ("single", "two", "TF_CONFIG must name workers and which of them this is"),
+    ],
+)
+def test_several_machines_never_train_alone(
+    data, tiny, tmp_path, monkeypatch, capfd, strategy, config, message
+):
+    monkeypatch.setenv("TF_CONFIG", config)
+    out = tmp_path / "out"
+    command = ("classifier", "--data", data, "--model", tiny, "--out", out, *FAST)
+    assert status(*command, "--strategy", strategy) == 2
+    assert message in capfd.readouterr().err
+    assert not out.exists()
