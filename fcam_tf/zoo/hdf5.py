@@ -47,8 +47,9 @@ def read(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, n
                 name: _numbers(dataset, name, shapes[name])
                 for name, dataset in _datasets(file, shapes)
             }
-    # TypeError: of kinds without a name; zlib's: of what was not packed as it says.
-    except (OSError, KeyError, RuntimeError, TypeError, zlib.error) as error:
+    # TypeError: of kinds without a name; UnicodeDecodeError: of names that are no text; zlib's: of
+    # what was not packed as it says.
+    except (OSError, KeyError, RuntimeError, TypeError, UnicodeDecodeError, zlib.error) as error:
         raise ValueError(f"{path} holds no weights that can be read: {error}") from None
 
 
@@ -114,4 +115,6 @@ def _check_packing(dataset: Any, name: str) -> None:
         if packed:
             content = zlib.decompressobj().decompress(content, size + 1)
         if len(content) > size:
-            raise ValueError(f"{name} unpacks to more than {size} bytes a chunk: refused.")
+            raise ValueError(
+                f"{name} unpacks to more than {size} bytes a chunk in {dataset.file.filename}."
+            )

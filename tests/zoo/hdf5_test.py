@@ -97,7 +97,7 @@ def test_a_bomb_in_a_chunk_of_the_right_size(file):
         )
         bomb.id.write_direct_chunk((0,) * len(shape), zlib.compress(bytes(50 * 2**20)))
     assert file.stat().st_size < 200_000
-    refused(file, r"large/0 unpacks to more than 9600 bytes a chunk")
+    refused(file, f"large/0 unpacks to more than 9600 bytes a chunk in {file}")
 
 
 @pytest.mark.parametrize("skipped", [0, 0b10])
@@ -132,6 +132,12 @@ def test_a_maze_of_groups(file):
             group = inner
         group["end"] = np.zeros(1)
     refused(file, "another model: 'head/maze'")
+
+
+def test_a_name_that_is_no_text(file):
+    with h5py.File(file, "a") as stored:
+        stored[b"head/\x80"] = np.zeros(3)
+    refused(file, f"{file} holds no weights that can be read: .*decode")
 
 
 def test_a_kind_that_numpy_lacks(file):
