@@ -30,7 +30,7 @@ NAMES = {  # by the module that has them
         *("photo", "metadata", "folders", "card", "archive", "members", "results", "torch"),
         *("claimed", "npy"),
     ),
-    "fuzz_models": ("recipe", "setting", "weights", "evaluation", "run", "op"),
+    "fuzz_models": ("recipe", "setting", "weights", "old_weights", "evaluation", "run", "op"),
     "fuzz_calls": ("arguments", "request"),
 }
 

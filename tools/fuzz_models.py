@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+import safetensors.numpy
 import tensorflow as tf
 from fuzz_engine import FaultError, Target
 
@@ -64,14 +65,15 @@ def _model() -> keras.Model:
 
 
 MODEL = _model()
+_WORDS = ("dtype", "shape", "data_offsets", "F16", "F32", "I8", "BF16", "_scale", "small/0")
 
 
 def _weights(data: bytes, place: Path) -> None:
     """Read weights, all or none."""
-    (place / "model.weights.h5").write_bytes(data)
+    (place / "weights.safetensors").write_bytes(data)
     before = [np.array(w) for w in MODEL.weights]
     try:
-        read_weights(MODEL, place / "model.weights.h5")
+        read_weights(MODEL, place / "weights.safetensors")
     except ValueError:
         if not all(map(np.array_equal, before, MODEL.weights)):
             raise FaultError("some weights were read") from None
@@ -81,10 +83,27 @@ def _weights(data: bytes, place: Path) -> None:
 def _seed_weights() -> list[bytes]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "model.weights.h5")
+        file = Path(folder, "weights.safetensors")
         for int8 in (False, True):
             write_weights(MODEL, file, int8=int8)
             found.append(file.read_bytes())
+    for header in (
+        {"small/1": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}, "__metadata__": {}},
+        {"small/1": {"dtype": "BF16", "shape": [0, 2**62], "data_offsets": [0, 0]}},
+    ):
+        text = json.dumps(header).encode()
+        found.append(len(text).to_bytes(8, "little") + text + bytes(8))
+    return found
+
+
+def _seed_old_weights() -> list[bytes]:
+    found = []
+    for arrays in map(safetensors.numpy.load, _seed_weights()[:2]):
+        memory = io.BytesIO()
+        with h5py.File(memory, "w") as made:
+            for name, values in arrays.items():
+                made.create_dataset(name, data=values, compression="gzip", shuffle=True)
+        found.append(memory.getvalue())
     for links in (h5py.SoftLink("/other"), h5py.ExternalLink("/etc/passwd", "/a")):
         memory = io.BytesIO()
         with h5py.File(memory, "w") as made:
@@ -177,7 +196,8 @@ _REFUSED = (ValueError, TypeError, tf.errors.InvalidArgumentError, tf.errors.Res
 TARGETS = {
     "recipe": Target(_recipe, (ValueError, OSError), _seed_recipes, named=True),
     "setting": Target(_setting, (ValueError,), _seed_settings),
-    "weights": Target(_weights, (ValueError, OSError), _seed_weights, named=True),
+    "weights": Target(_weights, (ValueError, OSError), _seed_weights, named=True, words=_WORDS),
+    "old_weights": Target(_weights, (ValueError, OSError), _seed_old_weights, named=True),
     "evaluation": Target(_evaluation, (ValueError, OSError), _seed_evaluations, named=True),
     "run": Target(_run, (SettingsChangedError, ValueError, OSError), _seed_runs, named=True),
     "op": Target(_op, _REFUSED, _seed_ops),

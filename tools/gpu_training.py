@@ -6,9 +6,10 @@
 Stages, each a training run in a folder of its own, which goes on where it was stopped, and at its
 end the weights of its best epoch on val, for the zoo; a stage with weights is skipped:
 
-1. classifier.h5: the classifier at stride 32, from scratch, from labels and a teacher's logits.
-2. tuned.h5: the same, fine-tuned at the stride at which it is used.
-3. METHOD.h5 for each of --methods: decoders behind it.
+1. classifier.safetensors: the classifier at stride 32, from scratch, from labels and a teacher's
+   logits.
+2. tuned.safetensors: the same, fine-tuned at the stride at which it is used.
+3. METHOD.safetensors for each of --methods: decoders behind it.
 
 Learning rates rise for a twentieth of a stage and fall to 0 by a cosine; of a recipe's schedule,
 resizing and head_ratio nothing is used. scores.json gets the scores on val and test, in percent.
@@ -170,7 +171,7 @@ class Stages:
             self._keep("test", {n: test.scores(f, FRAME) for n, f in found.items()})
 
     def _file(self, stage: str) -> Path:
-        return self.out / f"{stage}.h5"
+        return self.out / f"{stage}.safetensors"
 
     def _classifier(
         self, stage: str, recipe: training.Recipe, stride: int | None, before: Path | None
@@ -230,7 +231,7 @@ class Stages:
     ) -> None:
         """Write the weights of a stage, last of all what tells that it is done."""
         self._keep(stage, {"val": run.chosen, **more})
-        part = self.out / "part.h5"
+        part = self.out / "part.safetensors"
         write_weights(model, part, int8=int8)
         part.replace(self._file(stage))
 

@@ -40,7 +40,7 @@ def fetch(
     """
     try:
         # Here, as there may be no home, which nobody needs who names a cache.
-        cached = cache_folder() / "zoo" / f"{name}-{wanted['sha256'][:16]}.h5"
+        cached = cache_folder() / "zoo" / f"{name}-{wanted['sha256'][:16]}.weights"
         if is_right(cached, wanted):  # before the lock, which a read-only cache does not allow
             return cached
         if not addresses:
@@ -73,7 +73,11 @@ def _reason(address: str, error: Exception) -> str:
 
 def is_right(path: Path, wanted: dict[str, Any]) -> bool:
     """Tell whether a file is there and is the one that a card describes."""
-    return path.is_file() and file_sha256(path) == wanted["sha256"]
+    return (
+        path.is_file()
+        and path.stat().st_size == wanted["bytes"]
+        and file_sha256(path) == wanted["sha256"]
+    )
 
 
 def _download(name: str, wanted: dict[str, Any], address: str, part: Path) -> None:

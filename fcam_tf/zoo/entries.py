@@ -18,7 +18,7 @@ from fcam_tf.names import BACKBONES, BASELINES, FSL, METHODS, WITH_BASELINES, lo
 from fcam_tf.zoo.cards import CARD, Card, check_name, read_card
 
 ZOO = "FCAM_ZOO"
-WEIGHTS = "model.weights.h5"
+WEIGHTS = "weights.safetensors"
 NUM_CLASSES = 200  # of CUB, the paper's first data set
 _BATCHES_ONLY = ("has", "cutmix")  # the other baselines are parts of a backbone
 

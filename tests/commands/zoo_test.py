@@ -85,9 +85,9 @@ def test_verify(own, capfd):  # noqa: F811
     path.write_text(json.dumps(card))
     assert status("verify", NAME) == 1
     assert "logits differ by 1" in capfd.readouterr().err
-    (own / NAME / "model.weights.h5").write_bytes(b"swapped")
+    (own / NAME / "weights.safetensors").write_bytes(b"swapped")
     assert status("verify", NAME) == 1
-    assert "SHA-256" in capfd.readouterr().err
+    assert "is not the file that its card describes" in capfd.readouterr().err
 
 
 @pytest.fixture(scope="module")

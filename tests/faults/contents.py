@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 from PIL import Image
+from safetensors import numpy as safetensors
 
 _TOLERANCE = 1e-5  # relative, of numbers: sums may be made in another order
 _VOLATILE = "model_sha256"  # of a .keras file, which holds the time
@@ -149,6 +150,8 @@ _READERS = {
     ".jsonl": _jsonl,
     ".csv": _csv,
     ".h5": _h5,
+    ".safetensors": safetensors.load,
+    ".weights": safetensors.load,
     ".keras": _keras,
     ".pb": lambda data: _signatures(data) if len(data) > 1000 else None,  # else a fingerprint
     ".data-00000-of-00001": lambda _: None,  # read with its index

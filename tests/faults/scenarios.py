@@ -95,7 +95,7 @@ def scenarios(inputs: Path) -> dict[str, Scenario]:
         "zoo make": _fcam(*("zoo", "make", _ENTRY, *data, "--licence=none", *small), where=in_out),
         "zoo save": Scenario(_save_twice, _entry),
         "download": Scenario(
-            partial(_download, inputs / "zoo"), partial(_stamps, "zoo/*.h5"), shared=True
+            partial(_download, inputs / "zoo"), partial(_stamps, "zoo/*.weights"), shared=True
         ),
         "search": _fcam("search", "fcam", *data, *model, *once, *erosion, *draws),
         "paper": _fcam("paper", "table3", *data, *table, *small, shared=True),

@@ -6,7 +6,7 @@ import pytest
 
 TOOLS = Path(__file__).parents[2] / "tools"
 FILES = ("metadata", "folders", "card", "archive", "members", "results", "torch", "claimed", "npy")
-MODELS = ("recipe", "setting", "weights", "evaluation", "run")
+MODELS = ("recipe", "setting", "weights", "old_weights", "evaluation", "run")
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_all_stages_on_the_cpu(tmp_path, without_tensorflow):
     train += ["--set=epochs=2"]
     assert "{'train': 10, 'val': 5, 'test': 5}" in run(train, without_tensorflow)
     stages = ("classifier", "tuned", "layercam")
-    names = {*stages, *(f"{stage}.h5" for stage in stages), "scores.json"}
+    names = {*stages, *(f"{stage}.safetensors" for stage in stages), "scores.json"}
     assert {path.name for path in out.iterdir()} == names
     scores = json.loads((out / "scores.json").read_text())
     assert scores.keys() == {*stages, "test"}
@@ -70,9 +70,9 @@ def test_all_stages_on_the_cpu(tmp_path, without_tensorflow):
     assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2"]
     assert "crf_loss" in rows[0]
     # What is there is not trained again; a stage that lost its weights alone is read from its run.
-    (out / "layercam.h5").unlink()
+    (out / "layercam.safetensors").unlink()
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.*") if path.parent != out}
     run(train, without_tensorflow)
-    assert (out / "layercam.h5").exists()
+    assert (out / "layercam.safetensors").exists()
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert json.loads((out / "scores.json").read_text())["layercam"]["test"] == found

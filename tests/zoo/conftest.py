@@ -76,4 +76,4 @@ def elsewhere(own, card, tmp_path, monkeypatch):
 
 
 def cached(tmp_path):
-    return list((tmp_path / "cache" / "zoo").glob("*.h5"))
+    return list((tmp_path / "cache" / "zoo").glob("*.weights"))

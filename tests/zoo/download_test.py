@@ -23,16 +23,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_download_goes_on_where_it_stopped(card, elsewhere, tmp_path):
-    content = (elsewhere / NAME / "model.weights.h5").read_bytes()
+    content = (elsewhere / NAME / "weights.safetensors").read_bytes()
     found = find_weights(card, tmp_path)
     found.unlink()
-    part = found.with_suffix(".part") / "model.weights.h5"
+    part = found.with_suffix(".part") / "weights.safetensors"
     part.parent.mkdir()
     part.write_bytes(content[:1000])
     # What is there already is not read again: an address whose beginning is gone still serves.
-    (elsewhere / NAME / "model.weights.h5").write_bytes(b"\0" * 1000 + content[1000:])
+    (elsewhere / NAME / "weights.safetensors").write_bytes(b"\0" * 1000 + content[1000:])
     assert find_weights(card, tmp_path).read_bytes() == content
-    assert [path.suffix for path in found.parent.iterdir()] == [".h5"]  # no lock, nothing begun
+    assert [path.suffix for path in found.parent.iterdir()] == [
+        ".weights"
+    ]  # no lock, nothing begun
 
 
 @pytest.fixture
@@ -40,13 +42,13 @@ def part(card, tmp_path):
     """Name the file of an attempt that was stopped."""
     place = tmp_path / "cache" / "zoo" / f"{NAME}-{card['weights']['sha256'][:16]}.part"
     place.mkdir(parents=True)
-    return place / "model.weights.h5"
+    return place / "weights.safetensors"
 
 
 def test_a_wrong_answer_is_dropped_and_the_next_address_asked(card, elsewhere, tmp_path):
-    good = elsewhere / NAME / "good.h5"
-    (elsewhere / NAME / "model.weights.h5").rename(good)
-    (elsewhere / NAME / "model.weights.h5").write_bytes(b"<html>Sign in</html>")
+    good = elsewhere / NAME / "good.safetensors"
+    (elsewhere / NAME / "weights.safetensors").rename(good)
+    (elsewhere / NAME / "weights.safetensors").write_bytes(b"<html>Sign in</html>")
     card["weights"]["addresses"] = [good.as_uri()]
     assert find_weights(card, tmp_path).read_bytes() == good.read_bytes()
 
@@ -60,12 +62,12 @@ def test_what_was_wrong_from_the_start_is_fetched_anew(card, tmp_path, part, who
 
 
 def test_a_download_that_was_complete_needs_no_address(card, elsewhere, tmp_path, part):
-    (elsewhere / NAME / "model.weights.h5").rename(part)
+    (elsewhere / NAME / "weights.safetensors").rename(part)
     assert find_weights(card, tmp_path).is_file()
 
 
 def test_what_came_so_far_outlives_a_dead_address(card, elsewhere, tmp_path, part):
-    (elsewhere / NAME / "model.weights.h5").unlink()
+    (elsewhere / NAME / "weights.safetensors").unlink()
     part.write_bytes(b"\0" * 1000)
     with pytest.raises(FileNotFoundError, match="cannot be found"):
         find_weights(card, tmp_path)
@@ -75,7 +77,7 @@ def test_what_came_so_far_outlives_a_dead_address(card, elsewhere, tmp_path, par
 def test_a_resumed_download_that_breaks_off_again_keeps_what_it_got(
     card, elsewhere, tmp_path, part, monkeypatch
 ):
-    content = (elsewhere / NAME / "model.weights.h5").read_bytes()
+    content = (elsewhere / NAME / "weights.safetensors").read_bytes()
     part.write_bytes(content[:1000])
 
     class Breaking(io.BytesIO):
@@ -85,7 +87,7 @@ def test_a_resumed_download_that_breaks_off_again_keeps_what_it_got(
             return super().read(500)
 
     monkeypatch.setattr("fsspec.open", lambda *_, **__: Breaking(content))
-    with pytest.raises(FileNotFoundError, match=r"model\.weights\.h5: ConnectionError"):
+    with pytest.raises(FileNotFoundError, match=r"weights\.safetensors: ConnectionError"):
         find_weights(card, tmp_path)
     assert part.read_bytes() == content[:1500]
 
@@ -94,7 +96,7 @@ def test_a_resumed_download_that_breaks_off_again_keeps_what_it_got(
 def test_a_long_download_ends_only_when_nothing_comes(
     card, elsewhere, tmp_path, part, monkeypatch, begun, more
 ):
-    content = (elsewhere / NAME / "model.weights.h5").read_bytes()
+    content = (elsewhere / NAME / "weights.safetensors").read_bytes()
     part.write_bytes(content[:begun])
     asked = []
 
@@ -106,7 +108,7 @@ def test_a_long_download_ends_only_when_nothing_comes(
     monkeypatch.setattr("fsspec.open", answer)
     assert find_weights(card, tmp_path).is_file()
     ((address, options),) = asked
-    assert address == f"https://zoo.example/{NAME}/model.weights.h5"
+    assert address == f"https://zoo.example/{NAME}/weights.safetensors"
     timeout = options.pop("client_kwargs")["timeout"]
     assert (timeout.total, timeout.sock_read) == (None, 60)
     assert options == more
@@ -160,7 +162,7 @@ def test_a_changed_cache_is_fetched_again(card, tmp_path):
 
 @pytest.mark.parametrize("ending", [b"", b"and more"])
 def test_what_came_wrong_is_not_kept(card, elsewhere, tmp_path, ending):
-    path = elsewhere / NAME / "model.weights.h5"
+    path = elsewhere / NAME / "weights.safetensors"
     path.write_bytes(b"\1" * card["weights"]["bytes"] + ending)
     with pytest.raises(FileNotFoundError, match="what came is not the file that the card"):
         find_weights(card, tmp_path)
@@ -174,7 +176,7 @@ def test_a_missing_driver_is_named_with_the_line_that_installs_it(
     card, tmp_path, monkeypatch, protocol, driver
 ):
     monkeypatch.setitem(sys.modules, driver, None)  # as if it were not installed
-    address = f"{protocol}://bucket/{NAME}/model.weights.h5"
+    address = f"{protocol}://bucket/{NAME}/weights.safetensors"
     card["weights"]["addresses"] = [address]
     monkeypatch.delenv("FCAM_ZOO")
     message = f"{address}: {protocol}:// addresses need a package that is not installed: "
@@ -275,11 +277,13 @@ def test_a_killed_download_leaves_nothing_half_and_the_next_goes_on(slow, tmp_pa
     monkeypatch.setenv("FCAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FCAM_ZOO", raising=False)
     sha256 = hashlib.sha256(slow.content).hexdigest()
-    address = f"http://127.0.0.1:{slow.server_port}/model.weights.h5"  # none that a card may have
+    address = (
+        f"http://127.0.0.1:{slow.server_port}/weights.safetensors"  # none that a card may have
+    )
     weights = {"sha256": sha256, "bytes": len(slow.content), "addresses": [address]}
     card = {"name": NAME, "weights": weights}
     first = fetching(card, tmp_path)
-    part = tmp_path / "cache" / "zoo" / f"{NAME}-{sha256[:16]}.part" / "model.weights.h5"
+    part = tmp_path / "cache" / "zoo" / f"{NAME}-{sha256[:16]}.part" / "weights.safetensors"
     deadline = time.monotonic() + 60
     while not (part.exists() and part.stat().st_size > 100_000):
         assert first.poll() is None

@@ -13,7 +13,7 @@ import pytest
 from fcam_tf import zoo
 from fcam_tf.names import METHODS
 from fcam_tf.zoo import entries
-from fcam_tf.zoo.fetch import check_sha256, find_weights
+from fcam_tf.zoo.fetch import check_file, find_weights
 from tests.zoo.conftest import NAME
 
 
@@ -130,6 +130,10 @@ def test_a_new_entry_is_refused_before_anything_is_done(tmp_path, monkeypatch):
         entries.new_entry(NAME, tmp_path / "other")
 
 
+def is_weights(path):
+    return path.name in {"weights.safetensors", "model.weights.h5"}
+
+
 def test_bundled_weights_are_those_of_their_cards(monkeypatch):
     monkeypatch.delenv("FCAM_ZOO", raising=False)
     known = zoo.folders()
@@ -137,11 +141,11 @@ def test_bundled_weights_are_those_of_their_cards(monkeypatch):
     for name, folder in known.items():
         card = zoo.card(name)
         path = find_weights(card, folder)
-        check_sha256(path, card["weights"]["sha256"])
-        assert path.stat().st_size == card["weights"]["bytes"]
+        check_file(path, card["weights"])
         assert path.parent.name == card["weights"].get("entry", name)
-    kept = [folder / "model.weights.h5" for folder in known.values()]
-    stored = [path.read_bytes() for path in kept if path.exists()]
+    kept = [path for folder in known.values() for path in folder.iterdir() if is_weights(path)]
+    assert len({path.parent for path in kept}) == len(kept)
+    stored = [path.read_bytes() for path in kept]
     assert len(set(stored)) == len(stored)
 
 
@@ -200,7 +204,7 @@ def test_a_wheel_has_all_but_the_sources_of_the_operations(wheel):
     stored = {
         f"fcam_tf/zoo/entries/{path}"
         for path in files(ROOT / "zoo")
-        if path.endswith("/card.json") or (path.endswith("/model.weights.h5") and light(path))
+        if path.endswith("/card.json") or (is_weights(Path(path)) and light(path))
     }
     found = {path for path in files(wheel) if path.startswith("fcam_tf/")}
     found = {path for path in found if not path.endswith(".pyc")}  # of the tests below
@@ -221,7 +225,7 @@ def test_the_zoo_of_a_wheel_works_from_where_it_is(wheel, tmp_path):
     found = json.loads(run.stdout)
     assert found["package"] == str(wheel / "fcam_tf" / "__init__.py")
     assert found["names"] == sorted(path.parent.name for path in ROOT.glob("zoo/*/card.json"))
-    stored = (wheel / "fcam_tf" / "zoo" / "entries").glob("*/model.weights.h5")
+    stored = filter(is_weights, (wheel / "fcam_tf" / "zoo" / "entries").glob("*/*"))
     assert set(found["weights"].values()) == {str(path) for path in stored}
     assert {*found["weights"]} == {name for name in found["names"] if light(name)}
     assert len(found["weights"]) >= 8

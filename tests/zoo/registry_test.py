@@ -52,8 +52,8 @@ def test_a_card_with_other_answers_than_the_model_gives_is_refused(model, name, 
 
 
 def test_weights_from_a_path(own, model):
-    path = own / NAME / "model.weights.h5"
-    other = path.rename(own / "other.h5")
+    path = own / NAME / "weights.safetensors"
+    other = path.rename(own / "other.safetensors")
     loaded = zoo.load(NAME, weights=other)
     np.testing.assert_allclose(loaded(IMAGES)["fcam"], model(IMAGES)["fcam"], atol=5e-2)
     for wrong in ("imagenet", own):
@@ -102,7 +102,7 @@ def test_what_is_untrained_starts_from_its_backbone(efficientnetlite, tmp_path):
         np.testing.assert_array_equal(mine, theirs)
     with pytest.raises(ValueError, match=f"{name} has not been trained"):
         zoo.verify(zoo.card(name), model)
-    path = tmp_path / "model.weights.h5"
+    path = tmp_path / "weights.safetensors"
     write_weights(model, path)
     again = zoo.load(name, path, num_classes=2)  # no warning: these are somebody's
     np.testing.assert_allclose(again(IMAGES)["logits"], model(IMAGES)["logits"], atol=5e-2)
@@ -175,7 +175,7 @@ from tests.models.tiny import tiny_backbone
 BACKBONES["vgg16"] = tiny_backbone("vgg16")
 write = pathlib.Path.write_bytes
 def write_half(path, data):
-    if path.name == "model.weights.h5":
+    if path.name == "weights.safetensors":
         write(path, data[: len(data) // 2])
         print("now", flush=True)
         sys.stdin.read()
@@ -196,7 +196,7 @@ def test_a_killed_save_leaves_no_entry_and_the_next_succeeds(model, tmp_path, mo
         assert process.stdout.readline() == "now\n"
         process.kill()
     (left,) = tmp_path.glob("*/*/*")
-    assert left.name == "model.weights.h5"
+    assert left.name == "weights.safetensors"
     assert left.stat().st_size > 10_000
     assert NAME not in zoo.list_models()
     zoo.save(model, NAME, **ABOUT)
@@ -206,7 +206,7 @@ def test_a_killed_save_leaves_no_entry_and_the_next_succeeds(model, tmp_path, mo
 
 def test_int8_is_smaller_and_close(model, built, tmp_path, monkeypatch):
     zoo.save(model, NAME, tmp_path, int8=True, **ABOUT)
-    sizes = [(root / NAME / "model.weights.h5").stat().st_size for root in (built, tmp_path)]
+    sizes = [(root / NAME / "weights.safetensors").stat().st_size for root in (built, tmp_path)]
     assert sizes[1] < 0.7 * sizes[0]
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
     loaded = zoo.load(NAME)
@@ -265,13 +265,13 @@ def test_a_pretrained_classifier_is_not_stored_again(efficientnetlite, tmp_path,
     classifier = Classifier(efficientnetlite)
     model = FCAM.from_classifier(classifier, decoder_filters=(8, 8, 4, 4, 4))
     zoo.save(model, name, tmp_path / "a", **ABOUT)
-    assert (tmp_path / "a" / name / "model.weights.h5").stat().st_size < 1e6
+    assert (tmp_path / "a" / name / "weights.safetensors").stat().st_size < 1e6
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "a"))
     loaded = zoo.load(name)
     np.testing.assert_array_equal(loaded(IMAGES)["logits"], model(IMAGES)["logits"])
     np.testing.assert_allclose(loaded(IMAGES)["fcam"], model(IMAGES)["fcam"], atol=5e-2)
     zoo.verify(zoo.card(name), loaded)
-    path = tmp_path / "a" / name / "model.weights.h5"
+    path = tmp_path / "a" / name / "weights.safetensors"
     again = zoo.load(name, weights=path, num_classes=2)
     np.testing.assert_array_equal(again(IMAGES)["fcam"], loaded(IMAGES)["fcam"])
     with pytest.raises(ValueError, match="does not answer"):

@@ -1,0 +1,120 @@
+"""Weights files of HDF5, as entries had them before: read for one release, then this module goes.
+
+HDF5 has links, which may lead into other files, storage elsewhere, and chunks that unpack to more
+memory than there is. All of that is refused here.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+FILE = "model.weights.h5"
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_KINDS = ("float16", "float32", "int8")
+_PACKING = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]  # what was written, in order
+
+
+def is_hdf5(path: str | Path) -> bool:
+    """Tell whether a file begins as HDF5 does; one of safetensors cannot.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return file.read(len(_SIGNATURE)) == _SIGNATURE
+
+
+def read(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Read the arrays of a file.
+
+    Args:
+        path: the file.
+        shapes: of each name that may be there, not all of which must.
+
+    Raises:
+        ValueError: it cannot be read, or holds anything else.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:  # where a file system has no locks
+            return {
+                name: _numbers(dataset, name, shapes[name])
+                for name, dataset in _datasets(file, shapes)
+            }
+    # TypeError: of kinds without a name; UnicodeDecodeError: of names that are no text; zlib's: of
+    # what was not packed as it says.
+    except (OSError, KeyError, RuntimeError, TypeError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"{path} holds no weights that can be read: {error}") from None
+
+
+def _datasets(
+    group: h5py.Group, expected: Collection[str], at: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Walk through plain groups only: a link could lead into another file.
+
+    Only groups on the way to an expected name are entered: others may lead to one group by so many
+    paths that walking them never ends.
+    """
+    where = group.file.filename
+    for key in group:
+        name = f"{at}{key}"
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            raise ValueError(  # noqa: TRY004 - the file is wrong, not an argument's type
+                f"{name} is a link in {where}, which is refused."
+            )
+        inner = group[key]
+        if name in expected:
+            yield name, inner
+        elif isinstance(inner, h5py.Group) and any(e.startswith(f"{name}/") for e in expected):
+            yield from _datasets(inner, expected, f"{name}/")
+        else:
+            raise ValueError(f"{where} holds weights of another model: {name!r} among them.")
+
+
+def _numbers(dataset: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    where = dataset.file.filename
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise ValueError(f"{name} holds no numbers of its own in {where}.")
+    # Before anything is read: what a file promises to unpack to is bounded by the model.
+    if dataset.shape != shape or dataset.dtype.name not in _KINDS:
+        raise ValueError(
+            f"{name} must be {shape} of {' or '.join(_KINDS)} in {where}. Found: {dataset.shape} "
+            f"of {dataset.dtype}."
+        )
+    if dataset.chunks is not None:
+        _check_packing(dataset, name)
+    return np.asarray(dataset[()])
+
+
+def _check_packing(dataset: Any, name: str) -> None:
+    """Refuse chunks that unpack to more than their size, as HDF5 gives them memory without end."""
+    # Memory is taken by the chunk, so that one larger than the dataset counts as well.
+    if any(chunk > side for chunk, side in zip(dataset.chunks, dataset.shape, strict=True)):
+        raise ValueError(
+            f"{name} is in chunks of {dataset.chunks} in {dataset.file.filename}, which is larger "
+            f"than {dataset.shape}, all of it."
+        )
+    settings = dataset.id.get_create_plist()
+    filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
+    if filters not in ([], _PACKING):
+        raise ValueError(
+            f"{name} is packed in {dataset.file.filename} by other filters than shuffle and gzip."
+        )
+    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    chunks: list[Any] = []
+    dataset.id.chunk_iter(chunks.append)
+    for chunk in chunks:
+        skipped, content = dataset.id.read_direct_chunk(chunk.chunk_offset)
+        packed = bool(filters) and not skipped >> _PACKING.index(h5py.h5z.FILTER_DEFLATE) & 1
+        if packed:
+            content = zlib.decompressobj().decompress(content, size + 1)
+        if len(content) > size:
+            raise ValueError(
+                f"{name} unpacks to more than {size} bytes a chunk in {dataset.file.filename}."
+            )
