@@ -53,7 +53,7 @@ test-matrix:
 	@echo "==> Running the tests in each combination of versions"
 	@$(PYTHON) -m venv $(VENV)-nox
 	@$(VENV)-nox/bin/python -m pip install --quiet --disable-pip-version-check 'nox[uv]>=2025.2'
-	@PATH="$(CURDIR)/$(VENV)-nox/bin:$$PATH" $(VENV)-nox/bin/nox $(MATRIX); cat matrix-output/table.md
+	@PATH="$(CURDIR)/$(VENV)-nox/bin:$$PATH" $(VENV)-nox/bin/nox $(MATRIX); status=$$?; cat matrix-output/table.md; exit $$status
 
 KILLS ?= 10
 OTHERS ?= 3

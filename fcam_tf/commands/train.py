@@ -15,7 +15,7 @@ from fcam_tf.commands.arguments import Parser, add_cams, add_model, add_training
 from fcam_tf.commands.model import Model, find_model, is_saved
 from fcam_tf.commands.quiet import load_tensorflow
 from fcam_tf.commands.telling import answer_table, console, note, reason_of, usage_errors, warn
-from fcam_tf.names import BACKBONES, BASELINES, METHODS, lookup
+from fcam_tf.names import BACKBONES, BASELINES, METHODS, is_backbone, lookup
 
 _BACKBONE = "efficientnetlite_b0"
 _UNLEARNT = 0.6  # of the seed loss, which is ln 2 for a map that is 0.5 everywhere
@@ -109,7 +109,7 @@ def model_of(values: argparse.Namespace) -> Model | str:
     if values.stage == "fcam":
         if not values.model:
             raise app.UsageError("--model is missing")
-    elif name in BACKBONES:
+    elif is_backbone(name):
         return name
     elif values.stage == "classifier" and not is_saved(name):
         with usage_errors(ValueError):
