@@ -135,7 +135,7 @@ def _stock(name: str, architecture: Mapping[str, Any], output_stride: int) -> An
     """Return keras-hub's network, without weights, for images of any size."""
     models = _keras_hub().models
     kind = architecture["class_name"]
-    cls = getattr(models, kind, None)
+    cls: Any = getattr(models, kind, None)
     if cls not in models.Backbone.__subclasses__() + models.FeaturePyramidBackbone.__subclasses__():
         raise ValueError(f"`backbone` {name!r} is of a class that keras-hub lacks: {kind!r}.")
     config = dict(architecture["config"])
@@ -173,10 +173,10 @@ def _levels(name: str, stock: Any) -> dict[int, str]:
     specs = keras.tree.flatten(flat.compute_output_spec(example)) if flat else []
     shapes = {id(x): spec.shape[1:3] for (_, x), spec in zip(made, specs, strict=True)}
 
-    by_size = {(_SIDE >> n, _SIDE >> n): n for n in range(1, _TOP + 1)}
+    by_size: dict[Any, int] = {(_SIDE >> n, _SIDE >> n): n for n in range(1, _TOP + 1)}
 
     def level(x: Any) -> int | None:
-        return by_size.get(shapes.get(id(x)))
+        return by_size.get(shapes.get(id(x), ()))
 
     if level(stock.output) != _TOP:
         raise ValueError(
