@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all faults soak lint docs sanitize fuzz bench wheel release-check clean
+.PHONY: help demo test test-all test-matrix faults soak lint docs sanitize fuzz bench wheel release-check clean
 help:
 	@echo "make demo   set up, then find the cat in a photo: pictures in demo-output/"
 	@echo "make test   set up, then run the tests that take seconds"
 	@echo "make test-all  set up, then run the long ones: trainings, kills, many draws"
+	@echo "make test-matrix  the fast tests in each combination of versions, one after the other (hours, 3 GB each)"
 	@echo "make faults KILLS=50  set up, then kill each command so often, fill its disk and more (hours)"
 	@echo "make soak  set up, then train, localise, call and load so often that a leak would show (hours)"
 	@echo "make lint   set up, then check style and types (and the CUDA kernels, where nvcc is there)"
@@ -45,6 +46,15 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	@echo "==> Running the long tests"
 	@$(PYTEST) -m slow
+
+# What nox is to run of noxfile.py: MATRIX="--python 3.11 --keywords tf2_19", or all.
+MATRIX ?=
+
+test-matrix:
+	@echo "==> Running the tests in each combination of versions"
+	@$(PYTHON) -m venv $(VENV)-nox
+	@$(VENV)-nox/bin/python -m pip install --quiet --disable-pip-version-check 'nox[uv]>=2025.2'
+	@PATH="$(CURDIR)/$(VENV)-nox/bin:$$PATH" $(VENV)-nox/bin/nox $(MATRIX); status=$$?; cat matrix-output/table.md; exit $$status
 
 KILLS ?= 10
 OTHERS ?= 3
@@ -115,4 +125,4 @@ release-check: $(INSTALLED)
 	@tools/release_check.sh $(VENV)-release/bin $(BIN)/python dist
 
 clean:
-	rm -rf $(VENV) $(VENV)-release fcam_tf/ops/*.so build dist site demo-output bench-output fuzz-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-release $(VENV)-nox .nox matrix-output fcam_tf/ops/*.so build dist site demo-output bench-output fuzz-output *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -21,6 +21,7 @@ BACKBONES = (
     *WITH_BASELINES,
     *("resnet50_v2", "densenet121", "efficientnetv2_b0", "mobilenet_v3_large"),
 )
+HUB = "keras_hub:"  # before a preset of keras-hub's that is to be a backbone
 # Classifiers that come with their 1000 classes in a package, and the SHA-256 of its file.
 PRETRAINED = {
     "efficientnetlite_b0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -87,6 +88,11 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     if isinstance(name, str) and name in table:
         return table[name]
     raise ValueError(unknown(table, name, kind))
+
+
+def is_backbone(name: str) -> bool:
+    """Return whether a name is that of a backbone: of our table, or a preset of keras-hub."""
+    return name in BACKBONES or name.startswith(HUB)
 
 
 def unknown(table: Collection[str], name: str, kind: str) -> str:

@@ -131,6 +131,7 @@ def test_no_circles():
     ("name", "users"),
     [
         ("keras_cv", {"models/backbones.py"}),
+        ("keras_hub", {"models/hub.py"}),
         ("fcam_tf.ops", {"losses/crf.py", "compat/densecrf.py", "refine.py"}),
     ],
 )

@@ -16,7 +16,7 @@ from fcam_tf.commands.arguments import Parser, add_cams, add_model, add_training
 from fcam_tf.commands.model import Model, find_model, is_saved
 from fcam_tf.commands.quiet import load_tensorflow
 from fcam_tf.commands.telling import answer_table, console, note, reason_of, usage_errors, warn
-from fcam_tf.names import BACKBONES, BASELINES, METHODS, lookup
+from fcam_tf.names import BACKBONES, BASELINES, METHODS, is_backbone, lookup
 
 if TYPE_CHECKING:
     from fcam_tf.training.cluster import Cluster
@@ -152,7 +152,7 @@ def model_of(values: argparse.Namespace) -> Model | str:
     if values.stage == "fcam":
         if not values.model:
             raise app.UsageError("--model is missing")
-    elif name in BACKBONES:
+    elif is_backbone(name):
         return name
     elif values.stage == "classifier" and not is_saved(name):
         with usage_errors(ValueError):

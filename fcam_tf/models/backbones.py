@@ -50,9 +50,11 @@ class BackboneSpec:
     branch_filters: dict[str, int] = dataclasses.field(
         default_factory=lambda: {"acol": 1024, "spg_side": 512, "spg_top": 512}
     )
+    # What a saved model remembers of a network that is in no table; see `fcam_tf.models.hub`.
+    architecture: Mapping[str, Any] | None = None
 
 
-def _limit_strides(strides: list[int], stem: int, output_stride: int) -> list[int]:
+def limit_strides(strides: list[int], stem: int, output_stride: int) -> list[int]:
     """Set strides to 1 from where their product would pass ``output_stride``."""
     limited = []
     product = stem
@@ -97,7 +99,7 @@ def _keras_cv(
         arguments = dict(config)
         for key in ("stackwise_strides", "stackwise_stride"):
             if key in arguments:
-                arguments[key] = _limit_strides(arguments[key], stem, output_stride)
+                arguments[key] = limit_strides(arguments[key], stem, output_stride)
         stock = getattr(keras_cv.models, class_name)(include_rescaling=False, **arguments)
         dropped = (pools or {}).get(output_stride, ())
         copy = _ours(graph.copy_layers())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from pathlib import PurePosixPath
 from typing import Any
 
 import keras
@@ -17,8 +19,9 @@ from fcam_tf.cams import HeadClassMap
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.ranges import expect_raw_pixels
 from fcam_tf.graphs.replicas import mean_over_replicas, replicas
-from fcam_tf.models import backbones
+from fcam_tf.models import backbones, hub
 from fcam_tf.models.pretrained import ATTENTION, HEAD
+from fcam_tf.names import HUB
 
 
 @contextlib.contextmanager
@@ -42,20 +45,24 @@ class Classifier(keras.Model):
     on batches (image, label).
 
     Args:
-        backbone: a name in `fcam_tf.models.BACKBONES`.
+        backbone: a name in `fcam_tf.models.BACKBONES`, or a preset of keras-hub (the extra "hub"):
+            "keras_hub:resnet_18_imagenet", "keras_hub:hf://timm/resnet18.a1_in1k" or
+            "keras_hub:FOLDER".
         num_classes: number of classes; None keeps the 1000 ImageNet classes of the pretrained
             head, which efficientnetlite_b0, _b1 and _b2 have.
         output_stride: 8, 16 or 32 input pixels for one cell of the top map, or None for the
             backbone's default. Strides are removed without dilation, as the paper does; weights
             fit at every output stride.
         weights: "imagenet", a local copy of the source's files, a ``.weights.h5`` file that
-            ``save_weights`` of the same model wrote, or None.
+            ``save_weights`` of the same model wrote, or None. Of a preset "imagenet" stands for its
+            own weights, whatever they were trained on.
         class_names: names in the order of the labels; ImageNet's with its head.
         baseline: a way of training that localises better, a name in `fcam_tf.baselines.METHODS`.
             "adl", "acol", "spg" and "icl" change network and loss; what "has" and "cutmix" change
             of the batches is ``dataset.map(classifier.baseline.augment)``.
         options: hyper-parameters of the baseline.
         frozen: names of layers that do not train (what a saved model remembers).
+        architecture: of a preset's network (the same).
         input_size: side of the square that evaluated images are resized to, in pixels; training
             sets it to the size that it crops to.
         dtype: dtype policy of the layers, for instance "mixed_float16"; None for Keras's global
@@ -100,11 +107,15 @@ class Classifier(keras.Model):
         baseline: str | None = None,
         options: Mapping[str, Any] | None = None,
         frozen: Sequence[str] = (),
+        architecture: Mapping[str, Any] | None = None,
         input_size: int = 224,
         dtype: Any = None,
         name: str | None = None,
     ) -> None:
-        spec = backbones.get(backbone)
+        if isinstance(backbone, str) and backbone.startswith(HUB):
+            spec = hub.spec_of(backbone, architecture)
+        else:
+            spec = backbones.get(backbone)
         method = baselines.get(baseline, **(options or {})) if baseline else baselines.Baseline()
         output_stride = spec.output_stride if output_stride is None else output_stride
         if output_stride not in backbones.OUTPUT_STRIDES:
@@ -126,12 +137,13 @@ class Classifier(keras.Model):
                 spec, spec.preprocessing(images), output_stride, method
             )
             outputs, head = _head(spec, method, maps, int(num_classes))
-            super().__init__(images, outputs[0], name=name or f"{backbone}_classifier")
+            super().__init__(images, outputs[0], name=name or _name(backbone))
         # What only the loss of a baseline's head needs.
         self._hidden = graph.Untracked(
             head=head,
             training=head and keras.Model(images, {"maps": maps, "outputs": outputs}),
         )
+        self.spec = spec
         self.baseline = method
         self.backbone = backbone
         self.num_classes = int(num_classes)
@@ -231,7 +243,8 @@ class Classifier(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         # Weights are restored by whoever loads, so building must not fetch any.
-        return {
+        remembered = {"architecture": self.spec.architecture} if self.spec.architecture else {}
+        return remembered | {
             "backbone": self.backbone,
             "num_classes": self.num_classes,
             "output_stride": self.output_stride,
@@ -285,6 +298,12 @@ def _head(
         return head(maps), head
     x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooling")(maps[-1])
     return [keras.layers.Dense(classes, dtype="float32", name=HEAD)(x)], None
+
+
+def _name(backbone: str) -> str:
+    """Return a name that Keras takes for the classifier of a backbone, perhaps a preset's."""
+    preset = PurePosixPath(backbone.removeprefix(HUB)).name
+    return f"{re.sub(r'[^a-zA-Z0-9]+', '_', preset)}_classifier"
 
 
 def _logits(outputs: Any) -> Any:

@@ -60,7 +60,7 @@ def object_map(
     object, and the channels of the decoder's blocks.
     """
     _check_names(classifier)
-    spec = backbones.get(classifier.backbone) if isinstance(classifier, Classifier) else None
+    spec = classifier.spec if isinstance(classifier, Classifier) else None
     feature_maps, skips = skips_of(classifier, top, spec)
     blocks = len(skips) + 1
     if filters is None:

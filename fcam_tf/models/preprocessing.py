@@ -13,11 +13,11 @@ from keras import ops
 class Preprocessing:
     """The function from symbolic RGB (B, H, W, 3) in [0, 255] to what weights expect.
 
-    Scales, then adds the offset, one number or three in the weights' order; ``bgr`` puts blue
+    Scales, then adds the offset, each one number or three in the weights' order; ``bgr`` puts blue
     first. The result is float32 even under mixed precision.
     """
 
-    scale: float
+    scale: tuple[float, float, float] | float
     offset: tuple[float, float, float] | float = 0.0
     bgr: bool = False
 
@@ -30,8 +30,10 @@ class Preprocessing:
     @property
     def zero_colour(self) -> tuple[float, ...]:
         """The colour that becomes zero: three numbers, RGB in [0, 255]."""
-        offset = self.offset if isinstance(self.offset, tuple) else (self.offset,) * 3
-        colour = tuple(-each / self.scale for each in offset)
+        scales, offsets = (
+            each if isinstance(each, tuple) else (each,) * 3 for each in (self.scale, self.offset)
+        )
+        colour = tuple(-offset / scale for scale, offset in zip(scales, offsets, strict=True))
         return colour[::-1] if self.bgr else colour
 
 

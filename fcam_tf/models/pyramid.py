@@ -28,7 +28,7 @@ def skips_of(
         return feature_maps, skips
     feature_maps = classifier.feature_maps
     strides = {level: min(2**level, classifier.output_stride) for level in range(1, 6)}
-    skips = [(feature_maps[f"P{n}"], strides[n] < strides[n + 1]) for n in range(4, 0, -1)]
+    skips = [(feature_maps.get(f"P{n}"), strides[n] < strides[n + 1]) for n in range(4, 0, -1)]
     if spec.decoder_center:
         skips = [(skip, finer) for skip, finer in skips if finer]
     return feature_maps, skips

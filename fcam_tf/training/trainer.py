@@ -18,7 +18,7 @@ from fcam_tf.data import Split
 from fcam_tf.graphs import graph
 from fcam_tf.identity import model_sha256
 from fcam_tf.losses import FCAMLoss, SparseSigmoidCrossentropy
-from fcam_tf.models import FCAM, Classifier, backbones
+from fcam_tf.models import FCAM, Classifier
 from fcam_tf.names import listed
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD, optimizer_of  # noqa: F401 - the package's
 from fcam_tf.training.cam_store import stored_cams
@@ -255,7 +255,7 @@ def _compile_classifier(
         classifier.input_size = recipe.crop
         if recipe.train == "head":
             classifier.freeze(head=False)
-        spec = backbones.get(classifier.backbone)
+        spec = classifier.spec
         fast = spec.fast_by_baseline.get(classifier.baseline.name, (*spec.fast_learners, head))
     multipliers = dict.fromkeys(fast, recipe.head_ratio)
     classifier.compile(

@@ -12,7 +12,7 @@ import numpy as np
 
 from fcam_tf.atomic import new_folder
 from fcam_tf.identity import file_sha256
-from fcam_tf.models import BACKBONES, FCAM, Classifier
+from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.pretrained import HEAD
 from fcam_tf.zoo.cards import CARD, Card, check_card
 from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, neighbours, new_entry, untrained
@@ -290,7 +290,7 @@ def _left_out(model: FCAM, entry: Card) -> set[str]:
 def _is_pretrained(classifier: Classifier) -> bool:
     """Tell whether a classifier is, head included, the one that comes with its backbone."""
     names = Classifier.imagenet_class_names()
-    has_head = BACKBONES[classifier.backbone].source.has_head
+    has_head = classifier.spec.source.has_head
     if not has_head or classifier.baseline.name or classifier.num_classes != len(names):
         return False
     original = Classifier(classifier.backbone, output_stride=classifier.output_stride)

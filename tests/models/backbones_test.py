@@ -198,8 +198,8 @@ def test_get():
         backbones.get(3)
 
 
-def test_limit_strides():
-    assert backbones._limit_strides([1, 2, 2, 2], 4, 8) == [1, 2, 1, 1]
-    assert backbones._limit_strides([1, 2, 2, 2], 4, 16) == [1, 2, 2, 1]
-    assert backbones._limit_strides([1, 2, 2, 2], 4, 32) == [1, 2, 2, 2]
-    assert backbones._limit_strides([1, 2, 1, 2, 2, 2], 2, 8) == [1, 2, 1, 2, 1, 1]
+def testlimit_strides():
+    assert backbones.limit_strides([1, 2, 2, 2], 4, 8) == [1, 2, 1, 1]
+    assert backbones.limit_strides([1, 2, 2, 2], 4, 16) == [1, 2, 2, 1]
+    assert backbones.limit_strides([1, 2, 2, 2], 4, 32) == [1, 2, 2, 2]
+    assert backbones.limit_strides([1, 2, 1, 2, 2, 2], 2, 8) == [1, 2, 1, 2, 1, 1]
