@@ -99,12 +99,12 @@ def claim(
     settings = json.loads(json.dumps(settings))
     with made_and_locked(folder, wait=wait):
         before, _ = read_settings(folder / file)
-        changes = _changes(_without(free, before), _without(free, settings))
-        goes_on = not changes and (folder / file).exists()
+        changed = changes(_without(free, before), _without(free, settings))
+        goes_on = not changed and (folder / file).exists()
         # Commands share this name of a file, but not the names of their settings and results.
         others = file == SETTINGS and before and before.keys() != settings.keys()
         if not goes_on and not overwrite and (others or _held(folder, results)):
-            what = ", ".join(changes) if before else f"{file} is missing or damaged"
+            what = ", ".join(changed) if before else f"{file} is missing or damaged"
             what = "another command or version" if others else f"other settings: {what}"
             raise SettingsChangedError(f"{folder} holds results of {what}; {remedy}")
         yield Claim(goes_on, folder / file, settings, notes or {}, results)
@@ -127,7 +127,19 @@ def differences(file: Path, settings: Mapping[str, Any]) -> list[str]:
     if not before:
         return [f"{file.name} is missing or damaged"]
     settings = json.loads(json.dumps(settings))
-    return _changes({name: before[name] for name in settings if name in before}, settings)
+    return changes({name: before[name] for name in settings if name in before}, settings)
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[str]:
+    """Say which settings differ, and how; both are JSON values."""
+    found = []
+    for key in {**now, **before}:
+        old, new = before.get(key, ...), now.get(key, ...)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += changes(old, new, f"{within}{key}.")
+        elif old != new:
+            found.append(f"{within}{key} was {_shown(old)} and is now {_shown(new)}")
+    return found
 
 
 def _held(folder: Path, results: Sequence[str]) -> list[Path]:
@@ -165,18 +177,6 @@ def made_and_locked(folder: Path, *, wait: bool) -> Iterator[None]:
 
 def _without(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in names}
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[str]:
-    """Say which settings differ, and how."""
-    found = []
-    for key in {**now, **before}:
-        old, new = before.get(key, ...), now.get(key, ...)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _changes(old, new, f"{within}{key}.")
-        elif old != new:
-            found.append(f"{within}{key} was {_shown(old)} and is now {_shown(new)}")
-    return found
 
 
 def _shown(value: Any) -> str:

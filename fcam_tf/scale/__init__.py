@@ -1,0 +1,1 @@
+"""Localising on several machines by Apache Beam: shards of photos to shards of results."""
