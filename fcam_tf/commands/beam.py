@@ -17,13 +17,11 @@ from fcam_tf.commands.arguments import flag_of, given
 from fcam_tf.commands.model import Model, load_named
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import failed, note, reason_of, usage_errors, warn
-from fcam_tf.predict.inputs import Failure
-from fcam_tf.scale.inputs import Plan, plan_shards
-from fcam_tf.scale.store import Claim, Store, places_of
 
 if TYPE_CHECKING:
-    from fcam_tf.predict.outputs import LocalizeSettings
-    from fcam_tf.scale.inputs import Shard
+    from fcam_tf.predict import Failure, LocalizeSettings
+    from fcam_tf.scale.inputs import Plan, Shard
+    from fcam_tf.scale.store import Store
 
 # What makes files of photos, or reads them again.
 _OF_ONE_MACHINE = (
@@ -57,11 +55,12 @@ def check_flags(values: argparse.Namespace) -> bool:
 
 def run(values: argparse.Namespace, model: Model, settings: LocalizeSettings) -> int:
     """Localise shard by shard; return the exit status."""
+    scale = fcam_tf.scale
     # Remarks on packages for Google's cloud that are not there, and on type hints.
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     logging.disable(logging.WARNING)
     try:
-        from fcam_tf.scale import pipeline  # noqa: PLC0415 - an extra
+        pipeline = scale.pipeline  # imports Apache Beam
     except ImportError as error:
         raise app.UsageError(
             f"--runner beam needs Apache Beam: pip install 'fcam_tf[beam]' ({error})"
@@ -71,11 +70,11 @@ def run(values: argparse.Namespace, model: Model, settings: LocalizeSettings) ->
     with usage_errors(ValueError, ImportError):
         options = pipeline.parse_options(values.beam_option)
         settings = dataclasses.replace(settings, files=fcam_tf.predict.Files(mask=["rle"]))
-    plan = plan_shards(values.photos, values.exclude, values.shard_size)
+    plan = scale.inputs.plan_shards(values.photos, values.exclude, values.shard_size)
     for text in plan.notes:
         note(text)
     _tell(plan.failures)
-    store, maps = Store(values.out), values.heatmap != "none"
+    store, maps = scale.store.Store(values.out), values.heatmap != "none"
     handler = pipeline.LocalizeHandler(
         partial(load_named, values.model, model.sha256, tuple(values.imports)),
         settings,
@@ -84,27 +83,28 @@ def run(values: argparse.Namespace, model: Model, settings: LocalizeSettings) ->
     )
     deciding = {
         **{k: v for k, v in dataclasses.asdict(settings).items() if k not in ("model", "files")},
-        **{"maps": maps, "shard_size": values.shard_size},
-        **{"inputs": values.photos, "exclude": values.exclude},
+        "maps": maps,
+        "shard_size": values.shard_size,
+        "inputs": values.photos,
+        "exclude": values.exclude,
     }
     with (
         usage_errors(fcam_tf.predict.SettingsChangedError),
         store.claimed(deciding, overwrite=values.overwrite) as claim,
     ):
-        todo = [shard for shard in plan.shards if f"{shard.name}.parquet" not in claim.done]
+        todo = claim.todo(plan.shards)
         if values.dry_run:
-            pipeline.build(options, store, places_of(todo), handler, local=True).to_runner_api()
+            pipeline.build(
+                options, store, scale.store.places_of(todo), handler, local=True
+            ).to_runner_api()
             return _report_plan(plan, todo, pipeline.runner_name(options))
         if not todo:
             return _report(plan, todo, store, {})
-        made_with, names = _made_with(values, model, settings)
+        made_with = _made_with(values, model, settings)
         claim.check(made_with, overwrite=values.overwrite)
-    XX
-        places = _begin(claim, store, plan, todo, notes)
+        places = claim.begin(plan.shards, model=values.model, made_with=made_with)
         try:
-            result = pipeline.build(options, store, places, handler).run()
-            result.wait_until_finish()
-            counted = dict(pipeline.counts(result))
+            counted = pipeline.run(pipeline.build(options, store, places, handler))
         except (ValueError, TypeError, RuntimeError, OSError) as error:
             return failed(RuntimeError(_cause(error)), values)
         return _report(plan, todo, store, counted)
@@ -124,16 +124,6 @@ def _made_with(
     return {**made, "label": labels}
 
 
-def _begin(
-    claim: Claim, store: Store, plan: Plan, todo: list[Shard], notes: dict[str, Any]
-) -> list[Any]:
-    """Make the folder ready; return the places of what is to do in the plan."""
-    open_ = {shard.name for shard in todo}
-    kept = {shard.name for shard in plan.shards} - open_
-    claim.begin({file for file in claim.done if file.partition(".")[0] in kept}, **notes)
-    return [place for place in store.write_plan(plan.shards) if place.name in open_]
-
-
 def _report_plan(plan: Plan, todo: list[Shard], runner: str) -> int:
     photos = sum(len(shard.entries) for shard in plan.shards)
     records = sum(not shard.entries for shard in plan.shards)
@@ -150,7 +140,9 @@ def _report(plan: Plan, todo: list[Shard], store: Store, counted: dict[str, int]
     """Tell what came out; return the exit status."""
     names = store.names()
     missing = [shard for shard in plan.shards if f"{shard.name}.parquet" not in names]
-    failures = [Failure(**each) for shard in todo for each in _failures(store, shard, names)]
+    failures = [
+        fcam_tf.predict.Failure(**each) for shard in todo for each in _failures(store, shard, names)
+    ]
     _tell(failures)
     counts = [f"{counted['photos']} localised"] if "photos" in counted else []
     counts += [f"{len(todo) - len(missing)} shards done"]

@@ -135,7 +135,7 @@ def add_to(fcam: Parser) -> None:
     parser.add("--report", "write OUT/report.html, a page of all results in OUT to judge them")
     parser.add("--single-file", "put the report's pictures into its page, 20 kB a photo")
     parser.add("--open", "open the report in the browser")
-    text = "local: on this machine; beam: by Apache Beam (with the extra \"beam\"), see docs/scale.md"
+    text = 'local: on this machine; beam: by Apache Beam (with the extra "beam"), see docs/scale.md'
     parser.add("--runner local|beam", text, default="local")
     text = "option of Beam, such as runner=DataflowRunner or direct_num_workers=2"
     parser.add("--beam-option KEY=VALUE...", text)

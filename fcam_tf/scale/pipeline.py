@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import dataclasses
 import difflib
 import io
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from fcam_tf.predict.localizer import Localizer
 
 _NAMESPACE = "fcam"
+_WORKER_THREAD = "run_worker"  # Beam's, each of which waits for a process
 _LOCAL = ("DirectRunner", "FnApiRunner")
 
 
@@ -165,11 +168,47 @@ def _write(found: Localized, store: Store) -> None:
     Metrics.counter(_NAMESPACE, "failures").inc(len(found.failures))
 
 
-def counts(result: Any) -> Iterator[tuple[str, int]]:
-    """Yield how many photos were localised, and failed, as far as a runner tells it."""
+class WorkerLostError(RuntimeError):
+    """A worker of the local runner has ended, as by a kill or for want of memory."""
+
+
+def run(pipeline: beam.Pipeline) -> dict[str, int]:
+    """Run a pipeline to its end.
+
+    Returns:
+        How many "photos" were localised, and how many "failures" there were, as far as the runner
+        tells it.
+
+    Raises:
+        WorkerLostError: see there. Beam's local runner itself would wait for the worker for ever.
+        Exception: whatever a worker raised.
+    """
+    lost: list[str] = []
+
+    def note_loss(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or args.thread.name != _WORKER_THREAD:
+            before(args)
+            return
+        lost.append(str(args.exc_value))
+        _thread.interrupt_main()
+
+    before, threading.excepthook = threading.excepthook, note_loss
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except KeyboardInterrupt:
+        if lost:
+            raise WorkerLostError(f"a worker was lost: {lost[0]}") from None
+        raise
+    finally:
+        threading.excepthook = before
+    return dict(_counts(result))
+
+
+def _counts(result: Any) -> Iterator[tuple[str, int]]:
     for name in ("photos", "failures"):
-        found = result.metrics().query(
-            MetricsFilter().with_namespace(_NAMESPACE).with_name(name)
-        )["counters"]
+        found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE).with_name(name))[
+            "counters"
+        ]
         if found:
             yield name, sum(each.result for each in found)

@@ -17,6 +17,7 @@ from fcam_tf.predict.stream import localize_stream
 from fcam_tf.scale.inputs import Shard
 from fcam_tf.scale.reading import read_photos
 from fcam_tf.scale.rows import as_parquet, rows_of
+from fcam_tf.scale.store import FAILURES, ROWS, Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from fcam_tf.localization import Localization
     from fcam_tf.photos import Photo
     from fcam_tf.predict.localizer import Localizer
-    from fcam_tf.scale.store import Store
-
-ROWS, FAILURES = ".parquet", ".failures.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fcam_tf.claim import SETTINGS, SettingsChangedError, changes, made_and_lock
 from fcam_tf.scale.inputs import Shard, is_remote
 
 PLAN = "plan.jsonl"
+ROWS, FAILURES = ".parquet", ".failures.jsonl"  # the files of a shard
 _PART = "part-"  # what the names of shards begin with
 _REMEDY = "give another folder with `out`, or make them again with `overwrite`"
 
@@ -73,12 +74,6 @@ class Store:
     def _at(self, name: str) -> tuple[Any, str]:
         files, root = fsspec.core.url_to_fs(self.address)
         return files, f"{root.rstrip('/')}/{name}"
-
-    def write_plan(self, shards: list[Shard]) -> list[Place]:
-        """Write the plan; return the places of its shards."""
-        lines = [shard.line() for shard in shards]
-        self.write(PLAN, b"".join(lines))
-        return places_of(shards)
 
     def shard(self, place: Place) -> Shard:
         """Read a shard of the plan."""
@@ -152,15 +147,33 @@ class Claim:
                 f"with {made_with}; {_REMEDY}"
             )
 
-    def begin(self, kept: set[str], **notes: Any) -> None:
-        """Remove files of shards but for those ``kept``, and then write settings and notes."""
-        for name in sorted(self._store.names() - kept):
-            self._store.remove(name)
+    def todo(self, shards: Sequence[Shard]) -> list[Shard]:
+        """Return the shards that have no results yet."""
+        return [shard for shard in shards if shard.name + ROWS not in self.done]
+
+    def begin(self, shards: Sequence[Shard], **notes: Any) -> list[Place]:
+        """Write settings, notes and the plan, after removing what is of other shards or half.
+
+        Args:
+            shards: all of the job.
+            notes: what is kept beside the settings.
+
+        Returns:
+            Where those that are to do stand in the plan.
+        """
+        todo = {shard.name for shard in self.todo(shards)}
+        finished = {shard.name for shard in shards} - todo
+        for name in sorted(self._store.names()):
+            # First: what is of other settings must never stand beside these.
+            if name not in self.done or name.partition(".")[0] not in finished:
+                self._store.remove(name)
         values = {"settings": self._settings, **notes}
         self._store.write(SETTINGS, (json.dumps(values, indent=1) + "\n").encode())
+        self._store.write(PLAN, b"".join(shard.line() for shard in shards))
+        return [place for place in places_of(shards) if place.name in todo]
 
 
-def places_of(shards: list[Shard]) -> list[Place]:
+def places_of(shards: Sequence[Shard]) -> list[Place]:
     """Return where shards stand in a plan of them all."""
     places, start = [], 0
     for shard in shards:
