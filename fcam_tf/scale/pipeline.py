@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import _thread
+import argparse
 import contextlib
 import dataclasses
 import difflib
 import io
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fcam_tf.predict.localizer import Localizer
 
 _NAMESPACE = "fcam"
+_SIGNAL = signal.SIGUSR1  # wakes the main thread; SIGINT is ignored in the background of a shell
 _WORKER_THREAD = "run_worker"  # Beam's, each of which waits for a process
 _LOCAL = ("DirectRunner", "FnApiRunner")
 
@@ -107,8 +109,8 @@ def parse_options(given: Sequence[str]) -> PipelineOptions:
         with contextlib.redirect_stderr(said):
             options = PipelineOptions(flags)
             options.get_all_options(add_extra_args_fn=note_known)
-    except SystemExit:
-        reason = said.getvalue().strip().rpartition("error: ")[2]
+    except (SystemExit, argparse.ArgumentError) as error:
+        reason = said.getvalue().strip().rpartition("error: ")[2] or error
         raise ValueError(f"`beam_option` is wrong: {reason}") from None
     for flag in flags:
         name = flag.partition("=")[0]
@@ -118,7 +120,7 @@ def parse_options(given: Sequence[str]) -> PipelineOptions:
             raise ValueError(f"`beam_option` is unknown to Apache Beam: {name[2:]!r}{hint}")
     runner = runner_name(options)
     # The validator knows runners by the names of their classes, which may not be installed here.
-    named = type(runner, (), {})()
+    named = type(runner, (), {"get_default_gcp_region": lambda _: None})()
     wrong = [] if runner in _LOCAL else PipelineOptionsValidator(options, named).validate()
     if wrong:
         raise ValueError(f"`beam_option` does not fit {runner}: {' '.join(wrong)}")
@@ -173,7 +175,7 @@ class WorkerLostError(RuntimeError):
 
 
 def run(pipeline: beam.Pipeline) -> dict[str, int]:
-    """Run a pipeline to its end.
+    """Run a pipeline to its end; in the main thread.
 
     Returns:
         How many "photos" were localised, and how many "failures" there were, as far as the runner
@@ -183,25 +185,25 @@ def run(pipeline: beam.Pipeline) -> dict[str, int]:
         WorkerLostError: see there. Beam's local runner itself would wait for the worker for ever.
         Exception: whatever a worker raised.
     """
-    lost: list[str] = []
+    main = threading.main_thread().ident or 0
+
+    def give_up(*_: object) -> None:
+        raise WorkerLostError("a worker was lost; it was killed, or memory ran out")
 
     def note_loss(args: threading.ExceptHookArgs) -> None:
         if args.thread is None or args.thread.name != _WORKER_THREAD:
-            before(args)
+            hook(args)
             return
-        lost.append(str(args.exc_value))
-        _thread.interrupt_main()
+        signal.pthread_kill(main, _SIGNAL)
 
-    before, threading.excepthook = threading.excepthook, note_loss
+    hook, threading.excepthook = threading.excepthook, note_loss
+    handler = signal.signal(_SIGNAL, give_up)
     try:
         result = pipeline.run()
         result.wait_until_finish()
-    except KeyboardInterrupt:
-        if lost:
-            raise WorkerLostError(f"a worker was lost: {lost[0]}") from None
-        raise
     finally:
-        threading.excepthook = before
+        signal.signal(_SIGNAL, handler)
+        threading.excepthook = hook
     return dict(_counts(result))
 
 

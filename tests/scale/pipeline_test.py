@@ -109,7 +109,7 @@ def test_counts(photos, tmp_path):
     [
         (["direct_num_worker=2"], "unknown to Apache Beam: 'direct_num_worker'; did you mean"),
         (["direct_num_workers=two"], "wrong: argument --direct_num_workers: invalid int value"),
-        (["runner=DataflowRunner"], "does not fit DataflowRunner: .*Missing required option: proj"),
+        (["runner=DataflowRunner"], "does not fit DataflowRunner: .*option: project"),
     ],
 )
 def test_options_are_held_to_what_beam_knows(options, message):
