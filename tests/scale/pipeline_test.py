@@ -68,7 +68,11 @@ def test_results_on_an_object_store_are_the_same(photos, tmp_path):
         ["direct_num_workers=2", "direct_running_mode=multi_processing"],
         ["runner=PortableRunner", "job_endpoint=embed", "environment_type=LOOPBACK"],
         [
-            *("runner=PortableRunner", "job_endpoint=embed", "environment_type=SUBPROCESS_SDK"),
+            *(
+                "runner=PortableRunner",
+                "job_endpoint=embed",
+                "environment_type=beam:env:harness_subprocess_python:v1",
+            ),
             "environment_config=python -m apache_beam.runners.worker.sdk_worker_main",
         ],
     ],
