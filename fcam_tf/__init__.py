@@ -9,6 +9,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     [
         *("baselines", "cams", "compat", "data", "evaluation", "export", "losses", "metrics"),
-        *("models", "ops", "paper", "predict", "report", "training", "visualize", "zoo"),
+        *("models", "ops", "paper", "predict", "report", "scale", "training", "visualize"),
+        "zoo",
     ],
 )

@@ -127,17 +127,17 @@ def claim(
     settings = json.loads(json.dumps(settings))
     with made_and_locked(folder, wait=wait):
         before, _ = read_settings(folder / file)
-        changes = _changes(_without(free, before), _without(free, settings))
-        goes_on = not changes and (folder / file).exists()
+        changed = changes(_without(free, before), _without(free, settings))
+        goes_on = not changed and (folder / file).exists()
         # Commands share this name of a file, but not the names of their settings and results.
         others = file == SETTINGS and before and before.keys() != settings.keys()
         if not goes_on and not overwrite and (others or _held(folder, results)):
             known = before and not others
-            what = ", ".join(map(str, changes)) if known else f"{file} is missing or damaged"
+            what = ", ".join(map(str, changed)) if known else f"{file} is missing or damaged"
             what = "another command or version" if others else f"other settings: {what}"
             error = SettingsChangedError(f"{folder} holds results of {what}; {remedy}")
             if known:
-                error.folder, error.changes, error.remedy = folder, changes, remedy
+                error.folder, error.changes, error.remedy = folder, changed, remedy
             raise error
         yield Claim(goes_on, folder / file, settings, notes or {}, results)
 
@@ -160,7 +160,19 @@ def differences(file: Path, settings: Mapping[str, Any]) -> list[str]:
         return [f"{file.name} is missing or damaged"]
     settings = json.loads(json.dumps(settings))
     known = {name: before[name] for name in settings if name in before}
-    return list(map(str, _changes(known, settings)))
+    return list(map(str, changes(known, settings)))
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[Change]:
+    """Return which settings differ, and how; both are JSON values."""
+    found: list[Change] = []
+    for key in {**now, **before}:
+        old, new = before.get(key, ...), now.get(key, ...)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += changes(old, new, f"{within}{key}.")
+        elif old != new:
+            found.append(Change(f"{within}{key}", old, new))
+    return found
 
 
 def _held(folder: Path, results: Sequence[str]) -> list[Path]:
@@ -198,18 +210,6 @@ def made_and_locked(folder: Path, *, wait: bool) -> Iterator[None]:
 
 def _without(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in names}
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> list[Change]:
-    """Return which settings differ, and how."""
-    found: list[Change] = []
-    for key in {**now, **before}:
-        old, new = before.get(key, ...), now.get(key, ...)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _changes(old, new, f"{within}{key}.")
-        elif old != new:
-            found.append(Change(f"{within}{key}", old, new))
-    return found
 
 
 def _shown(value: Any) -> str:

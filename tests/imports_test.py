@@ -23,6 +23,7 @@ LEVELS = {
     "layouts": 2,
     "serving": 2,
     "report": 2,
+    "scale": 2,
     "training": 2,
     "zoo": 2,
     "visualize": 2,

@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import app
 
 import fcam_tf
+from fcam_tf.commands import beam
 from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options, positive
 from fcam_tf.commands.model import Model, find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
@@ -134,6 +135,14 @@ def add_to(fcam: Parser) -> None:
     parser.add("--report", "write OUT/report.html, a page of all results in OUT to judge them")
     parser.add("--single-file", "put the report's pictures into its page, 20 kB a photo")
     parser.add("--open", "open the report in the browser")
+    text = 'local: on this machine; beam: by Apache Beam (with the extra "beam"), see docs/scale.md'
+    parser.add("--runner local|beam", text, default="local")
+    text = "option of Beam, such as runner=DataflowRunner or direct_num_workers=2"
+    parser.add("--beam-option KEY=VALUE...", text)
+    text = "photos that a worker of Beam does in one go, and that one file of results holds"
+    parser.add("--shard-size N", text, type=positive, default=256)
+    text = "list the photos, check the options and build Beam's pipeline, but run nothing"
+    parser.add("--dry-run", text)
 
 
 def _objects(text: str) -> int | None:
@@ -141,6 +150,7 @@ def _objects(text: str) -> int | None:
 
 
 def _run(values: argparse.Namespace) -> int:
+    large = beam.check_flags(values)
     model = find_model(values.model)
     reported = values.report or values.single_file or values.open
     if reported and values.heatmap == "none":
@@ -149,6 +159,9 @@ def _run(values: argparse.Namespace) -> int:
     with usage_errors(ValueError, ImportError):
         predict.annotations.check_forms(values.annotations, values.table)
         settings = _settings(values, model)
+    if large:
+        return beam.run(values, model, settings)
+    with usage_errors(ValueError, ImportError):
         job = predict.Job(
             values.photos,
             values.out,

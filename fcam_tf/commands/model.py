@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import runpy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,25 @@ def find_model(name: str) -> Model:
         raise app.UsageError(f"`model` {shortened(name)}: there is no such file or folder")
     text = unknown([*entries, *PRETRAINED], name, "model")
     raise app.UsageError(f"{text} Or give a .keras file, or a run's folder.")
+
+
+def load_named(name: str, sha256: str, imports: Sequence[str] = ()) -> keras.Model:
+    """Load the model that `find_model` found on another machine.
+
+    Args:
+        name: its name, file or folder, the same on both.
+        sha256: of that model.
+        imports: files of ``--import``.
+
+    Raises:
+        absl.app.UsageError: it is not here.
+        ValueError: what is here is another model.
+    """
+    import_files(imports)
+    found = find_model(name)
+    if found.sha256 != sha256:
+        raise ValueError(f"`model` {name} is another one on this worker; give all the same file")
+    return found.load()
 
 
 def is_saved(name: str) -> bool:

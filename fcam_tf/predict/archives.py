@@ -21,7 +21,7 @@ MAX_BYTES = 2**30  # of one photo
 _ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _ENCRYPTED = 1  # in the flags of a member of a zip file
 # What the readers raise; a RuntimeError where there is a compression that they do not know.
-_DAMAGE = (
+DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, zlib.error, lzma.LZMAError),
 )
 _CHUNK = 2**20
@@ -31,6 +31,13 @@ _NAME_BYTES = 200  # file systems allow 255, and what is written beside a file a
 def is_archive(path: Path) -> bool:
     """Tell by its name whether a file is an archive."""
     return path.name.lower().endswith(_ENDINGS)
+
+
+def is_photo(name: str) -> bool:
+    """Tell by its name whether a member of an archive is a photo; hidden files are none."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    hidden = any((p.startswith(".") and p != "..") or p == "__MACOSX" for p in path.parts)
+    return not hidden and path.suffix.lower() in SUFFIXES
 
 
 def unpack(path: Path, folder: Path) -> tuple[int, dict[str, str]]:
@@ -65,10 +72,10 @@ def unpack(path: Path, folder: Path) -> tuple[int, dict[str, str]]:
             try:
                 with place.open("wb") as to, read() as source:
                     copy(source, to, MAX_BYTES)
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 damaged[name] = f"it cannot be read: {line_of(error)}"
                 places.pop(name).unlink()
-    except _DAMAGE as error:
+    except DAMAGE as error:
         damaged[""] = f"the archive cannot be read to its end: {line_of(error)}"
     if not places:
         reasons = [reason.partition(": ")[2] for reason in damaged.values()]
@@ -116,14 +123,14 @@ def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
     if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as archive:
             for each in archive.infolist():
-                if _is_photo(each.filename) and not each.is_dir():
+                if is_photo(each.filename) and not each.is_dir():
                     if each.flag_bits & _ENCRYPTED:
                         raise zipfile.BadZipFile("it has a password")
                     yield each.filename, each.file_size, partial(archive.open, each)
         return
     with tarfile.open(path) as tar:
         for member in tar:
-            if member.isfile() and _is_photo(member.name):
+            if member.isfile() and is_photo(member.name):
                 yield member.name, member.size, partial(_extracted, tar, member)
 
 
@@ -132,9 +139,3 @@ def _extracted(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     if found is None:  # of what is no file
         raise tarfile.ReadError(f"{member.name} is not a file")
     return found
-
-
-def _is_photo(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    hidden = any((p.startswith(".") and p != "..") or p == "__MACOSX" for p in path.parts)
-    return not hidden and path.suffix.lower() in SUFFIXES

@@ -93,7 +93,7 @@ def find_photos(
             others.setdefault("outputs of an earlier job", []).extend(outputs)
             found = [p for p in found if p not in outputs]
         before_exclusion = len(found)
-        found = [p for p in found if not _excluded(Path(os.path.relpath(p, root)), exclude)]
+        found = [p for p in found if not is_excluded(Path(os.path.relpath(p, root)), exclude)]
         excluded += before_exclusion - len(found)
         if not before_exclusion:
             failures.append(Failure(argument or "''", reason))
@@ -124,6 +124,12 @@ def expanded(argument: str) -> list[str]:
     unpacked = [path for path in matches if _to_unpack(path)]
     only = unpacked and len(unpacked) == len(matches)
     return [*[argument] * (not only), *map(str, unpacked)]
+
+
+def is_excluded(relative: Path, patterns: Sequence[str]) -> bool:
+    """Tell whether a pattern matches a path below a folder, or a part of it."""
+    names = (str(relative), *relative.parts)
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns for name in names)
 
 
 def displayed(file: str) -> str:
@@ -180,11 +186,6 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
         else:
             rest += [path for path in paths if path.suffix.lower() not in SUFFIXES]
     return sorted(found)
-
-
-def _excluded(relative: Path, patterns: Sequence[str]) -> bool:
-    names = (str(relative), *relative.parts)
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns for name in names)
 
 
 def _absolute(path: Path) -> Path:

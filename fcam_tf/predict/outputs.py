@@ -217,25 +217,20 @@ class ResultsFile(contextlib.ExitStack):
         objects: list[dict[str, Any]] = []
         for number in range(len(result)):
             found = result[number]
-            known = self._class(found)
+            known = class_of(found, self._class_names)
             regions = found.regions(settings.objects, settings.min_area)
             pictures = write_pictures(
                 files, photo, found, regions, caption_of(known), number=number + 1
             )
             places: list[Region | None] = [*regions] or [None]
             for region in places:
-                where = _where(found, region, size)
+                where = where_of(found, region, size)
                 taken = write_object(files, found, region, size, pixels, number=len(objects) + 1)
                 objects.append({**known, **where, **pictures, **taken})
         files.remove_later()
         record = {"name": name, **objects[0], "width": photo.width, "height": photo.height}
         record["objects"] = objects
         return record | ({"options": settings.options} if settings.options else {})
-
-    def _class(self, found: Localization) -> dict[str, Any]:
-        label = int(found.labels)
-        name = None if self._class_names is None else self._class_names[label]
-        return {"label": label, "label_name": name, "score": round(float(found.scores), 6)}
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one line; where the disk is full, raise OSError and leave the file as it was."""
@@ -299,8 +294,21 @@ def _files_of(record: Mapping[str, Any]) -> set[str]:
     return {each[kind] for each in record["objects"] for kind in FILE_KEYS if each.get(kind)}
 
 
-def _where(found: Localization, region: Region | None, size: tuple[int, int]) -> dict[str, Any]:
-    """Return where an object is in the photo's own pixels, and how it was told; None is nowhere."""
+def class_of(found: Localization, class_names: Sequence[str] | None) -> dict[str, Any]:
+    """Return which class was localised, and how probable it is, as results.jsonl has it."""
+    label = int(found.labels)
+    name = None if class_names is None else class_names[label]
+    return {"label": label, "label_name": name, "score": round(float(found.scores), 6)}
+
+
+def where_of(found: Localization, region: Region | None, size: tuple[int, int]) -> dict[str, Any]:
+    """Return where an object is in the photo's own pixels, and how it was told; None is nowhere.
+
+    Args:
+        found: its class, without a batch axis.
+        region: the object.
+        size: width and height of the photo.
+    """
     frame = found.heatmaps.shape[::-1]
     return {
         "box": list(scale_box(region.box, frame, size)) if region else None,
