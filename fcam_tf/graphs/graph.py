@@ -134,7 +134,7 @@ def run(model: keras.Model, inputs: Any) -> Any:
             kwargs["training"] = operation.trainable and not augments
         return operation(*args, **kwargs)
 
-    return _functional(model)._run_through_graph(inputs, call_fn=call)  # noqa: SLF001
+    return _functional(model)._run_through_graph(inputs, operation_fn=lambda o: o, call_fn=call)  # noqa: SLF001
 
 
 @dataclasses.dataclass(frozen=True)

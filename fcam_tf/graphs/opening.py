@@ -72,7 +72,7 @@ class Opened:
                 self.names["/".join(inside)] = keras.tree.flatten(outputs)[0]
             return outputs
 
-        return model._run_through_graph(inputs, call_fn=call)  # noqa: SLF001 - as in graph.py
+        return model._run_through_graph(inputs, operation_fn=lambda o: o, call_fn=call)  # noqa: SLF001
 
     def _traced(
         self, layer: Any, args: Any, kwargs: Any

@@ -103,7 +103,9 @@ class Store:
             held = self.names()
             changed = changes(before, settings)
             if changed and (before or held) and not overwrite:
-                what = ", ".join(map(str, changed)) if before else f"{SETTINGS} is missing or damaged"
+                what = (
+                    ", ".join(map(str, changed)) if before else f"{SETTINGS} is missing or damaged"
+                )
                 if before and before.keys() != settings.keys():
                     what = "another command or version"
                 raise SettingsChangedError(
