@@ -20,7 +20,8 @@ from fcam_tf.evaluation.summary import Summary
 from fcam_tf.graphs.resize import resize
 
 MapsAndLogits = Callable[[Any, Any], tuple[Any, Any]]
-_BATCH = 64  # at twice the size a larger one does not fit
+# At twice the size, mirrored, a larger one does not fit; a machine without a GPU has less memory.
+_BATCH = 64 if jax.default_backend() == "gpu" else 8
 
 
 @dataclasses.dataclass
