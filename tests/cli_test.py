@@ -219,7 +219,7 @@ def completions(line):
         ("fcam lo", ["localize"]),
         ("fcam localize p.png --overw", ["--overwrite"]),
         ("fcam localize p.png --heatmap n", ["npy", "none"]),
-        ("fcam localize -m efficientnetlite_b0_s", ["efficientnetlite_b0_smoothgradcampp"]),
+        ("fcam localize -m efficientnetlite_b0_sm", ["efficientnetlite_b0_smoothgradcampp"]),
         ("fcam train cl", ["classifier"]),
         ("fcam zoo ma", ["make"]),
     ],

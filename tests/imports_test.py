@@ -64,6 +64,7 @@ OF_SEVERAL = (
     "heads_test.py",
     "benches_test.py",
     "safety_test.py",
+    "soak_test.py",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -211,8 +211,11 @@ def test_by_the_keyboard_alone(page):
     page.keyboard.press("Space")
     assert "0 accepted" in page.locator("#counts").inner_text()
     card(page, "large").focus()
-    page.keyboard.press("Tab")  # the link to its overlay
     page.keyboard.press("Tab")
+    if not focused(page).startswith(
+        "Accept"
+    ):  # but the link to its overlay, beside a page of files
+        page.keyboard.press("Tab")
     assert focused(page) == "Accept fire in large.png"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
