@@ -27,7 +27,7 @@ from fcam_tf.predict import Localizer, localize_files
 from tests.models.tiny import tiny_backbone, tiny_classifier
 
 ROUNDS = 50
-_NAME = "efficientnetlite_b0"
+BACKBONE = "efficientnetlite_b0"
 
 
 def _training(_: Path, steps: int) -> Iterator[None]:
@@ -67,9 +67,9 @@ def _calls(_: Path, count: int) -> Iterator[None]:
 
 
 def _loads(folder: Path, count: int) -> Iterator[None]:
-    BACKBONES[_NAME] = tiny_backbone(_NAME)
-    model = FCAM(Classifier(_NAME, 3, weights=None))
-    entry = f"{_NAME}_cam.tiny"
+    BACKBONES[BACKBONE] = tiny_backbone(BACKBONE)
+    model = FCAM(Classifier(BACKBONE, 3, weights=None))
+    entry = f"{BACKBONE}_cam.tiny"
     zoo.save(model, entry, folder, trained_on="nothing", licence="Apache-2.0")
     os.environ["FCAM_ZOO"] = os.fspath(folder)
     while True:

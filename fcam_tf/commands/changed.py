@@ -8,6 +8,11 @@ from fcam_tf.claim import Change, SettingsChangedError
 
 _WHOLE = "explanation"  # a switch that stands for many settings
 _LONGEST = 70  # characters of a value in a message
+# Settings that are digests, which say nothing to a person.
+_DIGESTS = {
+    "classifier": "what `model` names is another now, or has changed",
+    "layers": "the model has other layers now",
+}
 
 
 def by_flags(error: SettingsChangedError) -> str:
@@ -23,8 +28,9 @@ def _told(change: Change) -> str:
         name, change = group, Change(group, change.before is not ..., change.now is not ...)
     elif group not in ("", "files", "options"):
         return str(change)  # a number of the recipe, or of the data
-    if name.endswith("_sha256"):
-        return f"what `{name.removesuffix('_sha256')}` names is another now, or has changed"
+    if name in _DIGESTS or name.endswith("_sha256"):
+        file = name.removesuffix("_sha256")
+        return _DIGESTS.get(name, f"what `{file}` names is another now, or has changed")
     if name == "left_out":
         return "`skip_broken` leaves out others than before"
     before, now = (_typed(name, value) for value in (change.before, change.now))

@@ -213,7 +213,7 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     # Another model in the first folder is another start.
     tiny_classifier(classes=5).save(first / "best.keras")
     assert status(*command) == 2
-    assert "classifier was '" in capfd.readouterr().err
+    assert "what --model names is another now" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def test_make_and_measure_again(shapes, tmp_path, monkeypatch, capfd):
     # Runs of another stride are not gone on with.
     other = [a if a != "--output-stride=32" else "--output-stride=16" for a in command]
     assert status(*other, "--replace") == 2
-    assert "output_stride" in capfd.readouterr().err
+    assert "--output-stride was 32 before, and is 16 now, the model has" in capfd.readouterr().err
 
 
 @pytest.fixture

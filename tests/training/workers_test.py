@@ -41,7 +41,8 @@ sys.exit(cli.run(["fcam", "train", *sys.argv[1:]]))
 SIZES = ("--set=resize=36", "--set=crop=32", "--set=epochs=2", "--recipe=small", "--set=ema=0.9")
 # Chance has no say: all pixels are drawn as background, those that are objects', too, are left out.
 SEEDS = {"positives": 1024, "negatives": 1024, "negative_fraction": 1, "kernel": 1, "erosion": 1}
-CERTAIN = [f"--set=loss.{name}={value}" for name, value in SEEDS.items()]
+# Adam would make a full step of what is but rounding.
+CERTAIN = ["--set=optimizer=sgd", *(f"--set=loss.{name}={value}" for name, value in SEEDS.items())]
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def history(out):
 def alike(one, two):
     assert len(one) == len(two)
     for a, b in zip(one, two, strict=True):
-        assert a == pytest.approx(b, rel=1e-4)
+        assert a == pytest.approx(b, rel=1e-3)
 
 
 def test_two_workers_train_a_classifier_as_one(tiny, tmp_path):
