@@ -133,7 +133,7 @@ def list_models(pattern: str = "*", *, trained: bool | None = True) -> list[str]
             yet; None for both.
 
     Examples:
-        >>> fcam_tf.zoo.list_models("efficientnetlite_b[12]_*")
+        >>> fcam_tf.zoo.list_models("efficientnetlite_b[12]_layercam")
         ['efficientnetlite_b1_layercam', 'efficientnetlite_b2_layercam']
         >>> fcam_tf.zoo.list_models("vgg16_c*", trained=False)
         ['vgg16_cam', 'vgg16_cutmix']
