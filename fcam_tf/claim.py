@@ -145,8 +145,16 @@ def claim(
 def read_settings(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings and notes that `claim` wrote; empty where the file cannot be read."""
     try:
-        found = json.loads(path.read_bytes(), object_hook=current)
-    except (FileNotFoundError, ValueError, RecursionError):
+        return parse_settings(path.read_bytes())
+    except FileNotFoundError:
+        return {}, {}
+
+
+def parse_settings(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings and notes in what `claim` wrote; empty where it is damaged."""
+    try:
+        found = json.loads(data, object_hook=current)
+    except (ValueError, RecursionError):
         return {}, {}
     found = found if isinstance(found, dict) else {}
     settings = found.pop("settings", None)

@@ -139,7 +139,9 @@ def _report_plan(plan: Plan, todo: list[Shard], runner: str) -> int:
 def _report(plan: Plan, todo: list[Shard], store: Store, counted: dict[str, int]) -> int:
     """Tell what came out; return the exit status."""
     names = store.names()
-    missing = [shard for shard in plan.shards if f"{shard.name}.parquet" not in names]
+    missing = [
+        shard for shard in plan.shards if f"{shard.name}{fcam_tf.scale.store.ROWS}" not in names
+    ]
     failures = [
         fcam_tf.predict.Failure(**each) for shard in todo for each in _failures(store, shard, names)
     ]
@@ -157,7 +159,7 @@ def _report(plan: Plan, todo: list[Shard], store: Store, counted: dict[str, int]
 
 
 def _failures(store: Store, shard: Shard, names: set[str]) -> list[dict[str, str]]:
-    file = f"{shard.name}.failures.jsonl"
+    file = f"{shard.name}{fcam_tf.scale.store.FAILURES}"
     return [*map(json.loads, store.read(file).splitlines())] if file in names else []
 
 

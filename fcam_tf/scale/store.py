@@ -12,7 +12,13 @@ from typing import Any
 import fsspec
 
 from fcam_tf.atomic import write_atomically
-from fcam_tf.claim import SETTINGS, SettingsChangedError, changes, made_and_locked
+from fcam_tf.claim import (
+    SETTINGS,
+    SettingsChangedError,
+    changes,
+    made_and_locked,
+    parse_settings,
+)
 from fcam_tf.scale.inputs import Shard, is_remote
 
 PLAN = "plan.jsonl"
@@ -115,12 +121,9 @@ class Store:
 
     def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
-            found = json.loads(self.read(SETTINGS))
-        except (FileNotFoundError, ValueError):
+            return parse_settings(self.read(SETTINGS))
+        except FileNotFoundError:
             return {}, {}
-        if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
-            return found if isinstance(found, dict) else {}, {}
-        return found.pop("settings"), found
 
 
 @dataclasses.dataclass(frozen=True)
