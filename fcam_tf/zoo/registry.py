@@ -20,6 +20,7 @@ from fcam_tf.zoo.fetch import find_weights
 from fcam_tf.zoo.weights import read_weights, write_weights
 
 IMAGENET = "imagenet"
+_PARTS = {"classifier", "backbone"}  # which a card may say are the pretrained ones
 _SIDE = 64  # pixels of the picture that is answered
 _CLASSES = 10  # whose logits are kept
 _TOLERANCE = 1e-2  # of logits of order 10, on other processors and versions
@@ -86,8 +87,8 @@ def load(
 def _restored(entry: Card, weights: str | Path | None) -> FCAM:
     """Build what a card describes, and give it the weights that are asked for, see `load`."""
     trained = entry["weights"] is not None
-    whole = weights == "auto" if not trained else "classifier" in entry["weights"]
-    model = _build(entry, IMAGENET if whole and weights is not None else None)
+    pretrained = weights == "auto" if not trained else bool(_PARTS & entry["weights"].keys())
+    model = _build(entry, IMAGENET if pretrained and weights is not None else None)
     if weights == "auto" and not trained:
         warnings.warn(
             f"{entry['name']} has not been trained yet: its backbone has ImageNet weights, its "
@@ -117,8 +118,8 @@ def save(
     """Make an entry of a trained model: FOLDER/NAME with its card and its weights.
 
     A classifier with the very weights that its backbone's source has is not stored again: the file
-    holds the decoder alone. Nor is a file that another entry of the folder has, byte for byte: the
-    card names that entry.
+    holds the decoder alone, or where only the head was trained, head and decoder. Nor is a file
+    that another entry of the folder has, byte for byte: the card names that entry.
 
     Args:
         model: an F-CAM over a `Classifier`.
@@ -225,13 +226,13 @@ def _write(
     model: FCAM, source: Classifier, name: str, path: Path, *, int8: bool
 ) -> tuple[Card, FCAM]:
     """Write the weights; return what a card says of them, and the model that they give."""
-    pretrained = _is_pretrained(source)
+    pretrained = _pretrained_part(source)
     stored: Card = {
         "name": name,
         "architecture": _architecture(model, source),
         "threshold": model.threshold,
         "input": {"colour": "RGB", "range": [0, 255], "size": model.input_size},
-        "weights": {"addresses": [], **({"classifier": IMAGENET} if pretrained else {})},
+        "weights": {"addresses": [], **({pretrained: IMAGENET} if pretrained else {})},
     }
     without = _left_out(model, stored)
     write_weights(model, path, int8=int8, without=without)
@@ -282,17 +283,29 @@ def _build(entry: Card, backbone_weights: str | None) -> FCAM:
 
 def _left_out(model: FCAM, entry: Card) -> set[str]:
     """Return the names of the layers that the entry's weights file leaves out."""
-    if entry["weights"] is None or "classifier" not in entry["weights"]:
-        return set()
-    return {layer.name for layer in model.classifier.layers}
+    weights = entry["weights"] or {}
+    names = {layer.name for layer in model.classifier.layers}
+    if "classifier" in weights:
+        return names
+    return names - {HEAD} if "backbone" in weights else set()
 
 
-def _is_pretrained(classifier: Classifier) -> bool:
-    """Tell whether a classifier is, head included, the one that comes with its backbone."""
+def _pretrained_part(classifier: Classifier) -> str | None:
+    """Tell what of a classifier is as its backbone's source has it: "classifier", "backbone"."""
     names = Classifier.imagenet_class_names()
-    has_head = classifier.spec.source.has_head
-    if not has_head or classifier.baseline.name or classifier.num_classes != len(names):
-        return False
+    # Other sources would have to be downloaded to find out.
+    if not classifier.spec.source.has_head or classifier.baseline.name:
+        return None
     original = Classifier(classifier.backbone, output_stride=classifier.output_stride)
-    weights = zip(original.get_weights(), classifier.get_weights(), strict=True)
-    return all(np.array_equal(mine, theirs) for mine, theirs in weights)
+    same = {
+        layer.name: _are_equal(layer.get_weights(), classifier.get_layer(layer.name).get_weights())
+        for layer in original.layers
+    }
+    head = same.pop(HEAD) and classifier.num_classes == len(names)
+    if not all(same.values()):
+        return None
+    return "classifier" if head else "backbone"
+
+
+def _are_equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return len(some) == len(others) and all(map(np.array_equal, some, others))

@@ -280,7 +280,30 @@ def test_a_pretrained_classifier_is_not_stored_again(efficientnetlite, tmp_path,
     classifier.get_layer("logits").bias.assign_add(np.ones(1000))
     zoo.save(FCAM.from_classifier(classifier), name, tmp_path / "b", **ABOUT)
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "b"))
-    assert "classifier" not in zoo.card(name)["weights"]
+    assert zoo.card(name)["weights"]["backbone"] == "imagenet"
+    first = next(layer for layer in classifier.layers if layer.weights)
+    first.set_weights([values + 1e-3 for values in first.get_weights()])
+    zoo.save(FCAM.from_classifier(classifier), name, tmp_path / "c", **ABOUT)
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path / "c"))
+    assert not {"classifier", "backbone"} & zoo.card(name)["weights"].keys()
+
+
+def test_a_pretrained_backbone_is_not_stored_again(efficientnetlite, tmp_path, monkeypatch):
+    name = f"{efficientnetlite}_cam"
+    classifier = Classifier(efficientnetlite, 2, class_names=["cat", "dog"])
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 8, 4, 4, 4))
+    zoo.save(model, name, tmp_path, **ABOUT)
+    assert (tmp_path / name / "weights.safetensors").stat().st_size < 1e6
+    monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
+    loaded = zoo.load(name)
+    np.testing.assert_allclose(loaded(IMAGES)["logits"], model(IMAGES)["logits"], atol=1e-2)
+    np.testing.assert_allclose(loaded(IMAGES)["fcam"], model(IMAGES)["fcam"], atol=5e-2)
+    zoo.verify(zoo.card(name), loaded)
+    again = zoo.load(name, num_classes=3)
+    np.testing.assert_array_equal(again(IMAGES)["fcam"], loaded(IMAGES)["fcam"])
+    assert again(IMAGES)["logits"].shape == (2, 3)
+    with pytest.raises(ValueError, match="does not answer"):
+        zoo.verify(zoo.card(name), zoo.load(name, weights=None))
 
 
 def test_a_baseline_comes_back(efficientnetlite, tmp_path, monkeypatch):
