@@ -109,7 +109,8 @@ def _store_by_beam(
     scale, folder, like = fcam_tf.scale, Path(values.out), images.subset([])
     claimed = fcam_tf.training.cam_store.claimed(teacher, images, folder, compare=values.dry_run)
     with claimed as settings:
-        blocks = scale.blocks.plan_blocks(images, folder, values.shard_size)
+        with usage_errors(ValueError):  # of the flag
+            blocks = scale.blocks.plan_blocks(images, folder, values.shard_size)
         store, places = scale.store.Store(values.out), scale.store.places_of(blocks)
         load = partial(_teacher_of, *named, like)
         handler = scale.storing.StoreHandler(load, like, folder, settings)
