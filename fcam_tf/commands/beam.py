@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ _OF_ONE_MACHINE = (
     *("open", "fps"),
 )
 _OF_BEAM = ("beam_option", "shard_size", "dry_run")
+# A line such as "a.b.SomeError: what is wrong [while running 'Store/RunInference']".
+_OF_A_WORKER = r"(?:(?:\w+\.)*(\w+Error): )?(.*?)(?: \[while running '.*'\])?"
 _SHOWN = 20  # failures; the others are in the files only
 
 
@@ -126,7 +129,7 @@ def run(values: argparse.Namespace, model: Model, settings: LocalizeSettings) ->
         try:
             counted = pipeline.run(pipeline.build(options, store, places, handler))
         except (ValueError, TypeError, RuntimeError, OSError) as error:
-            return failed(RuntimeError(cause(error)), values)
+            return failed(cause(error), values)
         return _report(plan, todo, store, counted)
 
 
@@ -212,8 +215,13 @@ def _tell(failures: Iterable[Failure]) -> None:
         warn(f"and {len(every) - _SHOWN} more")
 
 
-def cause(error: BaseException) -> str:
-    """Return the line of a worker's traceback that says what went wrong."""
+def cause(error: BaseException) -> Exception:
+    """Return what went wrong on a worker, without its traceback, as an error of this machine."""
+    from fcam_tf.data.split import BrokenPhotoError  # noqa: PLC0415 - help does without
+
     lines = [line for line in reason_of(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith((" ", "\t", "Traceback"))]
-    return (said or lines or [type(error).__name__])[-1].strip()
+    text = (said or lines or [type(error).__name__])[-1].strip()
+    kind, text = re.fullmatch(_OF_A_WORKER, text).groups()  # type: ignore[union-attr]
+    broken = isinstance(error, BrokenPhotoError) or kind == BrokenPhotoError.__name__
+    return BrokenPhotoError(text) if broken else RuntimeError(text)

@@ -127,7 +127,7 @@ def _store_by_beam(
             try:
                 scale.pipeline.run(scale.storing.build(options, store, places, handler))
             except (ValueError, TypeError, RuntimeError, OSError) as error:
-                return failed(RuntimeError(beam.cause(error)), values)
+                return failed(beam.cause(error), values)
             finally:
                 store.remove(scale.store.PLAN)
         if left := scale.blocks.plan_blocks(images, folder):
