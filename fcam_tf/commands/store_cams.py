@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,4 +139,6 @@ def _store_by_beam(
 
 
 def _teacher_of(start: Start, recipe: Recipe, like: Split) -> Teacher:
-    return fcam_tf.training.teacher_of(start, recipe, like)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # who started the job has told it
+        return fcam_tf.training.teacher_of(start, recipe, like)[0]
