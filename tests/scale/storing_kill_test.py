@@ -29,10 +29,10 @@ def test_a_rerun_after_a_kill(forty, tmp_path, seed):
     assert start(tmp_path / "undisturbed", forty).wait() == 0
     rng = random.Random(seed)  # noqa: S311 - moments of kills
     out, noted = tmp_path / "out", tmp_path / "workers"
-    job = start(out, forty, *TWO, WORKERS=str(noted), SECONDS_A_BATCH="0.5")
+    job = start(out, forty, *TWO, WORKERS=str(noted), SECONDS_A_BATCH="2")
     while job.poll() is None and not (noted.exists() and len(noted.read_text().split()) == 2):
         time.sleep(0.1)
-    time.sleep(rng.uniform(0, 2))
+    time.sleep(rng.uniform(0, 4))  # three batches take four seconds
     victim = rng.choice([*map(int, noted.read_text().split()), job.pid])
     if job.poll() is None:
         os.kill(victim, signal.SIGKILL)
