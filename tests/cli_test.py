@@ -179,7 +179,7 @@ def test_help_of_a_command(capsys, calls, arguments):
 
 
 COMMANDS = (
-    *("data check", "evaluate", "export", "localize", "search", "train"),
+    *("data check", "evaluate", "export", "localize", "search", "store-cams", "train"),
     *("zoo list", "zoo show", "zoo verify", "zoo make"),
 )
 

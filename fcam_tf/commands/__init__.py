@@ -4,9 +4,19 @@ What is heavy they take as ``fcam_tf.X``, which is imported when it is first use
 wrong usage cost nothing.
 """
 
-from fcam_tf.commands import data, evaluate, export, localize, paper, search, serve, train, zoo
+from fcam_tf.commands import (
+    data,
+    evaluate,
+    export,
+    localize,
+    paper,
+    search,
+    serve,
+    store_cams,
+    train,
+    zoo,
+)
 
 # Each adds its parser, and with it what runs.
-COMMANDS = tuple(
-    module.add_to for module in (data, evaluate, export, localize, paper, search, serve, train, zoo)
-)
+_MODULES = (data, evaluate, export, localize, paper, search, serve, store_cams, train, zoo)
+COMMANDS = tuple(module.add_to for module in _MODULES)

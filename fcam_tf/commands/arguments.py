@@ -312,6 +312,14 @@ def add_skip_broken(parser: Parser) -> None:
     parser.add("--skip-broken", text)
 
 
+def add_recipe(parser: Parser, *, required: bool = True) -> None:
+    """Add the flags that say on what is trained, and by which numbers."""
+    parser.add("-d --data DATA", "data set to train on", required=required)
+    text = f"what to train with: {', '.join(RECIPES)}, or a JSON file"
+    parser.add("-r --recipe NAME|FILE.json", text, default="cub")
+    parser.add("-s --set KEY=VALUE...", "change a number of the recipe")
+
+
 def add_training(parser: Parser, *, several: bool = False, machines: bool = False) -> None:
     """Add flags of all that trains: data, recipe, and how a backbone is built.
 
@@ -320,10 +328,7 @@ def add_training(parser: Parser, *, several: bool = False, machines: bool = Fals
         several: for a command that trains several backbones, and may do without data.
         machines: for a command that can train on several.
     """
-    parser.add("-d --data DATA", "data set to train on", required=not several)
-    text = f"what to train with: {', '.join(RECIPES)}, or a JSON file"
-    parser.add("-r --recipe NAME|FILE.json", text, default="cub")
-    parser.add("-s --set KEY=VALUE...", "change a number of the recipe")
+    add_recipe(parser, required=not several)
     parser.add(
         "--output-stride STRIDE",
         "pixels per cell of the coarse map, of a backbone given by name: 8, 16 or 32",

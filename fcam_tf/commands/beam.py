@@ -1,4 +1,4 @@
-"""``fcam localize --runner beam``: the same on many workers, by Apache Beam."""
+"""The same on many workers, by Apache Beam: flags of it, and ``fcam localize --runner beam``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from absl import app
 
 import fcam_tf
-from fcam_tf.commands.arguments import flag_of, given
+from fcam_tf.commands.arguments import Parser, flag_of, given, positive
 from fcam_tf.commands.model import Model, load_named
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import failed, note, reason_of, usage_errors, warn
 
 if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     from fcam_tf.predict import Failure, LocalizeSettings
     from fcam_tf.scale.inputs import Plan, Shard
     from fcam_tf.scale.store import Store
@@ -29,7 +32,42 @@ _OF_ONE_MACHINE = (
     *("open", "fps"),
 )
 _OF_BEAM = ("beam_option", "shard_size", "dry_run")
+# A line such as "a.b.SomeError: what is wrong [while running 'Store/RunInference']".
+_OF_A_WORKER = r"(?:(?:\w+\.)*(\w+Error): )?(.*?)(?: \[while running '.*'\])?"
 _SHOWN = 20  # failures; the others are in the files only
+
+
+def add_runner(parser: Parser, shard: str) -> None:
+    """Add the flags that say what runs a job.
+
+    Args:
+        parser: what to add to.
+        shard: what ``--shard-size`` means.
+    """
+    text = 'local: on this machine; beam: by Apache Beam (with the extra "beam"), see docs/scale.md'
+    parser.add("--runner local|beam", text, default="local")
+    text = "option of Beam, such as runner=DataflowRunner or direct_num_workers=2"
+    parser.add("--beam-option KEY=VALUE...", text)
+    parser.add("--shard-size N", shard, type=positive, default=256)
+    text = "list the photos, check the options and build Beam's pipeline, but run nothing"
+    parser.add("--dry-run", text)
+
+
+def check_runner(values: argparse.Namespace, others: Iterable[str] = ()) -> bool:
+    """Tell whether Beam is meant; refuse flags that mean nothing then.
+
+    Args:
+        values: the arguments.
+        others: those that mean nothing to Beam.
+
+    Raises:
+        absl.app.UsageError: a flag of the other runner is given.
+    """
+    beam = values.runner == "beam"
+    if wrong := given(values, others if beam else _OF_BEAM):
+        flags = ", ".join(map(flag_of, wrong))
+        raise app.UsageError(f"--runner {values.runner} takes no {flags}; leave it out")
+    return beam
 
 
 def check_flags(values: argparse.Namespace) -> bool:
@@ -38,11 +76,7 @@ def check_flags(values: argparse.Namespace) -> bool:
     Raises:
         absl.app.UsageError: a flag of the other runner is given, or maps would be too large.
     """
-    beam = values.runner == "beam"
-    wrong = given(values, _OF_ONE_MACHINE if beam else _OF_BEAM)
-    if wrong:
-        flags = ", ".join(map(flag_of, wrong))
-        raise app.UsageError(f"--runner {values.runner} takes no {flags}; leave it out")
+    beam = check_runner(values, _OF_ONE_MACHINE)
     if beam and values.heatmap == "npy":
         raise app.UsageError("--runner beam keeps maps in its tables; leave out --heatmap npy")
     if beam and values.refine and values.heatmap != "none":
@@ -55,20 +89,9 @@ def check_flags(values: argparse.Namespace) -> bool:
 
 def run(values: argparse.Namespace, model: Model, settings: LocalizeSettings) -> int:
     """Localise shard by shard; return the exit status."""
-    scale = fcam_tf.scale
-    # Remarks on packages for Google's cloud that are not there, and on type hints.
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    logging.disable(logging.WARNING)
-    try:
-        pipeline = scale.pipeline  # imports Apache Beam
-    except ImportError as error:
-        raise app.UsageError(
-            f"--runner beam needs Apache Beam: pip install 'fcam_tf[beam]' ({error})"
-        ) from None
-    finally:
-        logging.disable(logging.NOTSET)
+    scale, options = fcam_tf.scale, options_of(values)
+    pipeline = scale.pipeline
     with usage_errors(ValueError, ImportError):
-        options = pipeline.parse_options(values.beam_option)
         settings = dataclasses.replace(settings, files=fcam_tf.predict.Files(mask=["rle"]))
     plan = scale.inputs.plan_shards(values.photos, values.exclude, values.shard_size)
     for text in plan.notes:
@@ -106,8 +129,29 @@ def run(values: argparse.Namespace, model: Model, settings: LocalizeSettings) ->
         try:
             counted = pipeline.run(pipeline.build(options, store, places, handler))
         except (ValueError, TypeError, RuntimeError, OSError) as error:
-            return failed(RuntimeError(_cause(error)), values)
+            return failed(cause(error), values)
         return _report(plan, todo, store, counted)
+
+
+def options_of(values: argparse.Namespace) -> PipelineOptions:
+    """Import Apache Beam, and return its options.
+
+    Raises:
+        absl.app.UsageError: it is not installed, or an option is wrong.
+    """
+    # Remarks on packages for Google's cloud that are not there, and on type hints.
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
+    try:
+        pipeline = fcam_tf.scale.pipeline
+    except ImportError as error:
+        raise app.UsageError(
+            f"--runner beam needs Apache Beam: pip install 'fcam_tf[beam]' ({error})"
+        ) from None
+    finally:
+        logging.disable(logging.NOTSET)
+    with usage_errors(ValueError):
+        return pipeline.parse_options(values.beam_option)
 
 
 def _made_with(
@@ -171,8 +215,13 @@ def _tell(failures: Iterable[Failure]) -> None:
         warn(f"and {len(every) - _SHOWN} more")
 
 
-def _cause(error: BaseException) -> str:
-    """Return the line of a worker's traceback that says what went wrong."""
+def cause(error: BaseException) -> Exception:
+    """Return what went wrong on a worker, without its traceback, as an error of this machine."""
+    from fcam_tf.data.split import BrokenPhotoError  # noqa: PLC0415 - help does without
+
     lines = [line for line in reason_of(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith((" ", "\t", "Traceback"))]
-    return (said or lines or [type(error).__name__])[-1].strip()
+    text = (said or lines or [type(error).__name__])[-1].strip()
+    kind, text = re.fullmatch(_OF_A_WORKER, text).groups()  # type: ignore[union-attr]
+    broken = isinstance(error, BrokenPhotoError) or kind == BrokenPhotoError.__name__
+    return BrokenPhotoError(text) if broken else RuntimeError(text)

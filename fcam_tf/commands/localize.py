@@ -135,14 +135,9 @@ def add_to(fcam: Parser) -> None:
     parser.add("--report", "write OUT/report.html, a page of all results in OUT to judge them")
     parser.add("--single-file", "put the report's pictures into its page, 20 kB a photo")
     parser.add("--open", "open the report in the browser")
-    text = 'local: on this machine; beam: by Apache Beam (with the extra "beam"), see docs/scale.md'
-    parser.add("--runner local|beam", text, default="local")
-    text = "option of Beam, such as runner=DataflowRunner or direct_num_workers=2"
-    parser.add("--beam-option KEY=VALUE...", text)
-    text = "photos that a worker of Beam does in one go, and that one file of results holds"
-    parser.add("--shard-size N", text, type=positive, default=256)
-    text = "list the photos, check the options and build Beam's pipeline, but run nothing"
-    parser.add("--dry-run", text)
+    beam.add_runner(
+        parser, "photos that a worker of Beam does in one go, and that one file of results holds"
+    )
 
 
 def _objects(text: str) -> int | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fcam_tf.predict.localizer import Localizer
 
-_NAMESPACE = "fcam"
+NAMESPACE = "fcam"
 _SIGNAL = signal.SIGUSR1  # wakes the main thread; SIGINT is ignored in the background of a shell
 _WORKER_THREAD = "run_worker"  # Beam's, each of which waits for a process
 _LOCAL = ("DirectRunner", "FnApiRunner")
@@ -84,7 +84,7 @@ class LocalizeHandler(ModelHandler[Shard, Localized, _Loaded]):
         ]
 
     def get_metrics_namespace(self) -> str:
-        return _NAMESPACE
+        return NAMESPACE
 
 
 def parse_options(given: Sequence[str]) -> PipelineOptions:
@@ -142,9 +142,6 @@ def build(
 ) -> beam.Pipeline:
     """Build the pipeline for some shards of the plan in a folder; nothing is run.
 
-    It gets Beam's local runner where the options name none or DirectRunner, which would look in the
-    web for Prism, a program of its own, and otherwise take the local one, too.
-
     Args:
         options: of `parse_options`.
         store: the folder.
@@ -152,8 +149,7 @@ def build(
         handler: the model.
         local: take the local runner in any case; that of the options may need packages of its own.
     """
-    local = local or runner_name(options) in _LOCAL
-    pipeline = beam.Pipeline(runner=FnApiRunner() if local else None, options=options)
+    pipeline = begun(options, local=local)
     _ = (
         pipeline
         | "Shards" >> beam.Create(list(places))
@@ -164,10 +160,24 @@ def build(
     return pipeline
 
 
+def begun(options: PipelineOptions, *, local: bool = False) -> beam.Pipeline:
+    """Return an empty pipeline.
+
+    It gets Beam's local runner where the options name none or DirectRunner, which would look in the
+    web for Prism, a program of its own, and otherwise take the local one, too.
+
+    Args:
+        options: of `parse_options`.
+        local: see `build`.
+    """
+    local = local or runner_name(options) in _LOCAL
+    return beam.Pipeline(runner=FnApiRunner() if local else None, options=options)
+
+
 def _write(found: Localized, store: Store) -> None:
     found.write(store)
-    Metrics.counter(_NAMESPACE, "photos").inc(found.photos)
-    Metrics.counter(_NAMESPACE, "failures").inc(len(found.failures))
+    Metrics.counter(NAMESPACE, "photos").inc(found.photos)
+    Metrics.counter(NAMESPACE, "failures").inc(len(found.failures))
 
 
 class WorkerLostError(RuntimeError):
@@ -209,7 +219,7 @@ def run(pipeline: beam.Pipeline) -> dict[str, int]:
 
 def _counts(result: Any) -> Iterator[tuple[str, int]]:
     for name in ("photos", "failures"):
-        found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE).with_name(name))[
+        found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE).with_name(name))[
             "counters"
         ]
         if found:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 
@@ -20,6 +20,9 @@ from fcam_tf.claim import (
     parse_settings,
 )
 from fcam_tf.scale.inputs import Shard, is_remote
+
+if TYPE_CHECKING:
+    from fcam_tf.scale.blocks import Block
 
 PLAN = "plan.jsonl"
 ROWS, FAILURES = ".parquet", ".failures.jsonl"  # the files of a shard
@@ -178,8 +181,8 @@ class Claim:
         return [place for place in places_of(shards) if place.name in todo]
 
 
-def places_of(shards: Sequence[Shard]) -> list[Place]:
-    """Return where shards stand in a plan of them all."""
+def places_of(shards: Sequence[Shard | Block]) -> list[Place]:
+    """Return where shards, or blocks, stand in a plan of them all."""
     places, start = [], 0
     for shard in shards:
         end = start + len(shard.line())

@@ -24,7 +24,9 @@ __getattr__, _, _ = lazy_loader.attach(
         "random_search": ["Trial", "parse_space", "recall_search", "search"],
         "cam_store": ["stored_cams"],
         "reporting": ["evaluated", "report"],
-        "stages": ["Start", "check", "load_splits", "recipe_of", "train"],
+        "stages": [
+            *("Start", "check", "load_split", "load_splits", "recipe_of", "teacher_of", "train"),
+        ],
         "loop": ["knows_classes"],
         "trainer": ["CoupledAdam", "CoupledSGD", "fit_classifier", "fit_fcam"],
         "validation": ["Validation"],

@@ -2,38 +2,113 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
-import tokenize
-import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fcam_tf.atomic import naming, replacing
 from fcam_tf.cams.base import CAM, normalize
 from fcam_tf.claim import claim
 from fcam_tf.data import Split, evaluation_dataset, naming_photos
 from fcam_tf.identity import stamps
 from fcam_tf.refine import refine_maps
+from fcam_tf.training.cam_file import fit, missing, write
 
-_ABOUT, _MAPS = "cams.json", "cams.npy"
+ABOUT, MAPS = "cams.json", "cams.npy"
+BATCH = 16  # images for one call of the method
 _FORMAT = 2  # one record for each image; once it was an .npz file for every 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """How the maps that are stored are made.
+
+    Attributes:
+        cam: the method.
+        about: see `stored_cams`, as the next are.
+        size: side of the square that is shown to the method.
+        stored_size: largest side of a map.
+        refine: "crf" or None.
+    """
+
+    cam: CAM
+    about: Mapping[str, Any]
+    size: int = 224
+    stored_size: int = 64
+    refine: str | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its maps depend on besides the images."""
+        sizes = {"size": self.size, "stored_size": self.stored_size}
+        return {"format": _FORMAT, **self.about, **sizes}
+
+    def maps(self, images: ArrayLike, labels: ArrayLike) -> NDArray[np.float32]:
+        """Return the maps of a batch, (B, h, w) in [0, 1], from (B, size, size, 3) in [0, 255]."""
+        maps = np.asarray(self.cam(images, labels))
+        if self.refine:
+            maps = np.asarray(normalize(refine_maps(maps, images)))
+        return _at_most(self.stored_size, maps)
+
+    def batches(self, split: Split, batch_size: int = BATCH) -> Iterator[NDArray[np.float32]]:
+        """Yield the maps of a split's images in their order, ``batch_size`` at a time.
+
+        Raises:
+            BrokenPhotoError: an image cannot be read.
+        """
+        with naming_photos(split):
+            for images, labels in evaluation_dataset(split, batch_size=batch_size, size=self.size):
+                yield self.maps(images, labels)
+
+
+@contextlib.contextmanager
+def claimed(
+    teacher: Teacher, split: Split, folder: Path, *, compare: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Have the folder of a split's maps, after another who writes to it.
+
+    Args:
+        teacher: what makes them.
+        split: the images.
+        folder: where; made if need be.
+        compare: do nothing but refuse it where it is of something else.
+
+    Yields:
+        All that the maps depend on, but for the images' files; they are in the folder, too.
+
+    Raises:
+        SettingsChangedError: see `stored_cams`.
+        OSError: the folder cannot be made or read.
+    """
+    settings = {
+        **teacher.settings,
+        "images": hashlib.sha256("\n".join(split.ids).encode()).hexdigest(),
+        "labels": hashlib.sha256(split.labels.tobytes()).hexdigest(),
+    }
+    held = [MAPS, "cams-*.npz"]
+    with claim(folder, settings, held, file=ABOUT, wait=True) as ours:
+        if not compare:
+            ours.begin()
+        yield settings
 
 
 def stored_cams(
     cam: CAM,
     split: Split,
     folder: str | Path,
-    about: dict[str, Any],
+    about: Mapping[str, Any],
     *,
     size: int = 224,
     stored_size: int = 64,
     refine: str | None = None,
-    batch_size: int = 16,
+    batch_size: int = BATCH,
     verbose: Any = "auto",
 ) -> NDArray[np.float16]:
     """Return the maps of the images of a split, from ``folder`` as far as they are there.
@@ -68,78 +143,32 @@ def stored_cams(
         SettingsChangedError: the folder holds maps of something else, or of an older version.
         OSError: the folder cannot be written to, or the disk is full; what was written stays.
     """
+    teacher = Teacher(cam, about, size, stored_size, refine)
+    return store(teacher, split, folder, batch_size=batch_size, verbose=verbose)
+
+
+def store(
+    teacher: Teacher,
+    split: Split,
+    folder: str | Path,
+    *,
+    batch_size: int = BATCH,
+    verbose: Any = "auto",
+) -> NDArray[np.float16]:
+    """Return the maps that a teacher makes of the images of a split, see `stored_cams`."""
     folder = Path(folder)
-    about = {
-        "format": _FORMAT,
-        **about,
-        "size": size,
-        "stored_size": stored_size,
-        "images": hashlib.sha256("\n".join(split.ids).encode()).hexdigest(),
-        "labels": hashlib.sha256(split.labels.tobytes()).hexdigest(),
-    }
-    held = [_MAPS, "cams-*.npz"]
-    with claim(folder, about, held, file=_ABOUT, wait=True) as claimed, naming_photos(split):
-        claimed.begin()
-        path, marks = folder / _MAPS, stamps(split)
-        missing = _missing(path, marks)
+    with claimed(teacher, split, folder):
+        path, marks = folder / MAPS, stamps(split)
+        todo = missing(path, marks)
         progress = keras.utils.Progbar(len(split), verbose=int(verbose not in (0, "0")))
-        progress.update(len(split) - len(missing))
-        if missing.size:
-            batches = evaluation_dataset(split.subset(missing), batch_size=batch_size, size=size)
-            for number, (images, labels) in enumerate(batches):
-                rows = missing[number * batch_size :][: len(images)]
-                maps = np.asarray(cam(images, labels))
-                if refine:
-                    maps = np.asarray(normalize(refine_maps(maps, images)))
-                _write(path, rows, marks, _at_most(stored_size, maps))
-                progress.add(len(rows))
+        progress.update(len(split) - len(todo))
+        batches = teacher.batches(split.subset(todo), batch_size) if todo.size else ()
+        for number, maps in enumerate(batches):
+            rows = todo[number * batch_size :][: len(maps)]
+            fit(path, len(split), maps.shape[1:])
+            write(path, rows, marks[rows], maps)
+            progress.add(len(rows))
         return np.lib.format.open_memmap(path, mode="r")["map"]
-
-
-def _missing(path: Path, marks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers of the images without a whole map of the file as it is now."""
-    found = _records(path)
-    if found is None or found.dtype.names != _kind((1, 1)).names or found.shape != marks.shape:
-        return np.arange(len(marks))
-    rows = enumerate(zip(found, marks, strict=True))
-    return np.array(
-        [
-            row
-            for row, (record, mark) in rows
-            if record["stamp"] != mark or record["crc"] != zlib.crc32(record["map"].tobytes())
-        ],
-        np.int64,
-    )
-
-
-def _write(
-    path: Path, rows: NDArray[np.int64], marks: NDArray[np.int64], maps: NDArray[np.float32]
-) -> None:
-    """Write maps to the records of their images; make the file if there is none that fits."""
-    records = np.zeros(len(rows), _kind(maps.shape[1:]))
-    records["stamp"], records["map"] = marks[rows], maps
-    records["crc"] = [zlib.crc32(each.tobytes()) for each in records["map"]]
-    found = _records(path)
-    if found is None or (found.dtype, found.shape) != (records.dtype, marks.shape):
-        with replacing(path) as part:
-            found = np.lib.format.open_memmap(part, "w+", records.dtype, marks.shape)
-    # Not through the memory map: a full disk would end the process without an error.
-    with naming(path), path.open("r+b") as file:
-        for row, record in zip(rows, records, strict=True):
-            file.seek(found.offset + int(row) * records.itemsize)
-            file.write(record.tobytes())
-
-
-def _records(path: Path) -> np.memmap | None:
-    """Return the records of a file; None where it is not there or cannot be read."""
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (FileNotFoundError, ValueError, SyntaxError, tokenize.TokenError):
-        return None
-
-
-def _kind(shape: tuple[int, ...]) -> np.dtype:
-    return np.dtype([("stamp", "<i8"), ("crc", "<u4"), ("map", "<f2", shape)])
 
 
 def _at_most(side: int, maps: NDArray[np.float32]) -> NDArray[np.float32]:

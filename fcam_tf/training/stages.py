@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,18 @@ from fcam_tf.identity import file_sha256
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.classifier import layers_of
 from fcam_tf.training import recipe as recipes
+from fcam_tf.training.cam_store import Teacher
 from fcam_tf.training.fsl import divide
 from fcam_tf.training.loop import Splits
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe, Recipe
 from fcam_tf.training.run_folder import RunFolder
-from fcam_tf.training.trainer import check_classifier, check_fcam, fit_classifier, fit_fcam
+from fcam_tf.training.trainer import (
+    check_classifier,
+    check_fcam,
+    fit_classifier,
+    fit_fcam,
+    ready_fcam,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +86,7 @@ def load_splits(
             reduced list, which the recipe asks for.
         DataError: photos cannot be read; the message names them.
     """
-
-    def load(name: str) -> Split:
-        split = _images(root, name, recipe)
-        if skip_broken:
-            return data.without_broken(split, tell)
-        if broken := data.broken_photos(split):
-            raise data.DataError(broken, "leave them out with --skip-broken")
-        return split
-
+    load = functools.partial(load_split, root, recipe=recipe, tell=tell, skip_broken=skip_broken)
     if stage == "fsl":
         return divide(load("val")), recipe
     for note in data.folder_notes(root, recipe.val_fraction):
@@ -110,8 +110,19 @@ def load_splits(
     return (images, validation), recipe
 
 
+def load_split(
+    root: str, name: str, recipe: Recipe, tell: Callable[[str], Any], *, skip_broken: bool = False
+) -> Split:
+    """Load one split as `load_splits` does, as far as the recipe looks at it."""
+    split = _images(root, name, recipe)
+    if skip_broken:
+        return data.without_broken(split, tell)
+    if broken := data.broken_photos(split):
+        raise data.DataError(broken, "leave them out with --skip-broken")
+    return split
+
+
 def _images(root: str, name: str, recipe: Recipe) -> Split:
-    """Load a split, as far as a recipe looks at it."""
     split = data.load(root, name, recipe.val_fraction)
     if name == "train" and recipe.proxy:
         return data.reduced(find_root(root), split)
@@ -179,6 +190,29 @@ def check(start: Start, recipe: Recipe, splits: Splits) -> None:
             check_classifier(model, *splits, recipe, method=method_of(start.method, model))
         if isinstance(recipe, FCAMRecipe):
             check_fcam(_fcam(start, recipe, splits[0]), *splits, recipe, cache=start.cams)
+
+
+def teacher_of(start: Start, recipe: Recipe, images: Split) -> tuple[Teacher, Split]:
+    """Return what makes the maps that `train` stores in the stage fcam, and of which images.
+
+    Args:
+        start: what is trained; ``cams`` is where.
+        recipe: with ``cams="stored"``.
+        images: what trains; none are read.
+
+    Returns:
+        The teacher, and the images with the labels that it is asked for.
+
+    Raises:
+        ValueError: see `train`; or the recipe stores no maps.
+    """
+    if not isinstance(recipe, FCAMRecipe) or recipe.cams != "stored":
+        found = getattr(recipe, "cams", None)
+        raise ValueError(f"`cams` must be 'stored' for maps that are stored. Received: {found!r}.")
+    with _prepared(start, recipe):
+        teacher, images = ready_fcam(_fcam(start, recipe, images), images, recipe, start.cams)
+    assert teacher is not None  # noqa: S101 - a recipe that stores maps has one
+    return teacher, images
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from fcam_tf.losses import FCAMLoss, SparseSigmoidCrossentropy
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.names import listed
 from fcam_tf.optimizer import CoupledAdam, CoupledSGD, optimizer_of  # noqa: F401 - the package's
-from fcam_tf.training.cam_store import stored_cams
+from fcam_tf.training.cam_store import Teacher, store
 from fcam_tf.training.loop import check, fit, knows_classes
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe
 from fcam_tf.training.run_folder import RunFolder
@@ -177,30 +177,13 @@ def fit_fcam(
         >>> run = fcam_tf.training.fit_fcam(model, pets, None, recipe, "runs/pets-fcam", verbose=0)
         >>> found = fcam_tf.models.load(run.best).localize(images)
     """
-    teacher, train = _ready_fcam(model, train, recipe, cache)
-    about = {
-        "classifier": model_sha256(model.classifier),
-        "method": model.method,
-        "layer": ",".join(model.teacher.layers),
-    }
-    settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
-
-    options, refine = _options(recipe), recipe.stored_refine or None
+    teacher, train = ready_fcam(model, train, recipe, cache)
+    settings = {"stage": "fcam", **_about(model), "decoder_filters": model.decoder_filters}
 
     def stored(run: RunFolder) -> NDArray | None:
         if teacher is None:
             return None
-        return stored_cams(
-            teacher,
-            train,
-            cache or run.folder / "cams",
-            # Maps stored before there was such a choice are those without it.
-            {**about, **options, **({"refine": refine} if refine else {})},
-            size=recipe.crop,
-            stored_size=recipe.stored_size,
-            refine=refine,
-            verbose=verbose,
-        )
+        return store(teacher, train, cache or run.folder / "cams", verbose=verbose)
 
     return fit(
         model,
@@ -221,13 +204,13 @@ def check_fcam(
     model: FCAM, train: Split, validation: Split | None, recipe: FCAMRecipe, *, cache: Any = None
 ) -> None:
     """Refuse what `fit_fcam` would, without training; it compiles the model."""
-    _, train = _ready_fcam(model, train, recipe, cache)
+    _, train = ready_fcam(model, train, recipe, cache)
     check(model, model.maps_and_logits, (train, validation), recipe)
 
 
-def _ready_fcam(
+def ready_fcam(
     model: FCAM, train: Split, recipe: FCAMRecipe, cache: Any
-) -> tuple[cams.CAM | None, Split]:
+) -> tuple[Teacher | None, Split]:
     """Compile an F-CAM that can be trained so; return what makes stored maps, and the images."""
     _check_teacher(model, recipe, cache)
     if recipe.loss.get("masks", 0) > 0 and train.masks is None and train.boxes is None:
@@ -237,12 +220,25 @@ def _ready_fcam(
     _compile_fcam(model, recipe)
     teacher = None
     if recipe.cams == "stored":
-        teacher = cams.get(model.method, model.classifier, model.layer, **_options(recipe))
+        options = {"scales": recipe.stored_scales, "flip": recipe.stored_flip}
+        refine = recipe.stored_refine or None
+        teacher = Teacher(
+            cams.get(model.method, model.classifier, model.layer, **options),
+            # Maps stored before there was such a choice are those without it.
+            {**_about(model), **options, **({"refine": refine} if refine else {})},
+            recipe.crop,
+            recipe.stored_size,
+            refine,
+        )
     return teacher, _with_known_labels(train, model)
 
 
-def _options(recipe: FCAMRecipe) -> dict[str, Any]:
-    return {"scales": recipe.stored_scales, "flip": recipe.stored_flip}
+def _about(model: FCAM) -> dict[str, Any]:
+    return {
+        "classifier": model_sha256(model.classifier),
+        "method": model.method,
+        "layer": ",".join(model.teacher.layers),
+    }
 
 
 def _compile_classifier(

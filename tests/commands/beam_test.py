@@ -4,6 +4,8 @@ import json
 import pytest
 
 from fcam_tf import cli
+from fcam_tf.commands import beam
+from fcam_tf.data.split import BrokenPhotoError
 from tests.commands.localize_test import photos, tiny  # noqa: F401 - fixtures
 
 HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
@@ -63,3 +65,22 @@ def test_a_dry_run_and_a_run(tiny, photos, tmp_path, capfd):  # noqa: F811
     assert "threshold was 'auto' and is now 0.5" in capfd.readouterr().err
     assert status(*given, "--beam-option=runer=X") == 2
     assert "unknown to Apache Beam: 'runer'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("The logits are not finite [while running 'Localise/X']", RuntimeError, "The logits "),
+        (
+            "Traceback:\n  File x\na.b.BrokenPhotoError: /c.png: it is cut [while running 'X-3']\n",
+            BrokenPhotoError,
+            "/c.png: it is cut",
+        ),
+        ("", RuntimeError, "ValueError"),
+    ],
+)
+def test_what_a_worker_raised(text, kind, said):
+    found = beam.cause(ValueError(text))
+    assert type(found) is kind
+    assert str(found).startswith(said)
+    assert "while running" not in str(found)

@@ -18,7 +18,7 @@ from fcam_tf.cams import autodiff
 from fcam_tf.data import write_shapes
 from fcam_tf.evaluation import scoring
 from fcam_tf.models import BACKBONES, FCAM, Classifier
-from fcam_tf.training import cam_store, loop
+from fcam_tf.training import cam_file, loop
 from fcam_tf.zoo.fetch import find_weights
 from tests.faults.contents import files
 from tests.faults.engine import Finished, Scenario
@@ -172,6 +172,6 @@ def _photos(out: Path) -> dict[str, object]:
 
 def _maps(out: Path) -> dict[str, object]:
     """The checksum of each map that was stored, and the epochs."""
-    records = cam_store._records(out / "cams" / "cams.npy")
+    records = cam_file.records_of(out / "cams" / "cams.npy")
     rows = enumerate([] if records is None else records)
     return _epochs(out) | {f"map {n}": int(row["crc"]) for n, row in rows if row["crc"]}

@@ -8,7 +8,17 @@ from rich.console import Console
 
 from fcam_tf import baselines, models
 from fcam_tf.data import write_shapes
-from fcam_tf.training import Start, load_splits, recipe_of, report, train
+from fcam_tf.training import (
+    Start,
+    cam_store,
+    load_split,
+    load_splits,
+    recipe_of,
+    report,
+    teacher_of,
+    train,
+)
+from fcam_tf.training.cam_store import store
 from tests.models.tiny import tiny_classifier
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -23,6 +33,12 @@ def root(tmp_path_factory):
 
 def tiny():
     return tiny_classifier(classes=5)
+
+
+def save_tiny(folder):
+    """Save a classifier; return what loads it, the same each time."""
+    tiny().save(folder / "tiny.keras")
+    return lambda: models.load(folder / "tiny.keras")
 
 
 def test_precision_is_of_the_recipe_and_the_user_s_policy_stays(tiny_backbone, root, tmp_path):
@@ -139,3 +155,27 @@ def test_less_to_train_on_and_to_choose_by(tmp_path):
     recipe = recipe_of("classifier", "cub")
     (images, validation), _ = load_splits("classifier", str(root), recipe, pytest.fail)
     assert (len(images), len(validation)) == (5, 10)
+
+
+def test_a_training_finds_maps_that_its_teacher_stored(root, tmp_path, monkeypatch):
+    sets = ("cams=stored", "stored_flip=true", "stored_scales=1,1.5", "stored_refine=crf")
+    recipe = recipe_of("fcam", "cub", [*FAST, "epochs=0", *sets])
+    start = Start(save_tiny(tmp_path), "layercam", cams=tmp_path / "maps")
+    images = load_split(root, "train", recipe, pytest.fail)
+    teacher, asked = teacher_of(start, recipe, images)
+    store(teacher, asked, tmp_path / "maps", verbose=0)
+    before = (tmp_path / "maps/cams.npy").read_bytes()
+
+    monkeypatch.setattr(cam_store.Teacher, "batches", pytest.fail)
+    splits, _ = load_splits("fcam", root, recipe, pytest.fail)
+    run = train("fcam", start, recipe, splits, tmp_path / "run")
+    assert run.finished
+    assert not (tmp_path / "run/cams").exists()
+    assert (tmp_path / "maps/cams.npy").read_bytes() == before
+
+
+def test_maps_that_a_recipe_does_not_store(root):
+    recipe = recipe_of("fcam", "cub", FAST)
+    images = load_split(root, "train", recipe, pytest.fail)
+    with pytest.raises(ValueError, match=r"`cams` must be 'stored'.*Received: 'online'\."):
+        teacher_of(Start(tiny), recipe, images)
