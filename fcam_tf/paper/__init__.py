@@ -5,5 +5,5 @@ import lazy_loader
 __getattr__, _, _ = lazy_loader.attach(
     __name__,
     ["convergence", "curves", "downscale", "measured", "rows", "runtime", "sheets", "sweep"],
-    submod_attrs={"study": ["Study"], "trained": ["table"]},
+    submod_attrs={"study": ["Study"], "trained": ["reached", "table"]},
 )

@@ -136,6 +136,16 @@ def draw_curve(rows: Sequence[Row], reached: Mapping[str, float] | None = None) 
     return figure
 
 
+def first_with_object(split: Split, frame: int = FRAME) -> int:
+    """Return the index of the first photo in whose mask there is an object; 0 where none has one.
+
+    A small object may vanish when the mask is resized to the frame, and has no PxAP then.
+    """
+    check_masks(split)
+    masks = (read_truth(split, index, frame)["mask"] for index in range(len(split)))
+    return next((index for index, mask in enumerate(masks) if (mask == OBJECT).any()), 0)
+
+
 def draw_examples(
     split: Split, index: int, scales: Sequence[int] = SCALES, frame: int = FRAME
 ) -> Figure:

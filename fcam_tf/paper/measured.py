@@ -78,8 +78,11 @@ def table4(
     ]
 
 
-def fig3(out: Path, split: Split) -> list[Path]:
-    """Write PxAP of the true masks scaled down and back up, as a table and a curve."""
+def fig3(out: Path, split: Split, reached: Mapping[str, float] | None = None) -> list[Path]:
+    """Write PxAP of the true masks scaled down and back up, as a table and a curve.
+
+    ``reached`` is drawn beside it, see `downscale.draw_curve`.
+    """
     rows = downscale.simulate(split)
     columns = [
         {
@@ -93,13 +96,14 @@ def fig3(out: Path, split: Split) -> list[Path]:
     title = f"PxAP of the masks of {len(split)} photos, scaled down by z and back up (Figure 3)"
     return [
         *_write(out, "fig3", title, columns),
-        *write_figure(downscale.draw_curve(rows), out, "fig3"),
+        *write_figure(downscale.draw_curve(rows, reached), out, "fig3"),
     ]
 
 
 def fig4(out: Path, split: Split) -> list[Path]:
-    """Write the strip of the first photo's mask at each scale."""
-    return write_figure(downscale.draw_examples(split, 0), out, "fig4")
+    """Write the strip of a photo's mask at each scale: of the first that has an object."""
+    shown = downscale.first_with_object(split)
+    return write_figure(downscale.draw_examples(split, shown), out, "fig4")
 
 
 def _times(backbone: str, timing: runtime.Timing) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from fcam_tf import baselines, data, evaluation, models, training
 from fcam_tf.claim import made_and_locked
 from fcam_tf.evaluation.evaluation import check_split
 from fcam_tf.identity import file_sha256, saved_sha256, split_sha256
-from fcam_tf.names import BASELINES, CENTER, FCAM_MAP, FSL
+from fcam_tf.names import BASELINES, CENTER, FCAM_MAP, FSL, lookup
 from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.planning import Search, Training, check_trainings
 
@@ -59,7 +59,8 @@ class Study:
         fcam_set: KEY=VALUE of the F-CAMs' recipe. Those that are not about losses and stored maps
             are for full supervision, too.
         output_stride: of the backbones; None for their default.
-        weights: initial ones: "imagenet", "none" or a file; or these by backbone.
+        weights: initial ones: "imagenet", "none" or a file; or these by backbone, where those that
+            are not named begin with "imagenet".
         draws: trainings of the search before those with the best numbers; 0 for no search.
         mirrored: share each batch among all GPUs.
         skip_broken: leave out photos that cannot be decoded.
@@ -90,6 +91,8 @@ class Study:
             WeightsUnavailableError: initial weights cannot be had.
             OSError: the folder cannot be made.
         """
+        for name in () if isinstance(self.weights, str) else self.weights:
+            lookup(models.BACKBONES, name, "weights")
         check_split(data.load(self.root, "test"))
         _ = self._left_out  # refuses broken photos
         for stage in ("classifier", "fcam"):
@@ -187,7 +190,9 @@ class Study:
             return evaluation.Evaluation(source, settings, folder / "test").run()
 
     def _start(self, backbone: str, method: str | None) -> training.Start:
-        given = self.weights if isinstance(self.weights, str) else self.weights[backbone]
+        given = self.weights
+        if not isinstance(given, str):
+            given = given.get(backbone, "imagenet")
         return training.Start(backbone, method, self.output_stride, given, mirrored=self.mirrored)
 
     def recalled(self, wanted: Training) -> RunFolder | None:

@@ -1,11 +1,13 @@
-"""What is trained for: the cells of tables and figures, and Tables 1, 3 and 5."""
+"""What is trained for: the cells of tables and figures, Tables 1, 3 and 5, what Figure 3 shows."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from fcam_tf.names import CENTER
 from fcam_tf.paper.cells import Cell, work_off
 from fcam_tf.paper.results import LOCALISATION, Entry, cells_of, summarise
 from fcam_tf.paper.rows import Row
@@ -69,3 +71,23 @@ def table(
     entries = summarise(rows, backbones, seeds, found, metrics)
     title = f"{name}: {Path(study.root).name}, test, {seeds} seed{'s' * (seeds != 1)}"
     return entries, write_table(study.out, name, title, entries)
+
+
+def reached(
+    study: Study, name: str, rows: Sequence[Row], backbones: Sequence[str], seeds: int
+) -> dict[str, float]:
+    """Train and score rows as a table does, and return the mean PxAP of each by its title.
+
+    Of several backbones, the title stands behind the backbone. Arguments and errors are those of
+    `table`; the test split must have masks.
+    """
+    found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
+    means = {}
+    for backbone in backbones:
+        for row in rows:
+            runs = [found[cell] for cell in row.cells(backbone, seeds) if cell in found]
+            alone = len(backbones) == 1 or row.method == CENTER
+            if runs:
+                title = row.title if alone else f"{backbone}, {row.title}"
+                means[title] = statistics.mean(run.metrics["PxAP"] for run in runs)
+    return means

@@ -47,6 +47,9 @@ def data(tmp_path_factory):
         (("table5", "--methods=center"), "--methods must name one with a classifier"),
         (("table4", "--methods=camm"), "--methods is unknown: 'camm'"),
         (("table1", "--channels=3"), "--channels is for table4, and this is table1"),
+        (("fig3", "--methods=camm"), "--methods is unknown: 'camm'"),
+        (("fig3", "--methods=cam", "--vary=loss.crf=0"), "for vary and fig2, and this is fig3"),
+        (("fig4", "--methods=cam"), "table4 and fig3, and this is fig4"),
         (
             ("fig3", "--backbones=vgg16"),
             "--backbones is for table1, table3, table5, vary, fig2, fig5",
@@ -102,6 +105,19 @@ def test_masks_that_are_missing(data, tmp_path, capfd, what):
     assert status(what, "--data", boxed, "--out", tmp_path / "out") == 2
     assert "must have masks" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_methods_reach_stands_in_figure_3(data, tmp_path, monkeypatch):
+    def reached(_, name, rows, backbones, seeds):
+        return {f"{name}, {row.title}, {backbones}, {seeds}": 60.0 for row in rows}
+
+    monkeypatch.setattr(fcam_tf.paper, "reached", reached)
+    shown = []
+    monkeypatch.setattr(fcam_tf.paper.measured, "fig3", lambda *given: shown.append(given) or [])
+    command = ("fig3", "--data", data, "--out", tmp_path / "out")
+    assert status(*command) == 0
+    assert status(*command, "--methods=cam+fcam", "--backbones=vgg16", "--seeds=2") == 0
+    assert [given[2] for given in shown] == [None, {"fig3, CAM* + F-CAM, ['vgg16'], 2": 60.0}]
 
 
 def rows_of(path):
@@ -161,7 +177,7 @@ def test_figures_of_what_the_tables_train(data, tmp_path, capfd):
     assert status("table3", *command, "--methods=cam,cam+fcam") == 0
     capfd.readouterr()
     whole = [flag for flag in command if flag != "--seeds=1"]
-    for what in ("fig5", "fig6", "fig7", "fig8", "fig9"):
+    for what in ("fig3", "fig5", "fig6", "fig7", "fig8", "fig9"):
         assert status(what, *command, "--methods=cam") == 0
     for what in ("fig1", "fig10", "fig11"):
         assert status(what, *whole, "--methods=cam") == 0

@@ -132,6 +132,15 @@ def test_masks_are_needed(split_of):
             call()
 
 
+def test_the_first_mask_with_an_object(split_of):
+    speck = np.zeros((64, 64), np.uint8)
+    speck[1, 1] = 1  # not among the pixels that a frame of half the side takes
+    split = split_of([0 * speck, speck, disc(64, 8, (32, 32))])
+    assert downscale.first_with_object(split, 64) == 1
+    assert downscale.first_with_object(split, 32) == 2
+    assert downscale.first_with_object(split_of([speck]), 32) == 0
+
+
 ROWS = [Row(1, 224, 100.0, 100.0), Row(8, 28, 99.9, 99.8), Row(32, 7, 98.0, 97.5)]
 
 

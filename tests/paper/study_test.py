@@ -36,6 +36,15 @@ def test_settings_of_a_single_cell_are_checked_first_too(tmp_path):
         study.check([Cell("vgg16", "cam", 0, "x", ("seed=1",))])
 
 
+def test_weights_of_one_backbone_leave_the_others_theirs(tmp_path):
+    root = str(write_shapes(tmp_path / "shapes", {"train": 10, "val": 5, "test": 5}, 32))
+    study = Study(root, tmp_path / "out", "small", weights={"vgg16": "none"})
+    wanted = [study.classifier_for(Cell(name, "cam")) for name in ("vgg16", "resnet50")]
+    assert [each.start.weights for each in wanted] == ["none", "imagenet"]
+    with pytest.raises(ValueError, match="'vgg61'"):
+        dataclasses.replace(study, weights={"vgg61": "none"}).check([])
+
+
 def test_broken_test_photos_are_refused_first_or_left_out(tmp_path):
     root = tmp_path / "shapes"
     write_shapes(root, {"train": 15, "val": 15, "test": 6}, 48)

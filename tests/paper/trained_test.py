@@ -1,9 +1,14 @@
 """Whole tables are looked at by tests/commands/paper_test.py."""
 
+from types import SimpleNamespace
+
+import pytest
+
 from fcam_tf import training
 from fcam_tf.paper import Study
 from fcam_tf.paper.cells import Cell
-from fcam_tf.paper.trained import train_all
+from fcam_tf.paper.rows import table3
+from fcam_tf.paper.trained import reached, train_all
 
 
 def test_what_diverged_is_told_and_missing(tmp_path, monkeypatch):
@@ -20,3 +25,33 @@ def test_what_diverged_is_told_and_missing(tmp_path, monkeypatch):
     assert train_all(study, "table1", [good, bad], score) == {good: 1.0}
     assert study.missing == [bad]
     assert "missing in table1: vgg16, cam, seed 1" in told
+
+
+@pytest.mark.parametrize(
+    ("backbones", "expected"),
+    [
+        (["vgg16"], {"CAM*": 41, "CAM* + F-CAM": 71, "Center": 50}),
+        (
+            ["vgg16", "resnet50"],
+            {
+                "vgg16, CAM*": 41,
+                "vgg16, CAM* + F-CAM": 71,
+                "Center": 50,
+                "resnet50, CAM*": 31,
+                "resnet50, CAM* + F-CAM": 60,
+            },
+        ),
+    ],
+)
+def test_means_of_what_rows_reach(tmp_path, monkeypatch, backbones, expected):
+    def score(_, cell):
+        if (cell.backbone, cell.variant, cell.seed) == ("resnet50", "fcam", 1):
+            raise training.TrainingDivergedError("loss is NaN")
+        own = {"vgg16": 40, "resnet50": 30, "": 50}[cell.backbone]
+        return SimpleNamespace(metrics={"PxAP": own + 30 * bool(cell.variant) + 2 * cell.seed})
+
+    monkeypatch.setattr(Study, "check", lambda *_: None)
+    monkeypatch.setattr(Study, "score", score)
+    study = Study("data", tmp_path, tell=lambda _: None)
+    rows = table3(["cam", "cam+fcam", "center"])
+    assert reached(study, "fig3", rows, backbones, 2) == expected
