@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,13 +119,16 @@ def _timed(photos: list[Path]) -> Iterator[np.ndarray]:
     seconds[:] = ([time.perf_counter(), time.process_time()] - seconds) / len(photos)
 
 
+def _process() -> Executor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
 def main() -> None:
     """Print the table."""
-    spawn = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         # Each has threads of its own in TensorFlow, as it starts with them or as the command does.
-        bare, ours = (stack.enter_context(ProcessPoolExecutor(1, spawn)) for _ in range(2))
+        bare, ours = (stack.enter_context(_process()) for _ in range(2))
         outs = (folder / f"out-{n}" for n in itertools.count())
 
         def run(name: str, photos: list[Path]) -> np.ndarray:
