@@ -123,6 +123,8 @@ class Localization:
         Returns:
             8-connected regions; none where the heat map is all zero.
         """
+        if most == 1:
+            return self._largest()
         levels = to_levels(self.heatmaps)
         cut = round(float(self.thresholds) * max(int(levels.max()), 1))  # as in `from_heatmaps`
         labels = skimage.measure.label(levels > cut, connectivity=2)
@@ -139,6 +141,15 @@ class Localization:
             )
             for region in kept
         ]
+
+    def _largest(self) -> list[Region]:
+        """Return the region that ``boxes`` and ``masks`` are of, without looking for it again."""
+        x0, y0, x1, y1 = map(int, self.boxes)
+        mask = self.masks[y0 : y1 + 1, x0 : x1 + 1]
+        heat = self.heatmaps[y0 : y1 + 1, x0 : x1 + 1][mask]
+        if not heat.size:
+            return []
+        return [Region((x0, y0, x1, y1), mask, heat.size / self.masks.size, float(heat.mean()))]
 
     def of_labels(self, labels: np.ndarray) -> Localization:
         """Return the same maps and boxes as those of other labels (B,)."""

@@ -115,10 +115,13 @@ def test_no_region():
 @given(heatmap=HEATMAPS, threshold=st.one_of(st.just("otsu"), st.floats(0, 1)))
 def test_the_first_region_is_the_mask(heatmap, threshold):
     result = localize(heatmap, threshold)
-    regions = result.regions(min_area=0)
+    regions, largest = result.regions(min_area=0), result.regions(most=1)
     if not regions:
         assert not result.masks.any()
+        assert largest == []
         return
+    assert largest[0]._replace(mask=None) == regions[0]._replace(mask=None)
+    np.testing.assert_array_equal(largest[0].mask, regions[0].mask)
     x0, y0, x1, y1 = regions[0].box
     assert regions[0].box == tuple(result.boxes)
     np.testing.assert_array_equal(regions[0].mask, result.masks[y0 : y1 + 1, x0 : x1 + 1])

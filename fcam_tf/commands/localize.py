@@ -11,6 +11,7 @@ from absl import app
 import fcam_tf
 from fcam_tf.commands import beam
 from fcam_tf.commands.arguments import Parser, add_maps, add_model, map_options, positive
+from fcam_tf.commands.cores import share_cores
 from fcam_tf.commands.model import Model, find_model
 from fcam_tf.commands.quiet import quiet_tensorflow
 from fcam_tf.commands.telling import answer, console, failed, note, usage_errors, warn
@@ -170,6 +171,7 @@ def _run(values: argparse.Namespace) -> int:
         if job.todo:
             note(f"Loading {values.model} ...")
             with usage_errors(TypeError, ValueError, FileNotFoundError), quiet_tensorflow():
+                calls = share_cores(len(job.todo) // values.batch_size)
                 localizer, labels = settings.localizer(model.load())
             note(f"maps of {localizer.told}, threshold {localizer.threshold}")
             several = labels or values.top or localizer.activation == "sigmoid"
@@ -178,7 +180,7 @@ def _run(values: argparse.Namespace) -> int:
             try:
                 # What "auto" comes to may have changed.
                 with usage_errors(predict.SettingsChangedError):
-                    job.run(localizer, labels, values.batch_size)
+                    job.run(localizer, labels, values.batch_size, calls)
             except (ValueError, TypeError, RuntimeError) as error:
                 return failed(error, values)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
 from fcam_tf.refine import check_refine, refine_maps
 
 _ADDED = "regularization"  # what layers add to the loss, in the logs
+_building = threading.Lock()
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -175,8 +177,9 @@ class FCAM(keras.Model):
     @property
     def class_share(self) -> cams.ClassShare:
         """Where the classifier sees one class rather than others."""
-        if self._hidden.share is None:
-            self._hidden.share = class_share(self.classifier, self.teacher)
+        with _building:  # several threads may ask for it at once
+            if self._hidden.share is None:
+                self._hidden.share = class_share(self.classifier, self.teacher)
         return self._hidden.share
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> dict[str, Any]:

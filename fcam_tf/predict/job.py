@@ -207,19 +207,28 @@ class Job:
     def __exit__(self, *_: object) -> None:
         self._results.close()
 
-    def run(self, localizer: Localizer, labels: Sequence[int] = (), batch_size: int = 8) -> None:
+    def run(
+        self,
+        localizer: Localizer,
+        labels: Sequence[int] = (),
+        batch_size: int = 8,
+        calls: int = 1,
+    ) -> None:
         """Localise what is to do.
 
         Args:
             localizer: made with the job's settings.
             labels: the classes that these name.
             batch_size: photos for one call of the model.
+            calls: how many calls of it run at once, in threads; each takes memory for a batch. The
+                results are the same, but for methods that draw random numbers.
 
         Raises:
-            ValueError: impossible ``batch_size``.
+            ValueError: impossible ``batch_size`` or ``calls``.
             OSError: an output cannot be written.
         """
         checks.whole("batch_size", batch_size, 1)
+        checks.whole("calls", calls, 1)
         made_with = {name: getattr(localizer, name) for name in ("method", "layer", "threshold")}
         if localizer.share:
             made_with["share"] = localizer.share
@@ -239,6 +248,7 @@ class Job:
                 view=self._settings.files.need_view,
                 pixels=self._settings.files.need_pixels,
                 batch_size=batch_size,
+                calls=calls,
             ):
                 if isinstance(result, Failure):
                     self._fail(result)

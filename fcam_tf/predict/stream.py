@@ -40,11 +40,13 @@ def localize_stream(
     view: bool = True,
     pixels: bool = False,
     batch_size: int,
+    calls: int = 1,
 ) -> Iterator[dict[str, Any] | Failure]:
     """Localise photos one after the other, holding no more than the next few in memory.
 
-    Photos are read and outputs written in threads while the model runs in this one. Each photo
-    gives its record, once its files are written (`ResultsFile.write`), or why there is none.
+    Photos are read and outputs written in threads while the model runs in this one or, where it is
+    called several times at once, in threads of its own. Each photo gives its record, once its files
+    are written (`ResultsFile.write`), or why there is none.
 
     Args:
         sources: the photos.
@@ -55,7 +57,9 @@ def localize_stream(
         view: whether ``write`` draws on the photo.
         pixels: whether ``write`` gets the photo's pixels to cut from, see `enlarged`.
         batch_size: photos for one call of the model.
+        calls: how many calls of the model run at once, see `Job.run`.
     """
+    model = localizer.unrefined()
 
     def read(source: Source) -> _Item | Failure:
         try:
@@ -66,6 +70,16 @@ def localize_stream(
             return _Item(source, state, photo)
         except PhotoError as error:
             return Failure(str(source.path), str(error))
+
+    def localized(
+        batch: tuple[list[_Item], list[Failure]],
+    ) -> list[tuple[_Item, Localization] | Failure]:
+        items, failures = batch
+        if not items:
+            return [*failures]
+        images = np.stack([item.photo.pixels for item in items])
+        found = localize_shown(model, images, labels, top)
+        return [*zip(items, found, strict=True), *failures]
 
     def written(found: tuple[_Item, Localization] | Failure) -> dict[str, Any] | Failure:
         if isinstance(found, Failure):
@@ -88,11 +102,17 @@ def localize_stream(
 
     refining = threading.Lock()
     pool = ThreadPoolExecutor(min(8, 1 + (os.cpu_count() or 1)))
+    models = ThreadPoolExecutor(calls)
     try:
         reads = lookahead(pool, read, sources, 2 * batch_size)
-        localized = _localize(reads, localizer.unrefined(), labels, top, batch_size)
-        yield from lookahead(pool, written, localized, 2 * batch_size)
+        batches = _batches(reads, batch_size)
+        # The first batch alone, as it traces the graph that the others use.
+        alone = map(localized, itertools.islice(batches, 1 if calls > 1 else None))
+        answers = itertools.chain(alone, lookahead(models, localized, batches, calls + 1))
+        found = itertools.chain.from_iterable(answers)
+        yield from lookahead(pool, written, found, 2 * batch_size)
     finally:
+        models.shutdown(cancel_futures=True)
         pool.shutdown(cancel_futures=True)
 
 
@@ -121,27 +141,22 @@ def refined(found: Localization, pixels: np.ndarray, threshold: str | float) -> 
     return found.from_heatmaps(maps, found.probabilities, found.labels, threshold)
 
 
-def _localize(
-    reads: Iterator[_Item | Failure],
-    localizer: Localizer,
-    labels: Sequence[int],
-    top: int | None,
-    batch_size: int,
-) -> Iterator[tuple[_Item, Localization] | Failure]:
+def _batches(
+    reads: Iterable[_Item | Failure], size: int
+) -> Iterator[tuple[list[_Item], list[Failure]]]:
+    """Yield photos in batches of one size, as another would be traced anew, and what failed.
+
+    The last batch may be smaller, and empty.
+    """
+    items: list[_Item] = []
     failures: list[Failure] = []
-
-    def readable() -> Iterator[_Item]:
-        # Batches are filled with readable photos only: another shape would be traced anew.
-        for item in reads:
-            if isinstance(item, Failure):
-                failures.append(item)
-            else:
-                yield item
-
-    photos = readable()
-    while batch := list(itertools.islice(photos, batch_size)):
-        images = np.stack([item.photo.pixels for item in batch])
-        yield from zip(batch, localize_shown(localizer, images, labels, top), strict=True)
-        yield from failures
-        failures.clear()
-    yield from failures
+    for each in reads:
+        if isinstance(each, Failure):
+            failures.append(each)
+        else:
+            items.append(each)
+        if len(items) == size:
+            yield items, failures
+            items, failures = [], []
+    if items or failures:
+        yield items, failures

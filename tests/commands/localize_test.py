@@ -15,7 +15,7 @@ from fcam_tf.identity import file_sha256
 from fcam_tf.localization import largest_component
 from fcam_tf.masks import box_of
 from fcam_tf.photos import read_photo
-from fcam_tf.predict import Localizer
+from fcam_tf.predict import Localizer, job
 from fcam_tf.refine import refine_maps
 from fcam_tf.visualize import resize_heatmap
 from tests.models.tiny import tiny_classifier
@@ -186,6 +186,25 @@ def test_scales_and_flips(tiny, photos, tmp_path, capfd):
     assert "3 done before" in capfd.readouterr().err
     assert status(*command, "--scales=1,1.5", "--out", tmp_path / "more") == 2
     assert "--flip was given before, and is not now" in capfd.readouterr().err
+
+
+def test_calls_of_the_model_at_once(tiny, photos, tmp_path, monkeypatch):
+    command = (photos, "--model", tiny, "--heatmap=npy", "--overlay=none", "--batch-size=1")
+    assert status(*command, "--out", tmp_path / "one") == 0
+    calls, stream = [], job.localize_stream
+
+    def counted(*arguments, **options):
+        calls.append(options["calls"])
+        return stream(*arguments, **options)
+
+    monkeypatch.setattr(job, "localize_stream", counted)
+    monkeypatch.setattr("fcam_tf.commands.localize.share_cores", lambda batches: batches - 1)
+    assert status(*command, "--out", tmp_path / "two") == 0
+    assert calls == [2]
+    assert lines(tmp_path / "two") == lines(tmp_path / "one")
+    for i in range(3):
+        one, two = (np.load(tmp_path / out / f"{i}_heatmap.npy") for out in ("one", "two"))
+        np.testing.assert_array_equal(two, one)
 
 
 @pytest.mark.usefixtures("photos")
