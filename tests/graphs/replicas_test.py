@@ -93,7 +93,7 @@ def classifier(scope, baseline):
         for layer in model.layers:  # each replica would normalise its part of a batch by itself
             layer.trainable = not layer.name.startswith("bn")
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(CoupledSGD(0.01, l2=1e-4), loss, ["accuracy"])
+        model.compile(CoupledSGD(0.01, l2=1e-4), loss, metrics=["accuracy"])
     batches = tf.data.Dataset.from_tensor_slices(
         (photos(8).astype("float32"), np.arange(8) % 3)
     ).batch(4)
