@@ -1,11 +1,12 @@
 import dataclasses
 import gc
 import os
-import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.eager import run_eagerly
 
 # On a busy machine an example may take long. In CI the same ones each time: new ones are looked for
 # where somebody looks at what they find.
@@ -25,6 +26,25 @@ def pytest_configure(config):
     )
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Let each process begin with its share of the longest tests: none is left with one at the end.
+
+    At first pytest-xdist gives each the next part of the list; then who is idle takes from others.
+    """
+    longest = [item for item in items if item.get_closest_marker("longest")]
+    others = [item for item in items if not item.get_closest_marker("longest")]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ordered = []
+    for worker in range(workers):
+        size = (len(items) - len(ordered)) // (workers - worker)
+        mine = longest[worker::workers]
+        share = max(size - len(mine), 0)
+        ordered += mine + others[:share]
+        del others[:share]
+    items[:] = ordered + others
+
+
 def pytest_collection_finish():
     """Leave what the imports made out of garbage collection: it stays to the end."""
     gc.collect()
@@ -34,18 +54,10 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """Run models operation by operation: the few steps of most tests do not repay tracing them.
-
-    Tests marked ``traced`` run them as graphs, as users do.
-    """
-    keras, autodiff = map(sys.modules.get, ("keras", "fcam_tf.cams.autodiff"))
+    """Run models operation by operation, but as graphs, as users do, in tests marked ``traced``."""
     with pytest.MonkeyPatch.context() as patch:
         if not item.get_closest_marker("traced"):
-            if keras:
-                eagerly = keras.Model.run_eagerly.getter(lambda _: True)
-                patch.setattr(keras.Model, "run_eagerly", eagerly)
-            if autodiff:
-                patch.setattr(autodiff, "compiled", lambda function: function)
+            run_eagerly(patch.setattr)
         return (yield)
 
 

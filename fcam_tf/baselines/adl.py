@@ -11,6 +11,7 @@ from keras import ops
 from fcam_tf import checks
 from fcam_tf.baselines.base import Baseline
 from fcam_tf.graphs.layers import KeepsDraws
+from fcam_tf.graphs.replicas import apart
 
 
 @keras.saving.register_keras_serializable("fcam_tf")
@@ -39,8 +40,8 @@ class AttentionDropout(KeepsDraws, keras.layers.Layer):
         attention = ops.mean(features, axis=-1, keepdims=True)
         peak = ops.max(attention, axis=(1, 2), keepdims=True)
         kept = ops.cast(attention < self.threshold * peak, features.dtype)
-        drop = keras.random.uniform((), dtype="float32", seed=self.seed_generator) < self.drop_rate
-        return features * ops.where(drop, kept, ops.sigmoid(attention))
+        drawn = keras.random.uniform((), dtype="float32", seed=apart(self.seed_generator))
+        return features * ops.where(drawn < self.drop_rate, kept, ops.sigmoid(attention))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fcam_tf import checks
 from fcam_tf.baselines.base import Baseline
 from fcam_tf.cams.base import normalize
 from fcam_tf.graphs.layers import KeepsDraws
+from fcam_tf.graphs.replicas import apart
 from fcam_tf.graphs.resize import resize
 
 _MARGIN = 1.0  # of the triplets of unit vectors
@@ -78,7 +79,7 @@ class ContrastiveAttention(KeepsDraws, keras.layers.Layer):
         triplet = self._triplet(features, scaled, telling, background)
         self.add_loss(self.options.contrast * triplet)
         erased = ops.cast(~(telling | background), "float32")
-        drawn = keras.random.uniform((), dtype="float32", seed=self.seed_generator)
+        drawn = keras.random.uniform((), dtype="float32", seed=apart(self.seed_generator))
         chosen = ops.where(drawn < self.options.drop_rate, erased, attention)
         return [features * ops.cast(chosen[..., None], features.dtype), attention]
 

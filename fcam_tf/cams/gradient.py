@@ -11,6 +11,7 @@ from keras import ops
 from fcam_tf import checks
 from fcam_tf.cams.base import CAM, normalize, weighted_sum
 from fcam_tf.cams.split_classifier import Evidence
+from fcam_tf.graphs.replicas import apart
 from fcam_tf.graphs.resize import resize
 
 _SPACE = (1, 2)
@@ -207,7 +208,7 @@ class SmoothGradCAMPlusPlus(CAM):
         # Under a linear head all copies have the same gradient, so only the last one is run.
         runs = self.samples if not self.split.is_linear else 1
         for _ in range(runs):
-            noise = keras.random.normal(ops.shape(images), dtype="float32", seed=self.draws)
+            noise = keras.random.normal(ops.shape(images), dtype="float32", seed=apart(self.draws))
             noise = ops.cast(noise, images.dtype)
             noisy = self.split(images + self.noise_level * span * noise, clean.labels)
             squares += ops.square(noisy.gradients[0]) / runs

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from fcam_tf import lazy_tensorflow as tf
+from fcam_tf.graphs.replicas import apart
 
 # Of all batch normalisation: PyTorch's default, with which the paper trained. keras-cv has 0.99 and
 # more, and after a short training such statistics are still mostly those of the beginning.
@@ -42,7 +43,10 @@ class FreezableDropout(KeepsDraws, keras.layers.Dropout):
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        return super().call(inputs, training=training and self.trainable)
+        if not (training and self.trainable and self.rate > 0):
+            return inputs
+        seed = apart(self.seed_generator)
+        return keras.random.dropout(inputs, self.rate, noise_shape=self.noise_shape, seed=seed)
 
 
 @keras.saving.register_keras_serializable("fcam_tf")

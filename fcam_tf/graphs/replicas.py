@@ -41,6 +41,30 @@ def sum_over_replicas(x: Any) -> Any:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
+def apart(generator: keras.random.SeedGenerator) -> keras.random.SeedGenerator:
+    """Return what draws for this replica alone, inside a training step, in a generator's place.
+
+    Each replica has a copy of a generator's state, and all would draw the same of it. Alone, and
+    outside of a step, the generator itself draws.
+    """
+    if replicas() == 1:
+        return generator
+    context = tf.distribute.get_replica_context()
+    return generator if context is None else _Apart(generator, context.replica_id_in_sync_group)
+
+
+class _Apart(keras.random.SeedGenerator):
+    """A generator of one replica, whose state is that of another generator."""
+
+    def __init__(self, generator: keras.random.SeedGenerator, replica: Any) -> None:
+        self._generator, self._replica = generator, replica
+
+    def next(self, ordered: bool = True) -> Any:
+        seed = self._generator.next(ordered)
+        replica = tf.cast(self._replica, seed.dtype)
+        return tf.random.experimental.stateless_fold_in(seed, replica)
+
+
 def mean_over_replicas(values: Any) -> Any:
     """Average one value per image, (b,) float, over the images of all replicas.
 

@@ -16,7 +16,7 @@ from keras import ops
 from fcam_tf import cams, checks
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.ranges import expect_raw_pixels
-from fcam_tf.graphs.replicas import mean_over_replicas, replicas
+from fcam_tf.graphs.replicas import apart, mean_over_replicas, replicas
 from fcam_tf.localization import OTSU, Localization, check_threshold
 from fcam_tf.losses.objective import TERMS, Batch, FCAMLoss
 from fcam_tf.models import inference
@@ -271,7 +271,7 @@ class FCAM(keras.Model):
             maps=outputs["fcam"],
             epoch=self.epoch.value,
             cams=coarse,
-            seed=self.draws,
+            seed=apart(self.draws),
             masks=None if masks is None else planes("mask", masks),
             labels=labels if self._classifier_trains() else None,
             logits=outputs["logits"],

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fcam_tf import cams
 from fcam_tf.cams import autodiff
+from tests.children import UNDER_JAX
 
 
 def test_gradients_of_watched_and_later_tensors():
@@ -101,7 +102,7 @@ def test_all_methods_but_fullgrad_run_under_jax_with_a_linear_head(tiny, tmp_pat
     pytest.importorskip("jax")
     run = subprocess.run(
         [sys.executable, "-c", JAX, tmp_path / "maps.npz"],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env=os.environ | UNDER_JAX,
         capture_output=True,
         text=True,
         check=False,

@@ -1,19 +1,15 @@
 import csv
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 import fcam_tf
 from fcam_tf import cli
 from fcam_tf.data import write_shapes
+from tests.children import Child
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("crop=32", "resize=36", "epochs=1", "batch_size=5")
 FAST = (
     *("--recipe=small", "--backbones=efficientnetlite_b0", "--output-stride=16", "--seeds=1"),
@@ -126,6 +122,7 @@ def rows_of(path):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.usefixtures("undrawn", "small_backbones")
 def test_tables_share_what_is_trained(data, tmp_path, capfd):
     out = tmp_path / "out"
@@ -191,46 +188,44 @@ def test_figures_of_what_the_tables_train(data, tmp_path, capfd):
         assert any(out.glob(f"{what}*.pdf"))
 
 
-# In a process of its own, as it is killed.
+# In a process of its own, as it is killed. What the fixtures do in this one is done there, too.
 _CHILD = """
 import sys
 from fcam_tf import cli
+from fcam_tf.cams import autodiff
 from fcam_tf.models import BACKBONES
+from fcam_tf.paper import cells
+from fcam_tf.training import loop
+from tests.eager import run_eagerly
 from tests.models.tiny import tiny_backbone
 
+run_eagerly(setattr)
 BACKBONES["efficientnetlite_b0"] = tiny_backbone("efficientnetlite_b0")
+loop.tensorboard, loop.draw_convergence = lambda *_: [], lambda *args: args[2].touch()
+cells.PAUSE = 0.2
 sys.exit(cli.run(["fcam", "paper", *sys.argv[1:]]))
 """
 
 
-def child(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        env=environment,
-        text=True,
-    )
-
-
 @pytest.mark.slow
+@pytest.mark.longest
+@pytest.mark.usefixtures("undrawn", "small_backbones")
 def test_goes_on_after_it_was_killed(data, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    command = ("table1", "--data", data, *FAST, "--set=epochs=2")
-    process = child(*command, "--out", killed)
-    second = killed / "efficientnetlite_b0" / "cam-0-SR" / "state.json"
+    values = "--vary=loss.negative_fraction=0.1,0.3"
+    command = ("vary", "--data", data, *FAST, "--set=epochs=2", values)
+    process = Child(_CHILD, [*command, "--out", killed])
+    second = killed / "efficientnetlite_b0/cam-0-loss.negative_fraction=0.1/state.json"
     while not second.exists() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
-    assert not (killed / "table1.csv").exists()
+    assert process.poll() == -signal.SIGKILL
+    assert not (killed / "vary.csv").exists()
     # Two go on with it, each with what the other leaves.
-    for again in [child(*command, "--out", killed) for _ in range(2)]:
+    for again in [Child(_CHILD, [*command, "--out", killed]) for _ in range(2)]:
         told = again.communicate()[1]
-        assert again.returncode == 0, told
+        assert again.poll() == 0, told
         assert "training efficientnetlite_b0/cam-0\n" not in told
-    other = child(*command, "--out", whole)
-    told = other.communicate()[1]
-    assert other.returncode == 0, told
-    assert rows_of(killed / "table1.csv") == rows_of(whole / "table1.csv")
+    assert status(*command, "--out", whole) == 0
+    assert rows_of(killed / "vary.csv") == rows_of(whole / "vary.csv")

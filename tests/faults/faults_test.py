@@ -9,6 +9,7 @@ from tests.faults.shim import compiler
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.longest,
     pytest.mark.skipif(not compiler(), reason="needs a C compiler"),
 ]
 

@@ -9,6 +9,7 @@ import pytest
 
 from fcam_tf import cams
 from fcam_tf.models import Classifier
+from tests.children import UNDER_JAX
 
 NAME = "mobilenet_v3_large"
 RNG = np.random.default_rng(0)
@@ -343,7 +344,7 @@ print(json.dumps({"backend": keras.backend.backend(), "losses": losses}))
 def test_baselines_train_under_jax():
     run = subprocess.run(
         [sys.executable, "-c", BASELINES],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
+        env=os.environ | UNDER_JAX,
         capture_output=True,
         text=True,
         check=False,

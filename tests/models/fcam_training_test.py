@@ -12,6 +12,7 @@ import pytest
 
 from fcam_tf.losses import IGNORED, FCAMLoss, sample_seeds
 from fcam_tf.models import FCAM
+from tests.children import UNDER_JAX
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES = photos()
@@ -307,7 +308,7 @@ def test_trains_under_jax(tmp_path):
     pytest.importorskip("jax")
     run = subprocess.run(
         [sys.executable, "-c", JAX, tmp_path / "a.keras"],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env=os.environ | UNDER_JAX,
         capture_output=True,
         text=True,
         check=False,

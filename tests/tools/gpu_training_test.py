@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fcam_tf.data import write_shapes
+from tests.children import UNDER_JAX
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tools"
@@ -29,10 +30,8 @@ def without_tensorflow(tmp_path):
         (tmp_path / "missing").mkdir(exist_ok=True)
         (tmp_path / "missing" / f"{name}.py").write_text(error)
     return {
-        "KERAS_BACKEND": "jax",
+        **UNDER_JAX,
         "PYTHONPATH": os.pathsep.join(map(str, (tmp_path / "missing", TOOLS, ROOT))),
-        # Compiling takes most of the time, and little is computed.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
 
 
@@ -50,6 +49,7 @@ def run(command, environment):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_all_stages_on_the_cpu(tmp_path, without_tensorflow):
     data = write_shapes(tmp_path / "shapes", {"train": 10, "val": 5, "test": 5}, size=48)
     out = tmp_path / "run"

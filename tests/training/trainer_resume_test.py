@@ -1,9 +1,6 @@
 import dataclasses
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,6 +10,7 @@ from fcam_tf import models, training
 from fcam_tf.graphs.layers import FreezableDropout
 from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM, Classifier
+from tests.children import Child
 from tests.models.tiny import tiny_classifier
 from tests.training.small import CLASSIFIER, DECODER, ONE_STEP, fit_fcam
 
@@ -84,22 +82,16 @@ def test_a_killed_run_goes_on_to_the_same_result(splits, tmp_path):
     while not (root / "metadata").is_dir():
         root = root.parent
 
-    def start(out, kill_at):
-        return subprocess.run(
-            [sys.executable, "-c", KILLED, root, tmp_path / out, str(kill_at)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
+    def losses(out, kill_at, ended):
+        child = Child(KILLED, [root, tmp_path / out, kill_at])
+        told, error = child.communicate()
+        assert child.poll() == ended, error
+        return told and json.loads(told.splitlines()[-1])
 
-    whole = start("whole", 0)
-    assert whole.returncode == 0, whole.stderr
-    assert start("killed", 1).returncode == -signal.SIGKILL  # in the first epoch
-    assert start("killed", 3).returncode == -signal.SIGKILL  # in the second
-    rest = start("killed", 0)
-    a, b = (json.loads(x.stdout.splitlines()[-1]) for x in (whole, rest))
-    assert a == pytest.approx(b, rel=1e-5)
+    whole = losses("whole", 0, 0)
+    losses("killed", 1, -signal.SIGKILL)  # in the first epoch
+    losses("killed", 3, -signal.SIGKILL)  # in the second
+    assert losses("killed", 0, 0) == pytest.approx(whole, rel=1e-5)
 
 
 def test_other_settings_are_refused(fcam, splits, tmp_path):

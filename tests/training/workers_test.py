@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -14,6 +11,7 @@ import pytest
 
 from fcam_tf import cli, models
 from fcam_tf.data import write_shapes
+from tests.children import Child
 from tests.models.tiny import tiny_classifier
 
 pytestmark = [pytest.mark.slow, pytest.mark.traced, pytest.mark.usefixtures("undrawn", "no_report")]
@@ -73,16 +71,8 @@ def both(command, dies_after=-1):
         task = {"type": "worker", "index": index}
         about = {"cluster": {"worker": addresses}, "task": task}
         own = {"TF_CONFIG": json.dumps(about), "DIES_AFTER": str(dies_after if index else -1)}
-        workers.append(
-            subprocess.Popen(
-                [sys.executable, "-c", WORKER, *map(str, command)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **own},
-            )
-        )
-    return [(*worker.communicate(), worker.returncode) for worker in workers]
+        workers.append(Child(WORKER, command, {"CUDA_VISIBLE_DEVICES": "-1", **own}))
+    return [(*worker.communicate(), worker.poll()) for worker in workers]
 
 
 def history(out):
@@ -108,6 +98,7 @@ def test_two_workers_train_a_classifier_as_one(tiny, tmp_path):
     assert not list(tmp_path.glob("fcam-worker-*"))
 
 
+@pytest.mark.longest
 def test_two_workers_train_a_decoder_as_one_though_one_dies_and_returns(tiny, tmp_path):
     # The last batch is of three: one worker has two of them.
     data = write_shapes(tmp_path / "data", {"train": 11, "val": 5}, 48)

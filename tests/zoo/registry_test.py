@@ -1,7 +1,5 @@
-import os
 import re
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import keras
@@ -15,6 +13,7 @@ from fcam_tf.zoo import entries
 from fcam_tf.zoo.entries import buildable
 from fcam_tf.zoo.fetch import find_weights
 from fcam_tf.zoo.weights import write_weights
+from tests.children import Child
 from tests.models.tiny import photos, tiny_backbone, tiny_classifier
 from tests.zoo.conftest import ABOUT, NAME
 
@@ -168,7 +167,7 @@ def test_save_writes_nowhere_else(tmp_path, model, monkeypatch):
 
 
 SAVE = """
-import pathlib, sys
+import os, pathlib, signal, sys
 from fcam_tf.models import BACKBONES, FCAM, Classifier
 from fcam_tf.zoo import save
 from tests.models.tiny import tiny_backbone
@@ -177,8 +176,7 @@ write = pathlib.Path.write_bytes
 def write_half(path, data):
     if path.name == "weights.safetensors":
         write(path, data[: len(data) // 2])
-        print("now", flush=True)
-        sys.stdin.read()
+        os.kill(os.getpid(), signal.SIGKILL)
     return write(path, data)
 pathlib.Path.write_bytes = write_half
 model = FCAM.from_classifier(Classifier("vgg16", 2, weights=None), decoder_filters=(2, 2, 2))
@@ -189,12 +187,9 @@ save(model, sys.argv[1], sys.argv[2], trained_on="nothing", licence="none")
 @pytest.mark.slow
 def test_a_killed_save_leaves_no_entry_and_the_next_succeeds(model, tmp_path, monkeypatch):
     monkeypatch.setenv("FCAM_ZOO", str(tmp_path))
-    command = [sys.executable, "-c", SAVE, NAME, tmp_path]
-    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
-    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(command, text=True, env=paths, **pipes) as process:
-        assert process.stdout.readline() == "now\n"
-        process.kill()
+    child = Child(SAVE, [NAME, tmp_path])
+    told = child.communicate()
+    assert child.poll() == -signal.SIGKILL, told
     (left,) = tmp_path.glob("*/*/*")
     assert left.name == "weights.safetensors"
     assert left.stat().st_size > 10_000
@@ -338,6 +333,7 @@ def test_bundled_entries_have_valid_cards(monkeypatch):
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")
 @pytest.mark.filterwarnings("ignore:The 1000 classes of the model are not the 3:UserWarning")
 @pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.traced
 def test_finetuning_as_its_page_shows_it(shared_data, tmp_path, monkeypatch):
     """The score on photos that chose nothing rises; with new classes, learnt, it is not lost."""
