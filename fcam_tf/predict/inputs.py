@@ -108,8 +108,8 @@ def find_photos(
         for why, paths in others.items()
         if paths
     ]
-    if excluded:
-        notes.append(f"{excluded} left out by --exclude")
+    if exclude:  # nothing, too: the pattern may be misspelt
+        notes.append(f"{excluded or 'nothing'} left out by --exclude")
     return list(photos.values()), failures, notes
 
 
