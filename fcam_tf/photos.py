@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from fcam_tf.names import listed
 
 NOT_PHOTOS = "not photos by their names"
+LINKED = "linked folders, which are not followed"  # they may lead round
 VIEW_SIDE = 1280  # pixels on the longer side of what is kept to draw on
 
 # Of what must be decoded at once: where Pillow itself refuses, about 0.7 GB.

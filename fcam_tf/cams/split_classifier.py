@@ -16,6 +16,7 @@ from fcam_tf.cams import autodiff, tokens
 from fcam_tf.cams.choosing import Choice
 from fcam_tf.cams.ending import Ending, ending_of, without_probabilities
 from fcam_tf.cams.interface import Interface, Options
+from fcam_tf.cams.moving import moving_layers
 from fcam_tf.graphs import graph
 from fcam_tf.graphs.opening import Opened
 
@@ -113,6 +114,7 @@ class SplitClassifier:
         top = found or [*named.values()][-1:] or [self._choice.last_map()]
         self.feature_maps = self._choice.in_order(top)
         self.layers = tuple(map(self._choice.name, self.feature_maps))
+        self._refuse_moved_images()
         self.grids = [self._choice.grid(x) for x in self.feature_maps]
         if options.grid and not any(self.grids):
             raise ValueError(
@@ -277,6 +279,14 @@ class SplitClassifier:
             raise ValueError(
                 "`model` must have its channels last. Received a model that takes images "
                 f"{shape}. Put a layer Permute((3, 1, 2)) between images with channels last and it."
+            )
+
+    def _refuse_moved_images(self) -> None:
+        if moving := moving_layers(self.model, self._maker, self.images, self.feature_maps[0]):
+            raise ValueError(
+                "`model` must look at the whole images as they are: its map would lie elsewhere on "
+                f"them. Received a model that crops, pads, mirrors or turns them by {moving}. "
+                "Explain a model without these layers, and prepare the images by them before."
             )
 
     def _only_pooled(self, before_logits: Any) -> bool:

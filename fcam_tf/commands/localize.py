@@ -37,14 +37,15 @@ _OF_CLASSES = (
 _ANSWERS = 20  # photos; the answers for more are in the file only
 
 _DETAILS = """\
-PHOTO is a file, a folder (searched recursively) or a quoted glob; an archive (zip, tar); a video,
-of which --fps frames a second are taken (with the extra "video"); an address (https://...); or -
-for a photo from standard input. What is no file here is kept in OUT/inputs. For each photo OUT
-gets NAME_overlay.png (the heat map over the photo, boxes, label and score), NAME_heatmap.png and
-one line in results.jsonl: file, width, height and objects, the best first. Each object has label,
-label_name, score (of its class), box [x0, y0, x1, y1] (inclusive, in the pixels of the photo as
-displayed; null where nothing was found), area (fraction of the photo), heat (mean of the heat map
-over it), threshold and the names of its files. The line itself has all that its first object has.
+PHOTO is a file, a folder (searched recursively, without hidden files and linked folders) or a
+quoted glob; an archive (zip, tar); a video, of which --fps frames a second are taken (with the
+extra "video"); an address (https://...); or - for a photo from standard input. What is no file here
+is kept in OUT/inputs. For each photo OUT gets NAME_overlay.png (the heat map over the photo, boxes,
+label and score), NAME_heatmap.png and one line in results.jsonl: file, width, height and objects,
+the best first. Each object has label, label_name, score (of its class), box [x0, y0, x1, y1]
+(inclusive, in the pixels of the photo as displayed; null where nothing was found), area (fraction
+of the photo), heat (mean of the heat map over it), threshold and the names of its files. The line
+itself has all that its first object has.
 
 A photo is searched for the class that it shows, for the classes that --label names, or for the
 --top most probable ones. A model whose classes do not exclude each other (it ends in sigmoids) may

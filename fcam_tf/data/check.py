@@ -7,12 +7,10 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fcam_tf.data.folder import describe, find_splits, load_folder
 from fcam_tf.data.load import find_root
 from fcam_tf.data.split import DataError, Problem, Split
-from fcam_tf.data.wsol import find_folders, list_splits, read_lines
+from fcam_tf.data.wsol import describe_metadata, find_folders, list_splits, read_lines
 from fcam_tf.names import listed
 from fcam_tf.photos import PhotoError, read_header, read_mask, read_pixels
 
@@ -78,7 +76,7 @@ def check_dataset(root: str | Path) -> Report:
     if not folders.metadata.is_dir():
         return _check_folder(Path(root))
     checked: list[tuple[Split, list[Problem]]] = []
-    notes: list[str] = []
+    notes = describe_metadata(folders)
     home: dict[str, str] = {}
     for name in list_splits(folders):
         split, found, line_of = read_lines(folders, name)
@@ -177,6 +175,9 @@ def left_out(split: Split, tell: Callable[[str], object]) -> list[str]:
 
 
 def _report(checked: Sequence[tuple[Split, list[Problem]]], notes: Sequence[str]) -> Report:
+    notes = list(notes)
+    if all(split.name != "train" for split, _ in checked):
+        notes.append("there is no train split: the data set can be evaluated on, not trained on")
     rows = (
         SplitCounts(
             split=split.name,
@@ -203,12 +204,15 @@ def _check_image(split: Split, index: int, line: Problem) -> tuple[list[Problem]
         messages.append(f"{name!r} is {size[0]}x{size[1]}, image_sizes.txt says {stated}")
     if split.boxes is not None:
         boxes = split.boxes[index]
-        wrong = ((boxes[:, :2] > boxes[:, 2:]) | (boxes[:, 2:] >= np.array(size))).any(axis=1)
         messages += [f"{name!r} has no box"] * (not len(boxes))
-        messages += [
-            f"box {box.tolist()} of {name!r} is not inside 0..{size[0] - 1}, 0..{size[1] - 1}"
-            for box in boxes[wrong]
-        ]
+        for box in boxes:
+            if (box[:2] > box[2:]).any():
+                what = "has x0 > x1 or y0 > y1: need x0,y0,x1,y1 with x0 <= x1 and y0 <= y1"
+            elif (box[2:] >= size).any():
+                what = f"is not inside 0..{size[0] - 1}, 0..{size[1] - 1}"
+            else:
+                continue
+            messages.append(f"box {box.tolist()} of {name!r} {what}")
     messages += _check_masks(split, index, size)
     return [line._replace(message=message) for message in messages], turned
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fcam_tf.data.split import Split
 from fcam_tf.names import listed, printable
-from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
+from fcam_tf.photos import LINKED, NOT_PHOTOS, SUFFIXES, passed_over
 
 VAL_FRACTION = 0.2  # of the photos of a folder that has no split for validation
 
@@ -31,7 +31,8 @@ class ClassFolders(NamedTuple):
     # By class, the classes sorted by name, each one's photos by path. Not empty.
     photos: dict[str, list[Path]]
     empty: list[Path]  # class folders without a photo
-    passed_over: list[Path]  # files below class folders that are not photos by their names
+    # Below class folders: files that are not photos by their names, and linked folders.
+    passed_over: list[Path]
 
 
 def load_folder(
@@ -93,8 +94,10 @@ def describe(root: Path, val_fraction: float = VAL_FRACTION) -> list[str]:
         _, empty, others = read_classes(folder)
         if empty:
             notes.append(f"class folders without a photo are left out: {listed(empty)}")
-        if others:
-            notes.append(passed_over(others, NOT_PHOTOS))
+        links = [path for path in others if path.is_dir()]
+        files = [path for path in others if path not in links]
+        kinds = ((files, NOT_PHOTOS), (links, LINKED))
+        notes += [passed_over(paths, why) for paths, why in kinds if paths]
     beside = [path.name for path in _visible(root) if found and path not in found.values()]
     if beside:
         notes.append(passed_over(beside, f"beside the splits of {root}"))
@@ -146,10 +149,10 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yields the files below a folder, sorted, without hidden ones."""
+    """Yields the files below a folder, sorted, without hidden ones; and linked folders."""
     for path in _visible(folder):
         if path.is_dir():
-            yield from _files(path) if not path.is_symlink() else ()  # which may lead round
+            yield from [path] if path.is_symlink() else _files(path)
         else:
             yield path
 

@@ -10,7 +10,7 @@ from fcam_tf.data.folder import VAL_FRACTION, describe, load_folder
 from fcam_tf.data.shapes import write_shapes
 from fcam_tf.data.split import Split
 from fcam_tf.data.tfds import write_tfds
-from fcam_tf.data.wsol import find_folders, load_wsol, reduced_list
+from fcam_tf.data.wsol import describe_metadata, find_folders, load_wsol, reduced_list
 
 SHAPES = "shapes"
 TFDS = "tfds:"
@@ -47,14 +47,16 @@ def load(data: str | Path, split: str, val_fraction: float = VAL_FRACTION) -> Sp
 
 
 def folder_notes(data: str | Path, val_fraction: float = VAL_FRACTION) -> list[str]:
-    """Notes for the user on a data set of class folders, a line each; none on other layouts.
+    """Notes for the user on what training takes of a data set, a line each.
 
     Args:
         data: see ``load``.
         val_fraction: see ``load``.
     """
     root = find_root(data)
-    return [] if find_folders(root).metadata.is_dir() else describe(root, val_fraction)
+    folders = find_folders(root)
+    is_wsol = folders.metadata.is_dir()
+    return describe_metadata(folders) if is_wsol else describe(root, val_fraction)
 
 
 def absolute(data: str | Path) -> str:

@@ -22,8 +22,11 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from fcam_tf.data.split import DataError, Problem, Split
+from fcam_tf.photos import passed_over
 
 METADATA = ("image_ids", "class_labels", "image_sizes", "localization", "localization_masks")
+_PROXY = "image_ids_proxy"
+_USUAL = ("train", "val", "test")
 _INTEGER = re.compile(r"[0-9]{1,6}(\.0*)?")
 _NUMBER = re.compile(r"[-+.0-9e]+")
 
@@ -116,7 +119,7 @@ def reduced(root: str | Path, split: Split) -> Split:
 
 def reduced_list(root: str | Path, split: str) -> Path:
     """Where the reduced list of a split is, if there is one."""
-    return find_folders(root).metadata / split / "image_ids_proxy.txt"
+    return find_folders(root).metadata / split / f"{_PROXY}.txt"
 
 
 def find_folders(root: str | Path) -> Folders:
@@ -134,8 +137,25 @@ def list_splits(folders: Folders) -> list[str]:
             "metadata/<split>/image_ids.txt"
         )
     names = {file.parent.name for file in folders.metadata.glob("*/image_ids.txt")}
-    usual = [name for name in ("train", "val", "test") if name in names]
+    usual = [name for name in _USUAL if name in names]
     return usual + sorted(names - set(usual))
+
+
+def describe_metadata(folders: Folders) -> list[str]:
+    """Says what is passed over in the metadata: a name that is misspelt would be missed else."""
+    names = [f"{name}.txt" for name in (*METADATA, _PROXY)]
+    notes = []
+    for split in list_splits(folders):
+        files = (path for path in (folders.metadata / split).iterdir() if path.name[0] != ".")
+        others = sorted(path.name for path in files if path.name not in names)
+        if others:
+            why = f"of no use in {folders.metadata / split}, where {', '.join(names)} are read"
+            notes.append(passed_over(others, why))
+    others = [name for name in list_splits(folders) if name not in _USUAL]
+    if others:
+        why = f"splits of {folders.metadata} that are not called {', '.join(_USUAL)}"
+        notes.append(passed_over(others, why))
+    return notes
 
 
 def read_lines(folders: Folders, split: str) -> Lines:

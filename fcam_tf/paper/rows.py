@@ -123,6 +123,11 @@ def table3(methods: Sequence[str]) -> list[Row]:
     rows = []
     for name in methods or TABLE3:
         method = name.removesuffix(_PLUS)
+        if "+" in method:
+            raise ValueError(
+                f"`methods` must be names of methods, or of one with {_PLUS} behind it, such as "
+                f"cam{_PLUS}. Received: {name!r}."
+            )
         title = _title(method, (FSL, CENTER) if method == name else ())
         if method == name:
             rows.append(Row(title, method))

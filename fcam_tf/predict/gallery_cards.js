@@ -44,7 +44,14 @@ function make(tag, attributes = {}, ...children) {
 }
 
 function percent(fraction) {
+  if (fraction > 0 && fraction < 0.0005) return "<0.1 %"; // is not nothing
   return `${(100 * fraction).toFixed(fraction < 0.1 ? 1 : 0)} %`;
+}
+
+/** Disable a button or enable it; where it has the focus, which it loses, another element gets it. */
+function disable(button, off, next) {
+  if (off && document.activeElement === button) next.focus();
+  button.disabled = off;
 }
 
 /** Make a photo's card. */
@@ -114,7 +121,7 @@ async function updateCard(card) {
   const threshold = thresholdOf(photo);
   range.value = threshold ?? photo.classes[0].threshold;
   shown.value = Number(range.value).toFixed(2);
-  card.querySelector(".reset").disabled = decided.photos[photo.id]?.threshold === undefined;
+  disable(card.querySelector(".reset"), decided.photos[photo.id]?.threshold === undefined, range);
   const found = await mapsOf(photo);
   if (thresholdOf(photo) !== threshold) return; // moved since; that call draws
   range.disabled = !found.some(Boolean);

@@ -94,8 +94,11 @@ function count() {
   const of = (verdict) => verdicts.filter((each) => each === verdict).length;
   const photos = `${shown.length} of ${DATA.photos.length} photos`;
   option("counts").textContent = `${photos} · ${of("accepted")} accepted · ${of("rejected")} rejected`;
-  option("undo").disabled = !before.length;
-  for (const id of ["save-coco", "save-csv"]) option(id).disabled = !of("accepted");
+  // Not `disabled`: that takes the focus from the button that was just used.
+  option("undo").setAttribute("aria-disabled", String(!before.length));
+  for (const id of ["save-coco", "save-csv"]) {
+    option(id).setAttribute("aria-disabled", String(!of("accepted")));
+  }
 }
 
 /** Show what was decided, on all cards; those out of sight are drawn when they come. */
@@ -106,7 +109,7 @@ function refresh() {
   const told = threshold === null ? "as localised" : threshold.toFixed(2);
   option("threshold").setAttribute("aria-valuetext", told);
   option("threshold-is").value = told;
-  option("as-localised").disabled = threshold === null;
+  disable(option("as-localised"), threshold === null, option("threshold"));
   count();
   if (drawing) return; // one drawing for each picture that the screen shows
   drawing = true;
@@ -149,6 +152,13 @@ for (const [label, { caption, photos }] of [...classes].sort(([, a], [, b]) =>
 option("filters").addEventListener("input", filter);
 option("filters").addEventListener("submit", (event) => event.preventDefault());
 
+// A button that can do nothing now does nothing, whoever listens to it.
+document.addEventListener(
+  "click",
+  (event) => event.target.closest("[aria-disabled=true]") && event.stopImmediatePropagation(),
+  true,
+);
+
 // What is drawn. A slider that is dragged is one step to undo.
 let dragged = null;
 function slide(slider, change) {
@@ -164,7 +174,6 @@ option("threshold").addEventListener("input", ({ target }) =>
 document.addEventListener("change", () => (dragged = null));
 option("as-localised").addEventListener("click", () => {
   decide(() => (decided.threshold = null));
-  option("threshold").focus(); // the button goes
   refresh();
 });
 for (const id of ["heat", "outline", "box"]) option(id).addEventListener("change", refresh);
@@ -177,7 +186,6 @@ grid.addEventListener("click", ({ target }) => {
     judge(card.photo, [object], target.dataset.verdict);
   } else if (target.matches(".reset")) {
     decide(() => setThreshold(card.photo, null));
-    card.querySelector(".threshold").focus(); // the button is disabled then
     refresh();
   }
 });

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fcam_tf.claim import SETTINGS
 from fcam_tf.names import printable
-from fcam_tf.photos import NOT_PHOTOS, SUFFIXES, passed_over
+from fcam_tf.photos import LINKED, NOT_PHOTOS, SUFFIXES, passed_over
 from fcam_tf.predict.archives import is_archive, numbered
 from fcam_tf.predict.files import ANNOTATIONS, is_output
 from fcam_tf.predict.outputs import RESULTS
@@ -108,8 +108,8 @@ def find_photos(
         for why, paths in others.items()
         if paths
     ]
-    if excluded:
-        notes.append(f"{excluded} left out by --exclude")
+    if exclude:  # nothing, too: the pattern may be misspelt
+        notes.append(f"{excluded or 'nothing'} left out by --exclude")
     return list(photos.values()), failures, notes
 
 
@@ -173,7 +173,8 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
     def unreadable(error: OSError) -> None:
         failures.append(Failure(str(error.filename), str(error.strerror)))
 
-    found, rest = [], others.setdefault(NOT_PHOTOS, [])
+    found: list[Path] = []
+    rest, links = (others.setdefault(why, []) for why in (NOT_PHOTOS, LINKED))
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         if BROUGHT in files and parent != str(folder):
             folders.clear()
@@ -185,6 +186,7 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
             folders[:] = [name for name in folders if name != ANNOTATIONS]
         else:
             rest += [path for path in paths if path.suffix.lower() not in SUFFIXES]
+        links += [path for name in folders if (path := Path(parent, name)).is_symlink()]
     return sorted(found)
 
 

@@ -248,10 +248,11 @@ def _validate(
             "Train a model of these classes, or give no validation split to keep the last epoch."
         )
     if recipe.select not in scorer.scores:
+        *_, usual = [name for name in scorer.scores if name != "accuracy"] or ["accuracy"]
         raise ValueError(
             f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no ground "
-            f"truth; it allows {', '.join(scorer.scores)}. Choose one of them, or give no "
-            "validation split to keep the last epoch."
+            f"truth; it allows {', '.join(scorer.scores)}. Set `select` of the recipe to one of "
+            f"them (--set select={usual}), or train without that split to keep the last epoch."
         )
     return lambda: scorer(checked, known)
 

@@ -35,6 +35,7 @@ PLAIN = {
     "preprocess_input, tf, in a Lambda": linear(
         lambda x: trunk(L.Lambda(mobilenet.preprocess_input)(x)), exact=False
     ),
+    "resized inside": linear(lambda x: trunk(L.Resizing(24, 24)(x)), exact=False),
     "wide images": Kind(
         lambda: of(lambda x: scores(pooled(trunk(x))), WIDE), "top", shapes=(WIDE,),
         linear=True, exact=True,
@@ -259,6 +260,12 @@ OTHERS = {
     ),
     "channels first, turned inside": Kind(
         networks.first_channels, refused=r"channels last.*takes images \(3, 16, 16\)"
+    ),
+    "cropped inside": Kind(
+        lambda: of(lambda x: scores(pooled(trunk(L.CenterCrop(12, 12)(x))))), refused="center_crop"
+    ),
+    "mirrored inside": Kind(
+        lambda: of(lambda x: scores(pooled(trunk(x[:, :, ::-1])))), refused="get_item"
     ),
     "signal": Kind(networks.signal, refused="no map"),
     "film": Kind(networks.film, refused="no map"),

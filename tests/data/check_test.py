@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcam_tf.data import check_dataset
+from fcam_tf.data import check_dataset, folder_notes
 
 loading = importlib.import_module("fcam_tf.data.load")
 
@@ -51,6 +51,11 @@ def damage_size(root):
 def damage_box(root):
     append(root / "metadata" / "test" / "localization.txt", "test_00000.png,0,0,5,500")
     return "image_ids.txt:1: ", "box [0, 0, 5, 500] of 'test_00000.png' is not inside 0.."
+
+
+def damage_order(root):
+    append(root / "metadata" / "test" / "localization.txt", "test_00000.png,9,0,5,7")
+    return "image_ids.txt:1: ", "box [9, 0, 5, 7] of 'test_00000.png' has x0 > x1 or y0 > y1"
 
 
 def damage_mask(root):
@@ -100,6 +105,7 @@ def damage_line(root):
         damage_broken,
         damage_size,
         damage_box,
+        damage_order,
         damage_mask,
         damage_mask_size,
         damage_mask_file,
@@ -142,6 +148,29 @@ def test_class_folders_in_splits(tmp_path):
     assert rows == [("train", 2, 2), ("val", 1, 1)]
     assert report.ok
     assert not report.notes
+
+
+def test_names_that_are_not_read_are_told(shapes):
+    test = shapes / "metadata" / "test"
+    (test / "localization.txt").rename(test / "localisation.txt")
+    test.rename(test.with_name("validation"))
+    first, second = check_dataset(shapes).notes
+    assert first.startswith("1 passed over, of no use in ")
+    assert "localization.txt" in first
+    assert first.endswith(": localisation.txt")
+    assert second.startswith("1 passed over, splits of ")
+    assert second.endswith(" that are not called train, val, test: validation")
+    assert folder_notes(shapes) == [first, second]  # as training tells
+
+
+def test_a_train_split_of_another_name_is_told(tmp_path):
+    for name in ("trian/cat/1", "trian/dog/1", "val/dog/1"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    passed_over, missing = check_dataset(tmp_path).notes
+    assert passed_over.endswith(": trian")
+    assert missing.startswith("there is no train split")
 
 
 def test_nothing_there(tmp_path):

@@ -137,5 +137,15 @@ def test_what_is_left_out_is_told(tmp_path):
     assert notes[1].startswith("3 passed over, not photos by their names: ")
 
 
+def test_linked_folders_are_told(tmp_path):
+    root = write(tmp_path, "a/1.png", "b/1.png", "b/2.png")
+    (root / "a" / "more").symlink_to(root / "b")
+    (root / "c").symlink_to(root / "b")  # a class may be a link
+    counts = {name: len(photos) for name, photos in read_classes(root).photos.items()}
+    assert counts == {"a": 1, "b": 2, "c": 2}
+    note = f"1 passed over, linked folders, which are not followed: {root / 'a' / 'more'}"
+    assert note in folder_notes(root)
+
+
 def test_the_benchmarks_layout_has_no_notes(shapes):
     assert folder_notes(shapes) == []

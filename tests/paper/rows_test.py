@@ -60,5 +60,7 @@ def test_wrong_variations(text):
 def test_wrong_names():
     with pytest.raises(ValueError, match=r"`methods` is unknown: 'camm'"):
         table1(["camm"])
+    with pytest.raises(ValueError, match=r"such as cam\+fcam. Received: 'cam\+fcan'"):
+        table3(["cam+fcan"])
     with pytest.raises(ValueError, match="`methods` is unknown: 'fsl'"):
         table3(["fsl+fcam"])

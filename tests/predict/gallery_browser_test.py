@@ -210,6 +210,12 @@ def test_by_the_keyboard_alone(page):
     assert focused(page) == "undo"
     page.keyboard.press("Space")
     assert "0 accepted" in page.locator("#counts").inner_text()
+    assert focused(page) == "undo"  # although nothing is left to take back
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    assert focused(page) == "save-coco"
+    page.keyboard.press("Enter")
+    assert page.locator("#message").inner_text() == ""  # nothing is accepted, so nothing is saved
     card(page, "large").focus()
     page.keyboard.press("Tab")
     if not focused(page).startswith(
@@ -228,8 +234,33 @@ def test_by_the_keyboard_alone(page):
     page.keyboard.press("Tab")
     assert focused(page) == "Reset the threshold of large.png"
     page.keyboard.press("Enter")
-    assert focused(page) == "Threshold of large.png"  # the button cannot be used now
+    playwright.expect(reset).to_be_disabled()
+    assert focused(page) == "Threshold of large.png"
     assert "1 accepted" in page.locator("#counts").inner_text()
+
+
+def test_a_button_that_goes_passes_the_focus_on(page):
+    page.locator("#threshold").press("ArrowRight")
+    page.get_by_role("button", name="As localised").focus()
+    page.keyboard.press("u")
+    assert focused(page) == "threshold"
+    card(page, "large").focus()
+    page.keyboard.press("+")
+    reset = page.get_by_role("button", name="Reset the threshold of large.png")
+    playwright.expect(reset).to_be_enabled()
+    reset.focus()
+    page.keyboard.press("0")
+    playwright.expect(reset).to_be_disabled()
+    assert focused(page) == "Threshold of large.png"
+
+
+def test_a_verdict_moves_no_button(page):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    reject = card(page, "large").get_by_role("button", name="Reject")
+    before = reject.bounding_box()
+    card(page, "large").get_by_role("button", name="Accept").click()
+    playwright.expect(card(page, "large")).to_have_class("accepted")
+    assert reject.bounding_box() == before
 
 
 def test_what_has_the_focus_is_seen(page):

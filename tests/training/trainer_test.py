@@ -89,7 +89,7 @@ def test_without_validation_the_last_epoch_is_kept(fcam, splits, tmp_path):
 
 def test_a_score_without_truth_is_refused(fcam, splits, tmp_path):
     blind = dataclasses.replace(splits[1], masks=None)
-    with pytest.raises(ValueError, match="MaxBoxAccV2, accuracy"):
+    with pytest.raises(ValueError, match=r"MaxBoxAccV2, accuracy.*--set select=MaxBoxAccV2"):
         fit_fcam(fcam, (splits[0], blind), tmp_path)
 
 

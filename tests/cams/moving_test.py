@@ -1,0 +1,65 @@
+import keras
+import pytest
+from keras import layers as L  # noqa: N812 - as in the package
+
+from fcam_tf.cams.moving import moving_layers
+from fcam_tf.graphs import graph
+
+conv = L.Conv2D
+
+
+def named(before, size=(32, 32, 3)):
+    images = keras.Input(size)
+    x = conv(4, 3)(before(images))
+    model = keras.Model(images, L.GlobalAveragePooling2D()(x))
+    return moving_layers(model, graph.makers(graph.steps(model)), images, x)
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        (L.CenterCrop(28, 28, name="a"), "a"),
+        (L.Cropping2D(((16, 0), (0, 0)), name="a"), "a"),
+        (L.ZeroPadding2D(((0, 16), (0, 0)), name="a"), "a"),
+        (L.Permute((2, 1, 3), name="a"), "a"),
+        (L.Reshape((16, 64, 3), name="a"), "a"),
+        (lambda x: x[:, 8:24, 8:24], "get_item"),
+        (lambda x: keras.ops.flip(x, 1), "flip"),
+    ],
+)
+def test_what_moves_the_image_is_named(before, name):
+    (found,) = named(lambda x: L.Rescaling(1 / 255)(before(L.Rescaling(2)(x))))
+    assert found.startswith(name)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        L.Resizing(48, 48),
+        L.ZeroPadding2D(1),  # as before convolutions of stride 2
+        L.UpSampling2D(2),
+        lambda x: x[..., ::-1] - 128,  # from RGB to BGR
+        lambda x: 255 - x,
+        lambda x: keras.ops.flip(keras.ops.flip(x, 1), 1),
+        lambda x: L.Permute((2, 3, 1))(L.Permute((3, 1, 2))(x)),
+        L.RandomFlip(),
+        lambda x: L.CenterCrop(8, 8)(conv(3, 3, strides=2)(x)),  # no longer the image
+    ],
+)
+def test_what_leaves_it_in_its_place_is_not(before):
+    assert named(before) == []
+
+
+def test_images_of_any_size():
+    assert named(L.Cropping2D(40), (None, None, 1)) != []
+    assert named(L.Cropping2D(2), (None, None, 1)) == []
+    assert named(L.CenterCrop(224, 224), (None, None, 3)) != []
+    assert named(L.Resizing(24, 48, crop_to_aspect_ratio=True), (None, None, 3)) != []
+
+
+def test_a_crop_beside_the_map_counts_not():
+    images = keras.Input((32, 32, 3))
+    x = conv(4, 3)(images)
+    beside = L.GlobalAveragePooling2D()(conv(4, 3)(L.CenterCrop(8, 8)(images)))
+    model = keras.Model(images, L.Concatenate()([L.GlobalAveragePooling2D()(x), beside]))
+    assert moving_layers(model, graph.makers(graph.steps(model)), images, x) == []
