@@ -1,7 +1,8 @@
 """Disturbs every command at random moments: python -m tests.faults [--kills 50] [--others 5].
 
 Prints a table of how often each was disturbed in each way. Exit status 1 if anything was lost, half
-or different, or a message does not name its cause; that is told with the draw's seed.
+or different, or a message does not name its cause; that is told with the draw's seed. With --log
+several sittings add up: each goes on with what was tried least.
 """
 
 import argparse
@@ -23,7 +24,9 @@ def main() -> int:
     parser.add_argument("--others", type=int, default=1, help="of each other fault")
     parser.add_argument("--scenario", action="append", help="default: all")
     parser.add_argument("--fault", action="append", help="default: all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="default: how many rounds the log has")
+    parser.add_argument("--log", type=Path, help="where counts are kept, and go on from")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of this sitting")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     values = parser.parse_args()
     if values.folder:
@@ -40,9 +43,12 @@ def main() -> int:
 def disturb(values: argparse.Namespace) -> int:
     """Do to each scenario what each fault does."""
     from tests.faults import scenarios  # noqa: PLC0415 - TensorFlow, once, under the shim
+    from tests.faults.counts import Counts  # noqa: PLC0415
     from tests.faults.engine import Engine, FaultError  # noqa: PLC0415
     from tests.faults.faults import FAULTS  # noqa: PLC0415
 
+    began = time.monotonic()
+    end = began + 60 * values.minutes
     scenarios.prepare()
     inputs = values.folder / "inputs"
     inputs.mkdir()
@@ -51,34 +57,37 @@ def disturb(values: argparse.Namespace) -> int:
         os._exit(0)
     if os.waitpid(writer, 0)[1]:
         sys.exit("the inputs could not be written")
-    chosen = scenarios.scenarios(inputs)
+    chosen, counts = scenarios.scenarios(inputs), Counts(values.log)
+    seed = counts.rounds if values.seed is None else values.seed
     columns, wrong = values.fault or list(FAULTS), 0
-    _tell("scenario", *columns, "seconds")
-    for name in values.scenario or chosen:
-        began, cells = time.monotonic(), []
+    for name in sorted(values.scenario or chosen, key=counts.of):
+        goals = {each: values.kills if each == "killed" else values.others for each in columns}
+        if all(counts.of(name, each) >= goal for each, goal in goals.items()):
+            continue
         try:
             engine = Engine(chosen[name], values.folder / name.replace(" ", "-"), inputs)
         except FaultError as error:
             sys.stderr.write(f"{name}: {error}\n\n")
             wrong += 1
             continue
-        for column in columns:
-            times = values.kills if column == "killed" else values.others
-            draw = random.Random(f"{values.seed} {name} {column}")  # noqa: S311 - moments
-            try:
-                cells.append(str(FAULTS[column](engine, draw, times)))
-            except FaultError as error:
-                sys.stderr.write(f"{name}, {column}, --seed {values.seed}: {error}\n\n")
-                cells.append("WRONG")
-                wrong += 1
-        _tell(name, *cells, f"{time.monotonic() - began:.0f}")
+        for column, goal in goals.items():
+            draw = random.Random(f"{seed} {name} {column}")  # noqa: S311 - moments
+            while (missing := goal - counts.of(name, column)) > 0 and time.monotonic() < end:
+                engine.afresh()
+                try:
+                    counts.add(name, column, FAULTS[column](engine, draw, missing))
+                except FaultError as error:
+                    sys.stderr.write(f"{name}, {column}, --seed {seed}: {error}\n\n")
+                    wrong += 1
+                    break
+                _tell(f"{name}, {column}: {counts.of(name, column)} of {goal}", began)
+    sys.stdout.write(counts.table(chosen, FAULTS))
     return 1 if wrong else 0
 
 
-def _tell(*cells: str) -> None:
-    """Write a row of the table as Markdown, at once: it takes long to the next."""
-    sys.stdout.write(f"| {' | '.join(cells)} |\n")
-    sys.stdout.flush()
+def _tell(what: str, began: float) -> None:
+    """Say at once how far it is: it takes long to the next."""
+    sys.stderr.write(f"{(time.monotonic() - began) / 60:.1f} min: {what}\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from fcam_tf import cli, zoo
@@ -27,7 +28,7 @@ from tests.models.tiny import tiny_backbone, tiny_classifier
 _BACKBONE = "efficientnetlite_b0"
 _ENTRY = f"{_BACKBONE}_layercam.tiny"
 _ABOUT = {"trained_on": "nothing", "licence": "Apache-2.0"}
-_SIZES = ("resize=36", "crop=32", "batch_size=5")
+_SIZES = ("resize=36", "crop=32", "batch_size=3")
 _PHOTOS = 5
 
 
@@ -47,7 +48,7 @@ def prepare() -> None:
 
 def write_inputs(folder: Path) -> None:
     """Write photos, a data set, a classifier, an F-CAM and a zoo of one entry."""
-    write_shapes(folder / "shapes", {"train": 10, "val": 8, "test": 5}, 48)
+    write_shapes(folder / "shapes", {"train": 6, "val": 4, "test": 4}, 48)
     rng = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for number in range(_PHOTOS):
@@ -112,6 +113,7 @@ def _fcam(
     finished: Finished | None = None,
     shared: bool = False,
 ) -> Scenario:
+    @tf.autograph.experimental.do_not_convert  # a fifth of the time, and nothing here needs it
     def run(out: Path) -> int:
         return cli.run(["fcam", *map(str, arguments), *map(str, where(out))])
 
