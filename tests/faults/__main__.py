@@ -70,6 +70,7 @@ def disturb(values: argparse.Namespace) -> int:
             sys.stderr.write(f"{name}: {error}\n\n")
             wrong += 1
             continue
+        _tell(f"{name} takes {engine.whole.seconds:.1f} seconds of processor time", began)
         for column, goal in goals.items():
             draw = random.Random(f"{seed} {name} {column}")  # noqa: S311 - moments
             while (missing := goal - counts.of(name, column)) > 0 and time.monotonic() < end:

@@ -3,13 +3,13 @@
 import random
 from collections.abc import Callable
 
-from tests.faults.engine import Engine, FaultError
+from tests.faults.engine import EXISTS, Engine, FaultError
 from tests.faults.shim import Fault
 
 _MOST = 8  # kills of one round, before it may end
 _FULL = ("No space left on device", "disk is full")
-_READ_ONLY = ("Read-only file system",)
-_BUSY = ("another process is writing to", "exists; give a new folder or remove it")
+_READ_ONLY = ("Read-only file system", "must be one that can be written to")
+_BUSY = ("another process is writing to", EXISTS)
 
 
 def killed(engine: Engine, draw: random.Random, times: int) -> int:

@@ -92,8 +92,10 @@ def scenarios(inputs: Path) -> dict[str, Scenario]:
             *("localize", inputs / "photos", *model, "--method=cam", "--crops", "--batch-size=2"),
             finished=_photos,
         ),
-        "export": _fcam("export", inputs / "fcam.keras", where=lambda out: [out / "1"]),
-        "zoo make": _fcam(*("zoo", "make", _ENTRY, *data, "--licence=none", *small), where=in_out),
+        "export": _fcam("export", inputs / "fcam.keras", where=lambda out: [out / "1"], once=True),
+        "zoo make": _fcam(
+            *("zoo", "make", _ENTRY, *data, "--licence=none", *small), where=in_out, once=True
+        ),
         "zoo save": Scenario(_save_twice, _entry),
         "download": Scenario(
             partial(_download, inputs / "zoo"), partial(_stamps, "zoo/*.weights"), shared=True
@@ -112,12 +114,13 @@ def _fcam(
     where: Callable[[Path], list[object]] = lambda out: ["--out", out],
     finished: Finished | None = None,
     shared: bool = False,
+    once: bool = False,
 ) -> Scenario:
     @tf.autograph.experimental.do_not_convert  # a fifth of the time, and nothing here needs it
     def run(out: Path) -> int:
         return cli.run(["fcam", *map(str, arguments), *map(str, where(out))])
 
-    return Scenario(run, finished or _epochs, shared)
+    return Scenario(run, finished or _epochs, shared, once)
 
 
 def _save(folder: Path, **options: bool) -> None:
@@ -141,7 +144,7 @@ def _save_twice(out: Path) -> int:
         if not _entry(out):
             _save(out)
         _save(out, replace=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
