@@ -2,7 +2,7 @@
 
 Prints a table of how often each was disturbed in each way. Exit status 1 if anything was lost, half
 or different, or a message does not name its cause; that is told with the draw's seed. With --log
-several sittings add up: each goes on with what was tried least.
+several sittings add up. What was tried least comes first.
 """
 
 import argparse
@@ -59,29 +59,37 @@ def disturb(values: argparse.Namespace) -> int:
         sys.exit("the inputs could not be written")
     chosen, counts = scenarios.scenarios(inputs), Counts(values.log)
     seed = counts.rounds if values.seed is None else values.seed
-    columns, wrong = values.fault or list(FAULTS), 0
-    for name in sorted(values.scenario or chosen, key=counts.of):
-        goals = {each: values.kills if each == "killed" else values.others for each in columns}
-        if all(counts.of(name, each) >= goal for each, goal in goals.items()):
-            continue
+    goals = {
+        (name, fault): values.kills if fault == "killed" else values.others
+        for fault in values.fault or FAULTS
+        for name in values.scenario or chosen
+    }
+    engines: dict[str, Engine] = {}
+    draws = {pair: random.Random(f"{seed} {pair}") for pair in goals}  # noqa: S311 - moments
+    wrong = 0
+    while time.monotonic() < end:
+        goals = {pair: goal for pair, goal in goals.items() if counts.of(*pair) < goal}
+        if not goals:
+            break
+        pair = min(goals, key=lambda pair: counts.of(*pair) / goals[pair])  # the least tried
+        goal, (name, fault) = goals[pair], pair
         try:
-            engine = Engine(chosen[name], values.folder / name.replace(" ", "-"), inputs)
+            if name not in engines:
+                place = values.folder / name.replace(" ", "-")
+                engine = engines[name] = Engine(chosen[name], place, inputs)
+                _tell(f"{name} takes {engine.whole.seconds:.1f} s of processor time", began)
+            engines[name].afresh()
+            times = FAULTS[fault](engines[name], draws[pair], goal - counts.of(*pair))
         except FaultError as error:
-            sys.stderr.write(f"{name}: {error}\n\n")
+            sys.stderr.write(f"{name}, {fault}, --seed {seed}: {error}\n\n")
             wrong += 1
+            # Without an undisturbed run there is nothing to compare with.
+            goals = {
+                p: g for p, g in goals.items() if p != pair and (p[0] in engines or p[0] != name)
+            }
             continue
-        _tell(f"{name} takes {engine.whole.seconds:.1f} seconds of processor time", began)
-        for column, goal in goals.items():
-            draw = random.Random(f"{seed} {name} {column}")  # noqa: S311 - moments
-            while (missing := goal - counts.of(name, column)) > 0 and time.monotonic() < end:
-                engine.afresh()
-                try:
-                    counts.add(name, column, FAULTS[column](engine, draw, missing))
-                except FaultError as error:
-                    sys.stderr.write(f"{name}, {column}, --seed {seed}: {error}\n\n")
-                    wrong += 1
-                    break
-                _tell(f"{name}, {column}: {counts.of(name, column)} of {goal}", began)
+        counts.add(name, fault, times)
+        _tell(f"{name}, {fault}: {counts.of(*pair)} of {goal}", began)
     sys.stdout.write(counts.table(chosen, FAULTS))
     return 1 if wrong else 0
 
