@@ -164,18 +164,13 @@ class Engine:
         refused = self.scenario.once and ended.status > 0 and EXISTS in ended.said
         self.check(refused or ended.status == 0, "it does not go on", ended)
         self.check_left(before, ended)
-        self.check_result(ended, refused=refused)
+        self.check_result(ended)
 
-    def check_result(self, ended: Ended, *, refused: bool = False) -> None:
-        """Raise unless the folder holds the undisturbed result and no remains.
-
-        Where a command was killed after its last rename, its hidden folder is empty; who is refused
-        then writes nothing, and leaves it to the next.
-        """
+    def check_result(self, ended: Ended) -> None:
+        """Raise unless the folder holds the undisturbed result and no remains."""
         different = differences(self._wanted, contents(self.out))
         self.check(not different, f"the result differs: {different[:5]}", ended)
-        remains = [name for name in hidden(self.out) if not (refused and _empty(self.out / name))]
-        self.check(not remains, f"remains: {remains[:5]}", ended)
+        self.check(not hidden(self.out), f"remains: {hidden(self.out)[:5]}", ended)
 
     def check_left(self, before: Mapping[str, object], ended: Ended) -> None:
         """Raise if a visible file is half, or what was finished is gone or was made again."""
@@ -200,10 +195,6 @@ class Engine:
         if not good:
             end = f"\nexit status {ended.status}; it said:\n{ended.said[-4000:]}" if ended else ""
             raise FaultError(f"{what}{end}")
-
-
-def _empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _worked(process: int) -> float:
