@@ -157,7 +157,7 @@ def _unfinished(path: Path) -> Iterator[Path]:
 
     Those of killed processes, which nobody locks any more, are removed first.
     """
-    parts = path.with_name(f".{path.name}.part")
+    parts = unfinished(path)
     with contextlib.ExitStack() as until_done:
         place = None
         while place is None or not place.exists():  # another's cleaning may have been quicker
@@ -174,6 +174,11 @@ def _unfinished(path: Path) -> Iterator[Path]:
             shutil.rmtree(place, ignore_errors=True)
             with contextlib.suppress(OSError):  # another is at it, too
                 parts.rmdir()
+
+
+def unfinished(path: Path) -> Path:
+    """Return the hidden folder in which a file or folder is made before it has its name."""
+    return path.with_name(f".{path.name}.part")
 
 
 def remove_leftovers(folder: Path) -> None:

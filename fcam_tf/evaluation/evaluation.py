@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcam_tf import __version__, checks
-from fcam_tf.atomic import write_csv, write_json
+from fcam_tf.atomic import unfinished, write_csv, write_json
 from fcam_tf.claim import SETTINGS, Claim, FolderBusyError, SettingsChangedError, claim
 from fcam_tf.data.split import Split
 from fcam_tf.evaluation.measured import ExplanationSettings
@@ -165,8 +165,9 @@ class Evaluation:
         return found
 
     def _claimed(self) -> AbstractContextManager[Claim]:
-        ours = (self.out / SETTINGS).exists()
-        if not ours and self.out.is_dir() and any(self.out.iterdir()):
+        found = {path.name for path in self.out.iterdir()} if self.out.is_dir() else set()
+        # Or another has just begun it, or who was killed then.
+        if SETTINGS not in found and found - {unfinished(self.out / SETTINGS).name}:
             raise SettingsChangedError(
                 f"{self.out} holds something other than an evaluation; give a new folder with `out`"
             )

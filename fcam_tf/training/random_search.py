@@ -217,11 +217,12 @@ def recall_search(out: str | Path, asked: Mapping[str, Any]) -> list[Trial] | No
     """
     out = Path(out)
     _, notes = read_settings(out / _ABOUT)
-    if notes.get("asked") != json.loads(json.dumps(asked)) or not (out / _BEST).is_file():
+    whole = all((out / name).is_file() for name in (_BEST, _TABLE))
+    if notes.get("asked") != json.loads(json.dumps(asked)) or not whole:
         return None
     with (out / _TABLE).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    if len(rows) < asked["draws"] or not all((out / f"trial-{r['trial']}").is_dir() for r in rows):
+    if len(rows) != asked["draws"] or not all((out / f"trial-{r['trial']}").is_dir() for r in rows):
         return None
     return [
         Trial(

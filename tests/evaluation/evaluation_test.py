@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fcam_tf import data
+from fcam_tf.atomic import locked
 from fcam_tf.claim import FolderBusyError, SettingsChangedError, claim
 from fcam_tf.evaluation import Center, Evaluation, ModelMaps, StoredEvaluation
 from fcam_tf.evaluation.evaluation import check_split
@@ -103,6 +104,21 @@ def test_a_folder_of_something_else_is_left_alone(settings, tmp_path):
     with pytest.raises(SettingsChangedError, match="something other than an evaluation"):
         Evaluation(Center(), settings, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_goes_on_after_a_kill_while_its_settings_were_written(settings, finished, tmp_path):
+    half = tmp_path / "a" / ".settings.json.part" / "tmp01234567" / "settings.json"
+    half.parent.mkdir(parents=True)
+    half.write_text('{"settings": {"me')
+    plain = dataclasses.replace(settings, threshold_split="val")
+    assert Evaluation(Center(), plain, tmp_path / "a").run().rows == finished.rows
+    assert not list((tmp_path / "a").glob(".*"))
+
+
+def test_says_so_where_another_process_writes_its_settings(settings, tmp_path):
+    (tmp_path / ".settings.json.part").mkdir()
+    with locked(tmp_path), pytest.raises(FolderBusyError, match="another process is writing"):
+        Evaluation(Center(), settings, tmp_path)
 
 
 def test_splits_without_truth_are_refused(split):

@@ -1,7 +1,8 @@
 """Disturbs every command at random moments: python -m tests.faults [--kills 50] [--others 5].
 
 Prints a table of how often each was disturbed in each way. Exit status 1 if anything was lost, half
-or different, or a message does not name its cause; that is told with the draw's seed.
+or different, or a message does not name its cause; that is told with the draw's seed. With --log
+several sittings add up. What was tried least comes first.
 """
 
 import argparse
@@ -23,7 +24,9 @@ def main() -> int:
     parser.add_argument("--others", type=int, default=1, help="of each other fault")
     parser.add_argument("--scenario", action="append", help="default: all")
     parser.add_argument("--fault", action="append", help="default: all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="default: how many rounds the log has")
+    parser.add_argument("--log", type=Path, help="where counts are kept, and go on from")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of this sitting")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     values = parser.parse_args()
     if values.folder:
@@ -40,9 +43,12 @@ def main() -> int:
 def disturb(values: argparse.Namespace) -> int:
     """Do to each scenario what each fault does."""
     from tests.faults import scenarios  # noqa: PLC0415 - TensorFlow, once, under the shim
+    from tests.faults.counts import Counts  # noqa: PLC0415
     from tests.faults.engine import Engine, FaultError  # noqa: PLC0415
     from tests.faults.faults import FAULTS  # noqa: PLC0415
 
+    began = time.monotonic()
+    end = began + 60 * values.minutes
     scenarios.prepare()
     inputs = values.folder / "inputs"
     inputs.mkdir()
@@ -51,34 +57,46 @@ def disturb(values: argparse.Namespace) -> int:
         os._exit(0)
     if os.waitpid(writer, 0)[1]:
         sys.exit("the inputs could not be written")
-    chosen = scenarios.scenarios(inputs)
-    columns, wrong = values.fault or list(FAULTS), 0
-    _tell("scenario", *columns, "seconds")
-    for name in values.scenario or chosen:
-        began, cells = time.monotonic(), []
+    chosen, counts = scenarios.scenarios(inputs), Counts(values.log)
+    seed = counts.rounds if values.seed is None else values.seed
+    goals = {
+        (name, fault): values.kills if fault == "killed" else values.others
+        for fault in values.fault or FAULTS
+        for name in values.scenario or chosen
+    }
+    engines: dict[str, Engine] = {}
+    draws = {pair: random.Random(f"{seed} {pair}") for pair in goals}  # noqa: S311 - moments
+    wrong = 0
+    while time.monotonic() < end:
+        goals = {pair: goal for pair, goal in goals.items() if counts.of(*pair) < goal}
+        if not goals:
+            break
+        pair = min(goals, key=lambda pair: counts.of(*pair) / goals[pair])  # the least tried
+        goal, (name, fault) = goals[pair], pair
         try:
-            engine = Engine(chosen[name], values.folder / name.replace(" ", "-"), inputs)
+            if name not in engines:
+                place = values.folder / name.replace(" ", "-")
+                engine = engines[name] = Engine(chosen[name], place, inputs)
+                _tell(f"{name} takes {engine.whole.seconds:.1f} s of processor time", began)
+            engines[name].afresh()
+            times = FAULTS[fault](engines[name], draws[pair], goal - counts.of(*pair))
         except FaultError as error:
-            sys.stderr.write(f"{name}: {error}\n\n")
+            sys.stderr.write(f"{name}, {fault}, --seed {seed}: {error}\n\n")
             wrong += 1
+            # Without an undisturbed run there is nothing to compare with.
+            goals = {
+                p: g for p, g in goals.items() if p != pair and (p[0] in engines or p[0] != name)
+            }
             continue
-        for column in columns:
-            times = values.kills if column == "killed" else values.others
-            draw = random.Random(f"{values.seed} {name} {column}")  # noqa: S311 - moments
-            try:
-                cells.append(str(FAULTS[column](engine, draw, times)))
-            except FaultError as error:
-                sys.stderr.write(f"{name}, {column}, --seed {values.seed}: {error}\n\n")
-                cells.append("WRONG")
-                wrong += 1
-        _tell(name, *cells, f"{time.monotonic() - began:.0f}")
+        counts.add(name, fault, times)
+        _tell(f"{name}, {fault}: {counts.of(*pair)} of {goal}", began)
+    sys.stdout.write(counts.table(chosen, FAULTS))
     return 1 if wrong else 0
 
 
-def _tell(*cells: str) -> None:
-    """Write a row of the table as Markdown, at once: it takes long to the next."""
-    sys.stdout.write(f"| {' | '.join(cells)} |\n")
-    sys.stdout.flush()
+def _tell(what: str, began: float) -> None:
+    """Say at once how far it is: it takes long to the next."""
+    sys.stderr.write(f"{(time.monotonic() - began) / 60:.1f} min: {what}\n")
 
 
 if __name__ == "__main__":

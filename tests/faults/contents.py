@@ -29,8 +29,13 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def hidden(folder: Path) -> list[str]:
-    """Return the names of what was left of unfinished work."""
-    return [str(path.relative_to(folder)) for path in folder.rglob(".*")]
+    """Return the names of what was left of unfinished work, but for folders without a file.
+
+    Such a one stays where a process is killed between giving a file its name and removing the
+    folder that it was made in, and the file is never written again.
+    """
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return [str(name) for name in names if any(part.startswith(".") for part in name.parts)]
 
 
 def contents(folder: Path) -> dict[str, Any]:

@@ -55,4 +55,5 @@ def test_unfinished_files_are_hidden(tmp_path):
     (tmp_path / ".a.json.part").mkdir()
     (tmp_path / ".a.json.part" / "a.json").write_text("{")
     assert not contents(tmp_path)
-    assert hidden(tmp_path) == [".a.json.part"]
+    (tmp_path / ".b.json.part" / "tmp01234567").mkdir(parents=True)  # b.json has its name
+    assert hidden(tmp_path) == [".a.json.part/a.json"]

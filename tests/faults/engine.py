@@ -5,6 +5,7 @@ changes is below one folder, whose path is the same each time.
 """
 
 import contextlib
+import faulthandler
 import os
 import shutil
 import signal
@@ -20,7 +21,10 @@ from tests.faults.shim import Fault, Shim
 
 Command = Callable[[Path], int | None]
 Finished = Callable[[Path], Mapping[str, object]]
-PATIENCE = 300  # seconds for one start
+EXISTS = "exists; give a"  # new folder, or another name
+PATIENCE = 120  # seconds in which a process that goes on must have worked
+MOST = 600  # seconds of processor time for one start
+_WORK = 0.05  # seconds of processor time; threads that only wait also wake up
 
 
 class Scenario(NamedTuple):
@@ -30,15 +34,17 @@ class Scenario(NamedTuple):
         run: the command, given the folder to write to. Returns its exit status, None for 0.
         finished: names what was finished, and how to tell that it was not made again.
         shared: whether a second process works beside the first, or waits, and is not refused.
+        once: whether it makes something new, and is refused where that is there.
     """
 
     run: Command
     finished: Finished
     shared: bool = False
+    once: bool = False
 
 
 class Ended(NamedTuple):
-    """How a start ended: exit status (negative for a signal), what it said, what it took."""
+    """How a start ended: exit status (negative for a signal), what it said, processor time."""
 
     status: int
     said: str
@@ -89,6 +95,7 @@ class Engine:
             said = os.open(f"{self._said}-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(said, 1)
             os.dup2(said, 2)
+            faulthandler.register(signal.SIGUSR1, file=2)
             self._shim.arm(under or self.out, fault)
             status = self.scenario.run(self.out) or 0
         except BaseException:  # noqa: BLE001 - it must not go on as the parent
@@ -99,34 +106,63 @@ class Engine:
                 sys.stderr.flush()
             os._exit(status)
 
-    def end(self, process: int, seconds: float | None = None) -> Ended:
-        """Wait for a process, or kill it after some seconds."""
-        began = time.monotonic()
-        while not (found := os.waitpid(process, os.WNOHANG))[0]:
-            if time.monotonic() - began > (PATIENCE if seconds is None else seconds):
-                os.killpg(process, signal.SIGKILL)
-                found = os.waitpid(process, 0)
-                self.check(seconds is not None, f"it did not end within {PATIENCE} seconds")
+    def end(self, process: int, beside: int | None = None) -> Ended:
+        """Wait for a process, which may wait for one beside it; raise if it is stuck.
+
+        That is told by processor time: on a busy machine anything takes long.
+        """
+        watched = [process] if beside is None else [process, beside]
+        used, since = 0.0, time.monotonic()
+        while not (found := os.wait4(process, os.WNOHANG))[0]:
+            now = sum(_worked(each) for each in watched)
+            if now > used + _WORK:
+                used, since = now, time.monotonic()
+            if time.monotonic() > since + PATIENCE or now > MOST:
+                self._stuck(watched, f"it is stuck after {now:.1f} seconds of processor time")
+            time.sleep(0.03)
+        said = self._take_said(process)
+        took = found[2].ru_utime + found[2].ru_stime
+        return Ended(os.waitstatus_to_exitcode(found[1]), said, took, self._shim.taken())
+
+    def let(self, process: int, seconds: float) -> None:
+        """Let a process work for so many seconds of processor time, or until it ends."""
+        since = time.monotonic()
+        while not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if _worked(process) >= seconds or time.monotonic() > since + PATIENCE:
                 break
-            time.sleep(0.01)
+            time.sleep(0.03)
+
+    def _stuck(self, processes: list[int], what: str) -> None:
+        """Have each process say where it is, end it, and raise."""
+        for process in processes:
+            os.kill(process, signal.SIGUSR1)
+        time.sleep(3)
+        said = []
+        for process in processes:
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            said.append(self._take_said(process))
+        self.check(False, what, Ended(-9, "\n".join(said), 0, self._shim.taken()))
+
+    def _take_said(self, process: int) -> str:
         file = Path(f"{self._said}-{process}")
         said = file.read_text("utf-8", "replace") if file.exists() else ""
         file.unlink(missing_ok=True)
-        took = time.monotonic() - began
-        return Ended(os.waitstatus_to_exitcode(found[1]), said, took, self._shim.taken())
+        return said
 
     def disturbed(self, fault: Fault) -> Ended:
         """Run once under a fault; check that nothing is half, and nothing lost that was there."""
         before = self.finished()
-        ended = self.end(self.start(fault), fault.seconds)
+        ended = self.end(self.start(fault))
         self.check_left(before, ended)
         return ended
 
-    def completed(self) -> None:
-        """Run undisturbed; check that the result is that of the undisturbed run."""
+    def completed(self, fault: Fault = Fault(), under: Path | None = None) -> None:  # noqa: B008
+        """Run to the end; check that the result is that of the undisturbed run."""
         before = self.finished()
-        ended = self.end(self.start())
-        self.check(ended.status == 0, "it does not go on", ended)
+        ended = self.end(self.start(fault, under))
+        refused = self.scenario.once and ended.status > 0 and EXISTS in ended.said
+        self.check(refused or ended.status == 0, "it does not go on", ended)
         self.check_left(before, ended)
         self.check_result(ended)
 
@@ -157,5 +193,11 @@ class Engine:
     def check(self, good: bool, what: str, ended: Ended | None = None) -> None:
         """Raise with what was said."""
         if not good:
-            end = f"\nexit status {ended.status}; it said:\n{ended.said[-2000:]}" if ended else ""
+            end = f"\nexit status {ended.status}; it said:\n{ended.said[-4000:]}" if ended else ""
             raise FaultError(f"{what}{end}")
+
+
+def _worked(process: int) -> float:
+    """Return the processor time of a process that was not waited for yet, in seconds."""
+    words = Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

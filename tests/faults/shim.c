@@ -2,8 +2,9 @@
  *
  * Loaded with LD_PRELOAD. It counts the calls that change what is under a folder and, from the
  * call that was asked for, ends the process group (before the call, or with half of its bytes
- * written) or answers as a full or a read-only disk does. It can also answer as a file system
- * without locks, and let the clock jump once by three days. */
+ * written) or answers as a full or a read-only disk does. It can also end the group after some
+ * processor time, answer as a file system without locks, and let the clock jump once by three
+ * days. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -43,6 +44,19 @@ __attribute__((constructor)) static void begin(void) {
 EXPORT void fault_arm(const char *folder, int what, long at, long clock_jump, int without_locks) {
   kind = what, moment = at, jump = clock_jump, lockless = without_locks;
   length = strlen(strncpy(under, folder, sizeof under - 1));
+}
+
+static void end(int number) {
+  (void)number;
+  kill(0, SIGKILL);
+}
+
+/* Processor time, as a moment in the work: what the clock says depends on who else is at work. */
+EXPORT void fault_after(double seconds) {
+  struct itimerval when = {.it_value.tv_sec = (time_t)seconds};
+  when.it_value.tv_usec = 1 + (suseconds_t)(999998 * (seconds - (time_t)seconds));
+  signal(SIGPROF, end);
+  setitimer(ITIMER_PROF, &when, NULL);
 }
 
 EXPORT long fault_take(void) { return atomic_exchange(&shared->calls, 0); }

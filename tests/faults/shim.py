@@ -19,7 +19,7 @@ class Fault:
     Attributes:
         kind: one of `KINDS`; "count" does nothing but count.
         moment: the call, of those that change something, from which on it happens.
-        seconds: where given, the process is killed after so long instead.
+        seconds: where given, it is killed after so much processor time instead.
         clock: looks at the clock after which it is three days ahead, or if negative back.
         lockless: have no locks.
     """
@@ -66,6 +66,8 @@ class Shim:
             ctypes.c_long(fault.clock),
             int(fault.lockless),
         )
+        if fault.seconds is not None:
+            self._library.fault_after(ctypes.c_double(fault.seconds))
 
     def taken(self) -> int:
         """Return how many calls were counted since the last time, in all forked processes."""

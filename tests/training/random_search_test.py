@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcam_tf import training
-from fcam_tf.training.random_search import Choice, Range, drawn, parse_space, search
+from fcam_tf.training import random_search
+from fcam_tf.training.random_search import (
+    Choice,
+    Range,
+    drawn,
+    parse_space,
+    recall_search,
+    search,
+)
 
 SPACE = {
     "learning_rate": Range(0.01, 0.1, log=True),
@@ -131,6 +139,48 @@ def test_a_diverged_training_counts_as_none_and_is_not_repeated(tmp_path):
     everything = {f"trial-{n}" for n in range(2)}
     with pytest.raises(RuntimeError, match="diverged"):
         search(pretend([], diverging=everything), RECIPE, SPACE, tmp_path / "b", draws=2)
+
+
+def test_goes_on_after_a_kill_at_any_of_its_writes(tmp_path, monkeypatch):
+    asked = {"draws": 2}
+    writes = []
+
+    def train(recipe, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return pretend([])(recipe, folder)
+
+    whole = search(train, RECIPE, SPACE, tmp_path / "a", draws=2, asked=asked)
+
+    def killed(write):
+        def until(path, data):
+            writes.append(path.name)
+            if len(writes) == last:
+                raise KeyboardInterrupt
+            write(path, data)
+
+        return until
+
+    for name in ("write_json", "write_csv"):
+        monkeypatch.setattr(random_search, name, killed(getattr(random_search, name)))
+    for last in range(1, 5):
+        writes.clear()
+        folder = tmp_path / str(last)
+        with pytest.raises(KeyboardInterrupt):
+            search(train, RECIPE, SPACE, folder, draws=2, asked=asked)
+        assert recall_search(folder, asked) is None
+        assert search(train, RECIPE, SPACE, folder, draws=2, asked=asked) == whole
+        assert len(recall_search(folder, asked)) == 2
+    assert {*writes} == {"best.json", "search.csv"}
+
+
+def test_more_trials_than_are_asked_for_are_another_search(tmp_path):
+    search(pretend([]), RECIPE, SPACE, tmp_path, draws=3, asked={"draws": 3})
+    about = json.loads((tmp_path / "search.json").read_text())
+    # As a search of fewer draws leaves it that was killed when it had begun.
+    (tmp_path / "search.json").write_text(json.dumps({**about, "asked": {"draws": 2}}))
+    for number in range(3):
+        (tmp_path / f"trial-{number}").mkdir()
+    assert recall_search(tmp_path, {"draws": 2}) is None
 
 
 def test_refuses_before_anything_is_trained(tmp_path):
