@@ -31,11 +31,12 @@ class FCAM(Learner):
 
     One flat functional graph, compiled. ``fit`` takes batches ``(image, label)``, or ``(image,
     {"label": ..., "cam": ...})`` with stored coarse maps (B, h, w) in [0, 1], cropped and flipped
-    as the image was. Without those, the CAM of the features that the decoder reads is used:
-    nothing runs twice. Labels are (B,) or (B, 1) class numbers; one below 0 stands for the
-    predicted class, and such an image adds nothing to the classification term. A classifier of
-    sigmoids takes (B, classes) too: 1 for each class that an image shows, 0 for the others, -1
-    where that is not known. The maps of the classes shown teach together, by their maximum.
+    as the image was. Without those, the CAM of the features that the decoder reads is used: nothing
+    runs twice, unless ``scales`` or ``flip`` ask for more. Labels are (B,) or (B, 1) class numbers;
+    one below 0 stands for the predicted class, and such an image adds nothing to the classification
+    term. A classifier of sigmoids takes (B, classes) too: 1 for each class that an image shows, 0
+    for the others, -1 where that is not known. The maps of the classes shown teach together, by
+    their maximum.
 
     What layers add to the loss (regularisers, activity regularisers, ``add_loss``) is added as
     Keras does it: that of weights only while they train, unweighted, and logged by itself.
@@ -59,6 +60,10 @@ class FCAM(Learner):
         input_size: side of the square that evaluated images are resized to, in pixels; None takes
             the classifier's. Training sets it to the size that it crops to.
         seed: of the decoder's draws of seeds in training.
+        scales: sizes, relative to the images of a step, at which the teacher explains them, 1 among
+            them; it averages the maps, see `fcam_tf.cams.CAM`. Other than the default of one
+            scale and no mirror image, each copy costs a pass of the classifier over it.
+        flip: whether the teacher explains their mirror images, too.
         name: name of the model.
 
     Attributes, beside most of the arguments:
@@ -91,9 +96,11 @@ class FCAM(Learner):
         frozen: Sequence[str] | None = None,
         input_size: int | None = None,
         seed: int = 0,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
         name: str | None = None,
     ) -> None:
-        teacher = cams.get(method, classifier, layer)
+        teacher = cams.get(method, classifier, layer, scales=scales, flip=flip)
         top = top_map(classifier, teacher)
         feature_maps, maps, filters = object_map(classifier, top, decoder_filters)
         images, outputs = classifier.inputs[0], _outputs(classifier, maps)
@@ -222,6 +229,8 @@ class FCAM(Learner):
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
             "input_size": self.input_size,
             "seed": int(self.draws.get_config()["seed"]),
+            "scales": list(self.teacher.scales),
+            "flip": self.teacher.flip,
             "name": self.name,
         }
 

@@ -184,6 +184,8 @@ def fit_fcam(
         "layer": ",".join(model.teacher.layers),
     }
     settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
+    if recipe.cams == "online" and model.teacher.averages:
+        settings |= {"scales": [*model.teacher.scales], "flip": model.teacher.flip}
 
     options, refine = _options(recipe), recipe.stored_refine or None
 
