@@ -25,7 +25,7 @@ class Learner(keras.Model):
 
     _hidden: graph.Untracked  # "classifier", "teacher", and "training": the graph of a step
     num_classes: int
-    activation: str
+    activation: cams.Activation
 
     @property
     def classifier(self) -> keras.Model:

@@ -183,7 +183,8 @@ def fit_fcam(
         "method": model.method,
         "layer": ",".join(model.teacher.layers),
     }
-    settings = {"stage": "fcam", **about, "decoder_filters": model.decoder_filters}
+    settings: dict[str, Any] = {"stage": "fcam", **about}
+    settings["decoder_filters"] = model.decoder_filters
     if recipe.cams == "online" and model.teacher.averages:
         settings |= {"scales": [*model.teacher.scales], "flip": model.teacher.flip}
 
