@@ -4,12 +4,13 @@
         --backbone resnet50 --out runs/resnet50
 
 Stages, each a training run in a folder of its own, which goes on where it was stopped, and at its
-end the weights of its best epoch on val, for the zoo; a stage with weights is skipped:
+end the weights of its best epoch on val; a stage with weights is skipped:
 
 1. classifier.safetensors: the classifier at stride 32, from scratch, from labels and a teacher's
    logits.
 2. tuned.safetensors: the same, fine-tuned at the stride at which it is used.
-3. METHOD.safetensors for each of --methods: decoders behind it.
+3. zoo/BACKBONE_METHOD for each of --methods: decoders behind it, as entries of a zoo that say how
+   they were trained, without scores.
 
 Learning rates rise for a twentieth of a stage and fall to 0 by a cosine; of a recipe's schedule,
 resizing and head_ratio nothing is used. scores.json gets the scores on val and test, in percent.
@@ -37,13 +38,14 @@ from common import start
 from gpu_batches import Batches, Draw, labelled, mapped
 from gpu_maps import Photos, maps_of
 
-from fcam_tf import models, training
+from fcam_tf import models, training, zoo
 from fcam_tf.claim import read_settings
 from fcam_tf.evaluation import FRAME
 from fcam_tf.graphs.resize import resize
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.optimizer import optimizer_of
 from fcam_tf.training.run_folder import ABOUT
+from fcam_tf.zoo.cards import CARD
 from fcam_tf.zoo.weights import read_weights, write_weights
 
 _DATA = flags.DEFINE_string("data", None, "data set, as of `fcam train`", required=True)
@@ -163,8 +165,8 @@ class Stages:
             self._classifier("classifier", scratch, 32, None)
         model = self._classifier("tuned", tuning, None, self._file("classifier"))
         for method in _METHODS.value:
-            if not self._file(method).exists():
-                self._decoder(model, method, decoder)
+            if not (self._entry(method) / CARD).exists():
+                self._decoder(model, method, decoder, {"classifier": scratch, "tuned": tuning})
         if "test" not in self.scores:
             found = {n: maps_of(model, n) for n in ("cam", "layercam", "layercam+")}
             test = self.splits["test"]
@@ -172,6 +174,9 @@ class Stages:
 
     def _file(self, stage: str) -> Path:
         return self.out / f"{stage}.safetensors"
+
+    def _entry(self, method: str) -> Path:
+        return self.out / "zoo" / f"{_BACKBONE.value}_{method}"
 
     def _classifier(
         self, stage: str, recipe: training.Recipe, stride: int | None, before: Path | None
@@ -193,10 +198,19 @@ class Stages:
             lambda: val.scores(maps, recipe.crop),
             folder=self.out / stage,
         )
-        self._finish(stage, model, run, {}, int8=False)
+        self._keep(stage, {"val": run.chosen})
+        part = self.out / "part.safetensors"  # the name tells that the stage is done
+        write_weights(model, part)
+        part.replace(self._file(stage))
         return model
 
-    def _decoder(self, classifier: models.Classifier, method: str, recipe: Any) -> None:
+    def _decoder(
+        self,
+        classifier: models.Classifier,
+        method: str,
+        recipe: Any,
+        before: Mapping[str, training.Recipe],
+    ) -> None:
         train, val, test = (self.splits[name] for name in ("train", "val", "test"))
         candidates = [method] + ["layercam+"] * (method == "layercam")
         teachers = {name: maps_of(classifier, name, SCALES) for name in candidates}
@@ -205,7 +219,13 @@ class Stages:
         print("taught by", best, found, flush=True)
         maps = [x.astype(jnp.float16) for x, _ in train.explained(teachers[best])]
         model = models.FCAM.from_classifier(
-            classifier, method=method, decoder_filters=recipe.filters, seed=recipe.seed
+            classifier,
+            method=method,
+            layer=["P4", "P5"] if best.endswith("+") else None,
+            decoder_filters=recipe.filters,
+            seed=recipe.seed,
+            scales=SCALES,  # for who trains it further
+            flip=True,
         )
         size = (recipe.crop, recipe.crop)
 
@@ -221,19 +241,21 @@ class Stages:
             folder=self.out / method,
         )
         more = {"teachers": found, "taught by": best, "test": test.scores(explain, FRAME)}
-        self._finish(method, model, run, more, int8=True)
+        self._keep(method, {"val": run.chosen, **more})
+        recipes = {**before, method: recipe}
+        zoo.save(
+            model,
+            self._entry(method).name,
+            self._entry(method).parent,
+            trained_on=f"{zoo.data_name(_DATA.value)}, {len(train.split)} images, from scratch",
+            licence="Apache-2.0",
+            recipe={name: dataclasses.asdict(each) for name, each in recipes.items()}
+            | {"command": " ".join(sys.argv)},
+            int8=True,
+        )
 
     def _batches(self, draw: Draw, recipe: training.Recipe) -> Batches:
         return Batches(draw, len(self.splits["train"].split), recipe.batch_size, _STEPS.value)
-
-    def _finish(
-        self, stage: str, model: Any, run: training.RunFolder, more: dict, *, int8: bool
-    ) -> None:
-        """Write the weights of a stage, last of all what tells that it is done."""
-        self._keep(stage, {"val": run.chosen, **more})
-        part = self.out / "part.safetensors"
-        write_weights(model, part, int8=int8)
-        part.replace(self._file(stage))
 
     def _keep(self, stage: str, found: dict[str, Any]) -> None:
         self.scores[stage] = {**found, "command": " ".join(sys.argv)}

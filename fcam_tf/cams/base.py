@@ -114,7 +114,7 @@ class CAM(abc.ABC):
         self.scales = tuple(scales)
         self.flip = bool(flip)
         self._check_scales()
-        self._compiled = autodiff.compiled(self._normalized)
+        self._compiled = autodiff.compiled(self.normalized_maps)
 
     @property
     def needs_only_features(self) -> bool:
@@ -171,9 +171,16 @@ class CAM(abc.ABC):
         photos, _ = self.split.separate(images)
         return self._preprocessing.to_photo(maps, ops.shape(photos)[1:3])
 
-    def _normalized(
+    def normalized_maps(
         self, images: Any, labels: Any, others: tuple[Any, ...] = ()
     ) -> tuple[Any, Any]:
+        """Compute what `maps_and_logits` does, as part of a graph or a step that has begun.
+
+        Args:
+            images: as of `raw_maps`, and in the dtype that the model takes.
+            labels: as of `raw_maps`.
+            others: the model's other inputs.
+        """
         with self.split.given(others):
             if self.averages:
                 return self._averaged(images, labels)

@@ -97,7 +97,7 @@ def coarse_maps(
     elif "features" in outputs and teacher.needs_only_features:
         maps = teacher.from_features(outputs["features"], labels, outputs["logits"])
     else:
-        maps = cams.normalize(teacher.raw_maps(ops.cast(images, "float32"), labels)[0])
+        maps, _ = teacher.normalized_maps(ops.cast(images, "float32"), labels)
     size = ops.shape(images)[1:3]
     return ops.stop_gradient(resize(maps[..., None], size)[..., 0])
 

@@ -181,7 +181,7 @@ class FCAMRecipe(Recipe):
     Attributes:
         layer: the map or maps that the teacher weights, see `fcam_tf.models.FCAM`; empty for the
             top map.
-        cams: "online": the CAM of the augmented crop, from the features of the training step;
+        cams: "online": the CAM of the augmented crop, by the model's own teacher in the step;
             "stored": the CAM of the whole image, made once, as in the paper.
         stored_scales: sizes relative to ``crop`` at which the whole image is explained, 1 among
             them; the maps are averaged, see `fcam_tf.cams.CAM`. This, as what follows, is for
@@ -213,8 +213,8 @@ class FCAMRecipe(Recipe):
             value = getattr(self, field.name)
             if self.cams == "online" and "stored_" in field.name and value != field.default:
                 raise ValueError(
-                    f"`{field.name}` is for cams='stored': an online teacher explains the crop of "
-                    f"each step as it is. Received: {value!r}, and cams='online'."
+                    f"`{field.name}` is for cams='stored': online the model's own teacher explains "
+                    f"the crop of each step. Received: {value!r}, and cams='online'."
                 )
         options = FCAMLoss().get_config()
         for name in self.loss:

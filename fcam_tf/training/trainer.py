@@ -179,6 +179,8 @@ def fit_fcam(
     """
     teacher, train = ready_fcam(model, train, recipe, cache)
     settings = {"stage": "fcam", **_about(model), "decoder_filters": model.decoder_filters}
+    if recipe.cams == "online" and model.teacher.averages:
+        settings |= {"scales": [*model.teacher.scales], "flip": model.teacher.flip}
 
     def stored(run: RunFolder) -> NDArray | None:
         if teacher is None:

@@ -19,6 +19,7 @@ from fcam_tf.zoo.cards import CARD, Card, check_name, read_card
 
 ZOO = "FCAM_ZOO"
 WEIGHTS = "weights.safetensors"
+COPIES = ("scales", "flip")  # of images, whose maps teach: in an architecture, but in no answer
 NUM_CLASSES = 200  # of CUB, the paper's first data set
 _BATCHES_ONLY = ("has", "cutmix")  # the other baselines are parts of a backbone
 
@@ -110,7 +111,8 @@ def identity(name: str) -> str:
         ValueError, OSError: see `card`; or it has not been trained.
     """
     found = read_card(folder_of(name) / CARD)
-    parts = [found[key] for key in ("architecture", "threshold", "input")]
+    built = {key: value for key, value in found["architecture"].items() if key not in COPIES}
+    parts = [built, found["threshold"], found["input"]]
     text = json.dumps([found["weights"]["sha256"], *parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -15,7 +15,7 @@ from fcam_tf.identity import file_sha256
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.pretrained import HEAD
 from fcam_tf.zoo.cards import CARD, Card, check_card
-from fcam_tf.zoo.entries import WEIGHTS, card, folder_of, neighbours, new_entry, untrained
+from fcam_tf.zoo.entries import COPIES, WEIGHTS, card, folder_of, neighbours, new_entry, untrained
 from fcam_tf.zoo.fetch import find_weights
 from fcam_tf.zoo.weights import read_weights, write_weights
 
@@ -34,6 +34,8 @@ def load(
     class_names: Sequence[str] | None = None,
 ) -> FCAM:
     """Load an entry: compiled, its classifier frozen, ready for ``localize`` and ``fit``.
+
+    Its teacher is what taught it: ``fit`` goes on by maps of as many scales and mirror images.
 
     Args:
         name: ``<backbone>_<method>``, perhaps with ``.<data set>``, see `list_models`. One that
@@ -244,7 +246,7 @@ def _write(
 
 def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:
     names = None if model.class_names is None else list(model.class_names)
-    config = source.get_config()
+    config, teacher = source.get_config(), model.teacher
     keys = ("baseline", "options") if config["baseline"] else ()
     return {
         "backbone": source.backbone,
@@ -253,7 +255,8 @@ def _architecture(model: FCAM, source: Classifier) -> dict[str, Any]:
         "class_names": IMAGENET if names == Classifier.imagenet_class_names() else names,
         "method": model.method,
         "decoder_filters": list(model.decoder_filters),
-        **({"layer": list(model.teacher.layers)} if model.layer else {}),
+        **({"layer": list(teacher.layers)} if model.layer else {}),
+        **({"scales": [*teacher.scales], "flip": teacher.flip} if teacher.averages else {}),
         **{key: config[key] for key in keys},
     }
 
@@ -278,7 +281,21 @@ def _build(entry: Card, backbone_weights: str | None) -> FCAM:
         decoder_filters=architecture["decoder_filters"],
         threshold=entry["threshold"],
         name=entry["name"].replace(".", "_"),
+        **_copies(entry),
     )
+
+
+def _copies(entry: Card) -> dict[str, Any]:
+    """Return of which copies of the images an entry's teacher averages the maps, see `FCAM`.
+
+    These are those of the recipe, where it stored the maps; the model knows of its own alone.
+    """
+    recipe = entry.get("recipe") or {}
+    if recipe.get("cams") == "stored":
+        found = {name: recipe.get(f"stored_{name}") for name in COPIES}
+    else:
+        found = {name: entry["architecture"].get(name) for name in COPIES}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _left_out(model: FCAM, entry: Card) -> set[str]:

@@ -109,6 +109,19 @@ def test_a_teacher_of_several_layers(classifier):
         FCAM.from_classifier(classifier, **{**options, "method": "gradcam"})
 
 
+@pytest.mark.parametrize("method", ["cam", "layercam"])
+def test_a_teacher_of_several_scales_and_mirror_images(classifier, method):
+    copies = {"scales": (1, 2), "flip": True}
+    options = {"method": method, "decoder_filters": (8, 6, 4)}
+    model = FCAM.from_classifier(classifier, **options, **copies)
+    found = taught(model)
+    maps = cams.get(method, classifier, **copies)(IMAGES, SHOWN)
+    np.testing.assert_allclose(found, full_size(maps), atol=1e-5)
+    assert np.abs(found - taught(FCAM.from_classifier(classifier, **options))).max() > 0.01
+    again = FCAM.from_config(json.loads(json.dumps(model.get_config())))
+    assert (again.teacher.scales, again.teacher.flip) == ((1, 2), True)
+
+
 @pytest.mark.parametrize("layer", ["P4", ["P4", "P5"]])
 def test_our_own_classifiers_teach_from_any_level_to_a_decoder_on_the_top(tiny_backbone, layer):
     classifier = Classifier(tiny_backbone, 3, weights=None)

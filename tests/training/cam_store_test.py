@@ -233,7 +233,7 @@ def test_maps_of_all_scales_reach_the_decoder_where_the_photo_is(tmp_path, monke
         seen.append((images.numpy(), maps.numpy()))
         return maps
 
-    monkeypatch.setattr("fcam_tf.models.fcam.coarse_maps", looked_at)
+    monkeypatch.setattr("fcam_tf.models.learning.coarse_maps", looked_at)
     recipe = FCAMRecipe(
         epochs=2,
         batch_size=2,

@@ -73,7 +73,7 @@ def test_settings_change_a_copy():
         ("crop=300", "`crop` must not exceed"),
         ("select=IoU", "`select`"),
         ("cams=offline", "`cams`"),
-        ("stored_scales=1,2", "`stored_scales` is for cams='stored': an online teacher explains"),
+        ("stored_scales=1,2", "`stored_scales` is for cams='stored': online the model's own"),
         ("stored_flip=true", "`stored_flip` is for cams='stored'"),
         ("ema=1.0", r"`ema` must be in \[0, 1\)"),
         ("stored_refine=crf", "`stored_refine` is for cams='stored'"),

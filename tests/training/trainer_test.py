@@ -74,6 +74,17 @@ def test_a_teacher_of_several_layers_and_scales(classifier, splits, tmp_path):
         fit_fcam(model, splits, tmp_path / "other", other, cache=cache)
 
 
+def test_an_online_teacher_of_several_scales_is_part_of_a_run(classifier, splits, tmp_path):
+    recipe = dataclasses.replace(DECODER, **ONE_STEP)
+    options = {"decoder_filters": (8, 6, 4)}
+    model = FCAM.from_classifier(classifier, scales=(1, 2), flip=True, **options)
+    best = fit_fcam(model, splits, tmp_path, recipe).best
+    loaded = keras.saving.load_model(best)
+    assert (loaded.teacher.scales, loaded.teacher.flip) == ((1, 2), True)
+    with pytest.raises(training.SettingsChangedError, match="scales"):
+        fit_fcam(FCAM.from_classifier(classifier, **options), splits, tmp_path, recipe)
+
+
 def test_a_folder_for_maps_that_are_not_stored_is_refused(fcam, splits, tmp_path):
     with pytest.raises(ValueError, match=r"`cache` keeps the maps .* cams='online'"):
         fit_fcam(fcam, splits, tmp_path / "run", cache=tmp_path / "cams")

@@ -55,6 +55,8 @@ def test_reads_cards_of_older_versions(path):
         ({"weights__entry": "../x"}, "entry"),
         ({"scores": [{**SCORE, "value": math.nan}]}, "not JSON compliant"),
         ({"recipe": {"weight": math.inf}}, "not JSON compliant"),
+        ({"recipe": {"stored_scales": [2.0]}}, r"\$\.recipe\.stored_scales"),
+        ({"architecture__scales": [1, 1e9]}, r"\$\.architecture\.scales"),
     ],
 )
 def test_the_schema_is_held(path, values, message):

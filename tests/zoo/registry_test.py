@@ -323,6 +323,28 @@ def test_the_layers_of_the_teacher_come_back(efficientnetlite, tmp_path, monkeyp
     assert zoo.load(name, num_classes=4).teacher.layers == ("P4", "P5")
 
 
+@pytest.mark.usefixtures("own")
+def test_fit_goes_on_by_what_taught_an_entry(model):
+    """By the maps that the recipe stored, or else by those of the model that was saved."""
+    stored = {"cams": "stored", "stored_scales": [1.0, 2.0], "stored_flip": True}
+    online = stored | {"cams": "online", "stored_scales": [1.0], "stored_flip": False}
+
+    def taught(name, saved, recipe):
+        zoo.save(saved, name, recipe=recipe, **ABOUT)
+        found = [zoo.load(name), zoo.load(name, num_classes=5)]
+        assert found[0].teacher.averages == found[1].teacher.averages
+        return found[0]
+
+    by_recipe = taught("mobilenet_v3_large_cam.a", model, stored)
+    assert (by_recipe.teacher.scales, by_recipe.teacher.flip) == ((1, 2), True)
+    again = taught("mobilenet_v3_large_cam.b", by_recipe, online)
+    assert again.get_config() | {"name": ""} == by_recipe.get_config() | {"name": ""}
+    assert not taught("mobilenet_v3_large_cam.c", model, online).teacher.averages
+    # What teaches changes no answer.
+    names = [NAME, *(f"mobilenet_v3_large_cam.{end}" for end in "abc")]
+    assert len({zoo.identity(name) for name in names}) == 1
+
+
 def test_bundled_entries_have_valid_cards(monkeypatch):
     monkeypatch.delenv("FCAM_ZOO", raising=False)
     names = zoo.list_models()

@@ -151,15 +151,17 @@ def test_graph_and_eager_steps_agree(classifier):
     np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
-def test_saved_models_go_on_as_they_were(classifier, tmp_path):
+@pytest.mark.parametrize("copies", [{}, {"scales": (1, 2), "flip": True}])
+def test_saved_models_go_on_as_they_were(classifier, tmp_path, copies):
     keras.utils.set_random_seed(1)
-    model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3)
+    model = FCAM.from_classifier(classifier, decoder_filters=(8, 6, 4), seed=3, **copies)
     compiled(model, crf=3e-9, windows={"size": (2, None)})
     model.fit(IMAGES, LABELS, batch_size=2, verbose=0)
     model.save(tmp_path / "a.keras")
     loaded = keras.models.load_model(tmp_path / "a.keras")
     np.testing.assert_array_equal(model(IMAGES)["fcam"], loaded(IMAGES)["fcam"])
     assert loaded.loss.get_config() == model.loss.get_config()
+    assert loaded.teacher.averages == bool(copies)
     assert [w.path for w in loaded.trainable_variables] == [
         w.path for w in model.trainable_variables
     ]
