@@ -27,10 +27,11 @@ def marginals(library, classes, bilateral, spatial):
 @pytest.mark.parametrize("compat", [10, np.array([[0.0, 2, 1], [2, 0, 3], [1, 3, 0]], np.float32)])
 def test_agrees_with_the_bilateral_kernel(compat):
     got, expected = (marginals(library, 3, compat, None) for library in (ours, theirs))
-    np.testing.assert_allclose(got, expected, atol=2e-6)
+    assert np.abs(got - expected).mean() < 1e-6
+    np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 21])
 def test_agrees_but_for_the_lattice_of_the_spatial_kernel(classes):
     got, expected = (marginals(library, classes, 10, 3) for library in (ours, theirs))
-    assert np.abs(got - expected).mean() < 5e-4
+    assert np.abs(got - expected).mean() < 3e-3
