@@ -35,7 +35,7 @@ def dense_crf(
     ``D^-1/2 W D^-1/2`` with ``D = W 1``, so weights do not depend on the size of the image. The
     bilateral kernel is approximated on the permutohedral lattice (`bilateral_filter`), which is
     built once for all iterations; the spatial one is a separable Gaussian over the five sigmas
-    around a pixel, to 3e-5 of its height.
+    around a pixel, to 4e-5 of its height.
 
     Differentiable by ``probabilities``, ``unaries`` and ``compatibility``: the iterations are
     unrolled in TensorFlow, as in CRF-as-RNN (Zheng et al., ICCV 2015), which costs more than

@@ -69,13 +69,15 @@ struct Workspace::Memory {
   Buffer unsorted;
   Buffer to_whole;    // the vertex of the whole image for each of the strip,
   Buffer block;       // scores of a few pixels,
-  Buffer row;         // a row of marginals between zeros,
-  Buffer taps;        // of a few lines,
-  Buffer segment;     // and what belongs to a few rows; for the whole image,
+  Buffer lines;       // a few thinned rows between zeros,
+  Buffer taps;        // of them,
+  Buffer scales;      // of the spatial kernel, and
+  Buffer segment;     // what belongs to a few rows; for the whole image,
   Buffer starts;      // the reverse: where the list of each vertex begins,
   Buffer parts;       // and the lists, of vertices of the strips,
-  Buffer marginals;   // where there is a spatial kernel,
-  Buffer rows;        // blurred along the columns, then the rows,
+  Buffer thinned;     // rows of marginals, by strips,
+  Buffer kept_of_row; // which they are,
+  Buffer rows;        // the same blurred, of all strips,
   Buffer gaussians;   // what blurs them,
   Buffer costs;       // and the compatibility, transposed.
   int64_t vertices = 0;
@@ -84,8 +86,9 @@ struct Workspace::Memory {
   size_t bytes() const {
     const Buffer* all[] = {&buckets,    &addresses,     &ids,      &weights, &splatted,  &blurred, &other,
                            &scratch,    &next,          &last,     &runs,    &first_runs, &order,  &simplices,
-                           &simplex_table, &unsorted,   &to_whole, &block,   &row,       &taps,    &segment,
-                           &starts,     &parts,         &marginals, &rows,   &gaussians, &costs};
+                           &simplex_table, &unsorted,   &to_whole, &block,   &lines,     &taps,    &scales,
+                           &segment,    &starts,        &parts,    &thinned, &kept_of_row, &rows,  &gaussians,
+                           &costs};
     size_t total = 0;
     for (const Buffer* buffer : all) total += buffer->size();
     return total;
