@@ -20,7 +20,7 @@ _SIDES = (0, 1, 2, 3, 7, 16, 33, 65)
 _ODD = (0.0, -1.0, 1e-38, 1e-6, 1e6, 1e38, np.inf, -np.inf, np.nan)
 
 
-def _number(rng: np.random.Generator, odd: float = 0.2) -> float:
+def _number(rng: np.random.Generator, odd: float = 0.08) -> float:
     return float(rng.choice(_ODD)) if rng.random() < odd else float(rng.uniform(0.3, 50))
 
 
@@ -48,7 +48,8 @@ def _case(rng: np.random.Generator) -> tuple[str, dict[str, Any]]:
     channels = int(rng.choice((1, 3, 3, 3, 2, 0)))
     classes = int(rng.choice((0, 1, 2, 3, 4, 7, 8, 21, 30)))
     photo = rng.integers(0, 256, _other(rng, (batch, height, width, channels)), np.uint8)
-    images = photo if rng.random() < 0.5 else 255 * _values(rng, photo.shape)
+    with np.errstate(over="ignore"):
+        images = photo if rng.random() < 0.5 else 255 * _values(rng, photo.shape)
     values = _values(rng, _other(rng, (batch, height, width, classes)))
     sigmas = {"sigma_rgb": _number(rng), "sigma_xy": _number(rng)}
     which = int(rng.integers(3))
@@ -89,6 +90,7 @@ def _called(operation: Any, arguments: dict[str, Any], in_graph: bool) -> Any:
 def main() -> None:
     """Run for some seconds, and print how many calls there were."""
     library, seconds, seed = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    tf.get_logger().setLevel("ERROR")  # a graph for each case is meant
     native, rng = tf.load_op_library(library), np.random.default_rng(seed)
     end, cases, refused = time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
