@@ -54,13 +54,24 @@ def moving_layers(
         if goes_on:
             pictures[id(output)] = [*pictures[id(source)], *[step.operation] * moves]
         if not goes_on or output is x:
-            end = output if goes_on else source
+            before = None if goes_on else _before_pad(step, maker.get(id(source)))
+            end = output if goes_on else source if before is None else before
             ends[id(end)] = end
     for end in ends.values():
         moving = pictures[id(end)]
         if moving and _is_moved(keras.Model(images, end)):
             return [operation.name for operation in moving]
     return []
+
+
+def _before_pad(step: graph.Step, made: graph.Step | None) -> Any:
+    """Return the image that was padded for a convolution which trims it again, as for "same"."""
+    kernel, pad = getattr(step.operation, "kernel_size", None), made and made.operation
+    if made is None or not isinstance(pad, keras.layers.ZeroPadding2D) or not kernel:
+        return None
+    trims = getattr(step.operation, "padding", None) == "valid"
+    fits = all(max(sides) < k for sides, k in zip(pad.padding, kernel, strict=True))
+    return made.inputs[0] if trims and fits else None
 
 
 def _is_moved(pictures: keras.Model) -> bool:

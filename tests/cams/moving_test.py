@@ -8,9 +8,9 @@ from fcam_tf.graphs import graph
 conv = L.Conv2D
 
 
-def named(before, size=(32, 32, 3)):
+def named(before, size=(32, 32, 3), first=None):
     images = keras.Input(size)
-    x = conv(4, 3)(before(images))
+    x = (first or conv(4, 3))(before(images))
     model = keras.Model(images, L.GlobalAveragePooling2D()(x))
     return moving_layers(model, graph.makers(graph.steps(model)), images, x)
 
@@ -48,6 +48,15 @@ def test_what_moves_the_image_is_named(before, name):
 )
 def test_what_leaves_it_in_its_place_is_not(before):
     assert named(before) == []
+
+
+def test_a_pad_that_the_first_convolution_trims_again_counts_not():
+    pad = L.ZeroPadding2D(3)  # of ResNet50, whose input may be as small
+    assert named(pad, first=conv(4, 7, strides=2)) == []
+    assert named(pad, first=conv(4, 7, strides=2, padding="same")) != []
+    assert named(pad, first=conv(4, 3)) != []
+    assert named(lambda x: L.Cropping2D(((0, 8), (0, 0)))(pad(x)), first=conv(4, 7)) != []
+    assert named(lambda x: pad(L.Cropping2D(((0, 8), (0, 0)))(x)), first=conv(4, 7)) != []
 
 
 def test_images_of_any_size():
