@@ -1,5 +1,6 @@
 """That growth is seen; `make soak` repeats for hours."""
 
+import mmap
 import threading
 
 import numpy as np
@@ -17,10 +18,9 @@ def _flat(_, count):
 
 def _memory(_, count):
     kept = []
-    while True:
-        kept.append(
-            np.ones(count * 30_000)
-        )  # 24 kB a time, 36 MB from the second fifth to the last
+    while True:  # 36 MB from the second fifth to the last; a large process has room in its heap
+        kept.append(mmap.mmap(-1, count * 30_000 * 8))
+        kept[-1].write(bytes(len(kept[-1])))
         yield
 
 
