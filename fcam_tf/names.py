@@ -99,10 +99,11 @@ def unknown(table: Collection[str], name: str, kind: str) -> str:
     """Return the message about a name that is not in a table; see `lookup`."""
     longer = [known for known in table if str(name) and known.startswith(str(name))]
     cased = [known for known in table if known.casefold() == str(name).casefold()]
-    # Names may be cut short, and the rest have a slip: resnet51, of resnet50_layercam.
+    # What is cut short may have a slip, too: resnet51, of resnet50_layercam.
     begin = {known[: len(str(name))]: known for known in [*table][::-1]}
     alike = [begin[part] for part in difflib.get_close_matches(str(name), begin, 2, 0.8)]
-    near = cased or longer[:2] or alike or difflib.get_close_matches(str(name), table, 2)
+    close, far = (difflib.get_close_matches(str(name), table, 2, least) for least in (0.8, 0.6))
+    near = cased or longer[:2] or close or alike or far
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
     came = shortened(name) if isinstance(name, str) else name
     return f"`{kind}` is unknown: {came!r}. {hint}Available: {listed(table, 20)}."
