@@ -309,7 +309,6 @@ def _left_out(model: FCAM, entry: Card) -> set[str]:
 
 def _pretrained_part(classifier: Classifier) -> str | None:
     """Tell what of a classifier is as its backbone's source has it: "classifier", "backbone"."""
-    names = Classifier.imagenet_class_names()
     # Other sources would have to be downloaded to find out.
     if not classifier.spec.source.has_head or classifier.baseline.name:
         return None
@@ -318,7 +317,7 @@ def _pretrained_part(classifier: Classifier) -> str | None:
         layer.name: _are_equal(layer.get_weights(), classifier.get_layer(layer.name).get_weights())
         for layer in original.layers
     }
-    head = same.pop(HEAD) and classifier.num_classes == len(names)
+    head = same.pop(HEAD)
     if not all(same.values()):
         return None
     return "classifier" if head else "backbone"
