@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import pytest
 
 from fcam_tf import cams
 from fcam_tf.models import Classifier
-from tests.children import UNDER_JAX
+from tests.children import output_under_jax
 
 NAME = "mobilenet_v3_large"
 RNG = np.random.default_rng(0)
@@ -342,14 +341,7 @@ print(json.dumps({"backend": keras.backend.backend(), "losses": losses}))
 
 @pytest.mark.slow
 def test_baselines_train_under_jax():
-    run = subprocess.run(
-        [sys.executable, "-c", BASELINES],
-        env=os.environ | UNDER_JAX,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout.splitlines()[-1])
+    output = output_under_jax(BASELINES)
+    found = json.loads(output.splitlines()[-1])
     assert found["backend"] == "jax"
     assert all(np.isfinite(values).all() for values in found["losses"].values())

@@ -2,9 +2,6 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,7 +9,7 @@ import pytest
 
 from fcam_tf.losses import IGNORED, FCAMLoss, sample_seeds
 from fcam_tf.models import FCAM
-from tests.children import UNDER_JAX
+from tests.children import output_under_jax
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES = photos()
@@ -308,15 +305,8 @@ print(json.dumps({
 @pytest.mark.slow
 def test_trains_under_jax(tmp_path):
     pytest.importorskip("jax")
-    run = subprocess.run(
-        [sys.executable, "-c", JAX, tmp_path / "a.keras"],
-        env=os.environ | UNDER_JAX,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout.splitlines()[-1])
+    output = output_under_jax(JAX, tmp_path / "a.keras")
+    found = json.loads(output.splitlines()[-1])
     history = found["history"]
     assert found["backend"] == "jax"
     assert found["jit"]
