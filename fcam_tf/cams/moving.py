@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,9 @@ from fcam_tf.graphs import graph
 _MOVES = {
     *("CenterCrop", "Cropping2D", "RandomCrop", "Resizing", "ZeroPadding2D", "UpSampling2D"),
     *("Permute", "Reshape", "GetItem", "Flip", "Transpose", "Pad", "Roll", "Rot90"),
-    *("Resize", "CropImages", "PadImages"),
+    *("Resize", "CropImages", "PadImages", "Lambda"),
 }
-_FAR = 1 / 32  # of a side; what convolutions pad and trim moves less
+_BANDS = 32  # of an image, down and across: what convolutions pad and trim is narrower
 _SIDES = (256, 192)  # of an image of any size
 
 
@@ -49,7 +50,7 @@ def moving_layers(
         output = step.outputs[0]
         if source is None or id(output) not in needed:
             continue
-        moves = type(step.operation).__name__ in _MOVES and len(output.shape) == 4
+        moves = _may_move(step.operation) and len(output.shape) == 4
         goes_on = moves or tuple(output.shape) == tuple(source.shape)
         if goes_on:
             pictures[id(output)] = [*pictures[id(source)], *[step.operation] * moves]
@@ -74,37 +75,54 @@ def _before_pad(step: graph.Step, made: graph.Step | None) -> Any:
     return made.inputs[0] if trims and fits else None
 
 
+def _may_move(operation: Any) -> bool:
+    """Tell whether an operation may move an image: by its name, or as one that is not of Keras."""
+    cls = type(operation)
+    ours = cls.__module__.startswith("keras.")
+    # What learns is the model, not its preprocessing.
+    return cls.__name__ in _MOVES if ours else not getattr(operation, "trainable_weights", ())
+
+
 def _is_moved(pictures: keras.Model) -> bool:
-    """Tell by images of their own coordinates whether places in the output are other ones."""
+    """Tell whether bands of an image are lost on the way, or come out elsewhere."""
     (images,) = pictures.inputs
-    height, width = (side or n for side, n in zip(images.shape[1:3], _SIDES, strict=True))
-    rows, columns = _places(height, width)
-    each = np.stack([rows, columns, np.ones_like(rows)])[..., None]
-    coordinates = np.repeat(each, images.shape[3], axis=-1).astype("float32")
+    sides = [side or n for side, n in zip(images.shape[1:3], _SIDES, strict=True)]
+    image = np.random.default_rng(0).random((1, *sides, images.shape[3]), np.float32)
     try:
-        output = np.asarray(graph.replay(pictures, coordinates, _only_moving), "float32")
-    except (TypeError, ValueError):  # such as of a size that is not known here
+        before = _output(pictures, image)
+        if (_output(pictures, image) != before).any():  # random even as it infers
+            return False
+        return any(_is_moved_along(axis, pictures, image, before) for axis in (0, 1))
+    except Exception:  # noqa: BLE001 - others' code, such as for a size that is not known here
         return False
-    *found, inside = output[..., 0]
-    # Relative to the whole of it: a map is scaled to the image from edge to edge.
-    far = np.abs(np.stack(found) - np.stack(_places(*inside.shape))).max(0)
-    return not (inside > 0.99).any() or bool(far[inside > 0.99].max() > _FAR)
 
 
-def _places(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre of each pixel, down and across, as fractions of the sides."""
-    rows, columns = (np.arange(side) + 0.5 for side in (height, width))
-    down, across = np.meshgrid(rows / height, columns / width, indexing="ij")
-    return down, across
+def _is_moved_along(
+    axis: int, pictures: keras.Model, image: np.ndarray, before: np.ndarray
+) -> bool:
+    across = np.moveaxis(image[0], axis, 0)
+    cells = before.shape[axis]
+    lost, moves = [], []
+    edges = np.linspace(0, len(across), min(_BANDS, len(across)) + 1).round().astype(int)
+    for start, end in itertools.pairwise(edges):
+        inverted = across.copy()
+        inverted[start:end] = 1 - inverted[start:end]
+        changed = np.abs(_output(pictures, np.moveaxis(inverted, 0, axis)[None]) - before)
+        changed = np.moveaxis(changed, axis, 0).reshape(cells, -1).max(1)
+        # Half of the most: what depends on the whole image changes a little everywhere.
+        most = np.flatnonzero(changed > changed.max() / 2)
+        lost.append(not len(most))
+        if len(most):  # Relative to the sides: a map is scaled to the image from edge to edge.
+            moves.append(abs((most.mean() + 0.5) / cells - (start + end) / 2 / len(across)))
+    far = 1 / _BANDS + 0.5 / cells
+    return bool(moves) and (any(lost) or max(moves) > far)
 
 
-def _only_moving(operation: Any) -> Any:
-    """Return an operation that moves, as it infers; of others one that changes nothing."""
-    if type(operation).__name__ not in _MOVES:
-        return _first_picture
+def _output(pictures: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Return what the layers make of an image (1, H, W, C) as they infer: (H', W', C')."""
+    return np.asarray(graph.replay(pictures, image, _inferring)[0], "float32")
+
+
+def _inferring(operation: Any) -> Any:
     infers = getattr(operation, "_call_has_training_arg", False)
     return functools.partial(operation, training=False) if infers else operation
-
-
-def _first_picture(*inputs: Any, **_: Any) -> Any:
-    return next(x for x in keras.tree.flatten(inputs) if len(getattr(x, "shape", ())) == 4)

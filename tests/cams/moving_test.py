@@ -8,6 +8,19 @@ from fcam_tf.graphs import graph
 conv = L.Conv2D
 
 
+class Below(L.Layer):
+    """A layer of someone's own that keeps the lower part."""
+
+    def call(self, x):
+        return x[:, 8:]
+
+
+class Standardised(L.Layer):
+    def call(self, x):
+        mean, variance = keras.ops.moments(x, (1, 2, 3), keepdims=True)
+        return (x - mean) / keras.ops.sqrt(variance)
+
+
 def named(before, size=(32, 32, 3), first=None):
     images = keras.Input(size)
     x = (first or conv(4, 3))(before(images))
@@ -25,6 +38,9 @@ def named(before, size=(32, 32, 3), first=None):
         (L.Reshape((16, 64, 3), name="a"), "a"),
         (lambda x: x[:, 8:24, 8:24], "get_item"),
         (lambda x: keras.ops.flip(x, 1), "flip"),
+        (L.Lambda(lambda x: x[:, ::-1], name="a"), "a"),
+        (L.Lambda(lambda x: x[:, 4:-4, 4:-4], name="a"), "a"),
+        (Below(name="a"), "a"),
     ],
 )
 def test_what_moves_the_image_is_named(before, name):
@@ -43,6 +59,10 @@ def test_what_moves_the_image_is_named(before, name):
         lambda x: keras.ops.flip(keras.ops.flip(x, 1), 1),
         lambda x: L.Permute((2, 3, 1))(L.Permute((3, 1, 2))(x)),
         L.RandomFlip(),
+        L.Lambda(lambda x: x / 127.5 - 1),
+        L.Lambda(lambda x: keras.ops.clip(x, 0.2, 0.8)),
+        Standardised(),
+        L.Lambda(lambda x: keras.ops.average_pool(x, 4)),  # 8 x 8 cells
         lambda x: L.CenterCrop(8, 8)(conv(3, 3, strides=2)(x)),  # no longer the image
     ],
 )
