@@ -26,6 +26,9 @@ _ENDINGS = {
     "log_softmax_v2": "log_softmax",
     "logsoftmax": "log_softmax",
 }
+# They keep the order of the classes, but have no gradient left at their ends: like log-softmax they
+# are taken off. Scores of the user's own take their outputs as they are.
+_BOUNDED = ("tanh", "hard_tanh", "softsign")
 _BINARY_LOSSES = (
     "binary_crossentropy",
     "binary_focal_crossentropy",
@@ -157,7 +160,8 @@ def logits_output(model: keras.Model, ending: Ending) -> Any:
 def _before_activation(maker: Mapping[int, graph.Step], output: Any) -> tuple[Any, Any, str]:
     """Return the last dense layer and its input, or None and the scores; and the activation."""
     step = maker[id(output)]
-    operation, end = step.operation, _name(step.operation)
+    operation = step.operation
+    end = _name(operation) or _called(operation) * (_called(operation) in _BOUNDED)
     linear = getattr(operation, "activation", None) in (None, keras.activations.linear)
     if _is_dense(operation) and (linear or end):
         return operation, step.inputs[0], end
@@ -173,8 +177,13 @@ def _before_activation(maker: Mapping[int, graph.Step], output: Any) -> tuple[An
 
 def _name(operation: Any) -> str:
     """Return "softmax", "sigmoid" or "log_softmax" for what ends in that, else ""."""
+    return _ENDINGS.get(_called(operation), "")
+
+
+def _called(operation: Any) -> str:
+    """Return the name, in small letters, of an activation, or of what a layer ends in."""
     function = getattr(operation, "activation", operation)
-    return _ENDINGS.get(getattr(function, "__name__", type(function).__name__).lower(), "")
+    return getattr(function, "__name__", type(function).__name__).lower()
 
 
 def without_probabilities(maker: Mapping[int, graph.Step], output: Any) -> Any:
@@ -217,7 +226,8 @@ def _tried_out(model: keras.Model, maker: Mapping[int, graph.Step]) -> str:
     operation = maker[id(model.outputs[0])].operation
     function = getattr(operation, "activation", None) or type(operation)
     known = getattr(function, "__module__", "").startswith(("keras.", "fcam_tf."))
-    if known and not isinstance(operation, L.Lambda):
+    tame = known and not isinstance(operation, L.Lambda) and _called(operation) != "hard_sigmoid"
+    if tame:
         return ""
     draw = np.random.default_rng(0)
     shapes = [(2, *(side or _SIDE for side in x.shape[1:])) for x in model.inputs]

@@ -98,6 +98,38 @@ def test_opaque_probabilities_are_warned_of_and_never_get_a_softmax_twice():
         assert cams.ending_of(model).gives_probabilities
 
 
+@pytest.mark.parametrize("end", ["tanh", "softsign"])
+@pytest.mark.parametrize("units", [1, 3])
+def test_what_saturates_is_taken_off(end, units):
+    """A kernel so large that no gradient is left behind it."""
+    bounded = build(lambda x: scores(pooled(trunk(x)), units, activation=end))
+    free = build(lambda x: scores(pooled(trunk(x)), units))
+    kernel = 1000 * np.random.default_rng(0).normal(size=(6, units))
+    for model in (bounded, free):
+        model.set_weights([*bounded.get_weights()[:-2], kernel, np.zeros(units)])
+    maps, logits = cams.get("gradcam", bounded).maps_and_logits(IMAGES, 0)
+    expected, free_logits = cams.get("gradcam", free).maps_and_logits(IMAGES, 0)
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
+    np.testing.assert_allclose(logits, free_logits, rtol=1e-6)
+    assert np.max(expected) == 1
+
+
+def test_scores_of_the_users_own_take_what_the_model_gives():
+    model = build(lambda x: scores(pooled(trunk(x)), 1, activation="tanh"))
+    cam = cams.get("gradcam", model, score=lambda outputs: outputs[:, 0])
+    given = cam.maps_and_logits(IMAGES)[1]
+    np.testing.assert_allclose(given, model(IMAGES, training=False), atol=1e-6)
+
+
+def test_a_hard_sigmoid_counts_as_a_sigmoid():
+    model = build(lambda x: scores(pooled(trunk(x)), 1, activation="hard_sigmoid"))
+    with pytest.warns(UserWarning, match=r"lie in \[0, 1\]"):
+        cam = cams.get("gradcam", model)
+    _, logits = cam.maps_and_logits(IMAGES)
+    found = np.asarray(cams.probabilities(logits, cam.split.activation))[:, 1:]
+    np.testing.assert_allclose(found, model(IMAGES, training=False), atol=1e-5)
+
+
 def test_a_log_softmax_is_not_taken_for_probabilities():
     model = build(lambda x: scores(pooled(trunk(x)), activation="log_softmax"))
     assert not cams.ending_of(model).gives_probabilities
