@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,10 +100,20 @@ def _run(values: argparse.Namespace) -> int:
     _tell_scores(run)
     note(f"model in {run.best}, curves in {run.folder / 'convergence.png'}")
     if values.stage == "classifier":
-        out, preset = values.out, values.recipe
-        chosen = "" if preset.endswith(".json") else f"--recipe {preset} "
-        note(f"next: fcam train fcam --data {values.data} --model {out} {chosen}--out {out}-fcam")
+        note(f"next: {_decoders_training(values)}")
     return 0 if report(run, values) else 1
+
+
+def _decoders_training(values: argparse.Namespace) -> str:
+    """Return the command of the training that puts a decoder on this classifier."""
+    flags = ["--data", values.data, "--model", values.out, "--out", f"{values.out}-fcam"]
+    if not values.recipe.endswith(".json"):  # which may hold more of this stage
+        flags += ["--recipe", values.recipe]
+    # Photos of other sizes would be other photos to it.
+    sizes = [text for text in values.set if text.partition("=")[0] in ("crop", "resize")]
+    flags += [flag for text in sizes for flag in ("--set", text)]
+    flags += [flag for file in values.imports for flag in ("--import", file)]
+    return shlex.join(["fcam", "train", "fcam", *flags])
 
 
 def _cluster(strategy: str) -> Cluster | None:

@@ -64,11 +64,11 @@ def comparison(run: StoredEvaluation, others: Sequence[StoredEvaluation]) -> Tab
     heads += [each.settings.title for each in others]
     if not others:
         return Table("Percent.", heads, rows)
-    for what, sign in (("gain", 1), ("lose", -1)):
+    for what, sign in (("higher", 1), ("lower", -1)):
         count, *counts = (str(np.count_nonzero(sign * gains(each, others[0]) > 0)) for each in runs)
-        rows.append([f"images that {what}", count, "", "", *counts[1:]])
+        rows.append([f"images with {what} IoU", count, "", "", *counts[1:]])
     caption = (
-        "All runs, percent. Differences, and the images that gain or lose IoU, are against "
+        "All runs, percent. Differences, and the images with higher or lower IoU, are against "
         f"{others[0].settings.title}."
     )
     return Table(caption, heads, rows)

@@ -163,8 +163,11 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     assert status("classifier", "--data", data, "--model", tiny, "--out", first, *FAST) == 0
     out, err = capfd.readouterr()
     assert "MaxBoxAccV2" in out
-    expected = f"fcam train fcam --data {data} --model {first} --recipe cub --out {first}-fcam"
-    assert expected in " ".join(err.split())
+    sizes = [text for text in FAST if "crop" in text or "resize" in text]
+    expected = (
+        f"fcam train fcam --data {data} --model {first} --out {first}-fcam --recipe cub --set "
+    )
+    assert expected + " --set ".join(sizes) in " ".join(err.split())
     options = ("--set", "select=PxAP", "--set", "loss.erosion=3", "--method", "gradcam")
     command = ("fcam", "--data", data, "--model", first, "--out", second, *FAST, *options)
     assert status(*command) == 0

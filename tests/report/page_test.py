@@ -83,7 +83,7 @@ def test_it_says_the_figures(page, perfect, finished):
 def test_several_runs(perfect, finished):
     text = Page(write_report(finished, perfect, finished).read_text("utf-8")).text
     assert "center against truth, center" in text
-    assert text.count("\nimages that gain") == 1
+    assert text.count("\nimages with higher IoU") == 1
 
 
 def test_one_run_alone(finished):

@@ -24,7 +24,7 @@ def test_comparison(perfect, finished):
     before, after = (run.metrics["PxAP"] for run in (finished, perfect))
     assert rows["PxAP"] == [f"{after:.2f}", f"{after - before:+.2f}", f"{before:.2f}"]
     gains = sum(a.quality > b.quality for a, b in zip(perfect.rows, finished.rows, strict=True))
-    assert rows["images that gain"] == [str(gains), "", ""]
+    assert rows["images with higher IoU"] == [str(gains), "", ""]
 
 
 def test_a_run_without_a_metric_that_came_later_can_be_compared(perfect, finished):
@@ -54,7 +54,7 @@ def test_comparison_of_several_refers_to_the_first(perfect, finished):
     rows = {row[0]: row[1:] for row in table.rows}
     best, centre = (f"{run.metrics['PxAP']:.2f}" for run in (perfect, finished))
     assert rows["PxAP"] == [centre, f"{float(centre) - float(best):+.2f}", best, centre]
-    assert rows["images that lose"][0] == rows["images that lose"][3] != "0"
+    assert rows["images with lower IoU"][0] == rows["images with lower IoU"][3] != "0"
 
 
 def test_thresholds_of_another_split_are_compared(finished):
