@@ -364,7 +364,7 @@ def test_finetuning_as_its_page_shows_it(shared_data, tmp_path, monkeypatch):
     first, second = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     val, train = (data.load(shared_data / "pets3", split) for split in ("val", "train"))
     validation = training.Validation(val.subset(range(0, len(val), 2)))
-    some = {"train": train.subset(range(0, len(train), 4))}
+    some = {"train": train.subset(range(0, len(train), 2))}
     monkeypatch.setattr(data, "load", lambda _folder, split: some[split])
     before = validation(zoo.load("efficientnetlite_b0_gradcam").maps_and_logits, False)
     names = {"DATA": shared_data / "pets3"}
