@@ -61,15 +61,16 @@ def get(name: str, model: keras.Model, layer: Any = None, **options: Any) -> CAM
     """Return a CAM method ready to explain ``model``.
 
     Args:
-        name: one of `METHODS`, or the baseline that a classifier of ours was trained with.
+        name: one of `METHODS`, or the baseline that one of this package's classifiers was trained
+            with.
         model: any functional or sequential Keras classifier, or what docs/models.md lists.
-        layer: the feature map to weight; see `CAM`.
+        layer: the feature map to use; see `CAM`.
         **options: further arguments of the method, and those of `CAM` that say what is explained:
             ``image_input``, ``output``, ``score``, ``grid``.
 
     Raises:
-        ValueError: no such method; the message gives the nearest names. Or ``name`` is a baseline,
-            and ``model`` is not a classifier of ours that was built for it.
+        ValueError: there is no such method; the message gives the nearest names. Or ``name`` is a
+            baseline, and ``model`` is not a `fcam_tf.models.Classifier` built for it.
 
     Examples:
         >>> cam = fcam_tf.cams.get("layercam", classifier)

@@ -12,7 +12,7 @@ from fcam_tf import lazy_tensorflow as tf
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function`` as one graph where the backend is TensorFlow, else as it is."""
+    """Compile ``function`` to a graph if the backend is TensorFlow, else return it unchanged."""
     if keras.backend.backend() != "tensorflow":
         return function
     # A partial has no code object, by which TensorFlow would count the traces of all instances of a
@@ -23,10 +23,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def gradients(
     function: Callable[[], tuple[list[Any], Any, Any]], watched: Any = None
 ) -> tuple[list[Any], list[Any], Any]:
-    """Differentiate the sum of scores by tensors on the way to them.
+    """Differentiate the sum of scores with respect to intermediate tensors.
 
-    ``function`` returns the tensors, the scores (B,) and anything else that is wanted; ``watched``
-    is one of the tensors that is computed before. Returns tensors, gradients and the rest.
+    ``function`` returns the tensors, the scores (B,) and anything else that is needed; ``watched``
+    is a tensor that is computed before them. Returns tensors, gradients and the rest.
     """
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError(

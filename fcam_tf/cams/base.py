@@ -24,7 +24,7 @@ def normalize(maps: Any) -> Any:
     """Stretch each map to [0, 1] (min-max at its own, low resolution).
 
     Args:
-        maps: (B, h, w), or (B, h, w, C), each channel by itself.
+        maps: (B, h, w), or (B, h, w, C), where each channel is stretched separately.
 
     Returns:
         The same shape, float32. A constant map, or one that contains NaN or infinity, gives zeros.
@@ -37,7 +37,7 @@ def normalize(maps: Any) -> Any:
 
 
 def weighted_sum(weights: Any, activations: Any) -> Any:
-    """Sum weights * activations over channels, (B, h, w); what is NaN or infinite is left out.
+    """Sum weights * activations over channels, (B, h, w); NaN and infinite terms are left out.
 
     Dead channels have undefined weights in several methods (0 / 0).
     """
@@ -49,36 +49,36 @@ class CAM(abc.ABC):
     """A class activation map of a Keras classifier.
 
     Args:
-        model: any functional or sequential Keras classifier, also with models nested in it, that
-            gives one tensor (B, classes) of logits or probabilities.
-        layer: the map to weight: a layer, its name, or a level ("P4") of our own models. None
-            takes the last map before the head, the top map, as the papers do. It may be tokens
-            (batch, tokens, channels), whose class and register tokens are dropped; see
-            docs/models.md for the one that None takes.
-        relu: whether the ReLU that ends the formula of most methods is applied. False shows
-            evidence against the class, too: after normalisation 0 is the strongest evidence
-            against it, and a cell without evidence lies between 0 and 1. Methods whose formula
-            does not end in a ReLU give the same map either way.
-        scales: sizes at which the images are explained, relative to their own, 1 among them. The
-            normalised maps, each scaled to the finest one, are averaged, and the mean is
+        model: any functional or sequential Keras classifier that returns one tensor (B, classes) of
+            logits or probabilities. It may contain nested models.
+        layer: the feature map to weight: a layer, its name, or a level ("P4") of this package's
+            models. None takes the last map before the head, the top map, as the papers do. The map
+            may be tokens (batch, tokens, channels); class and register tokens are dropped.
+            docs/models.md says which tokens None takes.
+        relu: whether to apply the ReLU that ends the formula of most methods. False also shows
+            evidence against the class: after normalisation, 0 is the strongest evidence against it,
+            and a cell without evidence is between 0 and 1. Methods whose formula does not end in a
+            ReLU give the same map either way.
+        scales: sizes at which the images are explained, relative to their own size; 1 must be among
+            them. The normalised maps are scaled to the finest one and averaged, and the mean is
             stretched to [0, 1].
-        flip: whether mirrored images are explained, too, and their maps averaged with the others.
-            Logits, and the predicted class, are those of the images as they are.
-        image_input: name of the images among several inputs; None takes the only one with four
-            axes.
-        output: name or position of the class scores among several outputs.
-        score: what to explain in the place of a class: a function of the outputs (of the one that
-            ``output`` names, if given), before a final softmax or sigmoid, to one number for each
-            image, (B,); see `fcam_tf.cams.scores`. Such a model counts as one of one class whose
-            logit is the score, and may give anything.
-        grid: (height, width) of the tokens, where it does not follow from their number.
+        flip: whether to explain mirrored images, too, and average their maps with the others.
+            Logits and the predicted class are those of the original images.
+        image_input: name of the image input if there are several inputs; None takes the only one
+            with four axes.
+        output: name or position of the class scores if there are several outputs.
+        score: what to explain instead of a class: a function that maps the outputs (or the one that
+            ``output`` names), before a final softmax or sigmoid, to one number per image, (B,); see
+            `fcam_tf.cams.scores`. The model then counts as having one class, whose logit is the
+            score, and may have any outputs.
+        grid: (height, width) of the tokens, if their number does not determine it.
 
     Attributes:
-        layers: names of the maps that are weighted.
+        layers: names of the feature maps that are weighted.
 
     Raises:
         TypeError: ``model`` is a subclassed model without a functional graph.
-        ValueError: no such layer, or the method cannot explain this model.
+        ValueError: there is no such layer, or the method cannot explain this model.
     """
 
     name: ClassVar[str]
@@ -118,14 +118,14 @@ class CAM(abc.ABC):
 
     @property
     def needs_only_features(self) -> bool:
-        """Whether `from_features` gives the maps without another pass."""
+        """Whether `from_features` can compute the maps without another pass."""
         return False
 
     def from_features(self, features: Any, labels: Any, logits: Any) -> Any:
-        """Compute the maps from what a model has computed already, where `needs_only_features`.
+        """Compute the maps from features that a model has already computed.
 
-        Takes the feature map (B, h, w, C), labels as `raw_maps` does, and logits (B, classes);
-        returns what a call does. Other methods raise NotImplementedError.
+        Takes the feature map (B, h, w, C), labels as in `raw_maps`, and logits (B, classes);
+        returns the same as a call. Methods without `needs_only_features` raise NotImplementedError.
         """
         raise NotImplementedError(f"{self.name!r} needs more than the feature map of this model.")
 
@@ -157,7 +157,7 @@ class CAM(abc.ABC):
         return self.maps_and_logits(images, labels)[0]
 
     def maps_and_logits(self, images: Any, labels: Any = None) -> tuple[Any, Any]:
-        """Compute the maps as a call does, and the logits (B, classes) of the same forward pass."""
+        """Compute the maps as a call does, and return the logits (B, classes) of the same pass."""
         images, others = self.split.separate(images)
         images = self._preprocessed(images)
         return self._compiled(images, self.check_labels(labels, images), others)
@@ -165,7 +165,7 @@ class CAM(abc.ABC):
     def full_size(self, images: Any, labels: Any = None) -> Any:
         """Compute the maps and scale them to the images, (B, H, W): bilinear, half-pixel.
 
-        Under a keras-hub preprocessor that crops photos, the map is 0 where the model saw nothing.
+        If a keras-hub preprocessor crops the photos, the map is 0 outside the crop.
         """
         maps = self(images, labels)
         photos, _ = self.split.separate(images)
@@ -174,11 +174,11 @@ class CAM(abc.ABC):
     def normalized_maps(
         self, images: Any, labels: Any, others: tuple[Any, ...] = ()
     ) -> tuple[Any, Any]:
-        """Compute what `maps_and_logits` does, as part of a graph or a step that has begun.
+        """Compute the same as `maps_and_logits`, inside a graph or a training step.
 
         Args:
-            images: as of `raw_maps`, and in the dtype that the model takes.
-            labels: as of `raw_maps`.
+            images: as in `raw_maps`, in the dtype that the model takes.
+            labels: as in `raw_maps`.
             others: the model's other inputs.
         """
         with self.split.given(others):
@@ -230,7 +230,7 @@ class CAM(abc.ABC):
             )
 
     def rectified(self, maps: Any) -> Any:
-        """Return the ReLU of maps, or the maps where ``relu`` is off."""
+        """Return the ReLU of maps, or the maps unchanged if ``relu`` is off."""
         return ops.relu(maps) if self.relu else maps
 
     def _preprocessed(self, images: Any) -> Any:
@@ -239,7 +239,7 @@ class CAM(abc.ABC):
         return self.check_images(images)
 
     def check_images(self, images: Any) -> Any:
-        """Return a batch of images in the dtype that the model takes; raise what a call raises."""
+        """Return a batch of images in the model's dtype; raises the same errors as a call."""
         expected = tuple(self.split.images.shape)
         try:
             images = ops.convert_to_tensor(images)

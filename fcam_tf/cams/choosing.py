@@ -1,4 +1,4 @@
-"""Which feature map a CAM weights: the one that is asked for, or the last that all paths pass."""
+"""Which feature map a CAM weights: the requested one, or the last that all paths pass through."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Choice:
 
     Args:
         opened: the model.
-        maker: the step that gives each tensor, those of ``scored`` too.
+        maker: the step that computes each tensor, including those of ``scored``.
         images: its symbolic images.
         scored: the tensors that the score is computed from.
-        levels: names of maps in our own models, the last of them the top.
+        levels: names of maps in this package's models; the last one is the top map.
         grid: (height, width) of tokens; None finds it.
     """
 
@@ -54,7 +54,7 @@ class Choice:
         self._maker = maker
 
     def name(self, x: Any) -> str:
-        """Return what users call a tensor: its level, or its layer."""
+        """Return the name that users know a tensor by: its level, or its layer."""
         levels = [level for level, tensor in self._levels.items() if tensor is x]
         paths = [path for path, tensor in self._opened.names.items() if tensor is x]
         operation = self._maker[id(x)].operation
@@ -70,7 +70,7 @@ class Choice:
         """Return the grid of tokens, None for a map.
 
         Raises:
-            ValueError: it is not known, or the one that was asked for does not fit.
+            ValueError: the grid is not known, or the requested one does not fit.
         """
         if len(x.shape) == 4:
             return None
@@ -90,10 +90,10 @@ class Choice:
         return grid
 
     def find(self, wanted: Any) -> Any:
-        """Return the tensor of a level, a layer or its name; see `fcam_tf.cams.CAM`.
+        """Return the tensor of a level, a layer or a layer's name; see `fcam_tf.cams.CAM`.
 
         Raises:
-            ValueError: there is none, or it gives no map.
+            ValueError: there is no such tensor, or it is not a map.
         """
         if isinstance(wanted, str) and wanted in self._levels:
             return self._levels[wanted]
@@ -113,10 +113,10 @@ class Choice:
         return found
 
     def last_map(self) -> Any:
-        """Return the last map that everything passes on its way to the scores.
+        """Return the last map that all paths to the scores pass through.
 
         Raises:
-            ValueError: there is none, or it is hidden in a layer.
+            ValueError: there is no such map, or it is hidden inside a layer.
         """
         head = self._maker.get(id(self._scored[0]))  # none where a dense layer takes the images
         if head and hasattr(head.operation, "class_map"):  # see `class_map.ClassMapHead`
@@ -150,7 +150,7 @@ class Choice:
         )
 
     def in_order(self, feature_maps: Sequence[Any]) -> list[Any]:
-        """Sort by the order in which they are computed, and drop what was named twice."""
+        """Sort tensors in the order in which they are computed, and drop duplicates."""
         position = {id(x): i for i, step in enumerate(self._steps) for x in step.outputs}
         unique = {id(x): x for x in feature_maps}.values()
         return sorted(unique, key=lambda x: position[id(x)])
@@ -158,7 +158,7 @@ class Choice:
     def all_pass(self, x: Any, tensors: Sequence[Any], inputs: Sequence[Any] = ()) -> bool:
         """Tell whether every path from the images to ``tensors`` leads through ``x``.
 
-        ``inputs`` are others that must not lead around it either.
+        ``inputs`` are other inputs, whose paths must also lead through it.
         """
         sources = {id(source) for source in (self._images, *inputs)}
         return not any(id(y) in sources for y in graph.leading_to(self._maker, tensors, [x]))
@@ -252,7 +252,7 @@ class Choice:
     def products_cancel(self, x: Any) -> bool:
         """Tell whether tokens times their gradients add up to zero in every patch.
 
-        They do where each token is normalised next: its length makes no difference.
+        This happens if each token is normalised next, so that its length makes no difference.
         """
         if len(x.shape) != 3 or (tried := self._tried(x)) is None:
             return False

@@ -14,10 +14,10 @@ from fcam_tf.cams.split_classifier import chosen_classes
 
 
 class ClassMapHead(keras.layers.Layer, abc.ABC):
-    """A head that scores classes by one map for each of them.
+    """A head that scores each class by a map of its own.
 
-    Called on a list of maps, the last of which is the top map (B, h, w, C), it gives a list:
-    logits (B, classes) float32, then whatever `losses_of` needs.
+    It is called on a list of maps, the last of which is the top map (B, h, w, C). It returns a
+    list: logits (B, classes) float32, then what `losses_of` needs.
     """
 
     @abc.abstractmethod
@@ -26,9 +26,10 @@ class ClassMapHead(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def losses_of(self, maps: Sequence[Any], outputs: Sequence[Any], labels: Any) -> Any:
-        """Return what is added to each image's cross-entropy, (B,).
+        """Return the loss that is added to each image's cross-entropy, (B,).
 
-        ``maps`` is what the head was called on, ``outputs`` what it gave after the logits.
+        ``maps`` are the maps that the head was called on, ``outputs`` what it returned after the
+        logits.
         """
 
 
@@ -65,6 +66,6 @@ class HeadClassMap(CAM):
 
 
 def of_class(maps: Any, labels: Any) -> Any:
-    """Return from maps (B, h, w, classes) that of each image's label, (B, h, w) float32."""
+    """Select the map of each image's label from maps (B, h, w, classes): (B, h, w) float32."""
     maps = ops.take_along_axis(maps, labels[:, None, None, None], axis=-1)
     return ops.cast(maps[..., 0], "float32")

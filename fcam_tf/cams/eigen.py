@@ -15,12 +15,12 @@ from fcam_tf.cams.split_classifier import Evidence
 def first_component(maps: Any) -> Any:
     """Project the cells of maps onto their first right singular vector.
 
-    Maps are taken as a matrix of cells by channels, which is not centred. The sign, which a
-    singular value decomposition leaves open, is the one by which the result agrees with the sum
-    over channels.
+    Maps are taken as a matrix of cells by channels, which is not centred. A singular value
+    decomposition leaves the sign open; it is chosen so that the result agrees with the sum over
+    channels.
 
     Args:
-        maps: (B, h, w, C); what is NaN or infinite counts as zero.
+        maps: (B, h, w, C); NaN and infinite values count as zero.
 
     Returns:
         (B, h, w) float32.
@@ -51,9 +51,9 @@ def first_component(maps: Any) -> Any:
 class EigenCAM(EvidenceCAM):
     """Eigen-CAM (Bany Muhammad and Yeasin, IJCNN 2020): ``M = A v``, where ``A = U S V^T``.
 
-    A is the matrix of cells by channels, and v the first column of V. It shows what stands out in
-    the feature maps, whatever the class, and needs neither labels nor gradients. The paper leaves
-    the sign of v open and has no ReLU; pytorch-grad-cam centres A first and takes the ReLU.
+    A is the matrix of cells by channels, and v the first column of V. The map shows what stands out
+    in the feature maps, whatever the class, and needs neither labels nor gradients. The paper
+    leaves the sign of v open and has no ReLU; pytorch-grad-cam centres A first and takes the ReLU.
     """
 
     name = "eigencam"
@@ -67,13 +67,13 @@ class EigenCAM(EvidenceCAM):
 
 
 class EigenGradCAM(EvidenceCAM):
-    """Eigen-Grad-CAM: `EigenCAM` of g A, the product of each cell's gradient and activation.
+    """Eigen-Grad-CAM: `EigenCAM` of g A, each cell's gradient times its activation.
 
-    There is no paper; it is known from pytorch-grad-cam. The sign is the one by which the map
+    There is no paper; the method comes from pytorch-grad-cam. The sign is chosen so that the map
     agrees with ``sum_k g_k A_k``.
 
     Raises:
-        ValueError: the tokens are normalised next, so that this sum is zero.
+        ValueError: the tokens are normalised next, so this sum is zero.
     """
 
     name = "eigengradcam"

@@ -1,4 +1,4 @@
-"""How a classifier ends: its logits, and how probabilities follow from them."""
+"""How a classifier ends: its logits, and how they become probabilities."""
 
 from __future__ import annotations
 
@@ -40,19 +40,20 @@ _BINARY_LOSSES = (
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How the outputs of a classifier become logits, one a class, and logits probabilities.
+    """How the outputs of a classifier become logits, one per class, and probabilities.
 
-    One unit stands for two classes: with z before its sigmoid their logits are -z/2 and z/2, whose
-    softmax is 1 - sigmoid(z) and sigmoid(z).
+    One unit stands for two classes: if z is its value before the sigmoid, their logits are -z/2 and
+    z/2, and their softmax is 1 - sigmoid(z) and sigmoid(z).
 
     Attributes:
         dense: the last layer, if it computes x @ kernel + bias and nothing else.
-        scores: what that layer takes; without one, what the model gives before any softmax or
+        scores: the input of that layer; without one, the model's output before any softmax or
             sigmoid.
-        units: width of the model's output; 0 of a score.
-        activation: what makes probabilities of logits.
+        units: width of the model's output; 0 for a score.
+        activation: what turns logits into probabilities.
         gives_probabilities: whether the model's outputs are probabilities.
-        opaque: whether ``scores`` are probabilities too, by a function that cannot be taken off.
+        opaque: whether ``scores`` are also probabilities, because of a function that cannot be
+            removed.
     """
 
     dense: Any
@@ -64,7 +65,7 @@ class Ending:
 
     @classmethod
     def of_score(cls, outputs: list[Any]) -> Ending:
-        """Return the ending of a model whose outputs a function makes one score of."""
+        """Return the ending of a model whose outputs a function turns into one score."""
         return cls(None, outputs, 0, "softmax", gives_probabilities=False, opaque=False)
 
     @property
@@ -73,11 +74,11 @@ class Ending:
 
     @property
     def gain(self) -> float:
-        """What a class's logit is multiplied by to give the score that is explained, z or -z."""
+        """The factor from a class's logit to the score that is explained, z or -z."""
         return 2.0 if self.units == 1 else 1.0
 
     def logits(self, scores: Any) -> Any:
-        """Return the logits (B, classes) of ``scores``, or of what the dense layer gives."""
+        """Return the logits (B, classes) of ``scores``, or of the dense layer's output."""
         if self.opaque:
             smallest = keras.config.epsilon()
             odds = ops.log(ops.maximum(scores, smallest))
@@ -87,25 +88,25 @@ class Ending:
         return ops.concatenate([-scores / 2, scores / 2], axis=-1) if self.units == 1 else scores
 
     def kernel(self) -> Any:
-        """Return the dense layer's kernel (C, classes) float32, the score's that is explained."""
+        """Return the kernel (C, classes) float32 of the scores that are explained, z or -z."""
         kernel = ops.cast(self.dense.kernel, "float32")  # LoRA computes it anew
         return ops.concatenate([-kernel, kernel], axis=1) if self.units == 1 else kernel
 
 
 def classes_of(units: int) -> int:
-    """Return the number of classes of a model with as many outputs."""
+    """Return the number of classes of a model with this many outputs."""
     return max(units, 2)
 
 
 def ending_of(model: keras.Model, loss: Any = None) -> Ending:
     """Find out how a flat functional classifier ends.
 
-    Several outputs are probabilities by a sigmoid, each by itself, if they end in one, or if they
-    end in none and ``loss``, which the model was compiled with, is a binary cross-entropy.
+    Several outputs are independent probabilities (sigmoids) if the model ends in a sigmoid, or if
+    it ends in no activation and ``loss``, which it was compiled with, is a binary cross-entropy.
 
     Raises:
-        ValueError: the softmax or sigmoid is part of a layer that is more than a dense one, or the
-            softmax of one unit.
+        ValueError: the softmax or sigmoid is part of a layer that does more than a dense one, or it
+            is the softmax of one unit.
     """
     maker = graph.makers(graph.steps(model))
     output = model.outputs[0]
@@ -131,15 +132,15 @@ def ending_of(model: keras.Model, loss: Any = None) -> Ending:
 
 
 def probabilities(logits: Any, activation: Activation) -> Any:
-    """Return the probabilities (B, classes) of logits: of all classes, or of each by itself."""
+    """Return the probabilities (B, classes) of logits: joint (softmax) or independent (sigmoid)."""
     return ops.sigmoid(logits) if activation == "sigmoid" else ops.softmax(logits)
 
 
 def logits_output(model: keras.Model, ending: Ending) -> Any:
     """Return the symbolic logits (B, classes) of a flat functional classifier.
 
-    A dense layer that ends in a softmax or sigmoid loses it: ``model`` gives logits afterwards. One
-    of a single unit gets a second one.
+    A softmax or sigmoid at the end of a dense layer is removed: ``model`` returns logits
+    afterwards. A layer of a single unit gets a second one.
     """
     dense, scores = ending.dense, ending.scores
     if dense is None:
@@ -187,10 +188,10 @@ def _called(operation: Any) -> str:
 
 
 def without_probabilities(maker: Mapping[int, graph.Step], output: Any) -> Any:
-    """Return a symbolic output of any shape before its softmax or sigmoid, as it is without one.
+    """Return a symbolic output of any shape before its softmax or sigmoid, if it has one.
 
     Raises:
-        ValueError: that is part of a layer with a ``call`` of its own.
+        ValueError: it is part of a layer with a ``call`` of its own.
     """
     step = maker.get(id(output))
     if step is None or not _name(step.operation):

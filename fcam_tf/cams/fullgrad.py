@@ -1,4 +1,4 @@
-"""FullGrad: what the image and the bias of every layer add to a logit."""
+"""FullGrad: what the image and the biases of all layers contribute to a logit."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ _SCALE = 256.0  # a float16 gradient would vanish in early layers
 class FullGrad(CAM):
     """FullGrad (Srinivas and Fleuret, NeurIPS 2019).
 
-    ``M = psi(grad_x * x) + sum_l sum_c psi(grad_z * b)_c``, where z is what a layer gives before
-    its activation and b its bias. That of batch normalisation is beta - gamma mean / std, that of
-    a Rescaling layer its offset. psi takes absolute values, stretches those of a layer, all cells
-    and channels together, to [0, 1] and scales them to the image, as in the authors' code
-    (idiap/fullgrad-saliency); pixels have half-pixel centres here. Biases behind the pooling have
-    no map and are left out. Maps have the size of the image. The whole model is differentiated:
-    this costs several forward passes.
+    ``M = psi(grad_x * x) + sum_l sum_c psi(grad_z * b)_c``, where z is a layer's output before its
+    activation, and b its bias. The bias of batch normalisation is beta - gamma mean / std; the bias
+    of a Rescaling layer is its offset. psi takes absolute values, stretches those of a layer, all
+    cells and channels together, to [0, 1] and scales them to the image, as in the authors' code
+    (idiap/fullgrad-saliency); pixels have half-pixel centres here. Biases after the pooling have no
+    map and are left out. Maps have the size of the image. The whole model is differentiated, which
+    costs several forward passes.
 
-    In a network of such layers, pooling, sums and ReLUs, all terms of `parts` and the bias of the
-    logit add up to the logit. What operations add, and other nonlinear functions, leave a rest.
+    In a network of such layers, pooling, sums and ReLUs, the terms of `parts` and the bias of the
+    logit add up to the logit. Constants that operations add, and other nonlinear functions, leave a
+    remainder.
 
     Raises:
-        ValueError: a ``layer`` is given, as there is none to choose; or the bias of a layer with
+        ValueError: a ``layer`` is given (FullGrad has none to choose), or the bias of a layer with
             weights is not known.
     """
 

@@ -1,4 +1,4 @@
-"""CAM methods that weight the feature maps by the class weights, or by gradients of the logit."""
+"""CAM methods that weight the feature maps by class weights or by gradients of the logit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPACE = (1, 2)
 
 
 class EvidenceCAM(CAM):
-    """A map that follows from one forward pass: from feature maps and the logit's gradient."""
+    """A method that needs one forward pass: the feature maps and the logit's gradient."""
 
     @abc.abstractmethod
     def combine(self, evidence: Evidence) -> Any:
@@ -39,8 +39,8 @@ class EvidenceCAM(CAM):
 class ClassActivationMap(EvidenceCAM):
     """CAM (Zhou et al., CVPR 2016), the ``CAM*`` of the F-CAM tables.
 
-    ``M = sum_k w_k A_k``, with w the head's weights of the class. Negative evidence stays: there is
-    no ReLU. The model must end in global average pooling and one dense layer.
+    ``M = sum_k w_k A_k``, where w are the head's weights for the class. Negative evidence is kept:
+    there is no ReLU. The model must end in global average pooling and one dense layer.
 
     Example:
         >>> cam = fcam_tf.cams.get("cam", classifier)
@@ -70,7 +70,7 @@ class GradientCAM(EvidenceCAM):
     def weights(self, activations: Any, gradients: Any) -> Any:
         """Weight the channels, (B, 1, 1, C), or each cell of them, (B, h, w, C).
 
-        Activations are A, gradients are g = dY/dA, see `Evidence`. A common factor of all channels
+        Activations are A, gradients are g = dY/dA, see `Evidence`. A factor common to all channels
         does not matter.
         """
 
@@ -98,7 +98,7 @@ class HiResCAM(GradientCAM):
     linear head, the cells add up to the logit without its bias.
 
     Raises:
-        ValueError: the tokens are normalised next, so that all products add up to zero.
+        ValueError: the tokens are normalised next, so all products add up to zero.
     """
 
     name = "hirescam"
@@ -114,8 +114,8 @@ class HiResCAM(GradientCAM):
 class ElementwiseGradCAM(EvidenceCAM):
     """Element-wise Grad-CAM: ``M = sum_k ReLU(g_k A_k)``.
 
-    There is no paper; it is known from pytorch-grad-cam (Gildenblat et al., 2021), whose formula
-    this is. Without the ReLU it is HiResCAM.
+    There is no paper; the formula is that of pytorch-grad-cam (Gildenblat et al., 2021). Without
+    the ReLU the method is HiResCAM.
     """
 
     name = "gradcamelementwise"
@@ -129,13 +129,14 @@ class GradCAMPlusPlus(GradientCAM):
     """Grad-CAM++ (Chattopadhyay et al., WACV 2018).
 
     Args, beside those of `CAM`:
-        formula: "tables" (the default) is what the F-CAM tables were measured with: their code
-            loses the division by 2 g^2 + g^3 sum(A), which leaves weight_k = mean of g^2 ReLU(g).
-            It localises better and is needed to compare with the published numbers. "published"
-            is the formula of the Grad-CAM++ paper, with alpha = g^2 / (2 g^2 + g^3 sum(A)).
+        formula: "tables" (the default) is the formula that the F-CAM tables were measured with.
+            Their code loses the division by 2 g^2 + g^3 sum(A), which leaves weight_k = mean of g^2
+            ReLU(g). It localises better, and comparisons with the published numbers need it.
+            "published" is the formula of the Grad-CAM++ paper, with alpha = g^2 / (2 g^2 + g^3
+            sum(A)).
 
     Raises:
-        ValueError: unknown ``formula``.
+        ValueError: ``formula`` is unknown.
     """
 
     name = "gradcampp"
@@ -167,8 +168,8 @@ class GradCAMPlusPlus(GradientCAM):
 class SmoothGradCAMPlusPlus(CAM):
     """Smooth Grad-CAM++ (Omeiza et al., 2019), as the F-CAM tables were measured.
 
-    Gradients are averaged over noisy copies of the image in g^2 and g^3; sum(A) is that of the
-    clean image, the last copy gives A and ReLU(g). The noise is drawn anew at each call.
+    In g^2 and g^3, gradients are averaged over noisy copies of the image. sum(A) comes from the
+    clean image, and A and ReLU(g) come from the last copy. New noise is drawn at each call.
 
     Args, beside those of `CAM`:
         samples: number of noisy copies.
@@ -223,7 +224,7 @@ class SmoothGradCAMPlusPlus(CAM):
 class XGradCAM(GradientCAM):
     """XGrad-CAM (Fu et al., BMVC 2020): weight_k = sum(g_k A_k) / sum(A_k) over cells.
 
-    Where g is the same in all cells (a linear head) this is Grad-CAM without the dead channels.
+    If g is the same in all cells (a linear head), this is Grad-CAM without the dead channels.
     """
 
     name = "xgradcam"
@@ -238,9 +239,9 @@ class XGradCAM(GradientCAM):
 class LayerCAM(GradientCAM):
     """LayerCAM (Jiang et al., TIP 2021): each cell weighted by the ReLU of its own gradient.
 
-    Several layers, such as ``["P4", "P5"]``, are fused as in the paper: each map, stretched to
-    [0, 1], becomes tanh(2 M), is scaled to the finest of them, and the largest value of each cell
-    is kept.
+    Several layers, such as ``["P4", "P5"]``, are fused as in the paper: each map is stretched to
+    [0, 1], becomes tanh(2 M) and is scaled to the finest of them; each cell keeps the largest
+    value.
     """
 
     name = "layercam"

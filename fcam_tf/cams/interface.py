@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out: the images among its inputs, the scores outside."""
+"""What goes into a model and what comes out: its image input, and the scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fcam_tf.graphs import graph
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What must be said of models that are more than images in and class scores out.
+    """Options for models that have other inputs than images, or other outputs than class scores.
 
     See `fcam_tf.cams.CAM`.
     """
@@ -47,7 +47,7 @@ class Interface:
         outputs: the symbolic outputs that are explained.
 
     Raises:
-        ValueError: no such input or output, or one of several must be named.
+        ValueError: there is no such input or output, or there are several and none is named.
     """
 
     def __init__(self, model: keras.Model, flat: keras.Model, options: Options) -> None:
@@ -91,10 +91,10 @@ class Interface:
             )
 
     def scores(self, score: Callable[[Any], Any], outputs: list[Any]) -> Any:
-        """Apply a user's score; returns (B, 1) float32.
+        """Apply a user's score function; returns (B, 1) float32.
 
         Raises:
-            ValueError: it gives something else than one number for each image.
+            ValueError: it does not return one number for each image.
         """
         outputs = [ops.cast(x, "float32") for x in outputs]
         packed = outputs[0]
@@ -109,10 +109,10 @@ class Interface:
         return ops.cast(values, "float32")[:, None]
 
     def separate(self, inputs: Any) -> tuple[Any, tuple[Any, ...]]:
-        """Take what ``model.predict`` takes apart into the images and the other inputs.
+        """Split the argument of ``model.predict`` into the images and the other inputs.
 
         Raises:
-            ValueError: not all of the inputs are there.
+            ValueError: an input is missing.
         """
         if isinstance(inputs, Mapping):
             missing = [name for name in self._input_names if name not in inputs]

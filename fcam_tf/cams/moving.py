@@ -1,4 +1,4 @@
-"""Whether a model crops, pads, mirrors or turns the images: its map would lie elsewhere on them."""
+"""Whether a model crops, pads, mirrors or rotates the images, which would shift its map."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _SIDES = (256, 192)  # of an image of any size
 def moving_layers(
     model: keras.Model, maker: Mapping[int, graph.Step], images: Any, x: Any
 ) -> list[str]:
-    """Name the layers that put the images' content elsewhere before a feature map, if any do.
+    """Name the layers before a feature map that move the content of the images.
 
-    Only what handles images themselves is looked at, up to the first convolution: there a model
-    does its own preprocessing. Resizing the whole image moves nothing.
+    Only layers that process the image itself are examined, up to the first convolution, because a
+    model does its preprocessing there. Resizing the whole image moves nothing.
 
     Args:
         model: a flat functional model.
-        maker: the step that gives each of its tensors.
+        maker: the step that computes each of its tensors.
         images: its symbolic images (B, H, W, C).
         x: a symbolic feature map.
 
     Returns:
-        Names in the order in which they run; empty where each place of the map is that of the
-        image, or where that cannot be told.
+        Names in the order in which they run; empty if positions in the map and in the image agree,
+        or if that cannot be determined.
     """
     if len(images.shape) != 4:
         return []

@@ -11,11 +11,11 @@ from fcam_tf.graphs.resize import resize
 
 
 class TaskPreprocessing:
-    """What stands before the graph of a model: a keras-hub task's preprocessor, or nothing.
+    """What runs before the graph of a model: a keras-hub task's preprocessor, or nothing.
 
     Args:
-        model: any Keras model. Only its ``predict`` runs a preprocessor, not a call, so that its
-            graph does not contain it.
+        model: any Keras model. ``predict`` runs the preprocessor, a call does not, so the graph
+            does not contain it.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -31,10 +31,10 @@ class TaskPreprocessing:
         return images if self._run is None else self._run(images)
 
     def to_photo(self, maps: Any, size: tuple[Any, Any]) -> Any:
-        """Scale maps (B, h, w) to photos of a size, (B, H, W): bilinear, half-pixel.
+        """Scale maps (B, h, w) to the size of the photos, (B, H, W): bilinear, half-pixel.
 
-        Where photos were cropped to the aspect ratio of the model, the map covers the part that the
-        model saw, and is 0 outside it; where they were padded, the padding's part is cut off.
+        If photos were cropped to the model's aspect ratio, the map covers the crop and is 0 outside
+        it. If they were padded, the padding is cut off.
         """
         maps = maps[..., None]
         target: Any = getattr(self._converter, "image_size", None)

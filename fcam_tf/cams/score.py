@@ -1,4 +1,4 @@
-"""CAM methods that weight each channel by what the model says when it is singled out or missing."""
+"""CAM methods that weight a channel by the model's score with only, or without, that channel."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class ChannelCAM(CAM):
     """``M = ReLU(sum_k weight_k A_k)``, with a pass through the model for each weight.
 
     Args, beside those of `CAM`:
-        channels: K, how many channels count: those that vary most over the cells of the image's
-            map (by the variance of A_k); the others weigh nothing, so that the map is another one.
-            None takes all, as the papers do.
-        batch_size: passes that are made at once.
-        progress: show a progress bar.
+        channels: K, how many channels are used: those that vary most over the cells of the image's
+            map (by the variance of A_k). The others have weight 0, which changes the map. None uses
+            all, as the papers do.
+        batch_size: how many passes run at once.
+        progress: whether to show a progress bar.
 
     Raises:
         ValueError: ``batch_size`` or ``channels`` below 1.
@@ -57,24 +57,24 @@ class ChannelCAM(CAM):
 
     @abc.abstractmethod
     def prepare(self, images: Any, first: Any, chosen: Any) -> tuple[list[Any], Any, Any]:
-        """Return what a pass takes, and what is weighted.
+        """Return the inputs of a pass, and the channels that are weighted.
 
-        ``first`` is the map as the model gives it, (B, h, w, C) or tokens; ``chosen`` are the
-        numbers of the K channels, (B, K). Returns a list of tensors with one entry for each image,
-        one tensor with an entry for each image and channel (B * K, ...), and the channels
-        (B, h, w, K).
+        ``first`` is the map as the model computes it, (B, h, w, C) or tokens; ``chosen`` are the
+        indices of the K channels, (B, K). Returns a list of tensors with one entry for each image,
+        one tensor with an entry for each image and channel (B * K, ...), and the channels (B, h, w,
+        K).
         """
 
     @abc.abstractmethod
     def score(self, whole: list[Any], part: Any, labels: Any, factor: Any, noise: Any) -> Any:
-        """Return the class score (n,) of n pairs of an image and a channel; see `prepare`."""
+        """Return the class scores (n,) of n pairs of image and channel; see `prepare`."""
 
     def weights(self, scores: Any, logits: Any, labels: Any) -> Any:  # noqa: ARG002
-        """Return the weights (B, K) that follow from the scores (B, K)."""
+        """Compute the weights (B, K) from the scores (B, K)."""
         return scores
 
     def filters(self, shape: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:  # noqa: ARG002
-        """Yield (factor, noise) of each way in which a mask is applied to images of ``shape``."""
+        """Yield (factor, noise) for each way of applying a mask to images of ``shape``."""
         yield 1.0, 0.0
 
     def raw_maps(self, images: Any, labels: Any) -> tuple[Any, Any]:
@@ -128,17 +128,17 @@ class ScoreCAM(ChannelCAM):
     """Score-CAM (Wang et al., CVPR Workshops 2020).
 
     Each channel is stretched to [0, 1], scaled to the image and used as a mask: where it is 0, the
-    image becomes the baseline colour. weight_k is the probability of the class for that image, or a
-    ``score`` as it is.
-    ``M = ReLU(sum_k weight_k A_k)`` with the stretched
-    maps, which are 0 for constant channels. The model runs once or more for each channel:
-    thousands of forward passes for one image.
+    image becomes the baseline colour. weight_k is the probability of the class for that image, or
+    the value of ``score``. ``M = ReLU(sum_k weight_k A_k)`` with the stretched maps, which are 0
+    for constant channels. The model runs once or more for each channel: thousands of forward passes
+    for one image.
 
     Args, beside those of `ChannelCAM`:
         baseline: the colour of masked pixels, in the range of the images: one number, or one for
             each channel. None takes the colour that our own classifiers' preprocessing maps to
             zero, as the tables were measured, and for any other model the mean colour of each
-            image. Both depend on what the model computes and not on how its scaling is written.
+            image. Both depend only on what the model computes, not on how its scaling is
+            implemented.
 
     Raises:
         ValueError: ``baseline`` is not a colour.
@@ -183,7 +183,7 @@ class SmoothedScoreCAM(ScoreCAM):
     """SS-CAM (Wang et al., 2020): the mean score over masks with Gaussian noise.
 
     Args, beside those of `CAM`:
-        samples: number of noises; each is shared by all channels and images.
+        samples: number of noise samples; each is shared by all channels and images.
         std: standard deviation of the noise, in units of the mask.
         seed: seed of the noise.
         **options: those of `ScoreCAM`.
@@ -246,9 +246,9 @@ class AblationCAM(ChannelCAM):
 
     ``M = ReLU(sum_k weight_k A_k)`` with weight_k = (y - y_k) / y, where y is the logit of the
     class and y_k that with channel k set to zero. The division by y is left out: it is common to
-    all channels, and where y is negative it would turn the map around. Zero is the paper's value
-    for maps behind a ReLU; it is taken for others, too. Only what follows the map runs for each
-    channel. Under a linear head that is no pass at all: y - y_k is w_k mean(A_k).
+    all channels, and a negative y would invert the map. Zero is the paper's value for maps after a
+    ReLU; it is used for other maps, too. Only the layers after the map run for each channel. With a
+    linear head no pass is needed: y - y_k is w_k mean(A_k).
     """
 
     name = "ablationcam"

@@ -1,8 +1,8 @@
-"""What can be explained beside the score of a class: functions of a model's outputs.
+"""What can be explained instead of the score of a class: functions of a model's outputs.
 
-Each of them goes to ``cams.get(..., score=)``, which calls it with what the model gives, float32:
-one tensor, or all of them in the model's own structure, before a final softmax or sigmoid where
-there is one. It returns one number for each image, (B,). Your own function does so, too, in
+Pass any of them to ``cams.get(..., score=)``. It is called with the model's outputs, float32,
+before a final softmax or sigmoid if there is one: one tensor, or all of them in the model's own
+structure. It returns one number for each image, (B,). Functions of your own do the same, in
 ``keras.ops`` or TensorFlow.
 """
 
@@ -20,7 +20,7 @@ Score = Callable[[Any], Any]
 
 
 def binary_logit(*, positive: bool = True) -> Score:
-    """Return the logit of one output (B, 1) or (B,): for the positive class, or against it."""
+    """Return the logit of one output (B, 1) or (B,), for or against the positive class."""
     sign = 1.0 if positive else -1.0
 
     def score(outputs: Any) -> Any:
@@ -30,7 +30,7 @@ def binary_logit(*, positive: bool = True) -> Score:
 
 
 def difference(label: int, other: int) -> Score:
-    """Return how far the logit of a class lies above another's: why this one and not that one."""
+    """Return the logit of a class minus that of another: why this class and not that one."""
     checks.whole("label", label, 0)
     checks.whole("other", other, 0)
 
@@ -41,24 +41,24 @@ def difference(label: int, other: int) -> Score:
 
 
 def value(index: int = 0) -> Score:
-    """Return one of the values (B, values) of a regression."""
+    """Return one of the outputs (B, values) of a regression."""
     checks.whole("index", index, 0)
     return lambda outputs: _column(outputs, index)
 
 
 def region_mean(label: int, region: Any = None) -> Score:
-    """Return the mean logit of a class of a segmentation over a region (Seg-Grad-CAM).
+    """Return the mean logit of a segmentation's class over a region (Seg-Grad-CAM).
 
     Vinogradova et al., AAAI 2020, who add up the pixels; the map is the same.
 
     Args:
         label: the class, a channel of the outputs (B, H, W, classes).
-        region: (H, W), or (B, H, W) for one of each image: bool, or weights of 0 or more. None
+        region: (H, W), or (B, H, W) with one region per image: bool, or weights of 0 or more. None
             takes all pixels.
 
     Raises:
-        TypeError, ValueError: ``label`` or ``region`` is not such; when it is called, outputs of
-            another shape.
+        TypeError, ValueError: ``label`` or ``region`` is not valid; or, when it is called, the
+            outputs have another shape.
     """
     checks.whole("label", label, 0)
     weights = None if region is None else np.asarray(region, np.float32)
@@ -95,7 +95,7 @@ def region_mean(label: int, region: Any = None) -> Score:
 
 
 def similarity(embedding: Any) -> Score:
-    """Return the cosine between the outputs (B, C) and an embedding, (C,) or (B, C)."""
+    """Return the cosine similarity of the outputs (B, C) and an embedding, (C,) or (B, C)."""
     wanted = np.asarray(embedding, np.float32)
     if wanted.ndim not in (1, 2) or not np.isfinite(wanted).all() or not wanted.any(-1).all():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Where an image shows one class rather than the others, for maps that tell no classes apart."""
+"""Where an image shows one class rather than the others, for maps that show any class."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _NOTHING = 1e-6  # evidence below which a cell says nothing
 class ClassShare:
     """How each cell's evidence for a class compares with that for the others, in [0, 1].
 
-    It is ``M_c / max(M_c, M_o)``: 1 where the evidence for the class prevails, less where that for
-    others does, and 0 where nothing speaks for the class. M_c is the class's Grad-CAM as it is
-    before normalisation, in units of logits. M_o is that of the other classes: under a linear head
-    of their mean by probability, in closed form, and else of the most probable one. So a class that
-    the image hardly shows competes with those that it does show, and the best one with little.
+    It is ``M_c / max(M_c, M_o)``: 1 where the evidence for the class prevails, less where the
+    evidence for others prevails, and 0 where there is no evidence for the class. M_c is the class's
+    Grad-CAM before normalisation, in units of logits. M_o is the Grad-CAM of the other classes:
+    with a linear head, of their mean weighted by probability, in closed form; otherwise, of the
+    most probable one. So a class that the image hardly shows competes with those that it does show,
+    and the most probable class has little competition.
 
     Args:
         model: a classifier, see `CAM`.

@@ -1,4 +1,4 @@
-"""Cutting a classifier in two: the feature maps that a CAM weights, and the head behind them."""
+"""Cutting a classifier in two: the feature maps that a CAM weights, and the head after them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _flat = keras.tree.flatten  # a model built with a list of one output gives that
 
 
 def chosen_classes(labels: Any, logits: Any) -> Any:
-    """Return the labels (B,) int32 with the predicted class in the place of negative ones."""
+    """Return the labels (B,) int32, where the predicted class replaces negative ones."""
     # Not `argmax`: Keras looks for negative zeros in it, by an operation that LiteRT does not have.
     predicted = ops.cast(ops.top_k(logits, 1)[1][:, 0], "int32")
     return ops.where(labels < 0, predicted, labels)
@@ -48,19 +48,19 @@ class SplitClassifier:
 
     Args:
         model: see `fcam_tf.cams.CAM`, as for what follows.
-        feature_maps: what to cut at: layer names, layers, or levels ("P4") of our own models.
-            Empty for the last map before the head.
+        feature_maps: where to cut: layer names, layers, or levels ("P4") of this package's models.
+            If empty, the last map before the head.
         options: the rest.
 
     Attributes:
         model: the flat graph that is cut.
-        layers: names of what it is cut at: levels of our own models, else layers.
-        grids: (height, width) of each where it is tokens, None where it is a map.
+        layers: names of the maps where it is cut: levels of this package's models, else layers.
+        grids: (height, width) of each that consists of tokens, None for each that is a map.
         is_linear: whether the head is global average pooling and one dense layer.
-        num_classes: number of classes; 2 where the model has one output, 1 for a score.
-        activation: "softmax" or "sigmoid", what makes probabilities of the logits.
-        head: what gives the logits: the last dense layer, or where there is none the last operation
-            before any softmax.
+        num_classes: number of classes; 2 if the model has one output, 1 for a score.
+        activation: "softmax" or "sigmoid", which turns logits into probabilities.
+        head: what computes the logits: the last dense layer or, if there is none, the last
+            operation before any softmax.
         scored: what `logits_of` takes, symbolic.
         others: the inputs beside the images, see `given`.
         images: the symbolic images; the ``inputs`` are these and whatever else the model takes.
@@ -171,7 +171,7 @@ class SplitClassifier:
         )
 
     def linear_evidence(self, activations: Any, labels: Any, logits: Any = None) -> Evidence:
-        """Return the evidence in closed form, under a head of pooling and one dense layer.
+        """Return the evidence in closed form, for a head of pooling and one dense layer.
 
         Arguments are those of `CAM.from_features`; logits that are None are computed.
         """
@@ -198,7 +198,7 @@ class SplitClassifier:
         return ops.einsum("nhwc,nc->nhw", activations, channels)
 
     def refuse_cancelling_products(self, method: str) -> None:
-        """Raise a ValueError where gradients times tokens add up to zero, whatever the image."""
+        """Raise a ValueError if gradients times tokens add up to zero for every image."""
         first = self.feature_maps[0]
         if not self.is_linear and self._choice.products_cancel(first):
             raise ValueError(
@@ -227,7 +227,7 @@ class SplitClassifier:
         return [start, *maps] if self._features else maps, self.logits_of(scored)
 
     def as_maps(self, values: Sequence[Any]) -> list[Any]:
-        """Return feature maps as (B, h, w, C) float32, also where they are tokens."""
+        """Return feature maps as (B, h, w, C) float32, also if they are tokens."""
         pairs = zip(values, self.grids, strict=False)
         return [ops.cast(tokens.to_map(x, grid), "float32") for x, grid in pairs]
 

@@ -33,21 +33,22 @@ def to_tokens(maps: Any, grid: Grid | None) -> Any:
 
 
 def fits(grid: Grid, tokens: int | None) -> bool:
-    """Tell whether tokens can be a grid with class and register tokens before it."""
+    """Tell whether tokens can be a grid that class and register tokens precede."""
     return tokens is None or 0 <= tokens - math.prod(grid) <= _MOST_EXTRA
 
 
 def find_grid(
     tokens: int | None, sides: tuple[int | None, int | None], maps: Iterable[Grid]
 ) -> Any:
-    """Return (height, width) of the grid that tokens come from, None where that is not known.
+    """Return (height, width) of the grid that tokens come from, or None if it is not known.
 
     Args:
-        tokens: their number, extra ones included.
+        tokens: their number, including extra ones.
         sides: (height, width) of the image.
-        maps: (height, width) of maps that the tokens were computed from, the nearest first. Where
-            there are any, one of them must fit: a sequence that was made otherwise, such as columns
-            of a text line, is no grid. Without any, patches must be squares of whole pixels.
+        maps: (height, width) of maps that the tokens were computed from, the nearest first. If
+            there are any, one of them must fit: a sequence that was made in another way, such as
+            the columns of a text line, is not a grid. Without any, patches must be squares of whole
+            pixels.
     """
     maps = list(maps)
     height, width = sides

@@ -1,4 +1,4 @@
-"""Trying a model on random images: what its scores say of tokens, where the graph does not tell."""
+"""Trying a model on random images, to learn about its tokens what the graph does not tell."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from fcam_tf.cams import autodiff
 def tokens_and_gradients(
     model: keras.Model, images: Any, x: Any, scored: Sequence[Any], *, around: bool
 ) -> tuple[Any, Any] | None:
-    """Return tokens of two random images, and the gradient of a random sum of scores by them.
+    """Return tokens of two random images, and the gradient of a random sum of scores.
 
     Args:
         model: a flat functional model.
-        images: its symbolic images; inputs beside them are ones.
+        images: its symbolic images; other inputs are set to ones.
         x: symbolic tokens (B, N, C) of it.
         scored: the symbolic tensors that the score is computed from.
-        around: whether the images lead to these around ``x``, too.
+        around: whether paths from the images to these also lead around ``x``.
 
     Returns:
-        Both (2, N, C) float32; None where the tokens are not those of images, but of windows, say.
+        Both (2, N, C) float32; None if the tokens are not those of whole images, but for instance
+        of windows.
     """
     draw = np.random.default_rng(0)
     tried = [

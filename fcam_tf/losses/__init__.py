@@ -1,4 +1,4 @@
-"""Losses: pure functions that give one value for each image, and the objective made of them."""
+"""Losses: pure functions that return one value per image, and the objective built from them."""
 
 from fcam_tf.losses.crf import crf_loss as crf_loss
 from fcam_tf.losses.objective import Batch as Batch

@@ -1,4 +1,4 @@
-"""The dense-CRF loss: maps that follow the colours of the image cost less."""
+"""The dense-CRF loss: it is lower for maps that follow the colours of the image."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ def crf_loss(
     normalize: bool = False,
     method: Method = "lattice",
 ) -> Any:
-    """Return ``R = sum_c S_c^T W (1 - S_c)`` of each image (F-CAM, equation 1).
+    """Compute ``R = sum_c S_c^T W (1 - S_c)`` for each image (F-CAM, equation 1).
 
     W is the affinity of pixels in position and colour, see `fcam_tf.ops.bilateral_filter`. R
-    counts, weighted by affinity, the pairs of pixels that the map puts on different sides, so it
-    is never negative for probabilities. Differentiable by ``probabilities``, once.
+    counts, weighted by affinity, the pairs of pixels that the map puts on different sides, so it is
+    never negative for probabilities. It can be differentiated once, with respect to
+    ``probabilities``.
 
-    Published code (rloss, F-CAM's own) logs ``-sum_c S_c^T W S_c`` instead, divided by the batch
-    size: negative, and lower by ``1^T W 1``, which does not depend on S. ``symmetric=False`` gives
-    that value and that code's gradient ``-2 W S``. W on the lattice is not quite symmetric, so
-    that gradient is off by some percent; the default works on ``(W + W^T) / 2``, where value and
-    gradient agree exactly.
+    Published code (rloss, F-CAM's own) instead logs ``-sum_c S_c^T W S_c``, divided by the batch
+    size. This is negative, and lower by ``1^T W 1``, which does not depend on S.
+    ``symmetric=False`` gives that value and that code's gradient ``-2 W S``. W on the lattice is
+    not quite symmetric, so that gradient is off by a few percent; the default uses ``(W + W^T) /
+    2``, for which value and gradient agree exactly.
 
-    Choosing the weight: R grows with the fourth power of the side of the image; 2e-9 (rloss,
-    F-CAM) belongs to 224x224, sigmas 15 and 100, and the lattice. ``normalize=True`` divides by
-    the square of the number of pixels, which makes weights comparable between sizes (2e-9 becomes
-    about 5). ``method="exact"`` is about 1.7 times larger, because the lattice drops affinity
-    where it has no vertices.
+    Choosing the weight: R grows with the fourth power of the side of the image; 2e-9 (rloss, F-CAM)
+    is meant for 224x224, sigmas 15 and 100, and the lattice. ``normalize=True`` divides by the
+    square of the number of pixels, which makes weights comparable between sizes (2e-9 becomes about
+    5). ``method="exact"`` is about 1.7 times larger, because the lattice drops affinity where it
+    has no vertices.
 
     Args:
         images: (B, H, W, 3) or (B, H, W, 1), raw pixels in [0, 255], uint8 or float, with the same
@@ -52,11 +53,11 @@ def crf_loss(
         sigma_rgb: standard deviation over colour, in grey levels.
         sigma_xy: standard deviation over position, in pixels of the image as given.
         scale: factor by which images (nearest) and probabilities (bilinear) are resized first;
-            sigma_xy is scaled along.
+            sigma_xy is scaled in the same way.
         symmetric: see above.
         normalize: divide by (H W)^2 after scaling.
         method: "lattice", or "exact" for the dense Gaussian in O((H W)^2), which also runs under
-            XLA and other backends than TensorFlow.
+            XLA and on other backends than TensorFlow.
 
     Returns:
         (B,) float32.

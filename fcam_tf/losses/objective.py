@@ -1,4 +1,4 @@
-"""The total that F-CAM minimises: its terms, their weights, and when each one is on."""
+"""The loss that F-CAM minimises: its terms, their weights, and when each term is on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Batch:
 
     @cached_property
     def probabilities(self) -> Any:
-        """The softmax of the maps, (B, H, W, 2) float32, as the sigmoid of differences."""
+        """The softmax of the maps, (B, H, W, 2) float32, computed as a sigmoid of differences."""
         maps = ops.cast(self.maps, "float32")
         return ops.sigmoid(maps - ops.flip(maps, axis=-1))  # a third of the softmax's time
 
@@ -66,30 +66,30 @@ def _crf(loss: FCAMLoss, batch: Batch) -> Any:
 class FCAMLoss(SeedSampling):
     """F-CAM's objective (equation 4): seeds + CRF + size constraint.
 
-    The attributes of `SeedSampling` say how seeds are drawn. A weight of 0 leaves its term out.
+    The attributes of `SeedSampling` control how seeds are drawn. A weight of 0 leaves its term out.
     Epochs count from 1.
 
     Attributes:
         seeds: weight of the partial cross-entropy on sampled seeds (SR).
         crf: weight of `crf_loss`; the default belongs to 224x224 pixels.
         size: weight of the absolute size constraint (ASC).
-        entropy: weight of the entropy of the maps; the paper has none.
-        masks: weight of the cross-entropy of all pixels against masks of the object: full
-            supervision, which the paper compares with.
-        classification: weight of the cross-entropy of the logits. It counts only while some part
+        entropy: weight of the entropy of the maps; the paper does not have this term.
+        masks: weight of the cross-entropy of all pixels against masks of the object. This is the
+            full supervision that the paper compares with.
+        classification: weight of the cross-entropy of the logits. It is used only while some part
             of the classifier trains.
-        windows: first and last epoch in which a term is on, ``{"crf": (5, None)}``; None has no
-            end. Terms that are not named are always on.
-        sigma_rgb: of the CRF, in grey levels.
-        sigma_xy: of the CRF, in pixels.
+        windows: first and last epoch in which a term is on, for example ``{"crf": (5, None)}``;
+            None as the last means no end. Terms that are not named are always on.
+        sigma_rgb: sigma of the CRF over colour, in grey levels.
+        sigma_xy: sigma of the CRF over position, in pixels.
         crf_scale: see `crf_loss`.
         crf_method: see `crf_loss`.
         barrier_t: t of the log-barrier of the size constraint in the first epoch.
-        barrier_growth: factor of t from epoch to epoch.
+        barrier_growth: factor by which t grows from epoch to epoch.
         barrier_max: largest t.
 
     Raises:
-        ValueError: an argument is out of its range, or an unknown term in ``windows``.
+        ValueError: an argument is out of its range, or ``windows`` names an unknown term.
         TypeError: an argument is of another type.
 
     Examples:
@@ -140,7 +140,7 @@ class FCAMLoss(SeedSampling):
         """Compute the weighted terms that are in use.
 
         Returns:
-            By name (B,) float32, already weighted; 0 outside a term's window.
+            The terms by name, (B,) float32, already weighted; 0 outside a term's window.
         """
         used = {name: compute for name, compute in TERMS.items() if self.weights[name]}
         if batch.labels is None:

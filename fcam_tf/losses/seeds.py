@@ -17,22 +17,23 @@ _SUBLEVELS = 4096
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SeedSampling:
-    """How seeds are drawn from coarse maps (F-CAM, section 3).
+    """Settings for drawing seeds from coarse maps (F-CAM, section 3).
 
-    Object seeds are drawn uniformly, without replacement, from the pixels above Otsu's threshold
-    of the 8-bit map, after an erosion that treats pixels outside the image as object and is left
-    out where it would leave nothing. Background seeds are drawn uniformly from the
-    ``negative_fraction`` of the pixels with the lowest activation; where pixels tie at the limit
-    (closer than 1e-6), chance decides which of them belong. Each drawn pixel grows to a square,
-    and pixels that both kinds claim are ignored. A constant map gives no seeds at all.
+    Object seeds are drawn uniformly, without replacement, from the pixels above Otsu's threshold of
+    the 8-bit map, after an erosion. The erosion treats pixels outside the image as object, and is
+    skipped if it would leave nothing. Background seeds are drawn uniformly from the
+    ``negative_fraction`` of the pixels with the lowest activation; if pixels tie at the limit
+    (closer than 1e-6), it is random which of them belong. Each drawn pixel grows to a square, and
+    pixels in squares of both kinds are ignored. A constant map gives no seeds.
 
     Attributes:
         positives: object pixels drawn from each map (n+).
         negatives: background pixels drawn from each map.
-        kernel: odd side of the square that a drawn pixel becomes, in pixels.
-        negative_fraction: n-, fraction of the pixels that background is drawn from, in (0, 1].
+        kernel: odd side of the square that a drawn pixel grows to, in pixels.
+        negative_fraction: n-, fraction of the pixels that background seeds are drawn from, in (0,
+            1].
         erosion: odd side of the square that erodes the object region, in pixels; 1 does nothing.
-        erosion_iterations: how often it does.
+        erosion_iterations: how often the region is eroded.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -57,11 +58,11 @@ class SeedSampling:
     def sample_seeds(self, cams: Any, seed: int | keras.random.SeedGenerator) -> Any:
         """Draw the seeds of a batch.
 
-        Works on the whole batch at once, in a graph or not, on every backend; nothing has a
+        Works on the whole batch at once, eagerly or in a graph, on every backend; it has no
         gradient.
 
         Args:
-            cams: (B, H, W) maps in [0, 1]; NaN counts as 0, values outside are clipped.
+            cams: (B, H, W) maps in [0, 1]; NaN counts as 0, values outside the range are clipped.
             seed: int for the same draw at each call, or a SeedGenerator for a new draw at each
                 call.
 
@@ -69,7 +70,7 @@ class SeedSampling:
             (B, H, W) int32: 1 object, 0 background, `IGNORED` elsewhere.
 
         Raises:
-            ValueError: more pixels are to be drawn than maps of a known size have.
+            ValueError: the maps have a known size, and fewer pixels than are to be drawn.
         """
         cams = ops.clip(ops.nan_to_num(ops.cast(cams, "float32"), 0.0, 1.0, 0.0), 0.0, 1.0)
         shape = ops.shape(cams)
@@ -120,7 +121,7 @@ class SeedSampling:
 
 
 def sample_seeds(cams: Any, seed: int | keras.random.SeedGenerator, **options: Any) -> Any:
-    """Draw object and background seeds from coarse maps, by the ``options`` of `SeedSampling`.
+    """Draw object and background seeds from coarse maps, with the ``options`` of `SeedSampling`.
 
     Args, result and errors are those of `SeedSampling` and its ``sample_seeds``.
 

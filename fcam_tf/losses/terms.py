@@ -1,4 +1,4 @@
-"""The terms of the objective that look at the maps, or the logits, alone."""
+"""The terms of the objective that need only the maps, or only the logits."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from fcam_tf.masks import IGNORED
 
 
 def partial_cross_entropy(logits: Any, seeds: Any) -> Any:
-    """Return the cross-entropy at the seeds, scaled so that its mean is the batch's mean.
+    """Compute the cross-entropy at the seeds, scaled so that its mean is the batch's mean.
 
-    As in the published code the mean over a batch is taken over all its labelled pixels, so an
-    image with more of them weighs more. A batch without any gives 0. Where replicas of a
-    TensorFlow strategy share a batch, its labelled pixels are counted over all of them.
+    As in the published code, the mean over a batch is taken over all its labelled pixels, so an
+    image with more of them has more weight. A batch without labelled pixels gives 0. If replicas of
+    a TensorFlow strategy share a batch, labelled pixels are counted over all replicas.
 
     Args:
         logits: (B, H, W, 2), background and object; half precision is cast to float32.
         seeds: (B, H, W) integers: 1 object, 0 background, 255 ignored.
 
     Returns:
-        (B,) float32, 0 or more, in nats: B times the image's sum over the batch's labelled pixels.
+        (B,) float32, 0 or more, in nats: B times the image's sum, divided by the number of labelled
+        pixels in the batch.
     """
     seeds = ops.cast(seeds, "int32")
     labelled = seeds != IGNORED
@@ -40,15 +41,15 @@ def partial_cross_entropy(logits: Any, seeds: Any) -> Any:
 def extended_log_barrier(values: Any, t: Any = 1.0) -> Any:
     """Return the extended log-barrier of ``values <= 0`` (Kervadec et al. 2019).
 
-    ``-log(-f) / t`` where f is at most ``-1 / t^2``, and from there on the straight line that
-    continues it: finite and with a gradient for values that break the constraint too.
+    It is ``-log(-f) / t`` where f is at most ``-1 / t^2``, and from there on the straight line that
+    continues it. So it is finite and has a gradient for values that violate the constraint, too.
 
     Args:
         values: f, any shape.
-        t: scalar above 0; the larger, the closer to a hard constraint.
+        t: scalar above 0; the larger it is, the closer to a hard constraint.
 
     Returns:
-        float32 of the shape of ``values``.
+        float32, in the shape of ``values``.
     """
     values = ops.cast(values, "float32")
     t = ops.cast(t, "float32")
@@ -62,13 +63,13 @@ def extended_log_barrier(values: Any, t: Any = 1.0) -> Any:
 def size_constraint(probabilities: Any, t: Any = 1.0) -> Any:
     """Return the barrier of the sizes of background and object (ASC; F-CAM, equation 3).
 
-    The size of a class is the sum of its probability in pixels. The barrier asks that sizes are
-    not below 0, and since it falls off slowly it pushes both up: against each other, towards half
-    of the image. Neither may vanish.
+    The size of a class is the sum of its probability, in pixels. The constraint is that sizes are
+    not below 0. The barrier falls slowly, so it pushes both sizes up, against each other, towards
+    half of the image. Neither may vanish.
 
     Args:
         probabilities: (B, H, W, 2), background and object, in [0, 1].
-        t: of the barrier.
+        t: parameter of the barrier.
 
     Returns:
         (B,) float32, the mean of both classes; negative for sizes above one pixel.
@@ -94,14 +95,14 @@ def cross_entropy(labels: Any, logits: Any, activation: str = "softmax") -> Any:
     """Return the cross-entropy of each image's class, or classes.
 
     Args:
-        labels: (B,) integers, negative where the class is not known; or, of sigmoids, (B, classes):
-            1 for what is there, 0 for what is not, negative where that is not known.
+        labels: (B,) integers, negative if the class is not known. For sigmoids also (B, classes): 1
+            for classes that are present, 0 for absent ones, negative for unknown.
         logits: (B, classes).
         activation: "softmax"; or "sigmoid" for the mean of the binary cross-entropies of the
             classes that are known.
 
     Returns:
-        (B,), in nats; 0 where no class is known.
+        (B,), in nats; 0 if no class is known.
     """
     known = labels >= 0
     if activation == "sigmoid":
@@ -122,13 +123,13 @@ def cross_entropy(labels: Any, logits: Any, activation: str = "softmax") -> Any:
 class SparseSigmoidCrossentropy(keras.losses.Loss):
     """The mean binary cross-entropy of sigmoids, one for each class, against class numbers.
 
-    Called on labels (B,) or (B, 1) and outputs (B, classes), as Keras does: the class of an image
-    is there, all others are not.
+    Keras calls it on labels (B,) or (B, 1) and outputs (B, classes): the class of an image is
+    present, all others are absent.
 
     Args:
-        from_logits: whether the outputs are logits, not probabilities.
-        reduction: as of every Keras loss.
-        name: of the loss.
+        from_logits: whether the outputs are logits rather than probabilities.
+        reduction: as for every Keras loss.
+        name: name of the loss.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Metrics: the benchmark's MaxBoxAcc (V1 to V3) and PxAP, boxes from maps, and of explanations.
+"""Metrics: the benchmark's MaxBoxAcc (V1 to V3) and PxAP, boxes from maps, explanation metrics.
 
-The metric classes need Keras, which is imported when one is first used. Those of explanations are
-functions (perturbation.py, road.py, sanity.py, pointing.py).
+The metric classes need Keras, which is imported when one is first used. The metrics of explanations
+are functions (perturbation.py, road.py, sanity.py, pointing.py).
 """
 
 import lazy_loader

@@ -12,8 +12,9 @@ from fcam_tf.metrics.measures import threshold_grid
 class Accumulator(keras.metrics.Metric):
     """A metric whose state is a set of named float64 sums (counts are exact to 2**53).
 
-    They are NumPy arrays: as Keras variables they would be float32 under JAX, and counts beyond
-    2**24 pixels wrong. ``interval`` is the step of the threshold grid, ``shapes`` are the sums'.
+    The sums are NumPy arrays: as Keras variables they would be float32 under JAX, and counts beyond
+    2**24 pixels would be wrong. ``interval`` is the step of the threshold grid, ``shapes`` are the
+    shapes of the sums.
     """
 
     def __init__(self, interval: float, name: str, **shapes: tuple[int, ...]) -> None:
@@ -27,7 +28,7 @@ class Accumulator(keras.metrics.Metric):
         self._sums = {key: np.zeros_like(value) for key, value in self._sums.items()}
 
     def merge_state(self, metrics: Iterable[Self]) -> None:
-        """Adds what other metrics of the same settings have counted, e.g. other workers'.
+        """Adds what other metrics with the same settings have counted, e.g. in other workers.
 
         Raises:
             ValueError: if one is of another class or has other settings.

@@ -1,4 +1,4 @@
-"""Boxes: from heat maps, against each other, and from one frame to another.
+"""Boxes: derived from heat maps, compared with each other, moved between frames.
 
 Boxes are rows x0, y0, x1, y1 in pixels. Ground truth is inclusive on both sides; a predicted
 box has x1 and y1 one past its last pixel unless that leaves the map. Both are facts of the
@@ -20,7 +20,7 @@ class InvalidBoxError(ValueError, RuntimeError):
 
 
 def boxes_from_map(heatmap: ArrayLike, threshold: float, multiple: bool = False) -> Boxes:
-    """Boxes around what exceeds a threshold, in the benchmark's convention.
+    """Boxes around the pixels above a threshold, in the benchmark's convention.
 
     The map is truncated to 8 bits and a pixel is foreground if it is above
     ``int(threshold * maximum)`` of that 8-bit map.
@@ -28,8 +28,8 @@ def boxes_from_map(heatmap: ArrayLike, threshold: float, multiple: bool = False)
     Args:
         heatmap: (H, W) floats in [0, 1].
         threshold: in [0, 1), relative to the map's maximum.
-        multiple: False for the contour with the largest area (MaxBoxAcc), True for all
-            contours, those around holes included (MaxBoxAccV2).
+        multiple: False for the contour with the largest area (MaxBoxAcc), True for all contours,
+            including those around holes (MaxBoxAccV2).
 
     Returns:
         (n, 4) int64 boxes sorted by x0, y0, x1, y1; the single box [0, 0, 0, 0] if nothing

@@ -20,7 +20,7 @@ from fcam_tf.metrics.scoremap import Floats
 
 
 class BoxCurve(NamedTuple):
-    """What one image scores at every 8-bit threshold: all that box metrics need to know of it."""
+    """One image's score at every 8-bit threshold: all that box metrics need to know about it."""
 
     iou: Floats  # (256, instances) IoU at each threshold; one column where the image counts as one
     peak: int  # the map's maximum, which relative thresholds refer to
@@ -31,9 +31,9 @@ class BoxCurve(NamedTuple):
 class MaxBoxAcc(Accumulator):
     """Box accuracy at the best threshold, in percent (V1: IoU 0.5, largest contour).
 
-    At a threshold tau an image counts as correct if the IoU of a predicted and a true box
-    reaches delta. The result is the maximum over tau of the fraction of correct images, for each
-    delta by itself, averaged over the deltas. The threshold is chosen on the evaluated split;
+    At a threshold tau an image counts as correct if the IoU of a predicted and a true box reaches
+    delta. The result is the maximum over tau of the fraction of correct images, taken for each
+    delta separately and averaged over the deltas. The threshold is chosen on the evaluated split;
     ``accuracy_at`` with another split's ``best_thresholds`` gives the figure without that oracle.
 
     Metrics run eagerly on the host. Memory does not grow with the number of images.
@@ -84,7 +84,7 @@ class MaxBoxAcc(Accumulator):
         logits: ArrayLike | None = None,
         ids: Sequence[str] | None = None,
     ) -> None:
-        """Adds a batch. If an image is refused, the whole batch is.
+        """Adds a batch. If one image is refused, the whole batch is refused.
 
         Args:
             heatmaps: (B, H, W) floats in [0, 1], or a list of B maps of any sizes.
@@ -107,7 +107,7 @@ class MaxBoxAcc(Accumulator):
         self.update_curves(curves, ranks)
 
     def update_curves(self, curves: Iterable[BoxCurve], ranks: ArrayLike | None = None) -> None:
-        """Adds images by their curves, computed as this metric does it, where those are kept.
+        """Adds images by stored curves, which must be computed as this metric computes them.
 
         Args:
             curves: one for each image.
@@ -199,7 +199,7 @@ class MaxBoxAcc(Accumulator):
         }
 
     def details(self, *, curves: bool = False) -> dict[str, Any]:
-        """Everything beside the headline, ready for JSON; percent, lists by IoU threshold.
+        """Everything except the headline figure, ready for JSON; percent, lists by IoU threshold.
 
         ``otsu`` is the accuracy at each image's own Otsu threshold (no oracle), ``peak_iou``
         the highest mean best IoU over the thresholds; ``top1`` and ``top5`` are None unless
@@ -260,9 +260,9 @@ class MaxBoxAccV2(MaxBoxAcc):
 class MaxBoxAccV3(MaxBoxAccV2):
     """Recall over true boxes with one-to-one matching, mean over IoU 0.3, 0.5, 0.7, in percent.
 
-    At each threshold the boxes of all contours are matched to the true boxes greedily by IoU.
-    Hits are counted for each true box and divided by the number of true boxes of the split, so
-    merging neighbours costs accuracy, which it does not in V2.
+    At each threshold the boxes of all contours are matched to the true boxes greedily by IoU. Hits
+    are counted for each true box and divided by the number of true boxes of the split, so merging
+    neighbours costs accuracy, unlike in V2.
 
     Args:
         interval: step of the threshold grid 0, interval, ... below 1.

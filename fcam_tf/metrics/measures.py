@@ -1,4 +1,4 @@
-"""What one heat map scores at every threshold: all that a metric keeps of an image, in NumPy."""
+"""One heat map's scores at every threshold: all that a metric keeps of an image, in NumPy."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -17,7 +17,7 @@ CHUNK = 32768  # pixels at a time: temporaries stay in the processor's cache
 
 
 class HeatMap:
-    """A heat map with what several metrics need of it, each found once.
+    """A heat map with properties that several metrics need, each computed once.
 
     Attributes:
         scores: (H, W) float64 in [0, 1].
@@ -70,12 +70,12 @@ THRESHOLDS = threshold_grid()
 
 
 def grey_thresholds(peak: int, thresholds: ArrayLike) -> NDArray[np.int64]:
-    """The 8-bit thresholds that relative ones stand for in a map with this maximum."""
+    """The 8-bit thresholds that correspond to relative ones in a map with this maximum."""
     return (np.asarray(thresholds) * float(peak)).astype(np.int64)
 
 
 def best_iou(found: Contours, truth: NDArray) -> Floats:
-    """(256, 1) best IoU of any predicted with any true box at every 8-bit threshold."""
+    """(256, 1) best IoU of any predicted box with any true box at every 8-bit threshold."""
     values = pairwise_iou(found.boxes, truth).max(axis=1)
     nothing = pairwise_iou(np.zeros((1, 4), np.int64), truth).max()
     curve = best_per_threshold(values, found.first, found.stop, default=-1)
@@ -83,7 +83,7 @@ def best_iou(found: Contours, truth: NDArray) -> Floats:
 
 
 def matched_iou(found: Contours, truth: NDArray) -> Floats:
-    """(256, n) IoU that each true box is left with after one-to-one matching.
+    """(256, n) IoU of each true box with its partner after one-to-one matching.
 
     Greedy: the pair with the largest IoU is matched and both leave, until no true or no
     predicted box is left; a true box without a partner has 0.
@@ -150,7 +150,7 @@ def score_histogram(scores: Floats, truth: NDArray, thresholds: Floats) -> NDArr
 
 
 def precision_recall(histogram: NDArray) -> tuple[Floats, Floats]:
-    """Precision and recall in [0, 1] from the highest bin down, bins without a pixel left out."""
+    """Precision and recall in [0, 1] from the highest bin down, without empty bins."""
     false, true = np.cumsum(histogram[:, ::-1], axis=1)
     seen = true + false > 0
     return true[seen] / (true + false)[seen], true[seen] / true[-1]

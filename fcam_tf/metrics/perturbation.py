@@ -1,8 +1,8 @@
-"""Is an explanation true to the model? What its score comes to when what a map marks is changed.
+"""Is an explanation faithful to the model? The score after changing the pixels that a map marks.
 
-All take ``scores``, a function from images (B, H, W, C) float32 and labels (B,) int to (B,)
-probabilities of these classes. It is called with batches of one size, so a compiled one is traced
-once. Everything is computed in NumPy and is the same on every run.
+All functions take ``scores``, a function from images (B, H, W, C) float32 and labels (B,) int to
+(B,) probabilities of these classes. It is called with batches of one size, so a compiled function
+is traced once. Everything is computed in NumPy and is the same on every run.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ def deletion_curve(
 ) -> Floats:
     """The score while the pixels a map marks most are deleted (Petsiuk et al., RISE, BMVC 2018).
 
-    At step k the ``k / steps`` of the pixels with the highest values take the baseline's colour; of
-    equal values the earlier in reading order goes first. A good map lets the score fall at once, so
-    a small ``area`` is better. Costs steps + 1 forward passes an image.
+    At step k, the fraction ``k / steps`` of the pixels with the highest values takes the baseline's
+    colour; among equal values, the earlier in reading order goes first. With a good map the score
+    falls at once, so a small ``area`` is better. This costs steps + 1 forward passes per image.
 
     Args:
         scores: see this module.
         images: (B, H, W, C) as the model takes them.
         maps: (B, H, W) in [0, 1].
-        labels: (B,) the classes explained.
+        labels: (B,) the explained classes.
         steps: how often pixels are deleted.
         baseline: (C,) colour or (H, W, C) image that replaces what is deleted. None is each image's
             own mean colour; RISE's is that of ImageNet.
         batch_size: images for one call of ``scores``.
 
     Returns:
-        (B, steps + 1) float64 scores, the first of the whole image.
+        (B, steps + 1) float64 scores; the first is that of the whole image.
 
     Raises:
         TypeError, ValueError: shapes do not fit, a map is malformed, or scores are not finite.
@@ -87,13 +87,13 @@ def insertion_curve(
     steps: int = STEPS,
     batch_size: int = BATCH,
 ) -> Floats:
-    """The score while the pixels a map marks most are put into a blurred image (RISE).
+    """The score while the pixels a map marks most are inserted into a blurred image (RISE).
 
-    The blur is a Gaussian of 5 pixels, edges repeated. A good map lets the score rise at once, so a
-    large ``area`` is better. For arguments, costs and errors see ``deletion_curve``.
+    The blur is a Gaussian of 5 pixels, with repeated edges. With a good map the score rises at
+    once, so a large ``area`` is better. For arguments, costs and errors see ``deletion_curve``.
 
     Returns:
-        (B, steps + 1) float64 scores, the last of the whole image.
+        (B, steps + 1) float64 scores; the last is that of the whole image.
     """
     pixels, heatmaps, classes = check_explained(images, maps, labels)
 
@@ -112,7 +112,7 @@ def area(curves: ArrayLike) -> Floats:
 
 
 def masked(images: ArrayLike, maps: ArrayLike, baseline: ArrayLike | None = None) -> NDArray:
-    """(B, H, W, C) images seen through their maps: ``M * image + (1 - M) * baseline``.
+    """(B, H, W, C) images masked by their maps: ``M * image + (1 - M) * baseline``.
 
     The explanation map of Grad-CAM++ (Chattopadhyay et al., WACV 2018, section 3.1), which is a
     product for images whose baseline is zero. For the arguments see ``deletion_curve``.
@@ -126,8 +126,8 @@ def masked(images: ArrayLike, maps: ArrayLike, baseline: ArrayLike | None = None
 def average_drop(before: ArrayLike, after: ArrayLike) -> Floats:
     """(B,) ``max(0, Y - O) / Y`` in [0, 1], of scores Y of images and O of their ``masked`` ones.
 
-    The mean over images is Average Drop (Chattopadhyay et al., WACV 2018); smaller is better.
-    An image whose score is 0 has nothing to lose and gives 0.
+    The mean over images is Average Drop (Chattopadhyay et al., WACV 2018); smaller is better. An
+    image whose score is 0 gives 0.
 
     Examples:
         >>> fcam_tf.metrics.average_drop(before=[0.5, 0.5], after=[0.25, 0.75]).tolist()
@@ -148,15 +148,15 @@ def increase_in_confidence(before: ArrayLike, after: ArrayLike) -> Floats:
 def adcc(drop: ArrayLike, maps: ArrayLike, masked_maps: ArrayLike) -> Floats:
     """(B,) ADCC in [0, 1], larger is better (Poppi et al., CVPR Workshops 2021, equation 5).
 
-    ``3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop))``, the harmonic mean; 0 where one
-    of them is 0. Coherency is Pearson's correlation of the map with that of the masked image,
-    brought to [0, 1] by ``(1 + r) / 2`` as in the authors' code (aimagelab/ADCC), where r is 0 if a
-    map is constant. Complexity is the L1 norm divided by the number of pixels, as there: the map's
-    mean. The harmonic mean is each image's own. A published version of that code multiplies by the
-    sum of the inverses, which is no mean; this is the paper's equation.
+    ``3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop))``, the harmonic mean; 0 if one of
+    them is 0. Coherency is Pearson's correlation of the map with that of the masked image, scaled
+    to [0, 1] by ``(1 + r) / 2`` as in the authors' code (aimagelab/ADCC); r is 0 if a map is
+    constant. Complexity is the L1 norm divided by the number of pixels, also as in that code: the
+    map's mean. The harmonic mean is computed for each image. A published version of that code
+    multiplies by the sum of the inverses, which is not a mean; this is the paper's equation.
 
     Args:
-        drop: (B,) of ``average_drop``.
+        drop: (B,), from ``average_drop``.
         maps: (B, H, W) in [0, 1].
         masked_maps: (B, H, W), the maps of the ``masked`` images for the same classes.
     """
@@ -179,14 +179,14 @@ def mean_colour(images: NDArray) -> NDArray:
 
 
 def highest_first(heatmap: NDArray) -> NDArray[np.int64]:
-    """(H * W,) pixels in reading order, the highest first; of equal ones the earlier."""
+    """(H * W,) indices of the pixels, the highest first; equal ones in reading order."""
     return np.argsort(-heatmap, axis=None, kind="stable")
 
 
 def check_explained(images: ArrayLike, maps: ArrayLike, labels: ArrayLike | None) -> Any:
     """Images as (B, H, W, C) float32, maps as (B, H, W) float64 and labels as (B,) int64.
 
-    Raises TypeError or ValueError where they do not fit together; labels may be None.
+    Raises TypeError or ValueError if they do not fit together; labels may be None.
     """
     images, maps = np.asarray(images, np.float32), np.asarray(maps)
     if images.ndim != 4 or maps.shape != images.shape[:3]:
@@ -208,10 +208,10 @@ def check_explained(images: ArrayLike, maps: ArrayLike, labels: ArrayLike | None
 def score_all(
     scores: Scores, changed: Iterable[tuple[NDArray, Any]], batch_size: int = BATCH
 ) -> Floats:
-    """(n,) float64 scores of pairs of an image and its class, in batches of one size.
+    """(n,) float64 scores of pairs of image and class, computed in batches of one size.
 
     Raises:
-        ValueError: ``scores`` returns another shape, or what is not finite.
+        ValueError: ``scores`` returns another shape, or values that are not finite.
     """
     found: list[float] = []
     changed = iter(changed)

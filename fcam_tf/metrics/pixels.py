@@ -29,9 +29,9 @@ from fcam_tf.metrics.scoremap import Floats, check_scoremap
 class PxAP(Accumulator):
     """Pixel average precision in percent.
 
-    Pixels of all images enter one histogram of object scores and one of background scores.
-    From the highest bin down, precision is weighted with the gain in recall, without
-    interpolation. Metrics run eagerly on the host; memory does not grow with the images.
+    The pixels of all images enter one histogram of object scores and one of background scores. From
+    the highest bin down, precision is weighted with the gain in recall, without interpolation.
+    Metrics run eagerly on the host; memory does not grow with the images.
 
     Args:
         interval: width of the histogram's bins.
@@ -55,7 +55,7 @@ class PxAP(Accumulator):
         masks: Iterable[ArrayLike],
         ids: Sequence[str] | None = None,
     ) -> None:
-        """Adds a batch. If an image is refused, the whole batch is.
+        """Adds a batch. If one image is refused, the whole batch is refused.
 
         Args:
             heatmaps: (B, H, W) floats in [0, 1], or a list of B maps of any sizes.
@@ -75,7 +75,7 @@ class PxAP(Accumulator):
         self.update_histograms(histograms)
 
     def update_histograms(self, histograms: Iterable[NDArray[np.int64]]) -> None:
-        """Adds images by their ``score_histogram``, where those are kept."""
+        """Adds images by their stored ``score_histogram``."""
         for histogram in histograms:
             self._add(pixels=histogram)
             if histogram[OBJECT].any():  # IoU means nothing without an object
@@ -87,12 +87,12 @@ class PxAP(Accumulator):
         """Percent.
 
         Raises:
-            RuntimeError: if no pixel was added, or none of an object.
+            RuntimeError: if no pixel was added, or no object pixel.
         """
         return average_precision(*self.curve())
 
     def curve(self) -> tuple[Floats, Floats]:
-        """Precision and recall in [0, 1] from the highest threshold down, empty bins left out."""
+        """Precision and recall in [0, 1] from the highest threshold down, without empty bins."""
         pixels = self._sums["pixels"]
         if not pixels.any():
             raise RuntimeError(f"{self.name} has no pixels. Call update_state before result.")
@@ -103,10 +103,10 @@ class PxAP(Accumulator):
         return precision_recall(pixels)
 
     def iou_at(self, threshold: float) -> float:
-        """Mean IoU in percent of {score >= threshold} with the object, e.g. at another split's.
+        """Mean IoU in percent of {score >= threshold} with the object, at a given threshold.
 
         Args:
-            threshold: in [0, 1]; the nearest of the grid is used.
+            threshold: in [0, 1], e.g. another split's; the nearest of the grid is used.
         """
         self.curve()  # raises without pixels of objects
         sums = self._sums
@@ -119,7 +119,7 @@ class PxAP(Accumulator):
         return {"threshold": threshold, "iou": self.iou_at(threshold)}
 
     def details(self, *, curves: bool = False) -> dict[str, Any]:
-        """Companions in percent, ready for JSON.
+        """Companion figures in percent, ready for JSON.
 
         IoU is between mask and thresholded map, ``score >= threshold``, averaged over the images
         that have an object pixel: ``peak_iou`` at the best common threshold (Peak-IoU, Pan et

@@ -19,16 +19,16 @@ def pointing_game(
     boxes: ArrayLike | None = None,
     tolerance: float = TOLERANCE,
 ) -> bool:
-    """Whether the highest point of a map lies on the object, or close to it.
+    """Tell whether the highest point of a map lies on the object, or close to it.
 
-    The game of Zhang et al. ("Top-down neural attention by excitation backprop", IJCV 2018,
-    section 4.1): a hit is a point at most 15 pixels from the object. The figure is the fraction of
-    hits; the paper's is the mean over classes, in the photo's own pixels. Of several highest points
-    the first in reading order counts. A constant map points nowhere and is no hit.
+    The game of Zhang et al. ("Top-down neural attention by excitation backprop", IJCV 2018, section
+    4.1): a hit is a point at most 15 pixels from the object. The metric is the fraction of hits;
+    the paper takes the mean over classes, in the photo's own pixels. Among several highest points
+    the first in reading order counts. A constant map points nowhere and is not a hit.
 
     Args:
         heatmap: (H, W) floats in [0, 1].
-        mask: (H, W) 1 object, 0 background, 255 ignored; is looked at before the boxes.
+        mask: (H, W) 1 object, 0 background, 255 ignored; used instead of the boxes if given.
         boxes: (n, 4) int x0, y0, x1, y1, inclusive.
         tolerance: in pixels of the map.
 

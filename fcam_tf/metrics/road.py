@@ -1,4 +1,4 @@
-"""ROAD: remove and debias, the score while pixels are imputed from what is left of the image."""
+"""ROAD (remove and debias): the score while pixels are imputed from the rest of the image."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ def road_curves(
     seeds: Sequence[Any] | None = None,
     batch_size: int = BATCH,
 ) -> tuple[Floats, Floats]:
-    """The score without the most, and without the least relevant pixels (MoRF and LeRF).
+    """The score without the most relevant, and without the least relevant pixels (MoRF and LeRF).
 
     Rong et al., "A consistent and efficient evaluation strategy for attribution methods", ICML
-    2022. What is removed is replaced by ``noisy_linear_imputation``, so that its shape does not
-    tell the class. A good map has a low MoRF and a high LeRF curve; half the mean of their
-    difference, ``road_score``, sums both up. Costs 2 len(fractions) forward passes an image, and as
-    many sparse systems, which take longer: seconds for half of 224 x 224 pixels.
+    2022. Removed pixels are replaced by ``noisy_linear_imputation``, so that their shape does not
+       reveal the class. A good map has a low MoRF and a high LeRF curve; half the mean of their
+       difference, ``road_score``, summarises both. This costs 2 len(fractions) forward passes per
+       image, and as many sparse linear systems, which take longer: seconds for half of 224 x 224
+       pixels.
 
     Args:
         scores: see `fcam_tf.metrics.perturbation`.
         images: (B, H, W, C).
         maps: (B, H, W) in [0, 1].
-        labels: (B,) the classes explained.
-        fractions: of the pixels that are removed, in (0, 1).
-        seeds: (B,) of each image's noise, for ``numpy.random.default_rng``; None is 0, 1, ...
+        labels: (B,) the explained classes.
+        fractions: fractions of the pixels that are removed, in (0, 1).
+        seeds: (B,) seeds of each image's noise, for ``numpy.random.default_rng``; None is 0, 1, ...
         batch_size: images for one call of ``scores``.
 
     Returns:
@@ -78,10 +79,10 @@ def road_score(morf: ArrayLike, lerf: ArrayLike) -> Floats:
 def noisy_linear_imputation(
     image: ArrayLike, hidden: ArrayLike, *, noise: float = NOISE, seed: Any = 0
 ) -> NDArray[np.float32]:
-    """The image with its hidden pixels each the weighted mean of their neighbours, plus noise.
+    """The image, where each hidden pixel is the weighted mean of its neighbours, plus noise.
 
-    Straight neighbours weigh 1/6 and diagonal ones 1/12, those outside of the image nothing; all
-    hidden pixels are found at once, by a sparse linear system (Rong et al., section 4.2).
+    Direct neighbours have weight 1/6 and diagonal ones 1/12; those outside of the image have none.
+    All hidden pixels are computed at once, with a sparse linear system (Rong et al., section 4.2).
 
     Args:
         image: (H, W, C).
@@ -93,7 +94,7 @@ def noisy_linear_imputation(
         (H, W, C) float32.
 
     Raises:
-        ValueError: another shape, or all is hidden.
+        ValueError: the shapes do not fit, or all pixels are hidden.
     """
     image, hidden = np.array(image, np.float32), np.asarray(hidden, bool)
     if image.ndim != 3 or hidden.shape != image.shape[:2] or hidden.all():

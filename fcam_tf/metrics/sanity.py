@@ -1,4 +1,4 @@
-"""Does a map depend on what it should? On the model's weights, and little on noise in the image.
+"""Does a map depend on the model's weights, as it should, and little on noise in the image?
 
 ``make_maps`` is a function from images (B, H, W, C) and labels (B,) to maps (B, h, w).
 """
@@ -30,20 +30,20 @@ def maximal_sensitivity(
     radius: float = RADIUS,
     seeds: Sequence[Any] | None = None,
 ) -> Floats:
-    """How far a map moves at most when the image hardly does (Yeh et al., NeurIPS 2019).
+    """How much a map changes at most if the image hardly changes (Yeh et al., NeurIPS 2019).
 
     ``max_d |M(x + d) - M(x)| / |M(x)|`` in Euclidean norms, over random d in [-radius, radius] for
     each value, drawn uniformly (equation 4, estimated by Monte Carlo, relative to the map). 0 is
-    best, there is no upper end. A map of zeros is compared without the division. Costs
-    samples + 1 maps an image.
+    best, and there is no upper limit. A map of zeros is compared without the division. This costs
+    samples + 1 maps per image.
 
     Args:
         make_maps: see this module.
-        images: (B, H, W, C) in [0, 255]; what is drawn is clipped to it.
-        labels: (B,) the classes explained.
+        images: (B, H, W, C) in [0, 255]; random images are clipped to this range.
+        labels: (B,) the explained classes.
         samples: random images for each image.
-        radius: how far values move.
-        seeds: (B,) of each image's noise, for ``numpy.random.default_rng``; None is 0, 1, ...
+        radius: how far pixel values are moved.
+        seeds: (B,) seeds of each image's noise, for ``numpy.random.default_rng``; None is 0, 1, ...
 
     Returns:
         (B,) float64.
@@ -70,20 +70,20 @@ def randomisation(
     *,
     seed: int = 0,
 ) -> tuple[Floats, Floats]:
-    """How alike maps stay while the model's weights are drawn anew, from the head downwards.
+    """How similar maps remain while the model's weights are randomised, from the head downwards.
 
     The cascading parameter randomisation of Adebayo et al. ("Sanity checks for saliency maps",
-    NeurIPS 2018, section 4.1). At stage k the weights of stages 0 to k are random: each is
-    permuted, so that its distribution stays. A map that explains the model changes; one that stays
-    alike only shows the image's edges. The weights are put back, also after an error. Costs
-    len(stages) + 1 maps an image.
+    NeurIPS 2018, section 4.1). At stage k the weights of stages 0 to k are random: each variable is
+    permuted, which keeps its distribution. A map that explains the model changes; one that remains
+    similar only shows the image's edges. The weights are restored, also after an error. This costs
+    len(stages) + 1 maps per image.
 
     Args:
         make_maps: see this module; must read the weights on every call.
         images: (B, H, W, C).
-        labels: (B,) the classes explained; without them the classes would change with the weights.
+        labels: (B,) the explained classes; without them the classes would change with the weights.
         stages: the Keras variables of each stage, the head's first.
-        seed: of the permutations.
+        seed: seed of the permutations.
 
     Returns:
         Spearman's rank correlation in [-1, 1] of each map with the original, and their SSIM in
@@ -109,10 +109,10 @@ def randomisation(
 
 
 def stages_from_head(model: Any, most: int) -> Iterator[tuple[str, list[Any]]]:
-    """Yields a layer's name and the weights down to it, the head first, in ``most`` stages or less.
+    """Yields a layer's name and the weights down to it, the head first, in at most ``most`` stages.
 
-    The first stage is the head alone, the last ends at the first layer; between them, layers are
-    taken together in equal numbers.
+    The first stage is the head alone, the last ends at the first layer. Between them, layers are
+    grouped in equal numbers.
     """
     layers = [layer for layer in _leaves(model) if layer.weights][::-1]
     ends = np.unique(np.linspace(1, len(layers), min(most, len(layers))).round().astype(int))
@@ -130,7 +130,7 @@ def _leaves(model: Any) -> Iterator[Any]:
 
 
 def rank_correlation(a: NDArray, b: NDArray) -> float:
-    """Spearman's rank correlation of two maps, 0 where one is constant."""
+    """Spearman's rank correlation of two maps, 0 if one is constant."""
     a, b = (rankdata(each) - (each.size + 1) / 2 for each in (a, b))
     spread = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / spread if spread else 0.0

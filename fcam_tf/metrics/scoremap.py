@@ -10,8 +10,8 @@ def check_scoremap(scoremap: ArrayLike, name: str = "`heatmap`") -> Floats:
     """Returns a score map as float64 after checking it.
 
     Args:
-        scoremap: (height, width) floats in [0, 1]. The reference accepts float64 only; here
-            any floating type is taken, since models give float32.
+        scoremap: (height, width) floats in [0, 1]. The reference accepts float64 only; here any
+            floating type is accepted, because models return float32.
         name: what to call it in errors, e.g. the image's id.
 
     Returns:

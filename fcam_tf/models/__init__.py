@@ -1,4 +1,4 @@
-"""Models: backbones, the classifier and F-CAM, each one flat functional graph."""
+"""Models: backbones, the classifier and F-CAM, each of them one flat functional graph."""
 
 from fcam_tf.identity import saved_file as saved_file
 from fcam_tf.models.backbones import BACKBONES as BACKBONES

@@ -1,4 +1,4 @@
-"""The backbones: one table of specifications, and how one is built and loaded."""
+"""The backbones: a table of specifications, and how a backbone is built and loaded."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class BackboneSpec:
 
 
 def limit_strides(strides: list[int], stem: int, output_stride: int) -> list[int]:
-    """Set strides to 1 from where their product would pass ``output_stride``."""
+    """Set strides to 1 from the point where their product would exceed ``output_stride``."""
     limited = []
     product = stem
     for stride in strides:

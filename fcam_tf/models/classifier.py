@@ -1,4 +1,4 @@
-"""The classifier whose evidence the maps show: backbone, global average pooling, linear head."""
+"""The classifier that the maps explain: backbone, global average pooling, linear head."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fcam_tf.names import HUB
 
 @contextlib.contextmanager
 def layers_of(dtype: Any) -> Iterator[None]:
-    """Make ``dtype`` the policy of the layers built meanwhile; None leaves the global one."""
+    """Build layers in this context with the policy ``dtype``; None keeps the global one."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(before if dtype is None else dtype)
     try:
@@ -39,10 +39,10 @@ def layers_of(dtype: Any) -> Iterator[None]:
 class Classifier(keras.Model):
     """An image classifier as one flat functional graph (F-CAM's "WGAP" head).
 
-    Input: raw RGB (B, H, W, 3) in [0, 255], any H and W, uint8 or float; what the pretrained
-    weights expect is part of the graph. Output: logits (B, num_classes), float32 also under mixed
-    precision. The model is compiled with SGD and softmax cross-entropy, so ``fit`` works at once,
-    on batches (image, label).
+    Input: raw RGB (B, H, W, 3) in [0, 255], any H and W, uint8 or float; the preprocessing that the
+    pretrained weights expect is part of the graph. Output: logits (B, num_classes), float32 also
+    under mixed precision. The model is compiled with SGD and softmax cross-entropy, so ``fit``
+    works at once, on batches (image, label).
 
     Args:
         backbone: a name in `fcam_tf.models.BACKBONES`, or a preset of keras-hub (the extra "hub"):
@@ -51,18 +51,18 @@ class Classifier(keras.Model):
         num_classes: number of classes; None keeps the 1000 ImageNet classes of the pretrained
             head, which efficientnetlite_b0, _b1 and _b2 have.
         output_stride: 8, 16 or 32 input pixels for one cell of the top map, or None for the
-            backbone's default. Strides are removed without dilation, as the paper does; weights
-            fit at every output stride.
+            backbone's default. Strides are removed without dilation, as in the paper; weights fit
+            at every output stride.
         weights: "imagenet", a local copy of the source's files, a ``.weights.h5`` file that
-            ``save_weights`` of the same model wrote, or None. Of a preset "imagenet" stands for its
-            own weights, whatever they were trained on.
-        class_names: names in the order of the labels; ImageNet's with its head.
-        baseline: a way of training that localises better, a name in `fcam_tf.baselines.METHODS`.
-            "adl", "acol", "spg" and "icl" change network and loss; what "has" and "cutmix" change
-            of the batches is ``dataset.map(classifier.baseline.augment)``.
+            ``save_weights`` of the same model wrote, or None. For a preset, "imagenet" means the
+            preset's own weights, whatever they were trained on.
+        class_names: names in the order of the labels; ImageNet's if the ImageNet head is kept.
+        baseline: a training method that improves localisation, a name in
+            `fcam_tf.baselines.METHODS`. "adl", "acol", "spg" and "icl" change network and loss.
+            "has" and "cutmix" change the batches: use ``dataset.map(classifier.baseline.augment)``.
         options: hyper-parameters of the baseline.
-        frozen: names of layers that do not train (what a saved model remembers).
-        architecture: of a preset's network (the same).
+        frozen: names of layers that do not train (saved models contain them).
+        architecture: that of a preset's network (saved models contain it).
         input_size: side of the square that evaluated images are resized to, in pixels; training
             sets it to the size that it crops to.
         dtype: dtype policy of the layers, for instance "mixed_float16"; None for Keras's global
@@ -71,13 +71,14 @@ class Classifier(keras.Model):
 
     Attributes, beside most of the arguments:
         feature_maps: symbolic maps by level, ``"P1"`` at half the resolution to ``"P5"``, the top.
-        zero_colour: what becomes zero before the first layer with weights, RGB in [0, 255].
-        baseline: a `fcam_tf.baselines.Baseline`, which by default changes nothing.
+        zero_colour: the colour that becomes zero before the first layer with weights, RGB in [0,
+            255].
+        baseline: a `fcam_tf.baselines.Baseline`; the default changes nothing.
 
     Raises:
-        ValueError: unknown backbone, baseline or option, a baseline that is not set up for the
-            backbone, impossible ``output_stride`` or ``num_classes``, or another number of names
-            than of classes.
+        ValueError: the backbone, baseline or an option is unknown, the baseline does not support
+            the backbone, ``output_stride`` or ``num_classes`` is impossible, or the numbers of
+            names and of classes differ.
         WeightsUnavailableError: the pretrained weights cannot be fetched or read.
 
     Examples:
@@ -170,7 +171,7 @@ class Classifier(keras.Model):
 
     @property
     def losses(self) -> list[Any]:
-        """What layers add to the loss, in the precision of the compiled one: Keras stacks them."""
+        """The layers' own losses, in the dtype of the compiled loss because Keras stacks them."""
         return [ops.cast(loss, keras.config.floatx()) for loss in super().losses]
 
     def compute_loss(
@@ -181,7 +182,7 @@ class Classifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Compute the compiled loss of the logits, and what the baseline's head adds in training.
+        """Compute the compiled loss of the logits, plus the baseline head's loss in training.
 
         Labels are (B,) int, or CutMix's ``{"label", "other", "fraction"}``.
         """
@@ -222,13 +223,13 @@ class Classifier(keras.Model):
         return model
 
     def freeze(self, head: bool = True) -> None:
-        """Stop training: batch statistics and dropout stay in inference mode in ``fit`` too.
+        """Freeze the layers; batch statistics and dropout stay in inference mode during ``fit``.
 
-        Holds from the next ``fit`` on, and through saving, loading and cloning.
+        This holds from the next ``fit`` on, and is kept by saving, loading and cloning.
 
         Args:
-            head: also freeze the head and what a baseline put into the backbone; False leaves
-                them to be trained on fixed features.
+            head: whether to freeze the head, too, and the layers that a baseline put into the
+                backbone; False lets them train on fixed features.
         """
         for layer in self.layers:
             if head or not (layer.name == HEAD or layer.name.startswith(ATTENTION)):

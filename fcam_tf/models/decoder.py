@@ -1,4 +1,4 @@
-"""The U-Net decoder: from the top map and the finer maps under it to full resolution."""
+"""The U-Net decoder: from the top map and the finer maps below it to full resolution."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _NAMES = re.compile(rf"fcam|{_PREFIX}_head|{_PREFIX}_(center|block\d+)_\w+")
 class MatchSize(keras.layers.Layer):
     """Scale the first of two maps to the height and width of the second.
 
-    Bilinear with aligned corners, as the decoder of F-CAM does it; what fits already passes
-    untouched. Takes [(B, h, w, C), (B, H, W, any)] and gives (B, H, W, C).
+    The scaling is bilinear with aligned corners, as in the decoder of F-CAM. Maps that already fit
+    pass unchanged. Takes [(B, h, w, C), (B, H, W, any)] and gives (B, H, W, C).
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -54,7 +54,7 @@ class MatchSize(keras.layers.Layer):
 def object_map(
     classifier: keras.Model, top: Any, filters: Sequence[int] | None
 ) -> tuple[dict[str, Any], Any, tuple[int, ...]]:
-    """Put a decoder behind a map of a classifier; ``filters`` are those of `FCAM`.
+    """Put a decoder on top of a classifier's map; ``filters`` are the decoder_filters of `FCAM`.
 
     Returns the classifier's symbolic maps by level, the logits (B, h, w, 2) of background and
     object, and the channels of the decoder's blocks.
@@ -85,15 +85,16 @@ def decoder(
     """Build the decoder (F-CAM, supplement, Table 2).
 
     A block doubles the size (nearest), fits it to its skip (bilinear, aligned corners),
-    concatenates the two and convolves twice: 3x3 without bias, batch normalisation, ReLU. Where
-    the skip is as coarse as the map, doubling and fitting would cancel out, and neither is done.
+    concatenates the two and convolves twice: 3x3 without bias, batch normalisation, ReLU. If the
+    skip is as coarse as the map, doubling and fitting would cancel out, and neither is done.
 
     Args:
         top: symbolic (B, h, w, C).
-        skips: for each block but the last its skip, symbolic (B, h', w', C'), and whether it is
-            finer than what comes from below.
+        skips: for each block except the last, its skip, symbolic (B, h', w', C'), and whether the
+            skip is finer than the map that it joins.
         filters: channels of each block, one more than there are skips. The last block doubles.
-        center: convolve the top twice first, at its own width, as the paper does on VGG16.
+        center: whether to convolve the top map twice first, at its own width, as the paper does for
+            VGG16.
 
     Returns:
         Symbolic (B, H, W, filters[-1]).

@@ -1,4 +1,4 @@
-"""F-CAM: a frozen classifier and, behind it, the decoder of its full-resolution map."""
+"""F-CAM: a frozen classifier and the decoder that makes its full-resolution map."""
 
 from __future__ import annotations
 
@@ -34,51 +34,51 @@ class FCAM(Learner):
 
     One flat functional graph, compiled. ``fit`` takes batches ``(image, label)``, or ``(image,
     {"label": ..., "cam": ...})`` with stored coarse maps (B, h, w) in [0, 1], cropped and flipped
-    as the image was. Without those, the CAM of the features that the decoder reads is used: nothing
-    runs twice, unless ``scales`` or ``flip`` ask for more. Labels are (B,) or (B, 1) class numbers;
-    one below 0 stands for the predicted class, and such an image adds nothing to the classification
-    term. A classifier of sigmoids takes (B, classes) too: 1 for each class that an image shows, 0
-    for the others, -1 where that is not known. The maps of the classes shown teach together, by
-    their maximum.
+    as the image was. Without stored maps, the CAM of the features that the decoder reads is used:
+    nothing runs twice, unless ``scales`` or ``flip`` require it. Labels are (B,) or (B, 1) class
+    numbers; a number below 0 means the predicted class, and such an image adds nothing to the
+    classification term. A classifier with sigmoids also takes labels (B, classes): 1 for each class
+    that an image shows, 0 for the others, -1 if it is not known. The teaching map is then the
+    maximum over the maps of the classes shown.
 
-    What layers add to the loss (regularisers, activity regularisers, ``add_loss``) is added as
-    Keras does it: that of weights only while they train, unweighted, and logged by itself.
+    The layers' own losses (regularisers, activity regularisers, ``add_loss``) are added as Keras
+    does: unweighted, logged separately, and those of weights only while the weights train.
 
-    Use `from_classifier`; the constructor takes over the layers of the classifier that it is given.
+    Use `from_classifier`; the constructor takes over the layers of the given classifier.
 
     Args:
         classifier: a `Classifier`, or any functional or sequential Keras model from images
             (B, H, W, 3) in [0, 255] to logits (B, classes).
         method: CAM method that teaches the decoder, a name in `fcam_tf.cams.METHODS`, or of the
             baseline that the classifier was trained with.
-        layer: the map that the teacher weights, or several where its method fuses them
-            (``["P4", "P5"]``); None takes the last one before the head. The decoder starts from
-            the last of them, and of our own classifiers from the top map.
+        layer: the map that the teacher weights, or several if its method fuses them (``["P4",
+            "P5"]``); None takes the last one before the head. The decoder starts from the last of
+            them, or from the top map of a `Classifier`.
         decoder_filters: channels of the decoder's blocks, the coarsest first; None takes the
             backbone's own, ``()`` puts one 1x1 convolution on the top map instead.
         class_names: names in the order of the labels; None takes the classifier's.
-        threshold: what counts as object in `localize`: "otsu", or a number in [0, 1] relative to
-            each map's maximum.
+        threshold: the threshold above which pixels count as object in `localize`: "otsu", or a
+            number in [0, 1] relative to each map's maximum.
         frozen: names of the layers that do not train; None freezes the whole classifier.
         input_size: side of the square that evaluated images are resized to, in pixels; None takes
             the classifier's. Training sets it to the size that it crops to.
-        seed: of the decoder's draws of seeds in training.
-        scales: sizes, relative to the images of a step, at which the teacher explains them, 1 among
-            them; it averages the maps, see `fcam_tf.cams.CAM`. Other than the default of one
-            scale and no mirror image, each copy costs a pass of the classifier over it.
-        flip: whether the teacher explains their mirror images, too.
+        seed: random seed for drawing the decoder's seeds in training.
+        scales: sizes, relative to the images of a step, at which the teacher explains them; 1 must
+            be among them. It averages the maps, see `fcam_tf.cams.CAM`. Except with the default
+            (one scale and no mirror image), each copy costs a pass of the classifier.
+        flip: whether the teacher explains mirror images, too.
         name: name of the model.
 
     Attributes, beside most of the arguments:
-        num_classes: number of classes; 2 where the classifier has one output.
-        activation: "softmax", or "sigmoid" where each class has a probability by itself.
-        teacher: the CAM method itself, ready to explain the classifier.
+        num_classes: number of classes; 2 if the classifier has one output.
+        activation: "softmax", or "sigmoid" if each class has an independent probability.
+        teacher: the CAM object that explains the classifier.
         feature_maps: symbolic maps of the classifier by level, ``"P1"`` the finest.
 
     Raises:
         TypeError: the classifier has no functional graph.
-        ValueError: the method cannot explain this model, no such layer, or a wrong number of
-            filters or names.
+        ValueError: the method cannot explain this model, there is no such layer, or the number of
+            filters or names is wrong.
 
     Examples:
         >>> model = fcam_tf.models.FCAM.from_classifier(classifier)
@@ -129,10 +129,10 @@ class FCAM(Learner):
 
     @classmethod
     def from_classifier(cls, classifier: keras.Model, **options: Any) -> FCAM:
-        """Put a decoder behind a copy of a classifier, and freeze the copy.
+        """Put a decoder on top of a copy of a classifier, and freeze the copy.
 
         Args:
-            classifier: see `FCAM`; it may give probabilities, too. It is not changed.
+            classifier: see `FCAM`; it may also return probabilities. It is not changed.
             **options: those of `FCAM`, from ``method`` to ``name``.
 
         Raises:
@@ -149,7 +149,7 @@ class FCAM(Learner):
 
     @property
     def class_share(self) -> cams.ClassShare:
-        """Where the classifier sees one class rather than others."""
+        """The `fcam_tf.cams.ClassShare` that divides the map among classes."""
         with _building:  # several threads may ask for it at once
             if self._hidden.share is None:
                 self._hidden.share = class_share(self.classifier, self.teacher)
@@ -164,26 +164,26 @@ class FCAM(Learner):
         flip: bool = False,
         refine: str | None = None,
     ) -> Localization:
-        """Say what is in each image of a batch, and where.
+        """Find what is in each image of a batch, and where.
 
         Args:
             images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
-            labels: (B,) classes to localise, or one for all; -1 is the predicted class. The map is
-                the decoder's where the classifier sees the class rather than others, see
-                `inference.of_classes`. None is the predicted class, too, and the map the decoder's
-                own: of the object, whatever its class.
-            threshold: see `FCAM`; None for the model's own.
-            flip: whether mirrored images are looked at, too, and heat maps are means of both. It
+            labels: (B,) classes to localise, or one for all; -1 is the predicted class. The
+                decoder's map is then multiplied by the share of the class in each cell, see
+                `inference.of_classes`. None also reports the predicted class, but the map is the
+                decoder's own: that of the object, whatever its class.
+            threshold: see `FCAM`; None takes the model's own.
+            flip: whether to process mirrored images, too, and average the heat maps of both. This
                 doubles the cost.
             refine: "crf" aligns heat maps with the images, see `fcam_tf.refine.refine_maps`.
 
         Returns:
-            The localisation, in the frame of ``images``; heat maps are probabilities, under
-            ``labels`` at most these.
+            The localisation, in the frame of ``images``. Heat maps are probabilities; with
+            ``labels`` they are at most these probabilities.
 
         Raises:
-            ValueError: no image, wrong shape, a label that is not a class, unknown ``threshold`` or
-                ``refine``, or outputs that are not finite.
+            ValueError: there is no image, the shape is wrong, a label is not a class, ``threshold``
+                or ``refine`` is unknown, or outputs are not finite.
 
         Examples:
             >>> found = model.localize(images)
@@ -205,10 +205,10 @@ class FCAM(Learner):
     def maps_and_logits(
         self, images: Any, labels: Any = None, *, flip: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the object's probability (B, H, W) in [0, 1] and the logits (B, classes).
+        """Compute the object's probability (B, H, W) in [0, 1] and the logits (B, classes).
 
-        The signature is that of a CAM method; labels do not matter, as one map shows any object.
-        Under ``flip`` maps are means of those of the images and of their mirror images.
+        The signature is that of a CAM method; labels do not matter, because one map shows any
+        object. With ``flip``, maps are averages over the images and their mirror images.
         """
         expect_raw_pixels(images)
         images = self.teacher.check_images(images)

@@ -13,12 +13,12 @@ from fcam_tf.models.classifier import Classifier
 
 
 def copied(classifier: keras.Model) -> keras.Model:
-    """Copy a classifier with its weights; one that gives probabilities comes out giving logits.
+    """Copy a classifier with its weights; the copy of one with probabilities returns logits.
 
     Raises:
         TypeError: it has no functional graph.
-        ValueError: it has a preprocessor, takes other images than RGB, or ends in a softmax or
-            sigmoid that cannot be taken off.
+        ValueError: it has a preprocessor, takes images other than RGB, or ends in a softmax or
+            sigmoid that cannot be removed.
     """
     if isinstance(classifier, Classifier):
         return classifier.copy()
@@ -46,8 +46,8 @@ def top_map(classifier: keras.Model, teacher: cams.CAM) -> Any:
     """Return the map that the decoder starts from, as a tensor of the classifier's own graph.
 
     Raises:
-        ValueError: the CAM weights no map (batch, height, width, channels), or the classifier takes
-            more than images.
+        ValueError: the CAM does not weight a map (batch, height, width, channels), or the
+            classifier has inputs other than images.
     """
     if isinstance(classifier, Classifier):
         return classifier.feature_maps["P5"]
@@ -66,6 +66,6 @@ def top_map(classifier: keras.Model, teacher: cams.CAM) -> Any:
 
 
 def class_share(classifier: keras.Model, teacher: cams.CAM) -> cams.ClassShare:
-    """Return what tells classes apart on the map that the decoder starts from."""
+    """Return the `ClassShare` on the map that the decoder starts from."""
     layer = None if isinstance(classifier, Classifier) else teacher.layers[-1]
     return cams.ClassShare(classifier, layer)

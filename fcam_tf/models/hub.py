@@ -1,4 +1,4 @@
-"""keras-hub as a second source of backbones: its presets, and timm's by its converters."""
+"""keras-hub as a second source of backbones: its presets, and those of timm that it converts."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def spec_of(name: str, architecture: Mapping[str, Any] | None = None) -> Backbon
     """Return the specification of a backbone of keras-hub.
 
     Args:
-        name: "keras_hub:" and a preset: a name of keras-hub's ("resnet_18_imagenet"), an address
+        name: "keras_hub:" and a preset: one of keras-hub's names ("resnet_18_imagenet"), an address
             ("hf://timm/resnet18.a1_in1k") or a local folder.
-        architecture: what a saved model remembers of the preset, so that it needs it no longer;
-            None reads the preset.
+        architecture: the network's configuration from a saved model, which then does not need the
+            preset; None reads the preset.
 
     Raises:
         ImportError: keras-hub is not installed.
         WeightsUnavailableError: the preset cannot be read.
-        ValueError: it is not of a network that gives maps of an image.
+        ValueError: its network does not compute feature maps of an image.
     """
     preset = name.removeprefix(HUB)
     architecture = dict(architecture or _read(preset))

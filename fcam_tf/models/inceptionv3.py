@@ -1,4 +1,4 @@
-"""InceptionV3 as F-CAM uses it: Mixed_6a without stride, two SPG blocks in the place of Mixed_7."""
+"""InceptionV3 as F-CAM uses it: Mixed_6a without stride, two SPG blocks instead of Mixed_7."""
 
 from __future__ import annotations
 

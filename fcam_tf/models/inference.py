@@ -1,4 +1,4 @@
-"""What an F-CAM answers: the object's map and the logits, with mirrored copies or without."""
+"""What an F-CAM predicts: the object's map and the logits, with or without mirrored copies."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def maps_and_logits(
     """Compute the object's probability and the logits of a batch, eagerly or in a graph.
 
     Args:
-        run: images to the outputs of an F-CAM.
+        run: function from images to the outputs of an F-CAM.
         images: (B, H, W, 3).
-        flip: whether the maps are means of those of the images and of their mirror images, which
-            are in one batch of 2 B. Logits are those of the images as they are.
+        flip: whether to average the maps of the images and of their mirror images, which run in one
+            batch of 2 B. Logits are those of the original images.
 
     Returns:
         (B, H, W) float32 in [0, 1], and (B, classes) float32.
@@ -43,7 +43,7 @@ def maps_and_logits(
 def class_maps_and_logits(
     model: FCAM, images: Any, labels: Any = None, *, flip: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `FCAM.maps_and_logits` does, the maps those of labels where they are given.
+    """Do what `FCAM.maps_and_logits` does, with the maps of labels if they are given.
 
     Raises:
         ValueError: see `FCAM.localize`.
@@ -56,17 +56,17 @@ def class_maps_and_logits(
 
 
 def of_classes(model: FCAM, maps: Any, images: Any, rows: Any, labels: Any) -> np.ndarray:
-    """Make of a decoder's maps those of classes: of two animals one remains.
+    """Turn a decoder's maps into maps of classes: if two animals are shown, one remains.
 
-    They are multiplied by where the classifier sees the class rather than others, see
-    `fcam_tf.cams.ClassShare`. What no other class claims stays as it is.
+    The maps are multiplied by the share of the class in each cell, see `fcam_tf.cams.ClassShare`.
+    Regions without evidence for other classes do not change.
 
     Args:
         model: the F-CAM.
         maps: (B, H, W), as its `maps_and_logits` gives them.
         images: (B, H, W, 3) raw RGB in [0, 255].
-        rows: (N,) int, which of the images.
-        labels: (N,) int, which class in it; -1 is the predicted one.
+        rows: (N,) int, the index of the image for each map.
+        labels: (N,) int, the class of each map; -1 is the predicted one.
 
     Returns:
         (N, H, W) float32 in [0, 1], at most the object's probability.

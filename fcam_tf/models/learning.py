@@ -1,4 +1,4 @@
-"""How an F-CAM learns: what its loss adds up, its epochs, and what of it is frozen."""
+"""How an F-CAM learns: the terms of its loss, its epochs, and which parts are frozen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADDED = "regularization"  # what layers add to the loss, in the logs
 
 
 class Learner(keras.Model):
-    """A classifier with a decoder behind it that the classifier's maps teach, see `FCAM`."""
+    """A classifier with a decoder that the classifier's maps teach, see `FCAM`."""
 
     _hidden: graph.Untracked  # "classifier", "teacher", and "training": the graph of a step
     num_classes: int
@@ -29,7 +29,7 @@ class Learner(keras.Model):
 
     @property
     def classifier(self) -> keras.Model:
-        """The classifier alone, which shares its layers with this model."""
+        """The classifier alone; it shares its layers with this model."""
         return self._hidden.classifier
 
     @property
@@ -69,10 +69,10 @@ class Learner(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Train, as ``fit`` of every Keras model does.
 
-        The epochs of the loss's windows and barrier are those that ``fit`` counts and shows: from
-        ``initial_epoch`` + 1 on, so a further ``fit`` begins with 1 unless that is given.
-        ``evaluate`` and ``train_on_batch`` count none: they go by the epoch of the last ``fit``, 1
-        at first, or what ``model.epoch.update_state(3)`` sets.
+        Windows and barrier of the loss depend on the epoch that ``fit`` counts and shows. It starts
+        at ``initial_epoch`` + 1, so another ``fit`` begins with 1 unless that is given.
+        ``evaluate`` and ``train_on_batch`` do not count epochs: they use that of the last ``fit``
+        (1 at first), or one set by, for example, ``model.epoch.update_state(3)``.
         """
         call = inspect.signature(super().fit).bind(*args, **kwargs)
         begins = not call.arguments.get("initial_epoch")
@@ -163,19 +163,20 @@ class Learner(keras.Model):
         return {k: v for k, v in super().get_metrics_result().items() if k not in hidden}
 
     def freeze(self) -> None:
-        """Stop training the classifier; batch statistics and dropout stay in inference mode."""
+        """Freeze the classifier; its batch statistics and dropout stay in inference mode."""
         for layer in self._classifier_layers():
             layer.trainable = False
         self.train_function = None  # else ``fit`` goes on with the step that it traced before
 
     def unfreeze(self, head_only: bool = False) -> None:
-        """Train the classifier too, on a cross-entropy term; compile again if ``fit`` ran.
+        """Also train the classifier, on a cross-entropy term; compile again if ``fit`` ran.
 
         Args:
-            head_only: unfreeze the linear head alone.
+            head_only: whether to unfreeze only the linear head.
 
         Raises:
-            ValueError: ``head_only`` of a classifier that does not end in a layer with weights.
+            ValueError: ``head_only`` is set, but the classifier does not end in a layer with
+                weights.
         """
         head = self.teacher.split.head
         if head_only and not getattr(head, "weights", None):

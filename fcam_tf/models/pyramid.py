@@ -1,4 +1,4 @@
-"""The maps of a classifier by resolution: what a decoder takes as its skips."""
+"""The maps of a classifier by resolution, which a decoder uses as its skips."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SIDE = 256  # any size that halves cleanly tells the strides
 def skips_of(
     classifier: keras.Model, top: Any, spec: Any
 ) -> tuple[dict[str, Any], list[tuple[Any, bool]]]:
-    """Return the maps by level, and for each block but the last its skip and whether it is finer.
+    """Return the maps by level and, for each block but the last, its skip and whether it is finer.
 
-    Our own classifiers have stages P1 to P4 below the top at any output stride; of other models
-    the last map of each resolution is taken.
+    A `Classifier` has stages P1 to P4 below the top at any output stride. For other models, the
+    last map of each resolution is used.
     """
     if spec is None:
         found = levels(classifier, top)

@@ -1,4 +1,4 @@
-"""Models that were saved: by name of the file, or of the training run that chose them."""
+"""Saved models: loaded by the name of the file, or of the training run that chose them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _DAMAGED = "is not a zip archive, as .keras files are; it may be cut off"
 class WeightsInMemory(io.BytesIO):
     """The content of a ``.weights.h5`` file, for Keras's ``save_weights`` and ``load_weights``.
 
-    HDF5 itself should not touch a file: on a full disk it may end the process without a word, and
-    on a file system without locks it refuses to write and to read.
+    HDF5 itself should not access a file: on a full disk it may end the process without a message,
+    and on a file system without locks it refuses to write and to read.
     """
 
     def __str__(self) -> str:
@@ -36,19 +36,19 @@ class WeightsInMemory(io.BytesIO):
 def load(
     path: str | Path, *, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
 ) -> keras.Model:
-    """Load a model of ours, or any that Keras can load.
+    """Load one of this package's models, or any that Keras can load.
 
-    ``keras.saving.load_model`` does the same once ``fcam_tf.models`` is imported: the classes of
-    saved models must be known.
+    ``keras.saving.load_model`` does the same once ``fcam_tf.models`` is imported: Keras must know
+    the classes of saved models.
 
     Args:
         path: a ``.keras`` file, or the folder of a training run.
         custom_objects: classes and functions of the model that Keras does not know, by name.
-        safe_mode: False also loads Lambda layers, which run code that is in the file.
+        safe_mode: False also loads Lambda layers, which run code from the file.
 
     Raises:
         FileNotFoundError: there is no such file, or the run has not chosen a model yet.
-        ValueError: the file is not a saved model, or holds what is not known or not safe.
+        ValueError: the file is not a saved model, or contains unknown or unsafe objects.
 
     Examples:
         >>> model.save("fcam.keras")

@@ -1,4 +1,4 @@
-"""What a training step of F-CAM learns from: labels, coarse maps and masks, and the epoch."""
+"""The targets of an F-CAM training step: labels, coarse maps and masks, and the epoch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fcam_tf.graphs.resize import resize
 
 
 def labels_of(targets: Mapping[str, Any], num_classes: int, activation: str = "softmax") -> Any:
-    """Return the labels of a batch, (B,) int32; or (B, classes), of a classifier of sigmoids.
+    """Return the labels of a batch, (B,) int32; or (B, classes) for a classifier with sigmoids.
 
     Raises:
-        ValueError: there are none, or of another shape.
-        tf.errors.InvalidArgumentError: they are no classes. Other backends do not look at values.
+        ValueError: they are missing, or have another shape.
+        tf.errors.InvalidArgumentError: they are not classes. Other backends do not check values.
     """
     given = targets.get("label")
     if given is None:
@@ -61,7 +61,7 @@ def _checked(labels: Any, given: Any, limit: int, wanted: str) -> Any:
 
 
 def planes(name: str, values: Any) -> Any:
-    """Return maps that come as (B, h, w) or (B, h, w, 1) as (B, h, w)."""
+    """Convert maps (B, h, w) or (B, h, w, 1) to (B, h, w)."""
     shape = tuple(values.shape)
     if len(shape) == 4 and shape[-1] == 1:
         return values[..., 0]
@@ -81,10 +81,11 @@ def coarse_maps(
     Args:
         teacher: the CAM of the classifier.
         images: (B, H, W, 3).
-        labels: of `labels_of`. Of rows, the largest of the maps of an image's classes is taken.
-        stored: maps (B, h, w) or (B, h, w, 1) in [0, 1] that were made before, or None.
+        labels: those of `labels_of`. For labels (B, classes), the maximum over the maps of an
+            image's classes is taken.
+        stored: maps (B, h, w) or (B, h, w, 1) in [0, 1] that were made earlier, or None.
         outputs: "logits" of the model for the images and, in training, the "features" that its
-            decoder reads: the map of a linear head follows from them without a second pass.
+            decoder reads. With a linear head the map follows from them without a second pass.
     """
     if stored is not None:
         maps = ops.cast(planes("cam", stored), "float32")
@@ -103,9 +104,10 @@ def coarse_maps(
 
 
 class Epoch(keras.metrics.Metric):
-    """The number of the epoch in training: what `fit` sets and the loss reads.
+    """The number of the current epoch, which `fit` sets and the loss reads.
 
-    A metric, because its variable is not a weight of the model, yet part of a compiled step.
+    It is a metric because its variable is not a weight of the model, yet is part of a compiled
+    step.
     """
 
     def __init__(self, name: str = "epoch") -> None:
@@ -120,7 +122,7 @@ class Epoch(keras.metrics.Metric):
         return ops.convert_to_tensor(self.value)
 
     def counting(self) -> keras.callbacks.Callback:
-        """Return the callback that sets the number when an epoch begins, 1 for the first."""
+        """Return the callback that sets the number at the start of each epoch, 1 for the first."""
         return keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, _: self.update_state(epoch + 1)
         )

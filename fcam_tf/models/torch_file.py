@@ -1,6 +1,6 @@
 """Reading the tensors of a legacy PyTorch checkpoint without PyTorch and without running its code.
 
-A pickle may call any function; the reader here knows the few that a dictionary of tensors needs.
+A pickle may call any function; this reader allows only the few that a dictionary of tensors needs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def load_tensors(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not of this format, holds anything but tensors, or is cut short.
+        ValueError: it does not have this format, contains anything but tensors, or is truncated.
     """
     data = Path(path).read_bytes()
     try:

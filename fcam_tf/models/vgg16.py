@@ -16,9 +16,9 @@ def vgg16(
 ) -> dict[str, Any]:
     """Build the graph (F-CAM, section 4; the thirteen convolutions are VGG16's "D").
 
-    Output stride 8 (the paper's) is without pool4 and pool5, 16 with pool4, 32 with both. Of the
-    maps by level, P1 is (B, H/2, W/2, 128), P2 (B, H/4, W/4, 256), P3 and P4 have 512 channels and
-    P5 has 1024, at the output stride or finer.
+    Output stride 8 (the paper's) has neither pool4 nor pool5, 16 has pool4, 32 has both. The map of
+    level P1 is (B, H/2, W/2, 128), P2 is (B, H/4, W/4, 256), P3 and P4 have 512 channels and P5 has
+    1024, at the output stride or finer.
     """
     x = images
     stride = 1

@@ -1,4 +1,4 @@
-"""Operations that TensorFlow does not have: the bilateral filter, and what is built on it."""
+"""Operations that TensorFlow lacks: the bilateral filter, and what is built on it."""
 
 from fcam_tf.ops.bilateral import bilateral_filter as bilateral_filter
 from fcam_tf.ops.bilateral import crf_loss_and_gradient as crf_loss_and_gradient

@@ -16,13 +16,14 @@ def bilateral_filter(
 
     ``W_ij`` approximates ``exp(-|f_i - f_j|^2 / 2)`` with the features ``(x, y) / sigma_xy`` and
     ``(r, g, b) / sigma_rgb`` on the permutohedral lattice (Adams et al., Eurographics 2010; splat,
-    blur with [0.5, 1, 0.5], slice times 1 / (1 + 2^-d)). It is not normalised, as in the CRF losses
-    in use, and about 0.6 times the exact Gaussian sum. Differentiable by ``values`` any number of
-    times (the gradient is ``W^T``, exactly), and not by ``images``.
+    blur with [0.5, 1, 0.5], slice times 1 / (1 + 2^-d)). It is not normalised, as in published CRF
+    losses, and about 0.6 times the exact Gaussian sum. It can be differentiated any number of times
+    with respect to ``values`` (the gradient is ``W^T``, exactly), but not with respect to
+    ``images``.
 
     Args:
         values: (B, H, W, C) float; half precision is computed in float32.
-        images: (B, H, W, 3) or (B, H, W, 1), uint8 or float, the same scale as ``sigma_rgb``.
+        images: (B, H, W, 3) or (B, H, W, 1), uint8 or float, on the same scale as ``sigma_rgb``.
         sigma_rgb: standard deviation over the channels of ``images``.
         sigma_xy: standard deviation over positions, in pixels.
 
@@ -63,8 +64,8 @@ def crf_loss_and_gradient(
     Args:
         images: (B, H, W, 1 or 3), uint8 or float32.
         probabilities: (B, H, W, K) float32.
-        sigma_rgb: as of `bilateral_filter`.
-        sigma_xy: as of `bilateral_filter`.
+        sigma_rgb: as in `bilateral_filter`.
+        sigma_xy: as in `bilateral_filter`.
         symmetric: True: ``sum_c S_c^T W' (1 - S_c)`` with ``W' = (W + W^T) / 2`` and its exact
             gradient. False: ``-sum_c S_c^T W S_c`` and ``-2 W S_c``.
 
@@ -86,7 +87,7 @@ def crf_loss_and_gradient(
 
 
 def image_tensor(images: Any) -> tf.Tensor:
-    """Return images as uint8 where they are, else as float32."""
+    """Return uint8 images unchanged, others as float32."""
     images = tf.convert_to_tensor(images)
     return images if images.dtype == tf.uint8 else tf.cast(images, tf.float32)
 
@@ -118,7 +119,7 @@ def _filter(
 
 
 def refuse_xla() -> None:
-    """Say what to do before XLA says that it knows no such operation."""
+    """Raise an error that says what to do, before XLA says that it does not know the operation."""
     if tf.is_traced_for_xla():
         raise NotImplementedError(
             "the permutohedral lattice cannot be compiled by XLA. Compile the model with "

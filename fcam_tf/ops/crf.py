@@ -1,4 +1,4 @@
-"""Inference in a dense CRF: mean field, with the lattice of each image built once."""
+"""Mean-field inference in a dense CRF, with the lattice of each image built once."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def dense_crf(
     iterations: int = 5,
     compatibility: Any = None,
 ) -> Any:
-    """Align maps with images: marginals of a fully connected CRF, by mean field.
+    """Align maps with images: marginals of a fully connected CRF, by mean-field inference.
 
     The energy is that of Krähenbühl and Koltun (NIPS 2011): unaries, and two Gaussian kernels over
-    all pairs of pixels. ``bilateral`` compares position and colour: pixels of one colour take one
-    class. ``spatial`` compares position alone and smooths. Each kernel is normalised symmetrically,
-    ``D^-1/2 W D^-1/2`` with ``D = W 1``, so weights do not depend on the size of the image. The
-    bilateral kernel is approximated on the permutohedral lattice (`bilateral_filter`), which is
-    built once for all iterations; the spatial one is a separable Gaussian over the five sigmas
-    around a pixel, to 4e-5 of its height.
+    all pairs of pixels. ``bilateral`` compares position and colour, so pixels of similar colour get
+    the same class. ``spatial`` compares only positions, and smooths. Each kernel is normalised
+    symmetrically, ``D^-1/2 W D^-1/2`` with ``D = W 1``, so weights do not depend on the size of the
+    image. The bilateral kernel is approximated on the permutohedral lattice (`bilateral_filter`),
+    which is built once for all iterations; the spatial one is a separable Gaussian over the five
+    sigmas around a pixel, to 4e-5 of its height.
 
-    Differentiable by ``probabilities``, ``unaries`` and ``compatibility``: the iterations are
-    unrolled in TensorFlow, as in CRF-as-RNN (Zheng et al., ICCV 2015), which costs more than
-    inference. Not by ``images``. Runs on the CPU, also for tensors of a GPU.
+    It can be differentiated with respect to ``probabilities``, ``unaries`` and ``compatibility``,
+    but not ``images``: the iterations are unrolled in TensorFlow, as in CRF-as-RNN (Zheng et al.,
+    ICCV 2015), which costs more than inference. It runs on the CPU, also for tensors on a GPU.
 
     Args:
-        probabilities: (B, H, W, K) float in [0, 1], of two classes or more. The unaries are their
-            negative logarithms, clipped at 1e-5.
-        images: (B, H, W, 3) or (B, H, W, 1), uint8 or float, of the size of the maps, with values
-            in the unit of sigma_rgb (usually [0, 255]).
+        probabilities: (B, H, W, K) float in [0, 1], of two classes or more. They are clipped at
+            1e-5, and the unaries are their negative logarithms.
+        images: (B, H, W, 3) or (B, H, W, 1), uint8 or float, of the same size as the maps, with
+            values in the unit of sigma_rgb (usually [0, 255]).
         unaries: (B, H, W, K) float energies, instead of ``probabilities``: low where a class is
             likely.
         bilateral: (weight, sigma_xy in pixels, sigma_rgb in grey levels), or None.
@@ -59,12 +59,12 @@ def dense_crf(
         ``compatibility`` are one, else a NumPy array.
 
     Raises:
-        TypeError: not one of ``probabilities`` and ``unaries`` is given, or ``images`` is missing,
-            or a number is none.
-        ValueError: shapes do not fit; a sigma is not positive, a weight negative, or one of them
-            infinite.
-        tf.errors.InvalidArgumentError: something is NaN or infinite, a probability is not in
-            [0, 1], or shapes that are known only when it runs do not fit.
+        TypeError: not exactly one of ``probabilities`` and ``unaries`` is given, ``images`` is
+            missing, or an argument that must be a number is not one.
+        ValueError: shapes do not fit, a sigma is not positive, a weight is negative, or one of them
+            is infinite.
+        tf.errors.InvalidArgumentError: a value is NaN or infinite, a probability is not in [0, 1],
+            or shapes that are known only at run time do not fit.
         NotImplementedError: under XLA.
 
     Examples:

@@ -1,4 +1,4 @@
-"""The exact Gaussian affinity, pair by pair: slow, but it runs under every backend and compiler."""
+"""The exact Gaussian affinity, pair by pair: slow, but runs under every backend and compiler."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ def dense_bilateral_filter(
 ) -> Any:
     """Filter values by the exact affinity: ``W_ij = exp(-|f_i - f_j|^2 / 2)``, not normalised.
 
-    Costs O((H W)^2) time; rows of W are computed a block at a time and dropped. Meant as the oracle
-    of the lattice, and for small images where the lattice cannot run (XLA, JAX, torch).
+    It takes O((H W)^2) time; rows of W are computed one block at a time and then dropped. It serves
+    as the reference for the lattice, and for small images where the lattice cannot run (XLA, JAX,
+    torch).
 
     Args:
         values: (B, H, W, C) float32. H and W must be known when the graph is built.

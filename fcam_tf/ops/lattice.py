@@ -1,8 +1,8 @@
-"""The permutohedral lattice in TensorFlow operations, for where the compiled one is missing.
+"""The permutohedral lattice in TensorFlow operations, used if the compiled one is missing.
 
-The same lattice, vertex by vertex, in the coordinates that the compiled one uses: an affine map
-takes the lattice to the integers and its simplices to those that sorting the fractional parts
-gives (Kuhn's), so that neither ranks nor remainders are needed.
+It is the same lattice, vertex by vertex, in the coordinates that the compiled one uses. An affine
+map takes the lattice to the integers, and its simplices to those that sorting the fractional parts
+gives (Kuhn's), so neither ranks nor remainders are needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finding the compiled operations, or saying once that they are missing.
+"""Finding the compiled operations, or warning once that they are missing.
 
 The library is written against TensorFlow's C API, so one file serves all versions. It is loaded
 when it is first needed: importing the package cannot fail because of it.
@@ -25,14 +25,14 @@ CUDA, NATIVE, TENSORFLOW = "cuda", "native", "tensorflow"
 
 
 def backend() -> str:
-    """Return what computes the lattice: "cuda", "native" (the CPU) or "tensorflow" (slower).
+    """Tell what computes the lattice: "cuda", "native" (the CPU) or "tensorflow" (slower).
 
-    "cuda" is where TensorFlow sees a GPU that the kernels run on. The environment variable FCAM_OPS
+    It is "cuda" if TensorFlow sees a GPU that the kernels run on. The environment variable FCAM_OPS
     forces one of the three; it is read when an operation is first used.
 
     Raises:
-        ImportError: FCAM_OPS=native or cuda, and that cannot run.
-        ValueError: FCAM_OPS holds something else.
+        ImportError: FCAM_OPS is native or cuda, and that cannot run.
+        ValueError: FCAM_OPS has another value.
     """
     if library() is None:
         return TENSORFLOW
@@ -40,16 +40,16 @@ def backend() -> str:
 
 
 def device() -> contextlib.AbstractContextManager:
-    """Return the scope to use compiled operations in: the CPU, unless they run on GPUs too."""
+    """Return the device scope for compiled operations: the CPU, unless they run on GPUs, too."""
     return contextlib.nullcontext() if on_gpu() else tf.device("CPU")
 
 
 @functools.cache
 def library() -> Any:
-    """Return the module of the compiled operations, or None where TensorFlow computes the lattice.
+    """Return the module of the compiled operations, or None if TensorFlow computes the lattice.
 
     Raises:
-        ImportError, ValueError: as of `backend`.
+        ImportError, ValueError: see `backend`.
     """
     wanted = _wanted()
     if wanted == TENSORFLOW:
@@ -75,11 +75,11 @@ def library() -> Any:
 def on_gpu() -> bool:
     """Return whether the compiled operations run on this machine's GPUs.
 
-    Where there are GPUs and something is missing, the CPU does the work after one warning: training
-    goes on, only slower, and copies each map there and back.
+    If there are GPUs but something is missing, the CPU does the work after one warning. Training
+    then continues, but is slower, because each map is copied to the CPU and back.
 
     Raises:
-        ImportError: FCAM_OPS=cuda, and it cannot run.
+        ImportError: FCAM_OPS is cuda, and it cannot run.
     """
     wanted = _wanted()
     if wanted == NATIVE or library() is None:
@@ -112,7 +112,7 @@ def set_up(native: ctypes.CDLL) -> str:
 
 
 def compilers() -> list[Path]:
-    """Return files that may be NVIDIA's run-time compiler: of pip packages, then of a toolkit."""
+    """Return files that may be NVIDIA's run-time compiler: pip packages first, then a toolkit."""
     spec = importlib.util.find_spec("nvidia")
     folders = [Path(root) for root in (spec.submodule_search_locations or ())] if spec else []
     found = [file for folder in folders for file in folder.glob("*/lib/libnvrtc.so.*")]

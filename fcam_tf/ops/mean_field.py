@@ -1,4 +1,4 @@
-"""Mean field in TensorFlow operations: where the compiled one is not there, and for gradients."""
+"""Mean field in TensorFlow operations: used if the compiled one is missing, and for gradients."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class MeanField:
             self._scale = tf.math.rsqrt(self._filter(ones, *bilateral[1:]))
 
     def pairwise(self, q: tf.Tensor) -> tf.Tensor:
-        """Return the energy (B, H, W, K) that the marginals of the other pixels give to each class.
+        """Compute the energy (B, H, W, K) of each class from the marginals of the other pixels.
 
-        For Potts it is ``-W q``, lower by a constant of each pixel than the cost of the other
-        classes.
+        For Potts it is ``-W q``, which is lower than the cost of the other classes by a constant
+        for each pixel.
 
         Args:
             q: (B, H, W, K) float32, the marginals.

@@ -1,4 +1,4 @@
-"""Photos out of zip and tar files; what else is in them stays there."""
+"""Extracting photos from zip and tar files; other members are ignored."""
 
 from __future__ import annotations
 
@@ -34,25 +34,26 @@ def is_archive(path: Path) -> bool:
 
 
 def is_photo(name: str) -> bool:
-    """Tell by its name whether a member of an archive is a photo; hidden files are none."""
+    """Tell by its name whether a member of an archive is a photo; hidden files are not."""
     path = PurePosixPath(name.replace("\\", "/"))
     hidden = any((p.startswith(".") and p != "..") or p == "__MACOSX" for p in path.parts)
     return not hidden and path.suffix.lower() in SUFFIXES
 
 
 def unpack(path: Path, folder: Path) -> tuple[int, dict[str, str]]:
-    """Write the photos of an archive below a folder, in the places that they have in it.
+    """Write the photos of an archive below a folder, with their paths in the archive.
 
-    Hidden files, links and devices are no photos, and no place is outside of the folder. Names that
-    come to one place are numbered; of members of one name the last counts, as unpackers have it.
+    Hidden files, links and devices do not count as photos, and no file is written outside of the
+    folder. Names that lead to the same path are numbered. If members have the same name, the last
+    one counts, as in other unpackers.
 
     Returns:
-        How many there are, and why others could not be read, by their names in the archive; ""
-        stands for all that follows the photos.
+        The number of photos, and why others could not be read, by their names in the archive; ""
+        stands for everything after the readable photos.
 
     Raises:
-        ValueError: there are none, one is above `MAX_BYTES`, the disk is too small for all, or no
-            photo can be read, as the archive is damaged or has a password.
+        ValueError: there are no photos, one is above `MAX_BYTES`, they do not fit on the disk, or
+            none can be read because the archive is damaged or has a password.
         OSError: a photo cannot be written.
     """
     places: dict[str, Path] = {}
@@ -93,13 +94,13 @@ def copy(source: IO[bytes], to: IO[bytes], most: int) -> None:
 
 
 def inside(name: str) -> Path:
-    """Return a relative path for a name with slashes, which leads out of no folder."""
+    """Return a relative path for a name with slashes; it never leads out of a folder."""
     parts = [p for p in name.replace("\\", "/").split("/") if p not in ("", ".", "..")]
     return Path(*(_shortened(part.replace(":", "_")) for part in parts))
 
 
 def numbered(path: Path) -> Iterator[Path]:
-    """Yield a path, and then others like it: "a.zip", "a-2.zip"."""
+    """Yield a path, then numbered variants: "a.zip", "a-2.zip"."""
     yield path
     yield from (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in itertools.count(2))
 

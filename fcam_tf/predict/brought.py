@@ -1,7 +1,7 @@
-"""Photos that are not files here: of standard input, addresses, archives and videos.
+"""Photos that are not local files: from standard input, addresses, archives and videos.
 
-They are brought into a folder of their own, whole or not at all, and are files like others from
-then on. What is there already is not brought again.
+They are written into a folder of their own, each completely or not at all, and are then files like
+any other. Those that are already there are not fetched again.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _PROTOCOLS = ("http", "https", "gs", "gcs", "s3")
 
 @dataclasses.dataclass
 class Brought:
-    """What stands for the arguments of a job.
+    """The local files that replace the arguments of a job.
 
     Attributes:
-        arguments: files, folders and globs, in the order of the arguments they stand for.
-        failures: what could not be brought.
-        origins: what was given, by the file or folder that it became.
+        arguments: files, folders and globs, in the order of the arguments that they replace.
+        failures: what could not be fetched.
+        origins: the original argument, by the file or folder that replaces it.
     """
 
     arguments: list[str] = dataclasses.field(default_factory=list)
@@ -44,7 +44,7 @@ class Brought:
     origins: dict[Path, str] = dataclasses.field(default_factory=dict)
 
     def origin_of(self, photo: Path) -> str | None:
-        """Return where a photo comes from, such as "holiday.zip/1/cat.jpg"; None: it was a file."""
+        """Return where a photo comes from, such as "holiday.zip/1/cat.jpg"; None for a file."""
         for place in (photo, *photo.parents):
             if place in self.origins:
                 rest = photo.relative_to(place).parts
@@ -60,19 +60,19 @@ def bring_in(
     afresh: bool = False,
     tell: Callable[[str], Any] = lambda _: None,
 ) -> Brought:
-    """Bring what is not a photo, a folder or a glob into a folder, and say what stands for it.
+    """Fetch all that is not a photo, folder or glob into a folder, and return what replaces it.
 
     Args:
         arguments: files, folders, globs; "-", a photo from standard input; addresses of photos,
             archives or videos (http, https, and with packages of their own gs and s3); archives
             (zip and tar) and videos, also those that a glob matches.
-        kept: the folder, absolute; made if need be.
-        fps: frames taken of a second of a video.
-        afresh: bring again what is there.
-        tell: takes a line about each archive, address and video.
+        kept: the folder, absolute; it is created if needed.
+        fps: frames taken per second of video.
+        afresh: whether to fetch again what is already there.
+        tell: function that takes a line about each archive, address and video.
 
     Returns:
-        What stands for them; each argument that fails has its failure.
+        What replaces them, with a failure for each argument that fails.
     """
     found, bringer = Brought(), _Bringer(kept, fps, afresh, tell)
     for given in [each for argument in arguments for each in expanded(os.fspath(argument))]:
@@ -92,7 +92,7 @@ def bring_in(
 
 
 def is_address(argument: str) -> bool:
-    """Tell whether an argument names something on another machine."""
+    """Tell whether an argument is an address on another machine."""
     return argument.partition("://")[0].lower() in _PROTOCOLS and "://" in argument
 
 

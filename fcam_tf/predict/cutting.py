@@ -1,4 +1,4 @@
-"""What is taken of an object in a photo: its mask, in several forms, and the object itself."""
+"""Cutting an object from a photo: its mask, in several forms, and the object itself."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Box = tuple[int, int, int, int]
 
 
 def alpha_of(region: Region, frame: Size, size: Size) -> tuple[Box, np.ndarray]:
-    """Bring a region to the pixels of its photo.
+    """Scale a region to the pixels of its photo.
 
     Args:
-        region: of a heat map.
+        region: region of a heat map.
         frame: width and height of that map.
-        size: those wanted.
+        size: width and height of the result.
 
     Returns:
-        The region's box there, and within it how much of each pixel belongs to the region, (h, w)
-        float32, 255 for all: the mask, scaled bilinear (antialiased where the photo is smaller). In
-        each row and column of the box some pixel is above 0.
+        The region's box in the photo, and how much of each pixel in the box belongs to the region,
+        (h, w) float32, where 255 is all of it. This is the mask, scaled bilinearly (antialiased if
+        the photo is smaller). In each row and column of the box some pixel is above 0.
     """
     box = scale_box(region.box, frame, size)
     alpha = np.where(region.mask, np.float32(255), np.float32(0))
@@ -54,9 +54,9 @@ def alpha_of(region: Region, frame: Size, size: Size) -> tuple[Box, np.ndarray]:
 def mask_of(region: Region | None, frame: Size, size: Size) -> np.ndarray:
     """Return the mask of a region in its photo, (height, width) uint8, 1 on the region, else 0.
 
-    It ends where the region's box does, in every direction: of a row or column of the box that the
-    region fills by less than half, as one of a tip, the pixel is taken that it fills most. So it is
-    never empty, except that of no region.
+    It extends to the edges of the region's box in every direction. If the region fills less than
+    half of every pixel in a row or column of the box, as at a tip, the pixel that it fills most is
+    taken. So the mask is never empty, unless there is no region.
     """
     mask = np.zeros(size[::-1], np.uint8)
     if region is not None:
@@ -67,7 +67,7 @@ def mask_of(region: Region | None, frame: Size, size: Size) -> np.ndarray:
 
 
 def soft_mask(found: Localization, region: Region | None, size: Size) -> np.ndarray:
-    """Return the heat map where it belongs to a region, (height, width) uint8, 255 for 1.
+    """Return the part of the heat map that belongs to a region, (height, width) uint8, 255 is 1.
 
     A pixel belongs to the nearest of all regions above the threshold.
     """
@@ -101,21 +101,21 @@ def write_object(
     *,
     number: int,
 ) -> dict[str, Any]:
-    """Write the masks of one object, and the object, as far as they are wanted.
+    """Write the masks and the cut-outs of one object, as far as they are requested.
 
     Args:
-        files: those of the photo.
-        found: its class, without a batch axis.
-        region: the object; None where nothing was found, whose masks are empty.
+        files: the files of the photo.
+        found: the object's class, without a batch axis.
+        region: the object; None if nothing was found, which gives empty masks.
         size: width and height of the photo.
-        pixels: the photo (h, w, 3) uint8 to cut from; None where nothing is cut.
-        number: which object of the photo it is, from 1 on.
+        pixels: the photo (h, w, 3) uint8 to cut from; None if nothing is cut.
+        number: number of the object in the photo, from 1 on.
 
     Returns:
         The names of its files below the output folder, and its run lengths, for its record.
 
     Raises:
-        OSError: a file cannot be written; none is left in part.
+        OSError: a file cannot be written; no partial file is left.
     """
     entry: dict[str, Any] = {}
     wanted = files.wanted

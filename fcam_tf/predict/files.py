@@ -1,4 +1,4 @@
-"""Which files a photo gets in an output folder, and what they are called."""
+"""Which files a photo gets in an output folder, and their names."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _OURS = re.compile("|".join(rf"_{kind}(_\d+)?\.({ends})$" for kind, ends in _KIN
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """What is written of a photo beside its line in results.jsonl.
+    """What is written for a photo in addition to its line in results.jsonl.
 
     Attributes:
-        heatmap: of each class, at most `fcam_tf.photos.VIEW_SIDE` pixels on the longer side: "png"
-            (16 bits, 65535 is 1), "npy" (float32), or "none".
-        overlay: of each class, the photo under the heat map with boxes: "png", "jpeg", "webp", or
+        heatmap: the heat map of each class, at most `fcam_tf.photos.VIEW_SIDE` pixels on the longer
+            side: "png" (16 bits, 65535 is 1), "npy" (float32), or "none".
+        overlay: for each class, the photo under the heat map with boxes: "png", "jpeg", "webp", or
             "none".
-        mask: of each object, at the photo's own resolution: "png" (255 on the object, else 0),
-            "soft" (8 bits: the heat map where it belongs to this object rather than to another, 255
-            is 1), and "rle" (in results.jsonl, as COCO has it). Several may be given.
-        crops: of each object, what is in its box, as JPEG; of photos up to 12 megapixels at their
-            own resolution.
-        cutouts: the same as PNG, transparent around the object.
+        mask: the mask of each object, at the photo's own resolution: "png" (255 on the object, else
+            0), "soft" (8 bits: the heat map where it belongs to this object rather than to another,
+            255 is 1), and "rle" (COCO run lengths, in results.jsonl). Several may be given.
+        crops: whether to write the box of each object as JPEG; photos of up to 12 megapixels are
+            cropped at their own resolution.
+        cutouts: whether to write the same as PNG, transparent around the object.
 
     Raises:
-        ValueError: no such ``heatmap``, ``overlay`` or ``mask``.
+        ValueError: ``heatmap``, ``overlay`` or ``mask`` is unknown.
         ImportError: "rle" without pycocotools.
     """
 
@@ -68,21 +68,21 @@ class Files:
 
     @property
     def need_view(self) -> bool:
-        """Whether something is drawn over the photo."""
+        """Whether anything is drawn over the photo."""
         return bool(OVERLAYS[self.overlay])
 
     @property
     def need_pixels(self) -> bool:
-        """Whether something is cut out of the photo itself."""
+        """Whether anything is cut out of the photo itself."""
         return self.crops or self.cutouts
 
 
 class PhotoFiles:
-    """Writes the files of one photo, and removes later ones of a job that found more.
+    """Writes the files of one photo, and removes left-over ones of a job that found more.
 
     Args:
         folder: the output folder.
-        name: of the photo, path below the folder, without a suffix.
+        name: name of the photo: a path below the folder, without a suffix.
         wanted: what is written.
     """
 
@@ -92,11 +92,11 @@ class PhotoFiles:
         folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, kind: str, number: int, end: str, data: bytes) -> str:
-        """Write a file whole or not at all; return its name below the folder.
+        """Write a file completely or not at all; return its name below the folder.
 
         Args:
-            kind: such as "overlay".
-            number: which of its kind, from 1 on, in rising order.
+            kind: kind of the file, such as "overlay".
+            number: its number within its kind, from 1 on, in ascending order.
             end: the extension.
             data: its content.
 
@@ -109,7 +109,7 @@ class PhotoFiles:
         return name
 
     def remove_later(self) -> None:
-        """Remove what follows the last file of each kind that was written."""
+        """Remove files numbered higher than the last file of each kind that was written."""
         for (kind, end), last in self._last.items():
             for number in itertools.count(last + 1):
                 file = self._folder / self._called(kind, number, end)
@@ -122,7 +122,7 @@ class PhotoFiles:
 
 
 def named_after(photos: Iterable[Path], folder: Path) -> set[str]:
-    """Return what a photo must not be called, whose outputs could take the place of photos.
+    """Return names that a photo must not have because its outputs could replace photos.
 
     Args:
         photos: photos, absolute.
@@ -133,5 +133,5 @@ def named_after(photos: Iterable[Path], folder: Path) -> set[str]:
 
 
 def is_output(name: str) -> bool:
-    """Tell whether a file may be one of ours by its name."""
+    """Tell by its name whether a file may be an output of this package."""
     return bool(_OURS.search(name))

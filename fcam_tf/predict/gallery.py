@@ -1,4 +1,4 @@
-"""The page of an output folder: to look at its maps, judge them, and take boxes along."""
+"""The page of an output folder, to look at its maps, review them, and export boxes."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def write_gallery(
 ) -> Path:
     """Write OUT/report.html, a card for each photo of a folder of `localize_files`.
 
-    Boxes can be drawn there at other thresholds, accepted or rejected, and the accepted ones saved
-    as COCO's JSON or as CSV. The page needs no network. What it has of a photo is made once, below
-    OUT/report: a picture, and its maps at low resolution. A photo that is gone or has changed since
-    has no picture, and one without a heat map only the boxes that were found.
+    On the page, boxes can be drawn at other thresholds, accepted or rejected, and the accepted ones
+    saved as COCO JSON or as CSV. The page needs no network. For each photo, a picture and its maps
+    at low resolution are made once, below OUT/report. A photo that is missing or has changed has no
+    picture; one without a heat map has only the boxes that were found.
 
     Args:
-        folder: the output folder. Nobody else may be writing to it.
-        single: put the pictures and maps into the page, about 20 kB a photo, so that it is one
-            file. It has no links to the photos' overlays.
+        folder: the output folder. No other process may be writing to it.
+        single: whether to put the pictures and maps into the page, about 20 kB per photo, so that
+            it is one file. It has no links to the photos' overlays.
         console: for a progress bar.
 
     Returns:
-        The page; one that was there is replaced at the end, and what only that one needed removed.
+        The page. An earlier page is replaced at the end, and files that only it needed are removed.
 
     Raises:
         ValueError: there are no results in the folder.
-        OSError: a file cannot be written; the page that was there is as it was.
+        OSError: a file cannot be written; an earlier page is unchanged.
     """
     folder = Path(folder)
     records = list(read_results(folder))

@@ -1,4 +1,4 @@
-"""What the page of an output folder has of one photo: a picture, its maps, what was found."""
+"""What the page of an output folder shows of one photo: a picture, its maps, what was found."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Picture:
 
     Attributes:
         record: the photo's line in results.jsonl.
-        key: of this state of the photo's file.
-        names: of the two files below the output folder.
+        key: identifies this state of the photo's file.
+        names: names of the two files below the output folder.
     """
 
     def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
@@ -49,7 +49,7 @@ class Picture:
         self.names = (f"{ASSETS}/{stamp}_thumb.webp", f"{ASSETS}/{stamp}_maps.js")
 
     def written(self) -> dict[str, Any]:
-        """Write what is not there yet; return where it is, for the page.
+        """Write the files that are missing; return where they are, for the page.
 
         A photo that cannot be read has no picture.
         """
@@ -62,7 +62,7 @@ class Picture:
         return {"thumb": self.names[0] if thumb.exists() else None, "script": self.names[1]}
 
     def inlined(self) -> dict[str, Any]:
-        """Return the picture as an address with its data, and the maps."""
+        """Return the picture as a data URL, and the maps."""
         data = self._thumbnail()
         address = data and f"data:image/webp;base64,{base64.b64encode(data).decode()}"
         return {"thumb": address or None, "maps": self._maps()}
@@ -91,12 +91,12 @@ def classes_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def entry_of(picture: Picture, name: str, *, links: bool) -> dict[str, Any]:
-    """Return what was found in a photo, as the page has it.
+    """Return what was found in a photo, in the form that the page uses.
 
     Args:
-        picture: the photo's.
-        name: what the photo is called on the page.
-        links: name its overlay, as an address from the page.
+        picture: picture of the photo.
+        name: name of the photo on the page.
+        links: whether to link to its overlay.
     """
     record = picture.record
     classes = []
@@ -140,9 +140,9 @@ def packed(heatmap: np.ndarray | None, threshold: float) -> dict[str, Any] | Non
 
 
 def read_heatmap(folder: Path, name: str | None) -> np.ndarray | None:
-    """Read a heat map as `write_pictures` wrote it, (h, w) float32 in [0, 1].
+    """Read a heat map that `write_pictures` wrote, (h, w) float32 in [0, 1].
 
-    None where there is none, or none that can be read.
+    Returns None if there is none, or if it cannot be read.
     """
     try:
         if name and name.endswith(".npy"):

@@ -1,4 +1,4 @@
-"""Which photos a user means, and what their outputs are called."""
+"""Which photos a user means, and the names of their outputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Failure:
     """A photo that could not be localised.
 
     Attributes:
-        file: the photo, or what the user typed if it names no photo.
+        file: the photo, or the user's argument if it does not name a photo.
         reason: why, in one line.
     """
 
@@ -53,20 +53,20 @@ def find_photos(
 ) -> tuple[list[Source], list[Failure], list[str]]:
     """List the photos that files, folders and globs stand for.
 
-    Folders are searched recursively for files with a photo's extension; hidden ones, the outputs
-    of earlier jobs, and what these took out of archives and videos are left out. Globs know ``**``.
-    A photo that is named twice is listed once. Archives and videos that a glob matches are left to
-    `expanded`.
+    Folders are searched recursively for files with a photo's extension. Hidden files, outputs of
+    earlier jobs, and what these took from archives and videos are left out. Globs may contain
+    ``**``. A photo that is named twice is listed once. `expanded` handles archives and videos that
+    a glob matches.
 
     Args:
         arguments: files, folders and globs.
-        exclude: patterns with ``*`` and ``?``; what they match is left out. Each is compared with a
-            photo's path below the folder that is searched, and with each part of that path.
-        kept: folder of what was brought in, whose photos are called by their place in it.
+        exclude: patterns with ``*`` and ``?``; photos that they match are left out. Each is
+            compared with a photo's path below the searched folder, and with each part of that path.
+        kept: folder of the photos that `bring_in` fetched; they are named by their path in it.
 
     Returns:
-        The photos in the order of the arguments, those of a folder or glob sorted; what stands for
-        no photo; and what was passed over, in a line for each kind.
+        The photos in the order of the arguments, those of a folder or glob sorted; the arguments
+        that match no photo; and what was skipped, with one line for each kind.
     """
     photos: dict[Path, Source] = {}
     failures: list[Failure] = []
@@ -114,9 +114,9 @@ def find_photos(
 
 
 def expanded(argument: str) -> list[str]:
-    """Return what stands for an argument: of a glob the archives and videos that it matches, too.
+    """Return an argument and, if it is a glob, the archives and videos that it matches.
 
-    They follow the glob, which is left out where it matches nothing else.
+    They follow the glob, which is left out if it matches nothing else.
     """
     if not _is_glob(argument):
         return [argument]
@@ -127,13 +127,13 @@ def expanded(argument: str) -> list[str]:
 
 
 def is_excluded(relative: Path, patterns: Sequence[str]) -> bool:
-    """Tell whether a pattern matches a path below a folder, or a part of it."""
+    """Tell whether a pattern matches a path below a folder, or a part of that path."""
     names = (str(relative), *relative.parts)
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns for name in names)
 
 
 def displayed(file: str) -> str:
-    """Return a file's name as one printable line, relative where it is below this folder."""
+    """Return a file's name as one printable line, relative if it is below the current folder."""
     relative = os.path.relpath(file)
     name = file if relative.startswith("..") else relative
     return printable(name)
@@ -142,14 +142,14 @@ def displayed(file: str) -> str:
 def unused_name(name: str, taken: Collection[str]) -> str:
     """Return a name, numbered ("cat-2") if it is ``taken``; these are case-folded.
 
-    Some file systems do not tell case apart.
+    Some file systems ignore case.
     """
     numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
     return next(candidate for candidate in numbered if candidate.casefold() not in taken)
 
 
 def clear_of_files(name: str, out: Path) -> str:
-    """Return a name below ``out`` whose folders are no files there, such as the video itself."""
+    """Return a name below ``out`` none of whose folders is a file there, such as a video."""
     *above, last = name.split("/")
     folder = out
     for part in above:

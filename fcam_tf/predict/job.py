@@ -1,4 +1,4 @@
-"""The job behind ``fcam localize``: what is to do, what is done, and what went wrong."""
+"""The job behind ``fcam localize``: what is still to do, what is done, and what failed."""
 
 from __future__ import annotations
 
@@ -50,58 +50,61 @@ def localize_files(
     table: Sequence[str] = (),
     **files: Any,
 ) -> Job:
-    """Localise photos on disk: for each an overlay, its heat map and a line in results.jsonl.
+    """Localise photos: each gets an overlay, a heat map and a line in results.jsonl.
 
-    Photos that are not files here are brought into ``out``/inputs first, see `bring_in`.
+    Photos that are not local files are first fetched into ``out``/inputs, see `bring_in`.
 
-    Each line is a JSON object: file (absolute), source (only of a photo that was brought: where it
+    Each line is a JSON object: file (absolute), source (only for a photo that was fetched: where it
     comes from), name (what its files begin with), width and height (of the photo as displayed),
-    objects, options (only where the localizer has any), bytes and modified (size of the photo's
-    file, and time of its last change).
+    objects, options (only if the localizer has any), bytes and modified (size of the photo's file,
+    and time of its last change).
 
-    Objects are a list of at least one, class by class, each class's largest region first. Each has
-    label, label_name (null without class names), score (the class's probability), box ([x0, y0, x1,
-    y1], inclusive, in the pixels of the photo as displayed), area (fraction of the photo's pixels),
-    heat (mean of the heat map over it, in [0, 1]), threshold (what was applied, relative to the
-    map's maximum), overlay and heatmap (files of the class, relative to ``out``, or null), and what
-    ``files`` asks for of each object: mask, soft_mask, crop, cutout (files), rle. Where the heat
-    map of a class is all zero, box is null, area and heat are 0, and crop and cutout are null. The
-    line itself has all that its first object has, too.
+    ``objects`` is a list of at least one object, class by class, each class's largest region first.
+    Each has label, label_name (null without class names), score (the class's probability), box
+    ([x0, y0, x1, y1], inclusive, in the pixels of the photo as displayed), area (fraction of the
+    photo's pixels), heat (mean of the heat map over it, in [0, 1]), threshold (what was applied,
+    relative to the map's maximum), overlay and heatmap (files of the class, relative to ``out``, or
+    null), and what ``files`` requests for each object: mask, soft_mask, crop, cutout (files), rle.
+    If the heat map of a class is all zero, box is null, area and heat are 0, and crop and cutout
+    are null. The line itself also has all keys of its first object.
 
-    Classes are those of ``label``, the ``top`` most probable ones, or what the photo shows: the
-    predicted class, or of a classifier that gives each class a sigmoid all whose probability is at
-    least 0.5, or the most probable one.
+    The classes are those of ``label``, the ``top`` most probable ones, or those that the photo
+    shows: the predicted class or, for a classifier with one sigmoid per class, all classes whose
+    probability is at least 0.5, or else the most probable one.
 
-    Outputs appear whole or not at all, and a second job skips what is done unless the photo's file
-    has another size or time since. Failures are printed to stderr as they come, one line each.
+    Outputs appear completely or not at all. A second job skips photos that are done, unless the
+    size or time of the photo's file has changed. Failures are printed to stderr as they happen, one
+    line each.
 
     Args:
         localizer: model, method and threshold.
         photos: files, folders (searched recursively), globs, addresses, archives, videos and "-"
             (standard input), or one of them.
-        out: output folder, made if need be.
+        out: output folder, created if needed.
         label: index or name of the class to localise, or several.
         top: how many of the most probable classes to localise.
-        objects: how many connected regions of each class's map above the threshold count as objects
-            at most; None is all.
-        min_area: the least area of an object but the largest, as a fraction of the photo's.
+        objects: the maximum number of objects per class, which are connected regions of its map
+            above the threshold; None is all.
+        min_area: the minimum area of an object, as a fraction of the photo's; the largest object is
+            always kept.
         batch_size: photos for one call of the model.
-        overwrite: make results again that are there already.
-        exclude: patterns of photos that are left out, see `inputs.find_photos`.
-        fps: frames taken of a second of a video, from 0 to 1000. A video's overlays become a video,
-            too, such as clip.mp4_overlay.mp4.
-        annotations: data sets of all results in ``out``, see `write_annotations`; of "coco", whose
-            masks are run lengths, ``mask`` has "rle", too.
-        table: tables of them, "csv" or "parquet".
-        **files: what is written beside the results, see `fcam_tf.predict.Files`.
+        overwrite: whether to make results again that already exist.
+        exclude: patterns of photos to leave out, see `inputs.find_photos`.
+        fps: frames taken per second of video, from 0 to 1000. A video's overlays also become a
+            video, such as clip.mp4_overlay.mp4.
+        annotations: formats of data sets to write from all results in ``out``, see
+            `write_annotations`; "coco" adds "rle" to ``mask``, because its masks are run lengths.
+        table: formats of tables to write from them, "csv" or "parquet".
+        **files: what to write in addition, see `fcam_tf.predict.Files`.
 
     Returns:
         The job as it ended: its counts, and what failed.
 
     Raises:
-        ValueError: impossible option, or unknown ``label``.
-        ImportError: a form needs a package that is not installed.
-        SettingsChangedError: ``out`` holds results of other settings, and ``overwrite`` is False.
+        ValueError: an option is impossible, or ``label`` is unknown.
+        ImportError: a format needs a package that is not installed.
+        SettingsChangedError: ``out`` contains results of other settings, and ``overwrite`` is
+            False.
         FolderBusyError: another process is writing to ``out``.
         OSError: an output cannot be written.
 
@@ -137,26 +140,26 @@ def localize_files(
 
 
 class Job:
-    """A localising job: planned when it is made, before any model is needed, and then run once.
+    """A localisation job: planned when it is created, before any model is needed, then run once.
 
     Args:
-        photos: as of `localize_files`.
-        out: as of `localize_files`.
-        settings: what the results are to be made with.
-        overwrite: as of `localize_files`.
-        exclude: as of `localize_files`.
-        fps: as of `localize_files`.
+        photos: as in `localize_files`.
+        out: as in `localize_files`.
+        settings: the settings of the results.
+        overwrite: as in `localize_files`.
+        exclude: as in `localize_files`.
+        fps: as in `localize_files`.
         console: for failures and the progress bar; stderr by default.
 
     Attributes:
         sources: the photos that were found.
-        todo: those that are not done yet.
-        skipped: number of those that are.
+        todo: photos that are not done yet.
+        skipped: number of photos that were already done.
         localized: number of photos that `run` has localised.
-        failures: what has failed so far.
+        failures: failures so far.
 
     Raises:
-        SettingsChangedError, FolderBusyError, OSError: as of `localize_files`.
+        SettingsChangedError, FolderBusyError, OSError: see `localize_files`.
     """
 
     def __init__(
@@ -214,17 +217,17 @@ class Job:
         batch_size: int = 8,
         calls: int = 1,
     ) -> None:
-        """Localise what is to do.
+        """Localise the photos that are not done yet.
 
         Args:
-            localizer: made with the job's settings.
-            labels: the classes that these name.
+            localizer: a localizer with the job's settings.
+            labels: the classes that the settings name.
             batch_size: photos for one call of the model.
-            calls: how many calls of it run at once, in threads; each takes memory for a batch. The
-                results are the same, but for methods that draw random numbers.
+            calls: how many calls of the model run at once, in threads; each takes memory for a
+                batch. The results are the same, except for methods that draw random numbers.
 
         Raises:
-            ValueError: impossible ``batch_size`` or ``calls``.
+            ValueError: ``batch_size`` or ``calls`` is impossible.
             OSError: an output cannot be written.
         """
         checks.whole("batch_size", batch_size, 1)
@@ -276,7 +279,7 @@ class Job:
             yield dataclasses.replace(source, name=name)
 
     def write_videos(self) -> None:
-        """Make a video of the overlays of each video whose frames all have one, where it lacks."""
+        """Make the missing overlay videos, for videos whose frames all have an overlay."""
         frames: dict[Path, dict[str, str | None]] = {
             place: {
                 str(source.path): None for source in self.sources if place in source.path.parents

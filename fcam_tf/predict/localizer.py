@@ -1,4 +1,4 @@
-"""A model, the way it makes heat maps and a threshold, tied together."""
+"""A model together with its method for heat maps and a threshold."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from fcam_tf.names import FCAM_MAP
 
 
 class Localizer(Explainer):
-    """Say what is in images, and where.
+    """Find what is in images, and where.
 
     Args:
-        classifier: a Keras functional classifier, raw RGB in [0, 255] to logits; or an F-CAM.
+        classifier: a functional Keras classifier from raw RGB in [0, 255] to logits; or an F-CAM.
         method: a name in `fcam_tf.cams.METHODS` or of a baseline, or "fcam" for the maps of an
-            F-CAM's decoder. None takes what `Explainer` does.
-        threshold: "otsu", or a number in [0, 1] relative to each map's maximum. None takes the one
-            that was chosen for an F-CAM's maps, else "otsu".
+            F-CAM's decoder. None takes the default of `Explainer`.
+        threshold: "otsu", or a number in [0, 1] relative to each map's maximum. None takes the
+            F-CAM's own threshold for its decoder's maps, else "otsu".
         layer: the feature maps to weight, see `fcam_tf.cams.CAM`.
-        **options: more, such as ``refine``, ``scales`` and ``flip``, see `Explainer`; no ``score``,
-            which is not that of a class.
+        **options: further options such as ``refine``, ``scales`` and ``flip``, see `Explainer`.
+            ``score`` is not allowed, because it is not the score of a class.
 
     Attributes:
         threshold: "otsu" or a float.
-        share: how a decoder's map is divided among classes, `fcam_tf.cams.ClassShare.FORMULA`;
-            None for other methods. For the others see `Explainer`.
+        share: how a decoder's map is divided among classes, `fcam_tf.cams.ClassShare.FORMULA`; None
+            for other methods. For further attributes see `Explainer`.
 
     Raises:
-        ValueError: unknown ``method``, ``threshold`` or ``layer``, an option that does not fit, or
-            a decoder's maps are asked of a classifier.
+        ValueError: ``method``, ``threshold`` or ``layer`` is unknown, an option does not fit, or a
+            decoder's maps are requested from a classifier.
 
     Examples:
         >>> localizer = fcam_tf.predict.Localizer(classifier, "gradcam")
@@ -106,10 +106,10 @@ class Localizer(Explainer):
 
 
 def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes: int) -> int:
-    """Find the label that an index or a class name stands for.
+    """Find the label that an index or a class name refers to.
 
-    Case does not matter. Where a class has several names ("hammerhead, hammerhead shark"), each of
-    them will do.
+    Case does not matter. If a class has several names ("hammerhead, hammerhead shark"), any of them
+    works.
 
     Args:
         wanted: an index (int or its text) or a name.

@@ -1,6 +1,6 @@
-"""What an output folder holds: pictures of each photo, and its line in results.jsonl.
+"""The contents of an output folder: pictures of each photo, and its line in results.jsonl.
 
-Each file and line is there as a whole or not at all, whatever ends the process.
+Each file and line is complete or absent, however the process ends.
 """
 
 from __future__ import annotations
@@ -37,27 +37,29 @@ RESULTS = "results.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class LocalizeSettings:
-    """What decides the results of a photo; kept in OUT/settings.json.
+    """The settings that determine a photo's results; kept in OUT/settings.json.
 
     Attributes:
-        model: name of the classifier, file of the model or folder of the run, for people; another
-            of the same content is the same.
-        model_sha256: of its file, in its card, or as of `identity.model_sha256`.
-        method: how maps are made, or "auto".
+        model: name of the classifier, file of the model or folder of the run, for human readers;
+            models with the same content count as the same.
+        model_sha256: SHA-256 of its file, from its card, or from `identity.model_sha256`.
+        method: name of the method, or "auto".
         threshold: "otsu", a number in [0, 1], or "auto".
-        label: the classes to localise as the user gave them; empty leaves them to ``top``.
-        top: how many of the most probable classes are localised; None is what each photo shows.
-        objects: how many regions of each class's map are objects at most, the largest first; None
-            is all.
-        min_area: the least area of an object but the largest, as a fraction of the photo's.
-        files: what is written beside results.jsonl.
-        layer: names of the layers whose maps are weighted, with commas; empty leaves them to the
-            method.
-        options: more of the method by name, as JSON values, such as ``scales``; see
+        label: the classes to localise, as the user gave them; if empty, ``top`` decides.
+        top: how many of the most probable classes to localise; None localises those that each photo
+            shows.
+        objects: the maximum number of regions of each class's map that are objects, the largest
+            first; None is all.
+        min_area: the minimum area of an object, as a fraction of the photo's; the largest object is
+            always kept.
+        files: what is written in addition to results.jsonl.
+        layer: names of the layers whose maps are weighted, separated by commas; if empty, the
+            method decides.
+        options: further options of the method by name, as JSON values, such as ``scales``; see
             `fcam_tf.explain.Explainer`.
 
     Raises:
-        ValueError: ``top`` or ``objects`` is below 1, ``min_area`` is no fraction, or both
+        ValueError: ``top`` or ``objects`` is below 1, ``min_area`` is not a fraction, or both
             ``label`` and ``top`` are given.
     """
 
@@ -86,7 +88,7 @@ class LocalizeSettings:
         object.__setattr__(self, "label", list(self.label))
 
     def localizer(self, model: keras.Model) -> tuple[Localizer, list[int]]:
-        """Return the localizer that is meant, and the numbers of the classes that are asked for.
+        """Return the localizer of these settings, and the numbers of the requested classes.
 
         Raises:
             ValueError: ``method``, ``layer``, one of ``options``, ``threshold`` or ``label`` does
@@ -105,7 +107,7 @@ class LocalizeSettings:
 
 
 def find_labels(wanted: Sequence[str | int], localizer: Localizer) -> list[int]:
-    """Return the numbers of classes that a user named, each once; see `find_label`."""
+    """Return the numbers of the classes that a user named, without duplicates; see `find_label`."""
     from fcam_tf.predict.localizer import find_label  # noqa: PLC0415 - TensorFlow
 
     names, classes = localizer.class_names, localizer.num_classes
@@ -113,21 +115,21 @@ def find_labels(wanted: Sequence[str | int], localizer: Localizer) -> list[int]:
 
 
 class ResultsFile(contextlib.ExitStack):
-    """The results in an output folder: those there, and after `start` open for more.
+    """The results in an output folder: existing ones and, after `start`, new ones.
 
-    The folder is made if need be, and locked against a second writer until `close`. With
-    ``overwrite`` results of other settings are forgotten.
+    The folder is created if needed, and locked against a second writer until `close`. With
+    ``overwrite``, results of other settings are discarded.
 
     Attributes:
         finished: the valid results, as in results.jsonl, by file.
-        known: the files of all results that there were.
-        foreign: names of files that were in the folder before its first job, and are called like
-            outputs; none is written over.
+        known: the photo files of all results that existed.
+        foreign: names of files that were in the folder before its first job and have names like
+            outputs; they are not overwritten.
 
     Raises:
         SettingsChangedError: there are results of other settings, and ``overwrite`` is False.
         FolderBusyError: another process has the folder open.
-        OSError: the folder cannot be made or read.
+        OSError: the folder cannot be created or read.
     """
 
     def __init__(
@@ -152,7 +154,7 @@ class ResultsFile(contextlib.ExitStack):
         self.foreign: list[str] = _like_outputs(folder) if new else notes.get("foreign", [])
 
     def holds(self, photo: Path) -> bool:
-        """Tell whether there is a result of a photo as it is now, with all its files."""
+        """Tell whether there is a result for the current state of a photo, with all its files."""
         record = self.finished.get(str(photo))
         return (
             record is not None
@@ -161,7 +163,7 @@ class ResultsFile(contextlib.ExitStack):
         )
 
     def names(self) -> set[str]:
-        """Return what the outputs of the finished photos are called, without suffixes."""
+        """Return the names of the outputs of finished photos, without suffixes."""
         return {record["name"] for record in self.finished.values()}
 
     def start(
@@ -172,11 +174,11 @@ class ResultsFile(contextlib.ExitStack):
     ) -> None:
         """Drop torn lines and the results of ``forget``, and open the file for more.
 
-        What the settings come to with the model, ``made_with``, is noted beside them.
+        What the settings resolve to with the model, ``made_with``, is stored beside them.
 
         Raises:
-            SettingsChangedError: results that are kept were made with something else, since another
-                version may choose otherwise, and ``overwrite`` is False.
+            SettingsChangedError: existing results were made with something else (another version
+                may choose differently), and ``overwrite`` is False.
             OSError: the folder cannot be written to.
         """
         self._class_names = class_names
@@ -200,16 +202,16 @@ class ResultsFile(contextlib.ExitStack):
     def write(
         self, name: str, photo: Photo, result: Localization, pixels: np.ndarray | None = None
     ) -> dict[str, Any]:
-        """Write the files of one photo, from any thread; return its record, less `file_state`.
+        """Write the files of one photo, from any thread; return its record without `file_state`.
 
         Args:
             name: path below the folder, without a suffix.
             photo: the photo.
-            result: what it shows and where, an entry for each class.
-            pixels: the photo (h, w, 3) uint8 to cut objects from, where they are wanted.
+            result: what it shows and where, with an entry for each class.
+            pixels: the photo (h, w, 3) uint8 to cut objects from, if cut-outs are requested.
 
         Raises:
-            OSError: a file cannot be written; none is left in part.
+            OSError: a file cannot be written; no partial file is left.
         """
         settings = self._settings
         files = PhotoFiles(self.folder, name, settings.files)
@@ -233,7 +235,7 @@ class ResultsFile(contextlib.ExitStack):
         return record | ({"options": settings.options} if settings.options else {})
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add one line; where the disk is full, raise OSError and leave the file as it was."""
+        """Add one line; if the disk is full, raise OSError and leave the file unchanged."""
         before = self._file.tell()
         rest = memoryview(_line(record))
         try:
@@ -255,7 +257,7 @@ def _like_outputs(folder: Path) -> list[str]:
 
 
 def read_results(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records in an output folder, leaving out lines that are torn or damaged.
+    """Yield the records in an output folder, skipping lines that are incomplete or damaged.
 
     Examples:
         >>> localizer = fcam_tf.predict.Localizer(model)
@@ -275,7 +277,7 @@ def read_results(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def file_state(photo: Path) -> dict[str, float]:
-    """Size and time of a photo's file, as results.jsonl has them; empty if it does not exist."""
+    """Size and time of a photo's file, as stored in results.jsonl; empty if it does not exist."""
     try:
         now = photo.stat()
     except OSError:
@@ -284,7 +286,7 @@ def file_state(photo: Path) -> dict[str, float]:
 
 
 def is_current(record: Mapping[str, Any]) -> bool:
-    """Tell whether the photo of a record is there, as it was when it was localised."""
+    """Tell whether the photo of a record exists, unchanged since it was localised."""
     now = file_state(Path(record["file"]))
     return bool(now) and now.items() <= record.items()
 
@@ -295,17 +297,17 @@ def _files_of(record: Mapping[str, Any]) -> set[str]:
 
 
 def class_of(found: Localization, class_names: Sequence[str] | None) -> dict[str, Any]:
-    """Return which class was localised, and how probable it is, as results.jsonl has it."""
+    """Return which class was localised, and its probability, as stored in results.jsonl."""
     label = int(found.labels)
     name = None if class_names is None else class_names[label]
     return {"label": label, "label_name": name, "score": round(float(found.scores), 6)}
 
 
 def where_of(found: Localization, region: Region | None, size: tuple[int, int]) -> dict[str, Any]:
-    """Return where an object is in the photo's own pixels, and how it was told; None is nowhere.
+    """Return where an object is in the photo's pixels, and by which threshold; None is nowhere.
 
     Args:
-        found: its class, without a batch axis.
+        found: the object's class, without a batch axis.
         region: the object.
         size: width and height of the photo.
     """
@@ -319,7 +321,7 @@ def where_of(found: Localization, region: Region | None, size: tuple[int, int]) 
 
 
 def caption_of(known: Mapping[str, Any]) -> str:
-    """Return what a class is called in a picture, by the first of its names."""
+    """Return the caption of a class in a picture, from the first of its names."""
     name = known["label_name"]
     return name.split(", ")[0] if name else f"class {known['label']}"
 

@@ -1,4 +1,4 @@
-"""What is written of a class that a photo shows: an overlay and a heat map."""
+"""What is written for a class that a photo shows: an overlay and a heat map."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def write_pictures(
     *,
     number: int,
 ) -> dict[str, str | None]:
-    """Write the overlay and the heat map of one class, as far as they are wanted.
+    """Write the overlay and the heat map of one class, as far as they are requested.
 
     Args:
-        files: those of the photo.
-        photo: the photo; it has a view where an overlay is wanted.
+        files: the files of the photo.
+        photo: the photo, with a view if an overlay is requested.
         found: the class, without a batch axis.
         regions: its objects, whose boxes are drawn.
-        caption: what it is called.
-        number: which class of the photo it is, from 1 on.
+        caption: the caption of the class.
+        number: number of the class in the photo, from 1 on.
 
     Returns:
-        The names of its files below the output folder, "overlay" and "heatmap"; None where there is
-        none.
+        The names of its files below the output folder, "overlay" and "heatmap"; None for a file
+        that was not written.
 
     Raises:
-        OSError: a file cannot be written; none is left in part.
+        OSError: a file cannot be written; no partial file is left.
     """
     names: dict[str, str | None] = {"overlay": None, "heatmap": None}
     end = OVERLAYS[files.wanted.overlay]
@@ -76,17 +76,17 @@ def write_pictures(
 
 
 def encoded(values: np.ndarray, end: str = "png", **options: Any) -> bytes:
-    """Return a picture as a file of an extension has it; ``options`` are more of Pillow's."""
+    """Return a picture encoded for a file extension; ``options`` are further options of Pillow."""
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, **(_ENCODERS[end] | options))
     return buffer.getvalue()
 
 
 def deep_png(values: np.ndarray) -> bytes:
-    """Return a picture (h, w) uint16 as a grey PNG file of 16 bits.
+    """Return a picture (h, w) uint16 as a 16-bit grey PNG file.
 
-    Each row is stored less the one above, which suits a smooth map. Pillow tries five ways on each
-    row: that takes three times as long, and saves a tenth.
+    Each row is stored as its difference from the row above, which suits a smooth map. Pillow tries
+    five filters on each row, which takes three times as long and saves a tenth.
     """
     rows = values.astype(">u2").view(np.uint8)
     lines = np.full((len(rows), 1 + rows.shape[1]), 2, np.uint8)  # each begins with its filter, Up

@@ -1,7 +1,7 @@
-"""What a line of results.jsonl must be, so that all that reads one can rely on it.
+"""Checking the lines of results.jsonl, so that all readers can rely on them.
 
-By hand: each reading of 100,000 photos checks as many lines, and a JSON schema takes forty times as
-long as parsing them.
+This is done by hand: reading the results of 100,000 photos checks as many lines, and a JSON schema
+takes forty times as long as parsing them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _INSIDE = re.compile(r"^(?!/)(?!([^\0]*/)?\.\.(/|\Z))[^\0]+\Z")
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:
-    """Return what a line of results.jsonl says, or None where it is torn or damaged."""
+    """Parse a line of results.jsonl; return None if it is incomplete or damaged."""
     try:
         record = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):

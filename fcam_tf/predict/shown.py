@@ -1,4 +1,4 @@
-"""Which classes an image is asked for or said to show, and where each of them is."""
+"""Which classes are requested of an image or shown in it, and where each of them is."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ SHOWN = 0.5  # the probability from which on a class that has one by itself coun
 def localize_shown(
     localizer: Localizer, images: Any, labels: Sequence[int] = (), top: int | None = None
 ) -> list[Localization]:
-    """Localise the classes that are asked for in each image of a batch, or that it shows.
+    """Localise the requested classes in each image of a batch, or those that it shows.
 
-    Where none are asked for, that is the predicted class, unless each class has a probability by
-    itself (a sigmoid): then it is every class whose probability is at least `SHOWN`, or the most
-    probable one. Each class but the first costs a pass through the model. A decoder's map is made
-    once: it is of the object, whatever its class, unless classes are asked for or several shown;
-    then each has its own, see `fcam_tf.models.inference.of_classes`.
+    If no classes are requested, this is the predicted class. For independent probabilities
+    (sigmoids) it is every class whose probability is at least `SHOWN`, or else the most probable
+    one. Each class after the first costs a pass through the model. A decoder's map is made once: it
+    shows the object, whatever its class. If classes are requested, or several are shown, each gets
+    a map of its own, see `fcam_tf.models.inference.of_classes`.
 
     Args:
         localizer: model, method and threshold.
         images: (B, H, W, 3) raw RGB in [0, 255], uint8 or float.
-        labels: the classes to localise in each image; empty leaves them to ``top``.
-        top: how many of the most probable classes to localise; None leaves them to the image.
+        labels: the classes to localise in each image; if empty, ``top`` decides.
+        top: how many of the most probable classes to localise; None localises those that the image
+            shows.
 
     Returns:
-        For each image a localisation with an entry for each class, in the order of ``labels`` or
+        For each image, a localisation with an entry for each class, in the order of ``labels``, or
         else the most probable first.
 
     Raises:

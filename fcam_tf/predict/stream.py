@@ -1,4 +1,4 @@
-"""Photos through a model: read, localised and written at the same time, at constant memory."""
+"""Reading, localising and writing photos at the same time, with constant memory."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def localize_stream(
     batch_size: int,
     calls: int = 1,
 ) -> Iterator[dict[str, Any] | Failure]:
-    """Localise photos one after the other, holding no more than the next few in memory.
+    """Localise photos one after the other, keeping only the next few in memory.
 
-    Photos are read and outputs written in threads while the model runs in this one or, where it is
-    called several times at once, in threads of its own. Each photo gives its record, once its files
-    are written (`ResultsFile.write`), or why there is none.
+    Threads read photos and write outputs. The model runs in the calling thread or, if it is called
+    several times at once, in threads of its own. The function yields each photo's record once its
+    files are written (`ResultsFile.write`), or the reason why there is none.
 
     Args:
         sources: the photos.
         localizer: model, method and threshold.
         write: `ResultsFile.write`.
         labels: see `localize_shown`.
-        top: see there.
+        top: see `localize_shown`.
         view: whether ``write`` draws on the photo.
         pixels: whether ``write`` gets the photo's pixels to cut from, see `enlarged`.
         batch_size: photos for one call of the model.
@@ -119,7 +119,7 @@ def localize_stream(
 def enlarged(path: Path) -> np.ndarray:
     """Return the pixels of a photo at its own resolution, up to `MAX_PIXELS`.
 
-    It is read anew: the photos that wait for the model would be too large together.
+    It is read again, because all photos that wait for the model would together be too large.
 
     Raises:
         PhotoError: the photo cannot be read.
@@ -130,7 +130,7 @@ def enlarged(path: Path) -> np.ndarray:
 
 
 def refined(found: Localization, pixels: np.ndarray, threshold: str | float) -> Localization:
-    """Align what was found in a photo with its pixels (H, W, 3), in whose frame the result is."""
+    """Align what was found in a photo with its pixels (H, W, 3); the result is in their frame."""
     from fcam_tf.refine import refine_maps  # noqa: PLC0415 - TensorFlow
 
     maps = found.heatmaps

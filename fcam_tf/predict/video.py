@@ -1,4 +1,4 @@
-"""Videos: frames out of one, and a video of the overlays of its frames."""
+"""Videos: extracting frames, and writing a video of their overlays."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def is_video(path: Path) -> bool:
 
 
 def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
-    """Write frames of a video as photos, upright, called by number and time: "000012_6.000s.jpg".
+    """Write frames of a video as upright photos, named by number and time: "000012_6.000s.jpg".
 
     Args:
         path: the video; any format that FFmpeg reads.
         folder: where the frames go.
-        fps: how many are taken of a second; each is the first at or after its time. A video of
-            fewer frames gives all it has.
+        fps: frames taken per second; each is the first at or after its time. A video with fewer
+            frames gives all of them.
 
     Returns:
-        How many there are, and what ended a damaged video early, or "".
+        The number of frames, and the error that ended a damaged video early, or "".
 
     Raises:
         ImportError: PyAV is not installed.
-        ValueError: impossible ``fps``, or the file has no video that can be decoded.
+        ValueError: ``fps`` is impossible, or the file has no video that can be decoded.
         OSError: a frame cannot be written.
     """
     av = _library()
@@ -66,7 +66,7 @@ def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
 
 
 def renew(path: Path, pictures: Sequence[Path], fps: float) -> bool:
-    """Write a video unless it is there and no picture is newer; tell whether it was written.
+    """Write a video unless it exists and no picture is newer; tell whether it was written.
 
     For the arguments and errors see `write_video`.
     """
@@ -78,16 +78,16 @@ def renew(path: Path, pictures: Sequence[Path], fps: float) -> bool:
 
 
 def write_video(path: Path, pictures: Iterable[Path], fps: float) -> None:
-    """Write pictures as an MP4 video (H.264), whole or not at all.
+    """Write pictures as an MP4 video (H.264), completely or not at all.
 
     Args:
         path: the file.
-        pictures: picture files of one size; of an odd side the last row or column is left out.
-        fps: pictures a second.
+        pictures: picture files of one size; if a side is odd, its last row or column is left out.
+        fps: pictures per second.
 
     Raises:
         ImportError: PyAV is not installed.
-        OSError: a picture cannot be read, or the video not be written.
+        OSError: a picture cannot be read, or the video cannot be written.
     """
     av = _library()
     with replacing(path) as part, av.open(str(part), "w", format="mp4") as container:

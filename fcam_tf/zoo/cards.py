@@ -1,4 +1,4 @@
-"""A card: what an entry is, what it was trained on, and what it reaches."""
+"""Cards: what an entry is, what it was trained on, and its scores."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Card = dict[str, Any]
 
 
 def read_card(path: str | Path) -> Card:
-    """Read a card and hold it to the schema.
+    """Read a card and validate it.
 
     Args:
-        path: its file; the folder it lies in has the entry's name.
+        path: its file; the folder that contains it has the entry's name.
 
     Raises:
-        ValueError: the file is not a card, or that of another entry; the message says where.
+        ValueError: the file is not a card, or is that of another entry; the message says where.
         OSError: it cannot be read.
     """
     path = Path(path).absolute()  # "card.json" lies in a folder with a name, too
@@ -43,10 +43,10 @@ def read_card(path: str | Path) -> Card:
 
 
 def check_card(card: Any, where: str) -> None:
-    """Hold a card to the schema.
+    """Validate a card.
 
     Raises:
-        ValueError: it breaks it; the message says where and how.
+        ValueError: it violates the schema; the message says where and how.
     """
     try:
         json.dumps(card, allow_nan=False)  # which Python's JSON has beyond the standard
@@ -58,10 +58,10 @@ def check_card(card: Any, where: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Hold an entry's name to the schema.
+    """Check an entry's name against the schema.
 
     Raises:
-        ValueError: it breaks it.
+        ValueError: it violates the schema.
     """
     pattern = _validator().schema["properties"]["name"]["pattern"]
     if not re.fullmatch(pattern, name):
@@ -72,7 +72,7 @@ def check_name(name: str) -> None:
 
 
 def data_name(data: str | Path) -> str:
-    """Return what a card calls a data set: its name, or that of its folder, wherever that is."""
+    """Return the name that a card uses for a data set: its name, or that of its folder."""
     if str(data).startswith("tfds:"):
         return str(data)
     path = Path(data)

@@ -27,16 +27,16 @@ class WeightsDamagedError(OSError):
 def fetch(
     name: str, wanted: dict[str, Any], addresses: Sequence[str], failures: list[str]
 ) -> Path | None:
-    """Take weights from the cache, else from the first address that has them.
+    """Get weights from the cache, else from the first address that has them.
 
     Args:
-        name: of the entry.
-        wanted: the weights of its card.
-        addresses: where they may be; without any, the cache alone is looked at.
-        failures: gets a line for each place that fails.
+        name: name of the entry.
+        wanted: the weights that its card describes.
+        addresses: where they may be; if empty, only the cache is searched.
+        failures: a list that gets one line for each place that fails.
 
     Returns:
-        The file in the cache, its SHA-256 checked; None where they are not to be had.
+        The file in the cache, after checking its SHA-256; None if the weights are not available.
     """
     try:
         # Here, as there may be no home, which nobody needs who names a cache.
@@ -72,7 +72,7 @@ def _reason(address: str, error: Exception) -> str:
 
 
 def is_right(path: Path, wanted: dict[str, Any]) -> bool:
-    """Tell whether a file is there and is the one that a card describes."""
+    """Tell whether a file exists and is the one that a card describes."""
     return (
         path.is_file()
         and path.stat().st_size == wanted["bytes"]

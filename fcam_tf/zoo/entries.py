@@ -1,6 +1,6 @@
-"""The models of the zoo: entries, and what can be built without one; without TensorFlow.
+"""The models of the zoo: entries, and models that can be built without one. Needs no TensorFlow.
 
-Without an entry every backbone can be built, by every method that it is set up for.
+Without an entry, every backbone can be built with every method that supports it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BATCHES_ONLY = ("has", "cutmix")  # the other baselines are parts of a backbone
 
 
 def folders() -> dict[str, Path]:
-    """Return the folders of trained models: the bundled ones, and over them the user's own.
+    """Return the folders of trained models: the bundled ones, overridden by the user's own.
 
     The user's are in the folder that the environment variable FCAM_ZOO names.
     """
@@ -53,7 +53,7 @@ def _roots() -> list[Path]:
 
 
 def find_folder(name: str) -> Path | None:
-    """Return the folder that `folders` has for a name, if any, without listing the others."""
+    """Return the folder that `folders` has for a name, or None, without listing the others."""
     if "/" in name or name[:1] == ".":
         return None
     folders = [root / name for root in _roots()]
@@ -65,8 +65,8 @@ def folder_of(name: str) -> Path:
     """Return the folder of a trained model.
 
     Raises:
-        ValueError: there is none of that name; the message gives the nearest ones, or tells how an
-            untrained one is made.
+        ValueError: there is none with that name; the message gives the nearest names, or says how
+            to make an untrained one.
     """
     folder = find_folder(name)
     if folder is None and name in buildable():
@@ -75,7 +75,7 @@ def folder_of(name: str) -> Path:
 
 
 def untrained(name: str) -> str:
-    """Say that a model is untrained, and how it is made."""
+    """Return a message that a model is untrained, and how it is made."""
     return (
         f"{name} has not been trained: its answers would be random. Train it with `fcam zoo make "
         f"{name} --data DATA --licence LICENCE`; `fcam zoo list` shows what is trained."
@@ -83,7 +83,7 @@ def untrained(name: str) -> str:
 
 
 def card(name: str) -> Card:
-    """Return the card of a model, what card.schema.json describes.
+    """Return the card of a model, as card.schema.json describes it.
 
     For ``<backbone>_<method>`` without an entry it is `untrained_card`.
 
@@ -103,12 +103,12 @@ def card(name: str) -> Card:
 
 
 def identity(name: str) -> str:
-    """Return the SHA-256 of everything that determines a trained model's answers, by its card.
+    """Return the SHA-256 of everything in its card that determines a trained model's output.
 
     These are its weights, architecture, threshold and input.
 
     Raises:
-        ValueError, OSError: see `card`; or it has not been trained.
+        ValueError, OSError: see `card`; or the model has not been trained.
     """
     found = read_card(folder_of(name) / CARD)
     built = {key: value for key, value in found["architecture"].items() if key not in COPIES}
@@ -118,7 +118,7 @@ def identity(name: str) -> str:
 
 
 def neighbours(folder: Path) -> list[Card]:
-    """Return the cards beside a folder, as far as they can be read."""
+    """Return the readable cards beside a folder."""
     cards = []
     for path in folder.parent.glob(f"[!.]*/{CARD}"):
         with contextlib.suppress(OSError, ValueError):
@@ -130,9 +130,9 @@ def list_models(pattern: str = "*", *, trained: bool | None = True) -> list[str]
     """Return the names of models, sorted.
 
     Args:
-        pattern: with ``*`` and ``?``, as of a shell.
-        trained: True for entries, which are trained; False for what can be built and has no entry
-            yet; None for both.
+        pattern: a name, which may contain ``*`` and ``?`` as in a shell.
+        trained: True for entries, which are trained; False for models that can be built and have no
+            entry yet; None for both.
 
     Examples:
         >>> fcam_tf.zoo.list_models("efficientnetlite_b[12]_layercam")
@@ -146,17 +146,17 @@ def list_models(pattern: str = "*", *, trained: bool | None = True) -> list[str]
 
 
 def new_entry(name: str, folder: str | Path | None = None, *, replace: bool = False) -> Path:
-    """Return the folder of an entry that is to be made, after checking that it can be.
+    """Return the folder of a new entry, after checking that the entry can be made.
 
     Args:
         name: of the entry.
         folder: the zoo; None takes the folder that FCAM_ZOO names, else ``zoo``.
-        replace: whether it may take the place of another.
+        replace: whether it may replace an existing entry.
 
     Raises:
-        FileExistsError: there is an entry of that name in the folder.
-        ValueError: it is not a name, the zoo is an address or cannot be written to, or other
-            entries need the weights of the one that is to be replaced.
+        FileExistsError: the folder has an entry with that name.
+        ValueError: the name is not valid, the zoo is an address or cannot be written to, or other
+            entries need the weights of the entry to be replaced.
     """
     check_name(name)
     root = (os.environ.get(ZOO) or "zoo") if folder is None else folder
@@ -184,7 +184,7 @@ def new_entry(name: str, folder: str | Path | None = None, *, replace: bool = Fa
 
 @cache
 def buildable() -> dict[str, tuple[str, str]]:
-    """Return the names ``<backbone>_<method>`` with their parts."""
+    """Return the names ``<backbone>_<method>`` that can be built, with their parts."""
     return {
         f"{backbone}_{method}": (backbone, method)
         for backbone in BACKBONES
@@ -197,7 +197,7 @@ def parts_of(name: str) -> tuple[str, str]:
     """Return backbone and method of an entry's name, perhaps with ``.<data set>``.
 
     Raises:
-        ValueError: it is not such a name.
+        ValueError: the name does not have this form.
     """
     parts = buildable().get(name.partition(".")[0])
     if parts is None:
@@ -211,9 +211,9 @@ def parts_of(name: str) -> tuple[str, str]:
 
 
 def untrained_card(name: str) -> Card:
-    """Return what is known of a model that nobody has trained: its status is "untrained".
+    """Return a card for a model that nobody has trained; its status is "untrained".
 
-    It has what follows from the backbone's specification, `NUM_CLASSES` classes, and None for
+    It contains what follows from the backbone's specification, `NUM_CLASSES` classes, and None for
     weights and check.
     """
     from fcam_tf.models import BACKBONES as SPECS  # noqa: PLC0415 - TensorFlow

@@ -16,14 +16,14 @@ from fcam_tf.zoo.entries import WEIGHTS, ZOO, find_folder
 def find_weights(card: Card, folder: Path) -> Path:
     """Return a file with the weights of an entry, its size and SHA-256 checked.
 
-    Looked up in this order: the folder or address that the environment variable FCAM_ZOO names,
-    the entry's own folder, the cache (`fcam_tf.cache.cache_folder`), the addresses in the card.
-    What comes from an address goes into the cache, and is not fetched again. A card may name
-    another entry, whose file it then is.
+    The file is looked up in this order: the folder or address that the environment variable
+    FCAM_ZOO names, the entry's own folder, the cache (`fcam_tf.cache.cache_folder`), the addresses
+    in the card. A file from an address goes into the cache, and is not fetched again. A card may
+    name another entry, whose file is then used.
 
     Args:
-        card: of the entry; it has weights.
-        folder: of the entry.
+        card: card of the entry, which must have weights.
+        folder: folder of the entry.
 
     Raises:
         FileNotFoundError: they cannot be found; the message says where they were looked for.

@@ -1,6 +1,6 @@
-"""Weights files of HDF5, as entries had them before: read for one release, then this module goes.
+"""Weights files in HDF5, from earlier entries: read for one more release, then removed.
 
-HDF5 has links, which may lead into other files, storage elsewhere, and chunks that unpack to more
+HDF5 has links that may lead into other files, external storage, and chunks that unpack to more
 memory than there is. All of that is refused here.
 """
 
@@ -22,7 +22,7 @@ _PACKING = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]  # what was writte
 
 
 def is_hdf5(path: str | Path) -> bool:
-    """Tell whether a file begins as HDF5 does; one of safetensors cannot.
+    """Tell whether a file begins like HDF5; a safetensors file cannot.
 
     Raises:
         OSError: it cannot be read.
@@ -36,10 +36,10 @@ def read(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, n
 
     Args:
         path: the file.
-        shapes: of each name that may be there, not all of which must.
+        shapes: the shape of each array that may be in the file, by name; not all need to be.
 
     Raises:
-        ValueError: it cannot be read, or holds anything else.
+        ValueError: the file cannot be read, or contains anything else.
     """
     try:
         with h5py.File(path, "r", locking=False) as file:  # where a file system has no locks

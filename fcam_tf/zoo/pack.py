@@ -1,4 +1,4 @@
-"""Making an entry of a trained model, measured as it will be loaded, and measuring it again."""
+"""Making an entry from a trained model, measured as it will be loaded, and measuring it again."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def pack(
         model: the trained F-CAM.
         name: see `save`.
         folder: see `save`.
-        val: images whose boxes choose the threshold; without any the model keeps its own.
-        tests: what is measured, by the name of the data set.
-        command: that the scores come from.
+        val: images with boxes, on which the threshold is chosen; without them the model keeps its
+            own.
+        tests: the splits to measure, by the name of the data set.
+        command: the command that the scores come from.
         **about: further arguments of `save`.
     """
 
@@ -54,18 +55,18 @@ def pack(
 
 
 def verify_scores(card: Card, model: FCAM, data: str | Path) -> list[dict[str, Any]]:
-    """Measure again what a card says of a data set.
+    """Measure a card's scores on a data set again.
 
     Args:
-        card: of the entry.
-        model: what ``load`` gave for it.
-        data: the data set; scores of the card that name its folder are measured.
+        card: card of the entry.
+        model: the model that ``load`` returned for it.
+        data: the data set; the scores whose data set has the name of its folder are measured.
 
     Returns:
-        Those scores, each with "found" beside "value".
+        These scores, each with "found" beside "value".
 
     Raises:
-        ValueError: the data set lacks what a score is measured by.
+        ValueError: the data set lacks the ground truth that a score needs.
         OSError: it cannot be read.
     """
     wanted = [score for score in card["scores"] if score["data"] == data_name(data)]
@@ -87,14 +88,15 @@ def _measure(model: FCAM, split: Split) -> dict[str, float]:
 
 
 def best_threshold(model: FCAM, split: Split) -> float:
-    """Return the threshold by which most boxes of a split are right, to three digits.
+    """Return the threshold with the most correct boxes on a split, to three digits.
 
-    F-CAM's maps are nearly binary, so many thresholds may be equally good on few images; the middle
-    one is least likely to be a chance of these images.
+    F-CAM's maps are nearly binary, so many thresholds may be equally good on few images. The middle
+    one is the least likely to be an accident of these images.
 
     Args:
-        model: whose maps are cut.
-        split: images with boxes, none of which the scores of the entry are measured on.
+        model: the model whose maps are thresholded.
+        split: images with boxes; none of them may be among those that the entry's scores are
+            measured on.
 
     Raises:
         ValueError: the split has no boxes.

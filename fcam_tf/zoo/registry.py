@@ -1,4 +1,4 @@
-"""The registry: loading an entry as a model, making one of a model, and checking its answer."""
+"""The registry: loading an entry as a model, making an entry from a model, and checking it."""
 
 from __future__ import annotations
 
@@ -35,22 +35,23 @@ def load(
 ) -> FCAM:
     """Load an entry: compiled, its classifier frozen, ready for ``localize`` and ``fit``.
 
-    Its teacher is what taught it: ``fit`` goes on by maps of as many scales and mirror images.
+    Its teacher is the one that it was trained with: ``fit`` uses maps with the same scales and
+    mirror images.
 
     Args:
-        name: ``<backbone>_<method>``, perhaps with ``.<data set>``, see `list_models`. One that
+        name: ``<backbone>_<method>``, perhaps with ``.<data set>``, see `list_models`. A model that
             has not been trained is built with new weights, for ``fit``, and a warning says so.
-        weights: "auto" takes the entry's own, see `fcam_tf.zoo.fetch.find_weights`; of an untrained
-            model, the ImageNet weights of its backbone. A path takes a file of the model's form.
-            None leaves everything as it is initialised.
-        num_classes: another number of classes: a new linear head, everything else as it was. An
-            untrained model has 200 where neither this nor ``class_names`` is given.
+        weights: "auto" takes the entry's own, see `fcam_tf.zoo.fetch.find_weights`; for an
+            untrained model, the ImageNet weights of its backbone. A path takes a weights file for
+            this architecture. None leaves everything as initialised.
+        num_classes: another number of classes, which replaces the linear head and nothing else. An
+            untrained model has 200 if neither this nor ``class_names`` is given.
         class_names: names of the new classes.
 
     Raises:
-        ValueError: there is no such model, its card cannot be built, the file holds other weights,
-            or the number of classes and their names do not fit.
-        TypeError: ``class_names`` is one str.
+        ValueError: there is no such model, its card cannot be built, the file contains other
+            weights, or the number of classes does not match the names.
+        TypeError: ``class_names`` is a single str.
         FileNotFoundError: the weights cannot be found.
         WeightsDamagedError: a file is not the one that the card describes.
         WeightsUnavailableError: the ImageNet weights of the backbone cannot be fetched.
@@ -117,32 +118,33 @@ def save(
     int8: bool = False,
     replace: bool = False,
 ) -> Path:
-    """Make an entry of a trained model: FOLDER/NAME with its card and its weights.
+    """Make an entry from a trained model: FOLDER/NAME with its card and its weights.
 
-    A classifier with the very weights that its backbone's source has is not stored again: the file
-    holds the decoder alone, or where only the head was trained, head and decoder. Nor is a file
-    that another entry of the folder has, byte for byte: the card names that entry.
+    Pretrained weights that the backbone's source has are not stored again. The file then contains
+    only the decoder or, if only the head was trained, head and decoder. If another entry of the
+    folder has the same file, byte for byte, the card names that entry instead.
 
     Args:
         model: an F-CAM over a `Classifier`.
         name: of the entry.
         folder: the zoo; None takes the folder that FCAM_ZOO names, else ``zoo``.
-        trained_on: what it was trained on, in a sentence.
-        licence: of the weights.
-        recipe: with which.
-        measure: returns the scores of the model as it will be loaded, with weights that were
-            rounded, as card.schema.json describes; it may set that model's threshold.
+        trained_on: what it was trained on, in one sentence.
+        licence: licence of the weights.
+        recipe: the training recipe.
+        measure: function that returns the scores of the model as it will be loaded, with rounded
+            weights, as card.schema.json describes them; it may set that model's threshold.
         addresses: where the weights can be fetched.
         int8: store large kernels in 8 bits, see `fcam_tf.zoo.weights.write_weights`.
-        replace: let it take the place of an entry of that name, once it is complete.
+        replace: whether it may replace an entry with that name, once it is complete.
 
     Returns:
-        The entry's folder, which appears whole.
+        The entry's folder, which appears only when it is complete.
 
     Raises:
-        FileExistsError: there is an entry of that name in the folder.
-        TypeError: the classifier is none of our own, or the recipe or a score is not of JSON.
-        ValueError: the name or the card breaks the schema, the zoo is an address, or a weight is
+        FileExistsError: the folder has an entry with that name.
+        TypeError: the classifier is not a `Classifier`, or the recipe or a score cannot be stored
+            as JSON.
+        ValueError: the name or the card violates the schema, the zoo is an address, or a weight is
             not finite.
         OSError: the folder cannot be written to.
     """
@@ -182,7 +184,7 @@ def save(
 
 
 def reference_output(model: FCAM) -> dict[str, list[float]]:
-    """Return what a card stores of a model's answer to a picture made of a formula."""
+    """Return the part of a model's output that a card stores, for a picture made by a formula."""
     y, x = np.mgrid[:_SIDE, :_SIDE] / _SIDE
     inside = ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.06).astype(float)
     picture = np.stack([200 * inside + 40 * x, 120 * inside + 60 * y, 255 * (1 - inside) * x], -1)
@@ -195,16 +197,16 @@ def reference_output(model: FCAM) -> dict[str, list[float]]:
 
 
 def verify(card: Card, model: FCAM) -> None:
-    """Check that a loaded entry answers as its card says.
+    """Check that a loaded entry gives the output that its card says.
 
-    The hash of the weights and the schema of the card are checked by loading it.
+    Loading it already checked the hash of the weights and the schema of the card.
 
     Args:
-        card: of the entry.
-        model: what ``load`` gave for it.
+        card: card of the entry.
+        model: the model that ``load`` returned for it.
 
     Raises:
-        ValueError: its answer differs, and the message says by how much; or it has not been
+        ValueError: the output differs, and the message says by how much; or the model has not been
             trained.
     """
     if card["check"] is None:

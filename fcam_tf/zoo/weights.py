@@ -1,9 +1,9 @@
-"""The weights file of an entry, of safetensors: a header of names, kinds and shapes, then numbers.
+"""The weights file of an entry, in safetensors: a header of names, types and shapes, then numbers.
 
-One array for each variable, named by its layer and its place there: float16 (float32 where that is
-too narrow), or for large kernels int8 with one scale for each output channel in an array beside it.
-Reading takes names, shapes and kinds of numbers from the model, never from the file: a file can be
-wrong, but not dangerous.
+There is one array for each variable, named by its layer and its position there. It is float16
+(float32 if a value does not fit), or int8 for large kernels, with one scale for each output channel
+in a second array. Reading takes names, shapes and types from the model, never from the file: a file
+can be wrong, but not dangerous.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def write_weights(
     Args:
         model: the model.
         path: the file.
-        int8: store large kernels in 8 bits, symmetric for each output channel; everything else,
-            and without it everything, is float16, or float32 where a value does not fit.
+        int8: whether to store large kernels in 8 bits, symmetric for each output channel.
+            Everything else is float16, or float32 if a value does not fit.
         without: names of layers to leave out.
 
     Raises:
@@ -62,15 +62,16 @@ def write_weights(
 
 
 def read_weights(model: keras.Model, path: str | Path, *, without: Collection[str] = ()) -> None:
-    """Put the weights of a file into a model, all or none.
+    """Load the weights of a file into a model, all or none.
 
     Args:
-        model: of the architecture that the file was written for.
-        path: the file, of safetensors; for one release also of HDF5, which entries had before.
+        model: a model with the architecture that the file was written for.
+        path: the file, in safetensors; for one more release also in HDF5, as in earlier entries.
         without: names of the layers that were left out.
 
     Raises:
-        ValueError: it is neither, is damaged, or holds anything but this model's weights.
+        ValueError: it has neither format, is damaged, or contains anything but this model's
+            weights.
         OSError: it cannot be read.
     """
     variables = _named(model, without)

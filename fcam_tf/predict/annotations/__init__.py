@@ -1,4 +1,4 @@
-"""The results in an output folder as data sets and tables that other programs read."""
+"""Writing the results in an output folder as data sets and tables for other programs."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ TABLES = {"csv": tables.write_csv_table, "parquet": tables.write_parquet_table}
 def write_annotations(
     folder: str | os.PathLike[str], forms: Collection[str] = (), table: Collection[str] = ()
 ) -> list[Path]:
-    """Write the results of all photos in an output folder anew, in other forms.
+    """Write the results of all photos in an output folder in other formats, from scratch.
 
-    Data sets lie in ``folder``/annotations, tables are ``folder``/objects.csv and .parquet.
+    Data sets are written to ``folder``/annotations, tables to ``folder``/objects.csv and .parquet.
 
     Args:
-        folder: of `localize_files`; without results nothing is written.
-        forms: of `DATASETS`. "coco" has masks where the results have run lengths.
-        table: of `TABLES`.
+        folder: output folder of `localize_files`; without results nothing is written.
+        forms: formats from `DATASETS`. "coco" has masks if the results have run lengths.
+        table: formats from `TABLES`.
 
     Returns:
-        The file, or folder of files, of each form.
+        The file, or folder of files, of each format.
 
     Raises:
-        ValueError, ImportError: as of `check_forms`.
-        OSError: something cannot be written.
+        ValueError, ImportError: see `check_forms`.
+        OSError: a file cannot be written.
     """
     check_forms(forms, table)
     folder = Path(folder)
@@ -56,10 +56,10 @@ def write_annotations(
 
 
 def check_forms(forms: Collection[str], table: Collection[str]) -> None:
-    """Refuse forms that cannot be written, before anything else is done.
+    """Refuse formats that cannot be written, before anything else is done.
 
     Raises:
-        ValueError: no such form.
+        ValueError: there is no such format.
         ImportError: "parquet" without pyarrow.
     """
     for each in forms:

@@ -1,4 +1,4 @@
-"""COCO's format of data sets, one JSON file (https://cocodataset.org/#format-data)."""
+"""COCO's data set format, one JSON file (https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FILE = "coco.json"
 def write(folder: Path, results: Results) -> Path:
     """Write images, categories and annotations; return the file.
 
-    A category's id is the class's number plus one, for COCO's begin at 1; only classes that occur
-    are there. File names are relative to "root" of "info". Boxes are [x, y, width, height] in
-    pixels. Where the job made run lengths, they are the segmentation, and area is theirs. "score"
-    is as in COCO's format of results.
+    A category's id is the class's number plus one, because COCO's ids begin at 1; only classes that
+    occur are listed. File names are relative to "root" of "info". Boxes are [x, y, width, height]
+    in pixels. If the job made run lengths, they are the segmentation, and "area" is the area of
+    that mask. "score" is as in COCO's results format.
 
     Raises:
         OSError: it cannot be written.

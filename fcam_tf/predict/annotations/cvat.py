@@ -12,10 +12,11 @@ FILE = "cvat.xml"
 
 
 def write(folder: Path, results: Results) -> Path:
-    """Write the labels and an image for each photo, with its boxes; return the file.
+    """Write the labels, and an image element with boxes for each photo; return the file.
 
-    Images are called by their path below the innermost folder that holds all. Coordinates are those
-    of edges: a box ends where the pixel after its last one begins. The format has no scores.
+    Images are named by their path below the innermost folder that contains all photos. Coordinates
+    are those of edges: a box ends where the pixel after its last one begins. The format has no
+    scores.
 
     Raises:
         OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""What an output folder holds, as the formats of annotations need it."""
+"""The contents of an output folder, in the form that annotation formats need."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Object:
     Attributes:
         label: number of its class.
         box: x0, y0, x1, y1, inclusive, in the photo's pixels.
-        score: of its class, in [0, 1].
-        area: of its region, as a fraction of the photo's.
-        rle: COCO's run lengths, {"size", "counts"}, or None where the job made none.
+        score: score of its class, in [0, 1].
+        area: area of its region, as a fraction of the photo's.
+        rle: COCO run lengths, {"size", "counts"}, or None if the job made none.
     """
 
     label: int
@@ -48,11 +48,11 @@ class Annotated:
     """One photo.
 
     Attributes:
-        file: absolute; what is no UTF-8 in it is a lone surrogate, as Python has it.
-        name: what its outputs are called, a relative path of valid UTF-8 without a suffix.
+        file: absolute path; bytes that are not UTF-8 are lone surrogates, as in Python.
+        name: the name of its outputs, a relative path in valid UTF-8 without a suffix.
         width: in pixels, as displayed.
         height: in pixels, as displayed.
-        source: where it was brought from, or None.
+        source: where it was fetched from, or None.
         objects: those that have a box; there may be none.
     """
 
@@ -65,13 +65,13 @@ class Annotated:
 
 
 class Results:
-    """The results in an output folder, which are read anew for each loop over them.
+    """The results in an output folder; each loop over them reads them again.
 
     Attributes:
         folder: the output folder.
-        root: the innermost folder that holds all photos, absolute.
-        classes: the name of each class that an object has, by its number, in rising order.
-        model: what made the results, for people.
+        root: the innermost folder that contains all photos, absolute.
+        classes: the names of the classes that occur, by number, in ascending order.
+        model: a human-readable name of the model that made the results.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -106,10 +106,10 @@ class Results:
 
 
 def below(name: str, files: Collection[str], taken: set[str]) -> str:
-    """Return what a photo's files of a format are called, and add it to ``taken``, case-folded.
+    """Return the name of a photo's files in a format, and add it to ``taken``, case-folded.
 
-    It is ``name``, but no folder in it has the suffix of ``files``: it could stand where the file
-    of another photo is to be.
+    It is ``name``, but no folder in it has the suffix of ``files``, because such a folder could be
+    in the place of another photo's file.
     """
     *folders, last = name.split("/")
     folders = [f"{each}_" if Path(each).suffix.lower() in files else each for each in folders]
@@ -119,17 +119,17 @@ def below(name: str, files: Collection[str], taken: set[str]) -> str:
 
 
 def utf8(text: str) -> str:
-    r"""Return a text whose lone surrogates are escaped: \udce9 where a name is no UTF-8."""
+    r"""Return a text whose lone surrogates are escaped: \udce9 for a name that is not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def xml_text(text: str) -> str:
-    r"""Return a text that XML can hold: what it cannot is escaped, such as \x07."""
+    r"""Return a text that is valid in XML: other characters are escaped, such as \x07."""
     return _NOT_XML.sub(lambda match: repr(match[0])[1:-1], utf8(text))
 
 
 def markup(element: ET.Element) -> str:
-    """Return an element as indented XML, from which its texts are read as they are."""
+    """Return an element as indented XML that keeps its texts unchanged."""
     ET.indent(element)
     # A carriage return as it is would be read as the end of a line.
     return ET.tostring(element, "unicode").replace("\r", "&#13;")

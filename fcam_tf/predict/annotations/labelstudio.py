@@ -1,6 +1,6 @@
 """Label Studio's tasks with predictions (https://labelstud.io/guide/predictions).
 
-Photos are given as files of a local storage (https://labelstud.io/guide/storage#Local-storage).
+Photos are files of a local storage (https://labelstud.io/guide/storage#Local-storage).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _LABEL, _IMAGE = "label", "image"  # what the tags of the configuration are call
 def write(folder: Path, results: Results) -> Path:
     """Write tasks.json, a task with a prediction for each photo, and config.xml; return the tasks.
 
-    The path of a photo is that below the parent of the innermost folder that holds all, which is
-    to be LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT. Boxes are in percent of the photo's sides. The
-    score of a prediction is that of its first object.
+    Photo paths are relative to the parent of the innermost folder that contains all photos; set
+    LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to this parent. Boxes are in percent of the photo's
+    sides. The score of a prediction is that of its first object.
 
     Raises:
-        OSError: something cannot be written.
+        OSError: a file cannot be written.
     """
     path = folder / FOLDER
     with new_folder(path, replace=True) as place:

@@ -58,7 +58,7 @@ def write_parquet_table(folder: Path, results: Results) -> Path:
 
 
 def rows(results: Results) -> Iterator[dict[str, Any]]:
-    """Yield each object under the keys of `COLUMNS`; one without a box where nothing was found."""
+    """Yield each object under the keys of `COLUMNS`; if nothing was found, one without a box."""
     for record in read_results(results.folder):
         for number, found in enumerate(record["objects"], start=1):
             box = dict(zip(_BOX, found["box"] or [None] * 4, strict=True))

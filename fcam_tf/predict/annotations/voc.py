@@ -1,4 +1,4 @@
-"""PASCAL VOC's format of annotations, an XML file for each photo.
+"""PASCAL VOC's annotation format, an XML file for each photo.
 
 It is described in the VOC2012 development kit (Everingham and Winn), section "Annotation".
 """
@@ -22,12 +22,12 @@ FOLDER = "voc"
 
 
 def write(folder: Path, results: Results) -> Path:
-    """Write Annotations/NAME.xml for each photo, with the objects it has; return the folder.
+    """Write Annotations/NAME.xml with the objects of each photo; return the folder.
 
-    Boxes are inclusive, and their first pixel is 1. The format has no scores.
+    Boxes are inclusive, and coordinates start at 1. The format has no scores.
 
     Raises:
-        OSError: something cannot be written.
+        OSError: a file cannot be written.
     """
     path = folder / FOLDER
     with new_folder(path, replace=True) as place:

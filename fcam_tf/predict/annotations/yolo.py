@@ -1,4 +1,4 @@
-"""YOLO's format of data sets for detection (https://docs.ultralytics.com/datasets/detect/)."""
+"""YOLO's data set format for detection (https://docs.ultralytics.com/datasets/detect/)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # as JSON h
 def write(folder: Path, results: Results) -> Path:
     """Write labels/NAME.txt and images/NAME.*, a link to the photo, and data.yaml; return it.
 
-    NAME is what the photo's other outputs are called, but folders called "images" are "photos":
-    trainers find labels by putting "labels" in the place of the last "images" in a path.
-    A line of labels is the class and the box's centre and size, as fractions of the photo's. A
-    photo without objects has an empty file. Classes are numbered from 0 in the order of the
-    model's, those that occur only: names must leave no number out.
+    NAME is the name of the photo's other outputs, except that folders named "images" become
+    "photos": trainers find labels by replacing the last "images" in a path by "labels". A line of
+    labels is the class, and the box's centre and size as fractions of the photo's. A photo without
+    objects has an empty file. Only classes that occur are numbered, from 0 in the model's order,
+    because the list of names must not have gaps.
 
     Raises:
-        OSError: something cannot be written.
+        OSError: a file cannot be written.
     """
     path = folder / FOLDER
     numbers = {label: number for number, label in enumerate(results.classes)}
