@@ -394,14 +394,14 @@ def test_annotations_of_a_job_and_of_a_rerun(tiny, tmp_path, capfd):
 def test_annotations_of_photos_that_are_gone_or_have_changed(tiny, photos, capfd):
     command = ("--model", tiny, "--overlay=none", "--table=csv")
     assert status(*(f"photos/{n}.png" for n in range(3)), *command) == 0
-    assert "are gone" not in capfd.readouterr().err
+    assert "were removed" not in capfd.readouterr().err
     (photos / "0.png").unlink()
     os.utime(photos / "1.png", (0, 0))
     assert status("photos/2.png", *command) == 0
     err = capfd.readouterr().err
     assert "removed or changed after they were localised: photos/0.png, photos/1.png; " in err
     assert status("photos", *command) == 0  # the changed one again
-    assert "since they were localised: photos/0.png; " in capfd.readouterr().err
+    assert "after they were localised: photos/0.png; " in capfd.readouterr().err
 
 
 def test_unknown_annotations(photos, capsys):
