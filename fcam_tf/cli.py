@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
             return failed(end)
         return end.code or 0
     except KeyboardInterrupt:
-        sys.stderr.write("\nfcam: interrupted; what is finished is kept\n")
+        sys.stderr.write("\nfcam: interrupted; finished work is kept\n")
         return _INTERRUPTED
 
 

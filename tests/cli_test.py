@@ -82,7 +82,7 @@ class TestStatus:
 
     def test_interrupt(self, capsys):
         assert status("try", "interrupt") == 130
-        assert capsys.readouterr().err == "\nfcam: interrupted; what is finished is kept\n"
+        assert capsys.readouterr().err == "\nfcam: interrupted; finished work is kept\n"
 
     def test_a_full_disk(self, capsys):
         assert status("try", "full") == 1
@@ -104,7 +104,7 @@ class TestStatus:
             (["try", "a", "--kind=gif"], "png, npy"),
             (["try", "a", "--batch-size"], "fcam try: --batch-size needs a value\n"),
             (["try", "a", "--kind", "--over-write"], "fcam try: --kind needs a value\n"),
-            (["try", "a", "--over-write=yes"], "--over-write takes no value: it is given, or left"),
+            (["try", "a", "--over-write=yes"], "--over-write takes no value: give it, or leave"),
             (["try", "a", "--over-write=a'b"], "out. Received: a'b\n"),
             (["try", "a", "-x"], "fcam try: unknown flag -x\n"),
             (["try", "a", "--batch", "3"], "unknown flag --batch; did you mean --batch-size?\n"),
@@ -137,7 +137,7 @@ class TestStatus:
                 ["search", "fsl", "--data=x", "--out=y", "--seed=a"],
                 "--seed must be a whole number. ",
             ),
-            (["localize", "x", f"--model={__file__}"], "does not end with .keras, as models' do\n"),
+            (["localize", "x", f"--model={__file__}"], "ends with .keras, and this one does not\n"),
             (
                 ["localize", "x", "--import=/"],
                 "--import /: this is a folder, and a file is needed\n",

@@ -256,9 +256,7 @@ def test_command(fcam, unwritten, tmp_path, capfd):
     capfd.readouterr()
     for name in ("x.pb", "x.keras", "x.onnx.zip"):
         assert status(tmp_path / "a.keras", tmp_path / name) == 2
-        assert (
-            "an ending that means no format. Available: .tflite, .onnx;" in capfd.readouterr().err
-        )
+        assert "an ending of no known format. Available: .tflite, .onnx;" in capfd.readouterr().err
         assert not (tmp_path / name).exists()
     assert status(tmp_path / "a.keras", "x.onnx", "--layout=triton") == 2
     assert "--layout triton needs a folder" in capfd.readouterr().err

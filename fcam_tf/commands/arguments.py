@@ -166,7 +166,7 @@ def _plainer(message: str) -> str:
     flag, _, reason = message.partition(": ")
     flag = flag.rpartition("/")[2]  # -o/--out
     if value := re.fullmatch("ignored explicit argument (['\"])(.*)\\1", reason):
-        return f"{flag} takes no value: it is given, or left out. Received: {value[2]}"
+        return f"{flag} takes no value: give it, or leave it out. Received: {value[2]}"
     if kind := re.fullmatch("invalid (float|int) value: '(.*)'", reason):
         return f"{flag} must be a {'whole ' * (kind[1] == 'int')}number. Received: {kind[2]}"
     return f"{flag} needs a value" if reason == "expected one argument" else message
@@ -198,7 +198,7 @@ def _scales(text: str) -> list[float]:
     try:
         return sorted(map(float, text.split(",")))
     except ValueError:
-        message = f"must be numbers with commas between them, such as 1,1.5,2. Received: {text}"
+        message = f"must be numbers separated by commas, such as 1,1.5,2. Received: {text}"
         raise argparse.ArgumentTypeError(message) from None
 
 
@@ -232,18 +232,18 @@ def add_answers(parser: Parser) -> None:
     """Add flags of what an exported or served model answers."""
     parser.add(
         "--method METHOD",
-        "how heat maps are made: %(choices)s (default: as fcam localize; a .tflite or .onnx file "
-        "takes fcam and what needs no gradients, such as cam)",
+        "how heat maps are made: %(choices)s (default: as for fcam localize; a .tflite or .onnx "
+        "file takes fcam and methods without gradients, such as cam)",
         choices=(FCAM_MAP, *METHODS, *BASELINES),
     )
-    parser.add("--layer NAME,NAME", "layers whose maps are weighted, as of fcam localize")
+    parser.add("--layer NAME,NAME", "layers whose maps are weighted, as for fcam localize")
     parser.add(
         "-t --threshold otsu|0..1",
-        "what counts as object, as a fraction of the map's maximum (default: the model's own)",
+        "threshold of an object, as a fraction of the map's maximum (default: the model's own)",
     )
     parser.add(
         "--flip",
-        "heat maps are means of those of an image and its mirror image, in about twice the time",
+        "average the heat maps of each image and its mirror image, in about twice the time",
     )
 
 
@@ -269,7 +269,8 @@ def add_maps(parser: Parser, *, batch_size: int) -> None:
     parser.add(
         "--scales SCALE,SCALE",
         "average the maps of each photo at several sizes relative to its own, such as 1,1.5,2; the "
-        "time grows with the pixels, here to 7 times; not for a decoder or a model of one size",
+        "time grows with the pixels, here 7 times; not for a decoder, or a model that takes images "
+        "of one size only",
         type=_scales,
     )
     parser.add(
@@ -277,7 +278,7 @@ def add_maps(parser: Parser, *, batch_size: int) -> None:
     )
     parser.add(
         "--grid HEIGHT,WIDTH",
-        "of the tokens of a transformer, where it does not follow from their number",
+        "grid of a transformer's tokens, if it does not follow from their number",
         type=_grid,
     )
     text = (
@@ -285,8 +286,8 @@ def add_maps(parser: Parser, *, batch_size: int) -> None:
         "localize does so at the photo's own resolution, up to 12 megapixels"
     )
     parser.add("--refine crf", text)
-    parser.add("-b --batch-size N", "photos in a batch", type=positive, default=batch_size)
-    parser.add("--overwrite", "redo what is done")
+    parser.add("-b --batch-size N", "photos per batch", type=positive, default=batch_size)
+    parser.add("--overwrite", "redo what is already done")
 
 
 MAP_OPTIONS = ("scales", "flip", "grid", "refine")  # what `add_maps` adds for the method
@@ -315,9 +316,9 @@ def add_skip_broken(parser: Parser) -> None:
 def add_recipe(parser: Parser, *, required: bool = True) -> None:
     """Add the flags that say on what is trained, and by which numbers."""
     parser.add("-d --data DATA", "data set to train on", required=required)
-    text = f"what to train with: {', '.join(RECIPES)}, or a JSON file"
+    text = f"settings of the training: {', '.join(RECIPES)}, or a JSON file"
     parser.add("-r --recipe NAME|FILE.json", text, default="cub")
-    parser.add("-s --set KEY=VALUE...", "change a number of the recipe")
+    parser.add("-s --set KEY=VALUE...", "change a setting of the recipe")
 
 
 def add_training(parser: Parser, *, several: bool = False, machines: bool = False) -> None:
@@ -331,7 +332,7 @@ def add_training(parser: Parser, *, several: bool = False, machines: bool = Fals
     add_recipe(parser, required=not several)
     parser.add(
         "--output-stride STRIDE",
-        "pixels per cell of the coarse map, of a backbone given by name: 8, 16 or 32",
+        "pixels per cell of the coarse map, for a backbone given by name: 8, 16 or 32",
         choices=("8", "16", "32"),
     )
     text = "initial weights of a backbone given by name"
@@ -350,5 +351,5 @@ def add_training(parser: Parser, *, several: bool = False, machines: bool = Fals
 
 def add_cams(parser: Parser) -> None:
     """Add the flag that says where stored maps are."""
-    text = "folder of stored coarse maps, which runs may share (default: in the run)"
+    text = "folder of stored coarse maps, which runs may share (default: in the run's folder)"
     parser.add("--cams FOLDER", text)

@@ -44,7 +44,7 @@ def add_runner(parser: Parser, shard: str) -> None:
         parser: what to add to.
         shard: what ``--shard-size`` means.
     """
-    text = 'local: on this machine; beam: by Apache Beam (with the extra "beam"), see docs/scale.md'
+    text = 'local: this machine; beam: Apache Beam (needs the extra "beam"), see docs/scale.md'
     parser.add("--runner local|beam", text, default="local")
     text = "option of Beam, such as runner=DataflowRunner or direct_num_workers=2"
     parser.add("--beam-option KEY=VALUE...", text)
@@ -81,8 +81,8 @@ def check_flags(values: argparse.Namespace) -> bool:
         raise app.UsageError("--runner beam keeps maps in its tables; leave out --heatmap npy")
     if beam and values.refine and values.heatmap != "none":
         raise app.UsageError(
-            "--refine makes maps of the photo's own resolution, too large for the tables of "
-            "--runner beam; add --heatmap none"
+            "--refine makes maps at the photo's own resolution, which are too large for the tables "
+            "of --runner beam; add --heatmap none"
         )
     return beam
 

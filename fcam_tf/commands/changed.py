@@ -10,7 +10,7 @@ _WHOLE = "explanation"  # a switch that stands for many settings
 _LONGEST = 70  # characters of a value in a message
 # Settings that are digests, which say nothing to a person.
 _DIGESTS = {
-    "classifier": "what `model` names is another now, or has changed",
+    "classifier": "what `model` names has changed",
     "layers": "the model has other layers now",
 }
 
@@ -19,7 +19,9 @@ def by_flags(error: SettingsChangedError) -> str:
     """Return what an error says in the words of a command line, its flags as `mask`."""
     changes = ", ".join(dict.fromkeys(map(_told, error.changes)))
     remedy = error.remedy.removeprefix("give ")
-    return f"{error.folder} holds results of other flags: {changes}; give the same, or {remedy}"
+    return (
+        f"{error.folder} holds results made with other flags: {changes}; give the same, or {remedy}"
+    )
 
 
 def _told(change: Change) -> str:
@@ -30,9 +32,9 @@ def _told(change: Change) -> str:
         return str(change)  # a number of the recipe, or of the data
     if name in _DIGESTS or name.endswith("_sha256"):
         file = name.removesuffix("_sha256")
-        return _DIGESTS.get(name, f"what `{file}` names is another now, or has changed")
+        return _DIGESTS.get(name, f"what `{file}` names has changed")
     if name == "left_out":
-        return "`skip_broken` leaves out others than before"
+        return "`skip_broken` leaves out other photos than before"
     before, now = (_typed(name, value) for value in (change.before, change.now))
     if before is None:
         return f"`{name}`{now} was not given before"

@@ -39,7 +39,7 @@ _CENTER, _MAPS = "center", "maps"
 
 _DETAILS = """\
 Heat maps are scored against boxes (MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3) and masks (PxAP) in a frame
-of 224 x 224 pixels, as the WSOL benchmark does. All figures are percent. OUT gets metrics.json,
+of 224 x 224 pixels, as the WSOL benchmark does. All scores are in percent. OUT gets metrics.json,
 results.csv (one row for each image) and report.html (one file: tables, curves, pictures).
 
 DATA is a folder in the benchmark's layout (metadata/<split>/ and the images; the benchmark's own
@@ -48,12 +48,12 @@ shapes (generated). Method center needs no model: it marks the middle of every i
 maps come from files of (224, 224) floats in [0, 1]; that of a/b.jpg is a/b.jpg.npy (as the
 benchmark's code writes it), a/b.npy, a_b.jpg.npy or a_b.npy.
 
-Coarse maps are scaled as F-CAM's code does it; --scaling bicubic is the benchmark's own way, in
-which its rows of CAM, HaS, ACoL, SPG, ADL and CutMix were published.
+Coarse maps are scaled as in F-CAM's code. --scaling bicubic scales them as in the benchmark's code,
+with which the published rows of CAM, HaS, ACoL, SPG, ADL and CutMix were measured.
 
-The threshold is the best for the scored split, which is the benchmark's protocol and an oracle;
---threshold-split val also tells what the best threshold of val gives. Scores are kept: after a
-stop the same command goes on, and if everything is scored it only writes the report again."""
+The threshold is the best one for the scored split. This is the benchmark's protocol, and an oracle;
+--threshold-split val also reports the scores at the best threshold of val. Scores are kept: the
+same command resumes after a stop, and if everything is scored it only writes the report again."""
 _EXAMPLES = """\
 Examples:
   fcam evaluate --model birds.keras --method cam --data data/CUB --out cub-cam
@@ -75,8 +75,8 @@ def add_to(fcam: Parser) -> None:
     add_model(parser)
     parser.add(
         "--method METHOD",
-        "how heat maps are made: %(choices)s; fcam is the model's decoder (default: that where it "
-        "has one, else layercam of P4,P5, as fcam localize does)",
+        "how heat maps are made: %(choices)s; fcam is the model's decoder (default: fcam if the "
+        "model has a decoder, else layercam of P4,P5, as for fcam localize)",
         choices=(*METHODS, *BASELINES, FCAM_MAP, _CENTER),
     )
     add_maps(parser, batch_size=32)
@@ -89,18 +89,18 @@ def add_to(fcam: Parser) -> None:
         default="truth",
     )
     text = (
-        "how coarse maps are brought to 224 x 224: bilinear, after min-max at their own size, as "
-        "F-CAM's code does; or bicubic, before min-max, as the benchmark's code does"
+        "how coarse maps are scaled to 224 x 224: bilinear, after min-max at their own size, as in "
+        "F-CAM's code; or bicubic, before min-max, as in the benchmark's code"
     )
     parser.add("--scaling bilinear|bicubic", text, default="bilinear")
     parser.add("--threshold-split SPLIT", "choose thresholds on this split, too", default="")
     parser.add(
         "--compare OUT...",
-        "show another evaluation beside this one; differences are to the first",
+        "show another evaluation beside this one; differences are relative to the first",
     )
     parser.add(
         "--explanation",
-        "measure the maps as explanations of the model, too: deletion, insertion, average drop, "
+        "also measure the maps as explanations of the model: deletion, insertion, average drop, "
         "ADCC, ROAD, sensitivity, pointing game, randomised weights (minutes for 100 photos)",
     )
     add_skip_broken(parser)

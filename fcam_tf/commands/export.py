@@ -17,16 +17,16 @@ from fcam_tf.commands.telling import note, usage_errors
 
 _DETAILS = """\
 MODEL is the name of a model in the zoo or of a pretrained classifier, a file saved as .keras, or
-the folder of a training run. PATH is a folder to make, by TF Serving's convention a number below
-the model's name, or a file that ends with .tflite (LiteRT) or .onnx (needs pip install
-'fcam_tf[portable]'). With --layout, PATH is the model's folder, and the next version is written
-there.
+the folder of a training run. PATH is a folder to create (for TF Serving, a number below the model's
+name), or a file that ends with .tflite (LiteRT) or .onnx (needs pip install 'fcam_tf[portable]').
+With --layout, PATH is the model's folder, and the next version is written there.
 
 The SavedModel holds core TensorFlow operations only, so that any server runs it. Signatures:
 serving_default (images: float, any size), serve_uint8, serve_bytes (image_bytes: JPEG or PNG).
 They give heatmap, label, score, logits and boxes; serve_bytes also label_name and mask_bytes, a PNG
-file of the photo's size, and sees photos as fcam localize does: upright, transparency on white. A
-file gives heatmap, label, score, logits, boxes and mask. Names of classes go along."""
+file of the photo's size, and reads photos as fcam localize does: upright, transparency on white. A
+.tflite or .onnx file gives heatmap, label, score, logits, boxes and mask. The names of the classes
+are stored with the model."""
 _EXAMPLES = """\
 Examples:
   fcam export efficientnetlite_b0_layercam serving/fcam/1
@@ -49,8 +49,8 @@ def add_to(fcam: Parser) -> None:
     add_answers(parser)
     parser.add(
         "--layout LAYOUT",
-        "write the next version into a server's folder of the model: %(choices)s (triton with a "
-        "SavedModel, which releases from 25.03 on do not take, or with ONNX)",
+        "write the next version into a server's folder of the model: %(choices)s (triton is with a "
+        "SavedModel, which Triton does not take from release 25.03 on; triton-onnx is with ONNX)",
         choices=("tfserving", "triton", "triton-onnx"),
     )
     add_import(parser)
@@ -76,12 +76,12 @@ def _writer(values: argparse.Namespace) -> Any:
         raise app.UsageError(f"--layout {layout} needs a folder. Received: {path}")
     if re.match(r"\.[a-zA-Z]", ending) and ending not in _KINDS:
         raise app.UsageError(
-            f"{path} has an ending that means no format. Available: {', '.join(_KINDS)}; a "
+            f"{path} has an ending of no known format. Available: {', '.join(_KINDS)}; a "
             "SavedModel is a folder, such as serving/fcam/1"
         )
     if Path(path).name in _KINDS:  # which Python takes for a name without an ending
         raise app.UsageError(
-            f"{path} is an ending alone; give a name, such as model{Path(path).name}"
+            f"{path} is only an ending; give a name, such as model{Path(path).name}"
         )
     _check_target(path, layout)
 

@@ -31,37 +31,41 @@ from fcam_tf.names import (
 AUTO = "auto"
 _FILES = ("heatmap", "overlay", "crops", "cutouts")  # flags that are fields of `Files`
 _OF_CLASSES = (
-    "a decoder's map shows any object; of each class it is kept where the classifier sees that "
-    "class rather than others"
+    "a decoder's map shows any object; for each class, it is kept only where the classifier sees "
+    "that class rather than others"
 )
 _ANSWERS = 20  # photos; the answers for more are in the file only
 
 _DETAILS = """\
 PHOTO is a file, a folder (searched recursively, without hidden files and linked folders) or a
-quoted glob; an archive (zip, tar); a video, of which --fps frames a second are taken (with the
-extra "video"); an address (https://...); or - for a photo from standard input. What is no file here
-is kept in OUT/inputs. For each photo OUT gets NAME_overlay.png (the heat map over the photo, boxes,
-label and score), NAME_heatmap.png and one line in results.jsonl: file, width, height and objects,
-the best first. Each object has label, label_name, score (of its class), box [x0, y0, x1, y1]
-(inclusive, in the pixels of the photo as displayed; null where nothing was found), area (fraction
-of the photo), heat (mean of the heat map over it), threshold and the names of its files. The line
-itself has all that its first object has.
+quoted glob; an archive (zip, tar); a video, from which --fps frames per second are taken (needs the
+extra "video"); an address (https://...); or - for a photo from standard input. Photos of archives,
+videos, addresses and standard input are kept in OUT/inputs.
+
+For each photo OUT gets NAME_overlay.png (the heat map over the photo, boxes, label and score),
+NAME_heatmap.png and one line in results.jsonl: file, width, height and objects, the best first.
+Each object has label, label_name, score (of its class), box [x0, y0, x1, y1] (inclusive, in the
+pixels of the photo as displayed; null where nothing was found), area (fraction of the photo), heat
+(mean of the heat map over it), threshold and the names of its files. The line repeats the fields of
+its first object.
 
 A photo is searched for the class that it shows, for the classes that --label names, or for the
 --top most probable ones. A model whose classes do not exclude each other (it ends in sigmoids) may
-find several: each that is at least 50 % probable, or the best one. Each class has its own map,
+find several: each that is at least 50 % probable, or else the best one. Each class has its own map,
 overlay (NAME_overlay_2.png and so on) and box. A decoder's map shows the object whatever its class:
-if classes are asked for, or there are several, it is kept where the classifier sees the class
+if you ask for classes, or there are several, it is kept only where the classifier sees the class
 rather than others.
 
 --objects gives each class several boxes, one for each connected region of its map above the
 threshold, the largest first. Objects are numbered in results.jsonl as in the names of their masks,
 crops and cut-outs: NAME_mask.png, NAME_mask_2.png and so on.
 
---report, --single-file and --open write a page of all that OUT holds, also of earlier commands. It
-sorts and filters the photos, draws boxes at other thresholds, and saves those that you accept.
+--report, --single-file and --open write a page of all results in OUT, including those of earlier
+commands. It sorts and filters the photos, draws boxes at other thresholds, and saves the objects
+that you accept.
 
-What is done already is skipped. A photo that cannot be read is reported, and the others go on."""
+Photos that are already done are skipped. A photo that cannot be read is reported, and the others
+are still done."""
 _EXAMPLES = """\
 Examples:
   fcam localize cat.jpg
@@ -83,14 +87,14 @@ def add_to(fcam: Parser) -> None:
     )
     parser.add("photos PHOTO", "file, folder, quoted glob, archive, video, address or -", nargs="+")
     parser.add("--exclude GLOB...", "leave out photos, or folders below PHOTO, of this name")
-    text = "frames taken of a second of a video, whose overlays become a video, too"
+    text = "frames to take from each second of a video; their overlays become a video, too"
     parser.add("--fps N", text, type=float, default=1.0)
     parser.add("-o --out FOLDER", "folder of the results", default="fcam-output")
     add_model(parser, "efficientnetlite_b0_layercam")
     parser.add(
         "--method METHOD",
-        "how the heat map is made: %(choices)s; fcam is the model's decoder, auto that where it "
-        "has one, else layercam of P4,P5",
+        "how the heat map is made: %(choices)s; fcam is the model's decoder; auto is fcam if the "
+        "model has a decoder, else layercam of P4,P5",
         choices=(AUTO, FCAM_MAP, *METHODS, *BASELINES),
         default=AUTO,
     )
@@ -99,23 +103,23 @@ def add_to(fcam: Parser) -> None:
     parser.add("--top K", "localise the K most probable classes", type=positive)
     parser.add(
         "--objects N|all",
-        "how many regions of each class's map count as objects at most",
+        "at most this many regions of each class's map count as objects",
         type=_objects,
         default="1",
     )
     parser.add(
         "--min-area FRACTION",
-        "least area of an object, as a fraction of the photo's; the largest may be smaller",
+        "smallest area of an object, as a fraction of the photo; the largest one may be smaller",
         type=float,
         default=MIN_AREA,
     )
     parser.add(
         "-t --threshold otsu|0..1|auto",
-        "what counts as object, as a fraction of the heat map's maximum; auto: the one chosen for "
+        "threshold of an object, as a fraction of the heat map's maximum; auto: the one chosen for "
         "the model's decoder, else otsu",
         default=AUTO,
     )
-    text = "heat map file: PNG of 16 bits, float32 array, or none"
+    text = "heat map file: 16-bit PNG, float32 array, or none"
     parser.add("--heatmap png|npy|none", text, default="png")
     text = "overlay file: the heat map over the photo with boxes; JPEG and WebP are smaller"
     parser.add("--overlay png|jpeg|webp|none", text, default="png")
@@ -134,11 +138,11 @@ def add_to(fcam: Parser) -> None:
     )
     text = "all objects as a table, OUT/objects.csv or .parquet: %(choices)s"
     parser.add("--table FORM...", text, choices=TABLES)
-    parser.add("--report", "write OUT/report.html, a page of all results in OUT to judge them")
-    parser.add("--single-file", "put the report's pictures into its page, 20 kB a photo")
+    parser.add("--report", "write OUT/report.html, a page to review all results in OUT")
+    parser.add("--single-file", "put the report's pictures into its page, 20 kB per photo")
     parser.add("--open", "open the report in the browser")
     beam.add_runner(
-        parser, "photos that a worker of Beam does in one go, and that one file of results holds"
+        parser, "photos that a Beam worker does at a time, which make one file of results"
     )
 
 
@@ -227,8 +231,8 @@ def _annotate(values: argparse.Namespace) -> None:
     stale = [predict.displayed(each["file"]) for each in results if not predict.is_current(each)]
     if stale:
         warn(
-            "the annotations also have photos that are gone or have changed since they were "
-            f"localised: {listed(stale)}; localise them again, or take their lines out of "
+            "the annotations include photos that were removed or changed after they were "
+            f"localised: {listed(stale)}; localise them again, or remove their lines from "
             f"{out / 'results.jsonl'}"
         )
 
@@ -249,7 +253,7 @@ def _report(job: fcam_tf.predict.Job, out: Path) -> None:
         if record["file"] in files:
             for found in record["objects"]:
                 label = found["label_name"] or f"class {found['label']}"
-                where = f"box {found['box']}" if found["box"] else "nowhere in particular"
+                where = f"box {found['box']}" if found["box"] else "no box"
                 overlay = found["overlay"] and displayed(str(out / found["overlay"]))
                 shown = f" -> {overlay}" if overlay else ""
                 file = printable(record.get("source") or displayed(record["file"]))

@@ -60,7 +60,9 @@ def find_model(name: str) -> Model:
         raise app.UsageError(f"`model` {fcam_tf.zoo.untrained(name)}")
     there = os.path.exists(name)  # noqa: PTH110 - it may be too long
     if there:
-        raise app.UsageError(f"`model` {name}: its name does not end with .keras, as models' do")
+        raise app.UsageError(
+            f"`model` {name}: a model's name ends with .keras, and this one does not"
+        )
     if os.sep in name:
         raise app.UsageError(f"`model` {shortened(name)}: there is no such file or folder")
     text = unknown([*entries, *PRETRAINED], name, "model")
@@ -82,7 +84,7 @@ def load_named(name: str, sha256: str, imports: Sequence[str] = ()) -> keras.Mod
     import_files(imports)
     found = find_model(name)
     if found.sha256 != sha256:
-        raise ValueError(f"`model` {name} is another one on this worker; give all the same file")
+        raise ValueError(f"`model` {name} is another model on this worker; give all the same file")
     return found.load()
 
 

@@ -18,29 +18,30 @@ from fcam_tf.names import BACKBONES, lookup
 
 _PAPERS = ["vgg16", "inceptionv3", "resnet50"]
 _DETAILS = """\
-Trains what a table or a figure of the paper needs, scores it on the test split, and writes it with
-the published numbers beside ours. Each training is an ordinary run in OUT: what is finished is not
-run again, by this table or another in the same folder, and a table that was stopped goes on when
-the same command is given again. Several processes may work in one folder.
+Trains the models that a table or figure of the paper needs, scores them on the test split, and
+writes the table or figure with the published numbers beside ours. Each training is an ordinary run
+in OUT. A finished training is not repeated, by this table or another one in the same folder, and
+the same command resumes a table that was stopped. Several processes may work in one folder.
 
 table1: which losses help: a method, and F-CAM with SR, SR + ASC, SR + CRF and all.
 table3: methods side by side; --methods names them, such as cam,cam+fcam,has,fsl,center.
 table5: the accuracy of the classifiers of table3.
-table2: the decoders as built; table4: parameters, and the time of one map of each method. Both take
-        no data, and no weights.
-fig3:   PxAP of the true masks scaled down and back up; with --methods, which takes the flags of
-        table3, beside what these reach. fig4: one mask at each scale.
+table2: the decoders as built; table4: parameters, and the time of one map of each method. Both need
+        no data and no weights.
+fig3:   PxAP of the true masks scaled down and back up; with --methods (and the flags of table3),
+        beside the scores of these methods. fig4: one mask at each scale.
 vary:   F-CAM with each value of --vary, on the test split.
-fig2:   the same on the val split, as a curve; without --vary, of loss.negative_fraction (n-).
-fig5, fig6: how the activations of maps are distributed, those of methods beside those of F-CAM.
+fig2:   the same on the val split, as a curve (default: of loss.negative_fraction, which is n-).
+fig5, fig6: the distribution of the activations of maps, for methods and for F-CAM.
 fig7:   MaxBoxAcc against the threshold at IoU 0.3, 0.5 and 0.7; fig8: precision against recall.
-fig9:   accuracy and localisation of the classifiers on val over the epochs, chosen ones marked.
+fig9:   accuracy and localisation of the classifiers on val over the epochs, with the chosen epochs
+        marked.
 fig1:   the maps of methods and of F-CAM on a few photos, a sheet for each backbone; fig10: photos
-        that F-CAM finds, and that it does not, by their boxes; fig11: by their masks.
+        in which F-CAM finds the object, and in which it does not, by boxes; fig11: by masks.
 
---recipe and --output-stride are as of fcam train, and --weights for all backbones, or for each by
-its name: --weights resnet50=a.h5,vgg16=b.h5. Each --seeds trains everything once
-more; with --draws, after the benchmark's search for the classifier of each method."""
+--recipe and --output-stride are as for fcam train. --weights is for all backbones, or for each by
+its name: --weights resnet50=a.h5,vgg16=b.h5. Everything is trained --seeds times. With --draws, the
+benchmark's search first tunes the classifier of each method."""
 _EXAMPLES = """\
 Examples:
   fcam paper table1 --data data/CUB --out runs/cub
@@ -59,16 +60,16 @@ def add_to(fcam: Parser) -> None:
     parser.add("-o --out FOLDER", "folder to write to", required=True)
     parser.add("--backbones NAME,NAME", f"the columns (default: {','.join(_PAPERS)})", type=_names)
     parser.add("--methods NAME,NAME", "the methods (default: the paper's)", type=_names)
-    parser.add("--seeds N", "trainings of each", type=positive, default=3)
-    text = "trainings of the search for each classifier's numbers (default: no search)"
+    parser.add("--seeds N", "number of trainings of each model", type=positive, default=3)
+    text = "trainings of the search that tunes each classifier (default: no search)"
     parser.add("--draws N", text, type=positive)
-    text = "change a number of the classifiers' recipe; --set does so for the F-CAMs'"
+    text = "change a setting of the classifiers' recipe; --set does so for the F-CAMs'"
     parser.add("--classifier-set KEY=VALUE...", text)
     parser.add("--vary KEY=VALUE,VALUE", "values of a key of the F-CAMs' recipe to compare")
-    parser.add("--rounds N", "table4: calls that are timed", type=positive, default=7)
+    parser.add("--rounds N", "table4: number of calls to time", type=positive, default=7)
     text = "table4: time the score methods with K channels, and estimate the rest (default: all)"
     parser.add("--channels K", text, type=positive)
-    text = "fig1, fig10 and fig11: where maps are cut (default: the best on the test split)"
+    text = "fig1, fig10 and fig11: threshold of the maps (default: the best on the test split)"
     parser.add("--threshold T", text, type=_fraction)
     add_training(parser, several=True)
 
@@ -280,6 +281,6 @@ WHATS: dict[str, Callable[[argparse.Namespace], list[Path]]] = {
 def _names(text: str) -> list[str]:
     names = text.split(",")
     if not all(names) or len(set(names)) < len(names):
-        message = f"must be names with commas between them, each once. Received: {text}"
+        message = f"must be names separated by commas, each once. Received: {text}"
         raise argparse.ArgumentTypeError(message)
     return names

@@ -19,14 +19,14 @@ from fcam_tf.commands.telling import answer_table, failed, note, usage_errors, w
 from fcam_tf.commands.train import add_stage, asked_of, model_of, recipe_and_splits, start_of
 
 _DETAILS = """\
-Trains --draws times, each time with other numbers, drawn at random, and says which localise best on
-the val split. The test split is not looked at. A draw is KEY=LOW..HIGH (whole numbers if both
-bounds are), KEY=log:LOW..HIGH (the same chance for each power of ten) or KEY=A|B|C; keys are those
-of the recipe, as for --set of fcam train.
+Trains --draws times, each time with other settings drawn at random, and reports which of them
+localise best on the val split. The test split is not used. A draw is KEY=LOW..HIGH (whole numbers
+if both bounds are), KEY=log:LOW..HIGH (log-uniform) or KEY=A|B|C. Keys are those of the recipe, as
+for --set of fcam train.
 
-OUT gets a run folder for each trial, search.csv with a row for each, and best.json: the recipe to
-go on with. The same command goes on where it was stopped, and more --draws add trials. A training
-that diverges has no score."""
+OUT gets a run folder for each trial, search.csv with a row for each, and best.json: the best
+recipe, to train with. The same command resumes where it was stopped; a larger --draws adds trials.
+A training that diverges has no score."""
 _EXAMPLES = """\
 Examples:
   fcam search fcam --data shapes --model runs/shapes --recipe small --out search \\
@@ -44,7 +44,7 @@ def add_to(fcam: Parser) -> None:
     add_stage(parser)
     parser.add("--draw KEY=VALUES...", "values of a key of the recipe to draw from")
     parser.add("--draws N", "number of trainings", type=positive, default=8)
-    text = "of the draws; the recipe's own seeds the trainings (default: 0)"
+    text = "seed of the draws; the trainings' seed is in the recipe (default: 0)"
     parser.add("--seed N", text, type=int, default=0)
 
 
@@ -80,7 +80,7 @@ def _search(
     recipe, splits = recipe_and_splits(values, values.stage, values.set)
     if splits[1] is None:
         raise app.UsageError(
-            f"--data {values.data} has nothing to choose by: no ground truth for val"
+            f"--data {values.data} has no ground truth for val, by which to choose a recipe"
         )
     start = start_of(values, model, values.method)
 
@@ -124,6 +124,6 @@ def tell(trials: list[fcam_tf.training.Trial], select: str) -> None:
     best = max(trials, key=lambda trial: -1.0 if trial.score is None else trial.score)
     if best.epoch == 0:
         warn(
-            f"nothing was learnt: {select} never rose above what it was before training. Draw "
+            f"nothing was learnt: {select} never rose above its value before training. Draw "
             "other learning rates, or train for more epochs"
         )

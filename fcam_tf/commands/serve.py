@@ -38,8 +38,8 @@ Needs pip install 'fcam_tf[serve]'.
   GET  /healthz                 200 when the model is loaded and warmed up, 503 before
   GET  /metrics                 for Prometheus
 
-Whoever reaches the port can use it: there are no passwords and no encryption. SIGTERM and SIGINT
-(Ctrl-C) end it after what has begun is answered."""
+Anyone who can reach the port can use it: there are no passwords and no encryption. On SIGTERM and
+SIGINT (Ctrl-C) it answers the requests that it has begun, and ends."""
 _EXAMPLES = """\
 Examples:
   fcam serve efficientnetlite_b0_layercam
@@ -58,12 +58,16 @@ def add_to(fcam: Parser) -> None:
     parser.add("--port N", "port to listen at; 0 takes a free one", type=_port, default=8501)
     parser.add("--name NAME", "name in the paths (default: the model's)")
     add_answers(parser)
-    parser.add("--batch N", "images answered at once", type=positive, default=8)
-    parser.add("--delay MS", "time that an image waits for others", type=positive, default=5)
-    parser.add("--waiting N", "requests at once; more get 503", type=positive, default=64)
-    parser.add("--max-megabytes N", "size of a request", type=positive, default=16)
-    parser.add("--max-megapixels N", "size of the photos of a request", type=positive, default=50)
-    parser.add("--timeout S", "seconds for an answer", type=positive, default=30)
+    parser.add("--batch N", "maximum images per batch", type=positive, default=8)
+    parser.add("--delay MS", "ms that an image waits for others", type=positive, default=5)
+    parser.add(
+        "--waiting N", "maximum requests at a time; others get 503", type=positive, default=64
+    )
+    parser.add("--max-megabytes N", "maximum size of a request", type=positive, default=16)
+    parser.add(
+        "--max-megapixels N", "maximum size of a request's photos", type=positive, default=50
+    )
+    parser.add("--timeout S", "maximum seconds for an answer", type=positive, default=30)
     add_import(parser)
 
 
@@ -84,7 +88,7 @@ def _run(values: argparse.Namespace) -> int:
     load = _loader(values)
     name = values.name or _name_of(values.model)
     if not re.fullmatch(r"[\w.-]+", name):
-        raise app.UsageError(f"--name must be letters, digits and ._- alone. Received: {name}")
+        raise app.UsageError(f"--name must be letters, digits and ._- only. Received: {name}")
     listening = listen(values.host, values.port)
     note(f"Loading {values.model} ...")
     kinds = (TypeError, ValueError, FileNotFoundError)
@@ -102,7 +106,9 @@ def _loader(values: argparse.Namespace) -> Callable[[], Served]:
     folder = saved_model_folder(values.model)
     if folder:
         if given := [name for name, value in options.items() if value]:
-            raise app.UsageError(f"--{given[0]} is for models that are not exported yet: {folder}")
+            raise app.UsageError(
+                f"--{given[0]} is for models that are not exported yet, unlike {folder}"
+            )
         return functools.partial(_exported, folder)
     return functools.partial(_in_memory, find_model(values.model), options)
 

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _DETAILS = """\
 A decoder that is trained with --set cams=stored learns from one map of each photo, made by any
-method. This command makes the maps, on this machine or by Apache Beam on many, and keeps them in
-OUT. A training with the same data, model, method and recipe and with --cams OUT finds them all.
+method. This command makes the maps in advance, on this machine or with Apache Beam on many, and
+keeps them in OUT. A training with the same data, model, method and recipe, and with --cams OUT,
+finds them all.
 
-OUT gets cams.json, what the maps depend on, and cams.npy, a record for each photo. The same command
-again makes what is missing: after a stop, or of photos that have changed. Workers of Beam write to
-the same file, so DATA, OUT and MODEL must be folders and files that all of them have, under the
-same names."""
+OUT gets cams.json, with the settings of the maps, and cams.npy, with a record for each photo. The
+same command makes the maps that are missing after a stop, or after photos have changed. All workers
+of Beam write to the same file, so they must all reach DATA, OUT and MODEL under the same names."""
 _EXAMPLES = """\
 Examples:
   fcam store-cams --data data/CUB --model runs/cub --method scorecam --out maps
@@ -48,7 +48,7 @@ Examples:
 def add_to(fcam: Parser) -> None:
     """Add ``fcam store-cams``."""
     usage = "--data DATA --model MODEL --out FOLDER [flags]"
-    summary = "make the maps that teach a decoder before its training, on many workers if need be"
+    summary = "make the maps that teach a decoder, in advance, on one machine or many"
     parser = fcam.command(
         "store-cams", usage, summary, details=_DETAILS, examples=_EXAMPLES, run=_run
     )
@@ -61,7 +61,7 @@ def add_to(fcam: Parser) -> None:
     )
     add_recipe(parser)
     add_skip_broken(parser)
-    beam.add_runner(parser, "photos that a worker of Beam does in one go, a multiple of 16")
+    beam.add_runner(parser, "photos that a Beam worker does at a time, a multiple of 16")
 
 
 def _run(values: argparse.Namespace) -> int:

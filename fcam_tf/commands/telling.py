@@ -102,12 +102,12 @@ def failed(error: BaseException, values: argparse.Namespace | None = None) -> in
     parser = getattr(values, "parser", None)
     warn(parser.with_flags(text) if parser else text)
     if isinstance(error, BrokenPhotoError) and not getattr(values, "skip_broken", True):
-        warn("mend the photo and give the same command again, or add --skip-broken to leave it out")
+        warn("repair the photo and give the same command again, or add --skip-broken to skip it")
         return 1
     out = getattr(values, "runs", None) or getattr(values, "out", None)
     begun = out and any(Path(out).glob("*"))  # which is silent where it may not look
     if begun and not isinstance(error, FolderBusyError):
-        warn("what is finished is kept; the same command goes on from there")
+        warn("finished work is kept; the same command resumes from there")
     return 1
 
 

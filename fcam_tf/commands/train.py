@@ -26,24 +26,25 @@ _BACKBONE = "efficientnetlite_b0"
 _UNLEARNT = 0.6  # of the seed loss, which is ln 2 for a map that is 0.5 everywhere
 
 _DETAILS = """\
-Two stages. The first trains a classifier on images and their labels; no boxes, no masks. The second
-freezes it and trains a decoder behind it, whose map has the resolution of the image. The decoder
-learns from a few pixels of the classifier's own coarse map (--method), from the colours of the
-image, and from a constraint that neither object nor background vanishes. MODEL is what a stage
-starts from: for the first a backbone (efficientnetlite_b0 if it is not given), for the second a
-trained classifier.
+Training has two stages. The first trains a classifier on images and their labels, without boxes or
+masks. The second freezes it and trains a decoder on top of it, whose map has the resolution of the
+image. The decoder learns from a few pixels of the classifier's own coarse map (--method), from the
+colours of the image, and from a constraint that keeps object and background from vanishing. MODEL
+is what a stage starts from: a backbone for the first (default: efficientnetlite_b0), and a trained
+classifier for the second.
 
-The stage fsl is what both are compared with: few-shot full supervision. The decoder learns from the
-masks of the val split, or its filled boxes; four fifths of it train, one fifth chooses the epoch.
+The stage fsl is few-shot full supervision, with which the others are compared. The decoder learns
+from the masks of the val split, or its filled boxes: four fifths of the split are used for
+training, and one fifth chooses the epoch.
 
 DATA is a folder in the benchmark's layout, a folder of class folders with or without train/ and
-val/ around them, tfds:NAME, or shapes (generated). Boxes and masks of its val split, where it has
-them, choose the best epoch, else the classifier's accuracy; they never train.
+val/ around them, tfds:NAME, or shapes (generated). If its val split has boxes or masks, they choose
+the best epoch; otherwise the classifier's accuracy does. Only the stage fsl trains on them.
 
-OUT gets run.json (recipe, versions), metrics.csv, convergence.png, best.keras, logs for
-TensorBoard where it is installed, and test/ with the report of fcam evaluate where there is a test
-split with boxes or masks. A run that was stopped goes on where it was when the same command is
-given again. No flag discards what took hours: to start afresh, remove OUT."""
+OUT gets run.json (recipe, versions), metrics.csv, convergence.png and best.keras. It also gets logs
+for TensorBoard, if that is installed, and test/ with the report of fcam evaluate, if there is a
+test split with boxes or masks. The same command resumes a run that was stopped. No flag discards
+what took hours: to start again, remove OUT."""
 _EXAMPLES = """\
 Examples:
   fcam train classifier --data shapes --recipe small --out runs/shapes
@@ -146,7 +147,7 @@ def _train(
 ) -> fcam_tf.training.RunFolder:
     load_tensorflow()
     if cluster:
-        note(f"worker {cluster.index} waits for all of {', '.join(cluster.addresses)}")
+        note(f"worker {cluster.index} waits for all workers: {', '.join(cluster.addresses)}")
     with fcam_tf.training.together() if cluster else contextlib.nullcontext():
         recipe, splits = recipe_and_splits(values, values.stage, values.set)
         start = start_of(values, model, values.method)
@@ -257,15 +258,15 @@ def _warn_of(run: fcam_tf.training.RunFolder) -> None:
         by_boxes = "loss" not in recipe and recipe["select"] != "accuracy"
         remedy = "--set select=accuracy" if by_boxes else "another --set learning_rate"
         warn(
-            f"{recipe['select']} never rose above what it was before training, and that is "
-            f"the model which was kept; try more epochs or {remedy}"
+            f"{recipe['select']} never rose above its value before training, so the model from "
+            f"before training was kept; try more epochs or {remedy}"
         )
     seeds = run.state.history[-1].get("seeds_loss", 0.0)
     if seeds > _UNLEARNT:
         adam = "" if recipe["optimizer"] == "adam" else "--set optimizer=adam, "
         warn(
-            f"the seed loss ended at {seeds:.2f}, guessing gives 0.69: the maps say little. "
-            f"Try {adam}a lower --set loss.crf or more epochs"
+            f"the seed loss ended at {seeds:.2f}, and guessing gives 0.69: the maps carry little "
+            f"information. Try {adam}a lower --set loss.crf or more epochs"
         )
 
 

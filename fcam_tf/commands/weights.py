@@ -39,13 +39,13 @@ def weights_of(texts: Sequence[str], backbones: Sequence[str]) -> dict[str, str]
                 raise app.UsageError(f"--weights names {name} twice")
             found[name] = _checked(value)
     if len(rest) > 1:
-        raise app.UsageError(f"--weights of all are named twice: {rest[0]} and {rest[1]}")
+        raise app.UsageError(f"--weights is given twice for all backbones: {rest[0]} and {rest[1]}")
     value = _checked(rest[0]) if rest else _WORDS[0]
     left = [name for name in backbones if name not in found]
     if value not in _WORDS and len(left) > 1:
         raise app.UsageError(
-            f"--weights {value} is of one backbone, and --backbones names {len(left)}: say whose, "
-            f"as {left[0]}={value}"
+            f"--weights {value} is for one backbone, and --backbones names {len(left)}: say for "
+            f"which, such as {left[0]}={value}"
         )
     return {name: found.get(name, value) for name in backbones}
 

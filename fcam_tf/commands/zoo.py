@@ -40,7 +40,7 @@ Examples:
 _MAKE = """\
 Trains a classifier and its decoder as fcam train does, into RUNS, or takes --run; chooses the
 threshold by the boxes of val, if any; measures on test; and writes the entry. The same command
-goes on after a stop."""
+resumes after a stop."""
 
 
 def add_to(fcam: Parser) -> None:
@@ -52,13 +52,13 @@ def add_to(fcam: Parser) -> None:
         details=_DETAILS,
         examples=_EXAMPLES,
     )
-    text = "names and figures of all trained models; in a pipe, a line for each"
+    text = "names and scores of all trained models; in a pipe, one line for each"
     listing = parser.command("list", "[PATTERN...]", text, run=_list)
     listing.add("patterns PATTERN", "such as 'resnet50_*'", nargs="*", default=["*"])
     text = "the card: architecture, training, scores, licence, weights"
     show = parser.command("show", "NAME...", text, run=_show)
     show.add("names NAME", "models", nargs="+", completer=complete_model)
-    text = "check hash, rebuild and stored answer of models (default: all)"
+    text = "check the hash of models, rebuild them and compare their stored answer (default: all)"
     verify = parser.command("verify", "[NAME...] [--data DATA]", text, run=_verify)
     verify.add("names NAME", "models", nargs="*", completer=complete_model)
     verify.add("-d --data DATA", "check the scores that were measured on it, too")
@@ -68,16 +68,16 @@ def add_to(fcam: Parser) -> None:
 
 
 def _add_make(parser: Parser) -> None:
-    parser.add("name NAME", "<backbone>_<method>, perhaps with .<data set>")
+    parser.add("name NAME", "<backbone>_<method>, optionally followed by .<data set>")
     add_training(parser)
     add_cams(parser)
     add_import(parser)
-    text = "change a number of the classifier's recipe, as --set of the decoder's"
+    text = "change a setting of the classifier's recipe, as --set does for the decoder's"
     parser.add("--classifier-set KEY=VALUE...", text)
     parser.add(
         "--run RUN|FILE.keras",
-        "pack this finished F-CAM instead of training one; --recipe is then a file of how it was "
-        "trained, for the card (default: the run's own)",
+        "pack this finished F-CAM instead of training one; --recipe is then a file with the recipe "
+        "that trained it, for the card (default: the run's own)",
     )
     parser.add("--test DATA...", "data set to measure on (default: --data)")
     text = "what it was trained on, for the card (default: --data)"
@@ -87,7 +87,7 @@ def _add_make(parser: Parser) -> None:
     parser.add("-o --out FOLDER", "folder of the zoo (default: $FCAM_ZOO, or zoo)")
     parser.add("--runs FOLDER", "folder of the training runs", default="runs")
     parser.add("--int8", "store large kernels in 8 bits")
-    parser.add("--replace", "replace the entry of that name once it is made")
+    parser.add("--replace", "replace the entry of that name once the new one is made")
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ def test_a_change_is_told_by_its_flag(change, told):
     error = SettingsChangedError("as a library tells it")
     error.folder, error.changes, error.remedy = Path("out"), [change], "give another folder"
     assert by_flags(error) == (
-        f"out holds results of other flags: {told}; give the same, or another folder"
+        f"out holds results made with other flags: {told}; give the same, or another folder"
     )
 
 

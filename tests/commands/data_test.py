@@ -25,7 +25,7 @@ def test_a_sound_data_set_is_counted(dataset, capsys):
     assert check("check", dataset) == 0
     output = capsys.readouterr().out
     assert "images" in output
-    assert "nothing is wrong" in output
+    assert "no problems" in output
     assert [int(n) for n in re.findall(r"\b\d+\b", output)][:5] == [2, 2, 0, 0, 0]
     assert "0 of 2 photos are held out" in " ".join(output.split())
 

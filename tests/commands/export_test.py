@@ -22,8 +22,8 @@ def never_loaded(tmp_path, monkeypatch):
         ("file/1/2", "file is a file, and file/1/2 needs a folder there"),
         ("file/a.tflite", "file is a file, and file/a.tflite needs a folder there"),
         ("file --layout=triton", "file is a file, and file needs a folder there"),
-        (".onnx", ".onnx is an ending alone; give a name, such as model.onnx"),
-        ("a.pb", "a.pb has an ending that means no format"),
+        (".onnx", ".onnx is only an ending; give a name, such as model.onnx"),
+        ("a.pb", "a.pb has an ending of no known format"),
     ],
 )
 def test_targets_that_cannot_be_written(never_loaded, path, words, capfd):

@@ -77,8 +77,9 @@ def test_a_saved_classifier(tiny, photos, tmp_path, capfd):
     assert status("photos", "--model", tiny) == 2
     err = capfd.readouterr().err
     assert (
-        "fcam-output holds results of other flags: --label uno was given before, and is not now, "
-        "--heatmap was none before, and is png now; give the same, or another folder with --out"
+        "fcam-output holds results made with other flags: --label uno was given before, and "
+        "is not now, --heatmap was none before, and is png now; give the same, or another folder "
+        "with --out"
     ) in err
     assert "--overwrite" in err
 
@@ -135,7 +136,7 @@ def test_where_nothing_can_be_written(tiny, photos, capfd):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--scales=1,x"], "--scales: must be numbers with commas between them, such as 1,1.5,2"),
+        (["--scales=1,x"], "--scales: must be numbers separated by commas, such as 1,1.5,2"),
         (["--scales=2,3"], "--scales must contain 1, whose logits are given. Received: [2.0, 3.0]"),
         (["--scales=1,-2"], "--scales must be above 0, and finite. Received: -2.0"),
         (["--grid=14"], "--grid: must be a height and a width, such as 14,14. Received: 14"),
@@ -309,7 +310,7 @@ def test_classes_of_a_decoder(photos, tmp_path, capfd):
     model = models.FCAM.from_classifier(tiny_classifier(), decoder_filters=(4, 4, 4))
     model.save(tmp_path / "fcam.keras")
     command = ("--model", tmp_path / "fcam.keras", "--heatmap=npy")
-    told = "of each class it is kept where the classifier sees that class rather than others"
+    told = "for each class, it is kept only where the classifier sees that class rather than others"
     maps = {}
     for name, wanted in (("plain", []), ("asked", ["--label=1"]), ("top", ["--top=3"])):
         assert status(photos, *command, *wanted, "--out", tmp_path / name) == 0
@@ -331,7 +332,7 @@ def test_another_model_of_the_same_name_is_refused(tmp_path, capfd):
         code = status("photos", "--model", "net.keras", "--method", "cam")
     now = file_sha256("net.keras")
     assert code == 2
-    assert "what --model names is another now, or has changed" in capfd.readouterr().err
+    assert "what --model names has changed" in capfd.readouterr().err
     assert status("photos", "--model", "net.keras", "--method", "cam", "--overwrite") == 0
     err = capfd.readouterr().err
     assert "3 localised" in err
@@ -393,14 +394,14 @@ def test_annotations_of_a_job_and_of_a_rerun(tiny, tmp_path, capfd):
 def test_annotations_of_photos_that_are_gone_or_have_changed(tiny, photos, capfd):
     command = ("--model", tiny, "--overlay=none", "--table=csv")
     assert status(*(f"photos/{n}.png" for n in range(3)), *command) == 0
-    assert "are gone" not in capfd.readouterr().err
+    assert "were removed" not in capfd.readouterr().err
     (photos / "0.png").unlink()
     os.utime(photos / "1.png", (0, 0))
     assert status("photos/2.png", *command) == 0
     err = capfd.readouterr().err
-    assert "gone or have changed since they were localised: photos/0.png, photos/1.png; " in err
+    assert "removed or changed after they were localised: photos/0.png, photos/1.png; " in err
     assert status("photos", *command) == 0  # the changed one again
-    assert "since they were localised: photos/0.png; " in capfd.readouterr().err
+    assert "after they were localised: photos/0.png; " in capfd.readouterr().err
 
 
 def test_unknown_annotations(photos, capsys):

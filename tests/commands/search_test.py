@@ -96,7 +96,7 @@ def test_nothing_to_choose_by(data, tiny, tmp_path, capfd):
         )
     command = ("classifier", "--data", tmp_path / "plain", "--model", tiny)
     assert status(*command, "--out", tmp_path / "o", "--draw", "momentum=0..0.9") == 2
-    assert "nothing to choose by" in capfd.readouterr().err
+    assert "no ground truth for val" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("epoch", [0, 1])

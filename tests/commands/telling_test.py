@@ -42,7 +42,7 @@ def test_a_failure_says_that_nothing_is_lost_once_there_is_something(capsys, tmp
     assert failed(ValueError("full [disk]"), job) == 1
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == "fcam: full [disk]"
-    assert "what is finished is kept" in shown[1]
+    assert "finished work is kept" in shown[1]
 
 
 @pytest.mark.parametrize("skip_broken", [False, True])
@@ -52,7 +52,7 @@ def test_a_broken_photo_may_be_left_out(capsys, tmp_path, skip_broken):
     assert failed(BrokenPhotoError("a.png: cut"), values) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first == "fcam: a.png: cut"
-    assert ("add --skip-broken to leave it out" in second) is not skip_broken
+    assert ("add --skip-broken to skip it" in second) is not skip_broken
 
 
 def test_errors_of_the_system_name_the_file(capsys):

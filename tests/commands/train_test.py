@@ -129,7 +129,7 @@ def test_says_what_was_not_gained(data, tiny, tmp_path, trainings, capfd, stage,
     command = (stage, "--data", data, "--model", tiny, "--out", tmp_path / "a", *FAST)
     assert status(*command, "--set", f"select={select}") == 0
     message = capfd.readouterr().err
-    assert f"{select} never rose above what it was before training" in message
+    assert f"{select} never rose above its value before training" in message
     assert f"try more epochs or {'' if remedy[0] == 'a' else '--set '}{remedy}\n" in message
     assert ("the seed loss ended at 0.69" in message) == (stage == "fcam")
 
@@ -216,7 +216,7 @@ def test_both_stages(data, tiny, tmp_path, capfd):
     # Another model in the first folder is another start.
     tiny_classifier(classes=5).save(first / "best.keras")
     assert status(*command) == 2
-    assert "what --model names is another now" in capfd.readouterr().err
+    assert "what --model names has changed" in capfd.readouterr().err
 
 
 @pytest.mark.slow
@@ -257,7 +257,7 @@ def test_says_that_nothing_was_gained(data, tiny, tmp_path, capfd):
         command = (stage, "--data", data, "--model", tiny, "--out", tmp_path / stage, *FAST, *still)
         assert status(*command) == 0
         message = " ".join(capfd.readouterr().err.split())
-        assert "never rose above what it was before training" in message
+        assert "never rose above its value before training" in message
         assert ("the seed loss ended at 0." in message) == (stage == "fcam")
 
 

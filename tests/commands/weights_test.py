@@ -35,8 +35,8 @@ def test_each_by_its_name(file):
         (["runs/lr=0.1/w.h5"], "neither imagenet nor none nor a file: runs"),
         (["vgg19=none"], "unknown: 'vgg19'. Did you mean 'vgg16'"),
         (["vgg16=none", "vgg16=imagenet"], "names vgg16 twice"),
-        (["none", "imagenet"], "named twice: none and imagenet"),
-        (["FILE", "vgg16=none"], "names 2: say whose, as inceptionv3="),
+        (["none", "imagenet"], "twice for all backbones: none and imagenet"),
+        (["FILE", "vgg16=none"], "names 2: say for which, such as inceptionv3="),
     ],
 )
 def test_what_is_refused(file, texts, message):
