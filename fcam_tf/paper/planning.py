@@ -114,6 +114,9 @@ def check_trainings(study: Study, cells: Sequence[Cell]) -> None:
         if not (searches and each.stage == "classifier"):
             changed[each.folder] = changed_settings(each.folder, _settings(study, each))
     _refuse(study.out, changed)
+    if wanted:  # much, where a figure is asked for before the table, or of a wrong folder
+        more = ", and those of searches" if searches else ""
+        study.tell(f"{len(wanted)} to be trained in {study.out}{more}")
     _build(study, wanted)
 
 

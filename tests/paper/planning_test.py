@@ -62,6 +62,20 @@ def test_each_kind_of_model_is_built_once_and_nothing_is_left(study, monkeypatch
     assert looked == ["imagenet", "none", "none"]
 
 
+@pytest.mark.usefixtures("small_backbones")
+@pytest.mark.parametrize(("draws", "more"), [(0, ""), (2, ", and those of searches")])
+def test_how_many_are_to_be_trained(study, monkeypatch, draws, more):
+    told = []
+    monkeypatch.setattr(training, "check", lambda *_: None)
+    study = dataclasses.replace(study, draws=draws, tell=told.append)
+    study.check([FIRST, SECOND, Cell(NAME, "fsl"), Cell("", "center")])
+    assert f"3 to be trained in {study.out}{more}" in told
+    monkeypatch.setattr(Study, "recalled", lambda *_: "a run")
+    told.clear()
+    study.check([FIRST, Cell("", "center")])
+    assert not any("to be trained" in line for line in told)
+
+
 def begin(wanted, **changed):
     """Write what the first epoch of a training leaves, of a recipe with changes."""
     recipe = dataclasses.asdict(wanted.recipe) | changed
@@ -93,7 +107,7 @@ def test_a_classifier_that_is_gone_is_told(study, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "best.keras").touch()
     study.check([FIRST, SECOND])
-    assert told[-1].startswith(f"{NAME}/cam-0-fcam stands on {NAME}/cam-0, which is gone")
+    assert told[-2].startswith(f"{NAME}/cam-0-fcam stands on {NAME}/cam-0, which is gone")
 
 
 @pytest.mark.usefixtures("small_backbones")
