@@ -7,7 +7,7 @@ from fcam_tf import training
 from fcam_tf.atomic import write_json
 from fcam_tf.claim import SettingsChangedError
 from fcam_tf.data import write_shapes
-from fcam_tf.paper import Study
+from fcam_tf.paper import Study, planning
 from fcam_tf.paper.cells import Cell
 from fcam_tf.training import random_search
 from tests.commands.conftest import small_backbones  # noqa: F401
@@ -92,10 +92,25 @@ def test_all_that_differs_is_told_before_anything_is_trained(study):
         begin(study.classifier_for(cell), epochs=7)
     with pytest.raises(SettingsChangedError, match=r"cam-1: .*epochs was 7 and is now 1") as told:
         study.check(cells)
-    assert f"{NAME}/cam-0, {NAME}/cam-1: recipe.epochs" in str(told.value)
+    assert f"{NAME}/cam-0, {NAME}/cam-1: the classifiers' epochs" in str(told.value)
     shutil.rmtree(study.out / NAME / "cam-0")
     shutil.rmtree(study.out / NAME / "cam-1")
     study.check(cells)
+
+
+@pytest.mark.parametrize(
+    ("stage", "text", "told"),
+    [
+        ("classifier", "recipe.train was 'a' and is now 'b'", "the classifiers' train was 'a' and"),
+        ("fcam", "recipe.loss.size was 1 and is now 2", "the F-CAMs' loss.size was 1 and is now 2"),
+        ("fsl", "recipe.crop was 1 and is now 2", "full supervision's crop was 1 and is now 2"),
+        ("fcam", "train.sha256 was '0a' and is now '0b'", "train has other photos or labels"),
+        ("fcam", "train.images was 1 and is now 2", "train.images was 1 and is now 2"),
+        ("fcam", "output_stride was 8 and is now 16", "output_stride was 8 and is now 16"),
+    ],
+)
+def test_whose_setting_differs(stage, text, told):
+    assert planning._told(stage, text).startswith(told)
 
 
 @pytest.mark.usefixtures("small_backbones")
