@@ -279,7 +279,7 @@ WHATS: dict[str, Callable[[argparse.Namespace], list[Path]]] = {
 
 
 def _names(text: str) -> list[str]:
-    names = text.split(",")
+    names = [name.strip() for name in text.split(",")]
     if not all(names) or len(set(names)) < len(names):
         message = f"must be names separated by commas, each once. Received: {text}"
         raise argparse.ArgumentTypeError(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from fcam_tf.models import torch_file
 from fcam_tf.models.saved import SAVED, WeightsInMemory
-from fcam_tf.names import error_text
+from fcam_tf.names import error_text, shortened
 
 HEAD = "logits"  # name of the layer that turns features into class scores
 ATTENTION = "attention_"  # how the names of layers begin that a baseline put into the backbone
@@ -47,7 +48,7 @@ class Source:
             )
         try:
             if path is not None and path.endswith(SAVED):
-                model.load_weights(WeightsInMemory(Path(path).read_bytes()))
+                _load_saved(model, Path(path))
             else:
                 self.copy(self.fetch(path), model)
         # Hubs, archives and checkpoints fail in ways that no list of exceptions covers.
@@ -57,6 +58,22 @@ class Source:
                 f"({type(error).__name__}: {error_text(error)}). ImageNet weights are at "
                 f"{self.address}. Where that cannot be reached, fetch them elsewhere and pass the "
                 f"{self.local_form} as `weights`, or pass weights=None for an untrained model."
+            ) from error
+
+
+def _load_saved(model: keras.Model, path: Path) -> None:
+    """Read a ``.weights.h5`` file of the same model.
+
+    Of one of another model, Keras warns of each layer and shows all weights of the first.
+    """
+    content = WeightsInMemory(path.read_bytes())
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            model.load_weights(content)
+        except ValueError as error:
+            first = str(error).partition("\n")[0]
+            raise ValueError(
+                f"it is of another model, or one of other classes: {shortened(first)}"
             ) from error
 
 

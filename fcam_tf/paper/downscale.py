@@ -151,6 +151,8 @@ def draw_examples(
 ) -> Figure:
     """Draw one photo's mask scaled down by each factor, and back up, with its PxAP (figure 4).
 
+    The upper half is without antialiasing, the lower half with it.
+
     Args:
         split: with masks.
         index: of the photo.
@@ -162,22 +164,25 @@ def draw_examples(
     """
     check_masks(split)
     truth = read_truth(split, index, frame)["mask"]
-    figure = Figure(figsize=(1.3 * (len(scales) + 1), 3.4), layout="constrained")
-    grid = figure.add_gridspec(2, len(scales) + 1)
+    figure = Figure(figsize=(1.3 * (len(scales) + 1), 6.4), layout="constrained")
+    grid = figure.subplots(4, len(scales) + 1)
     photo = resize(split.read_pixels(index), (frame, frame), anti_aliasing=True)
-    _show(figure.add_subplot(grid[0, 0]), photo, "photo")
+    _show(grid[0, 0], photo, "photo")
     levels = np.where(truth == IGNORED, 0.5, truth)
-    _show(figure.add_subplot(grid[1, 0]), levels, "true mask\n(grey: ignored)")
-    for column, scale in enumerate(scales, 1):
-        small, large = scaled_masks(truth, scale, antialias=False)
-        metric = PxAP()
-        metric.update_state([large], [truth], [split.ids[index]])
-        down, up = (figure.add_subplot(grid[row, column]) for row in (0, 1))
-        _show(down, small, f"z = {scale}\n{pixels(small.shape)} pixels")
-        _show(up, large, f"PxAP\n{metric.result():.2f} %")
-        if column == 1:
-            down.set_ylabel("scaled down", fontsize=9)
-            up.set_ylabel("and back up", fontsize=9)
+    _show(grid[1, 0], levels, "true mask\n(grey: ignored)")
+    for axes in grid[2:, 0]:
+        axes.axis("off")
+    for half, how in enumerate(("", "antialiased,\n")):
+        for column, scale in enumerate(scales, 1):
+            small, large = scaled_masks(truth, scale, antialias=bool(half))
+            metric = PxAP()
+            metric.update_state([large], [truth], [split.ids[index]])
+            down, up = grid[2 * half : 2 * half + 2, column]
+            _show(down, small, "" if half else f"z = {scale}\n{pixels(small.shape)} pixels")
+            _show(up, large, f"PxAP\n{metric.result():.2f} %")
+            if column == 1:
+                down.set_ylabel(f"{how}scaled down", fontsize=9)
+                up.set_ylabel("and back up", fontsize=9)
     return figure
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from fcam_tf.atomic import write_atomically
 
 _DPI = 150
+_PNG: dict[str, Any] = {"dpi": _DPI, "pil_kwargs": {"optimize": True}}
 # Of photos, which would take megabytes as a PNG at `_DPI`.
 _JPEG: dict[str, Any] = {
     "dpi": 120,
@@ -38,7 +39,7 @@ def write_figure(
     Raises:
         OSError: the folder cannot be written to.
     """
-    options: dict[str, Any] = {"jpg": _JPEG} if photos else {"png": {"dpi": _DPI}}
+    options: dict[str, Any] = {"jpg": _JPEG} if photos else {"png": _PNG}
     options["pdf"] = {"dpi": _DPI, "metadata": {"CreationDate": None}}
     paths = []
     for ending, more in options.items():

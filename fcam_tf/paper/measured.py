@@ -11,11 +11,16 @@ from fcam_tf.atomic import write_atomically, write_csv
 from fcam_tf.data import Split
 from fcam_tf.paper import architecture, downscale, peers, runtime
 from fcam_tf.paper.figure_files import write_figure
+from fcam_tf.paper.published import table
 from fcam_tf.paper.writing import MISSING, Grid, latex, markdown
 
 
 def table2(out: Path, backbones: Sequence[str], output_stride: int | None) -> list[Path]:
-    """Write the decoder of each backbone, block by block, and its number of parameters."""
+    """Write the decoder of each backbone, block by block, and its number of parameters.
+
+    Beside it stand the channels that the paper prints.
+    """
+    printed = {line["backbone"]: line for line in table("table2")}
     found = [architecture.describe(name, output_stride=output_stride) for name in backbones]
     rows = [
         {
@@ -25,6 +30,7 @@ def table2(out: Path, backbones: Sequence[str], output_stride: int | None) -> li
             "doubled": "yes" if block.doubled else "no",
             "skip": _shape(block.skip),
             "output": _shape(block.output),
+            "published channels": printed.get(each.backbone, {}).get(block.name) or MISSING,
             "parameters": block.parameters,
         }
         for each in found
@@ -47,31 +53,39 @@ def table4(
 
     The methods of other libraries stand below ours, as far as they are installed. Each row is noted
     when it is measured. ``methods``, ``rounds`` and ``channels`` are those of `runtime.timings`; no
-    methods are all.
+    methods are all. Beside them stand the numbers that the paper prints.
     """
     counts, times = [], []
+    printed = {line["backbone"]: line for line in table("table4_counts")}
+    if busy := runtime.busy():
+        note(f"timed {busy}: too long to be compared")
     named = methods or tuple(runtime.ROWS)
     for backbone in backbones:
         found = architecture.describe(backbone, output_stride=output_stride)
         height, width, maps = found.top
-        counts.append(
-            {
-                "backbone": backbone,
-                "#PCL": found.classifier,
-                "#PDEC": found.decoder,
-                "#NFM": maps,
-                "SFM": f"{height}x{width}",
-            }
-        )
+        ours = {
+            "#PCL": found.classifier,
+            "#PDEC": found.decoder,
+            "#NFM": maps,
+            "SFM": f"{height}x{width}",
+        }
+        theirs = printed.get(backbone, {})
+        theirs = {f"published {name}": theirs.get(name, MISSING) for name in ours}
+        counts.append({"backbone": backbone, **ours, **theirs})
         shared: dict[str, Any] = {"output_stride": output_stride, "rounds": rounds}
-        ours = runtime.timings(backbone, named, channels=channels, **shared)
-        for timing in itertools.chain(ours, runtime.peer_timings(backbone, named, **shared)):
+        own = runtime.timings(backbone, named, channels=channels, **shared)
+        for timing in itertools.chain(own, runtime.peer_timings(backbone, named, **shared)):
             row = _times(backbone, timing)
             note("  ".join(map(str, row.values())))
             times.append(row)
     if left_out := peers.missing(named):
         note(f"not installed, so not timed beside ours: {', '.join(left_out)}")
-    title = f"Milliseconds for one map of 224x224, median of {rounds}, {runtime.device()} (Table 4)"
+    where = f"{runtime.device()}{busy and f', {busy}'}"
+    title = (
+        f"Milliseconds for one map of 224x224, median of {rounds}, {where} (Table 4). "
+        "Published: one measurement on a Tesla P100, of F-CAM with the forward pass, of the "
+        "others without, but for Score-CAM, SS-CAM and IS-CAM, which need many."
+    )
     return [
         *_write(out, "table4-counts", "Parameters and feature maps (Table 4)", counts),
         *_write(out, "table4", title, times),
@@ -109,7 +123,16 @@ def fig4(out: Path, split: Split) -> list[Path]:
 def _times(backbone: str, timing: runtime.Timing) -> dict[str, Any]:
     alone = MISSING if timing.map_ms is None else f"{timing.map_ms:.1f}"
     whole = f"{timing.whole_ms:.1f}{' (estimated)' if timing.estimated else ''}"
-    return {"backbone": backbone, "method": timing.name, "map": alone, "with forward pass": whole}
+    ours = {"backbone": backbone, "method": timing.name, "map": alone, "with forward pass": whole}
+    return {**ours, "published": _printed(backbone, timing)}
+
+
+def _printed(backbone: str, timing: runtime.Timing) -> str:
+    """Return what the paper prints for a row of ours."""
+    if timing.name != runtime.ROWS[timing.method]:  # of another library
+        return MISSING
+    times = {(line["backbone"], line["method"]): line["milliseconds"] for line in table("table4")}
+    return times.get((backbone, timing.method), MISSING)
 
 
 def _shape(shape: Sequence[int] | None) -> str:

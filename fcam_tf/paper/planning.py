@@ -38,6 +38,7 @@ SPACES: dict[str, tuple[str, ...]] = {
         *("contrast=log:0.1..1.0", "consistency=log:0.1..1.0"),
     ),
 }
+_WHOSE = {"classifier": "the classifiers'", "fcam": "the F-CAMs'", FSL: "full supervision's"}
 _REMEDY = "give another folder, or remove these to train them anew"
 # Numbers of a recipe that no model and no split can be at odds with.
 _NUMBERS = {
@@ -112,8 +113,12 @@ def check_trainings(study: Study, cells: Sequence[Cell]) -> None:
     for each in wanted:
         # What a classifier's numbers will be is not known before they are searched for.
         if not (searches and each.stage == "classifier"):
-            changed[each.folder] = changed_settings(each.folder, _settings(study, each))
+            differ = changed_settings(each.folder, _settings(study, each))
+            changed[each.folder] = [_told(each.stage, text) for text in differ]
     _refuse(study.out, changed)
+    if wanted:  # much, where a figure is asked for before the table, or of a wrong folder
+        more = ", and those of searches" if searches else ""
+        study.tell(f"{len(wanted)} to be trained in {study.out}{more}")
     _build(study, wanted)
 
 
@@ -149,6 +154,14 @@ def _settings(study: Study, wanted: Training) -> dict[str, Any]:
     if wanted.stage == "classifier":
         known |= study.named(wanted.start)
     return known
+
+
+def _told(stage: str, text: str) -> str:
+    """Say of a setting that differs whose it is, and no digest."""
+    name, _, rest = text.partition(".")
+    if rest.startswith("sha256 "):
+        return f"{name} has other photos or labels"
+    return f"{_WHOSE[stage]} {rest}" if name == "recipe" else text
 
 
 def _refuse(out: Path, changed: Mapping[Path, Sequence[str]]) -> None:

@@ -61,6 +61,8 @@ def summarise(
     seeds: int,
     found: Mapping[Cell, StoredEvaluation],
     metrics: Sequence[str],
+    *,
+    recipe: str = "",
 ) -> list[Entry]:
     """Return the entries of a table by metric, row and column; metrics without truth are left out.
 
@@ -70,6 +72,7 @@ def summarise(
         seeds: how many of each.
         found: the scores, as far as there are any.
         metrics: names, as in the metrics of an evaluation.
+        recipe: of the table, which says what is printed, see `published`.
     """
     known = [m for m in metrics if any(run.metrics[m] is not None for run in found.values())]
     titles = {row.title: row for row in rows}
@@ -80,17 +83,23 @@ def summarise(
             for name in backbones:
                 runs = [found[cell] for cell in row.cells(name, seeds) if cell in found]
                 both = _pairs(titles.get(row.before), row, name, seeds, found)
-                mine.append(_entry(metric, row, name, runs, _gain(both, metric)))
+                mine.append(_entry(metric, row, name, runs, _gain(both, metric), recipe=recipe))
                 pairs.append(both)
             entries += mine
             if len(backbones) > 1:
                 gain = _gain([*chain(*pairs)], metric) if all(pairs) else None
-                entries.append(_mean(metric, row, mine, gain))
+                entries.append(_mean(metric, row, mine, gain, recipe))
     return entries
 
 
 def _entry(
-    metric: str, row: Row, column: str, runs: Sequence[StoredEvaluation], gain: Interval | None
+    metric: str,
+    row: Row,
+    column: str,
+    runs: Sequence[StoredEvaluation],
+    gain: Interval | None,
+    *,
+    recipe: str,
 ) -> Entry:
     values = [run.metrics[metric] for run in runs if run.metrics[metric] is not None]
     return Entry(
@@ -100,12 +109,14 @@ def _entry(
         statistics.mean(values) if values else None,
         statistics.stdev(values) if len(values) > 1 else None,
         len(values),
-        published().get((metric, row.published or row.title, column)),
+        _printed(metric, row, column, recipe),
         gain,
     )
 
 
-def _mean(metric: str, row: Row, entries: Sequence[Entry], gain: Interval | None) -> Entry:
+def _mean(
+    metric: str, row: Row, entries: Sequence[Entry], gain: Interval | None, recipe: str
+) -> Entry:
     """Return the column of means, where no backbone is missing."""
     means = [entry.mean for entry in entries if entry.mean is not None]
     same = {entry.column for entry in entries} == BACKBONES
@@ -115,9 +126,13 @@ def _mean(metric: str, row: Row, entries: Sequence[Entry], gain: Interval | None
         MEAN,
         statistics.mean(means) if len(means) == len(entries) else None,
         seeds=min(entry.seeds for entry in entries),
-        published=published().get((metric, row.published or row.title, MEAN)) if same else None,
+        published=_printed(metric, row, MEAN, recipe) if same else None,
         gain=gain,
     )
+
+
+def _printed(metric: str, row: Row, column: str, recipe: str) -> float | None:
+    return published(recipe).get((metric, row.published or row.title, column))
 
 
 def _pairs(

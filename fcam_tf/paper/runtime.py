@@ -49,6 +49,7 @@ ROWS: Mapping[str, str] = {
 }
 _OWN_CLASSIFIER = ("acol", "spg", "adl")
 _LONG = 60  # seconds
+_QUIET = 1.0  # of the last minute, in which this process has computed on one core at most
 _LABEL = 0
 
 Call = Callable[[], Any]
@@ -190,6 +191,12 @@ def device() -> str:
     file = Path("/proc/cpuinfo")
     stated = re.search(r"model name\s*: (.+)", file.read_text()) if file.exists() else None
     return f"{stated[1] if stated else 'CPU'}, {len(os.sched_getaffinity(0))} cores"
+
+
+def busy() -> str:
+    """Say "beside other work (load 8.4)" where other processes compute; empty where none do."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # which Windows lacks
+    return f"beside other work (load {load:.1f})" if load > _QUIET else ""
 
 
 def _image(size: int) -> Any:

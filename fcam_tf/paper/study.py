@@ -94,17 +94,27 @@ class Study:
         for name in () if isinstance(self.weights, str) else self.weights:
             lookup(models.BACKBONES, name, "weights")
         check_split(data.load(self.root, "test"))
+        self._check_val()  # before it is told what would happen without it
         _ = self._left_out  # refuses broken photos
         for stage in ("classifier", "fcam"):
-            (_, val), _ = self._splits_and_recipe(stage)
-            if val is None:
-                raise ValueError(f"{self.root} has no ground truth for val to choose epochs by.")
+            self._splits_and_recipe(stage)
         if any(cell.method == FSL for cell in cells):
             self._splits_and_recipe(FSL)
         for settings in dict.fromkeys(cell.settings for cell in cells):
             self._splits_and_recipe("fcam", settings)
         check_trainings(self, cells)
         self.out.mkdir(parents=True, exist_ok=True)
+
+    def _check_val(self) -> None:
+        try:
+            val = data.load(self.root, "val")
+        except FileNotFoundError:
+            val = None
+        if val is None or (val.boxes is None and val.masks is None):
+            raise ValueError(
+                f"{self.root} has no ground truth for val to choose epochs by: class folders have "
+                "none; in the benchmark's layout it is named in metadata/val/localization.txt"
+            )
 
     def score(self, cell: Cell) -> evaluation.StoredEvaluation:
         """Train what a cell needs, as far as it is not there, and score it on the test split.

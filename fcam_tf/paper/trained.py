@@ -68,9 +68,9 @@ def table(
         RuntimeError: every training diverged; nothing is written.
     """
     found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
-    entries = summarise(rows, backbones, seeds, found, metrics)
+    entries = summarise(rows, backbones, seeds, found, metrics, recipe=study.recipe)
     title = f"{name}: {Path(study.root).name}, test, {seeds} seed{'s' * (seeds != 1)}"
-    return entries, write_table(study.out, name, title, entries)
+    return entries, write_table(study.out, name, title, entries, study.recipe)
 
 
 def reached(

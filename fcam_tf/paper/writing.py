@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fcam_tf.atomic import write_atomically, write_csv
-from fcam_tf.paper.published import DATA, MEAN
+from fcam_tf.paper.published import MEAN, data_of
 from fcam_tf.paper.results import Entry
 
 MISSING = "—"
@@ -34,7 +34,9 @@ class Grid(NamedTuple):
     best: set[tuple[int, int]]
 
 
-def write_table(out: Path, name: str, title: str, entries: Sequence[Entry]) -> list[Path]:
+def write_table(
+    out: Path, name: str, title: str, entries: Sequence[Entry], recipe: str = ""
+) -> list[Path]:
     """Write NAME.csv, NAME.md and NAME.tex into a folder.
 
     Args:
@@ -42,12 +44,13 @@ def write_table(out: Path, name: str, title: str, entries: Sequence[Entry]) -> l
         name: of the files.
         title: a line about data and seeds.
         entries: see `results.summarise`.
+        recipe: the same.
 
     Returns:
         The files.
     """
     found = [
-        *(scores(entries, metric) for metric in dict.fromkeys(e.metric for e in entries)),
+        *(scores(entries, metric, recipe) for metric in dict.fromkeys(e.metric for e in entries)),
         *(gains(entries, metric) for metric in dict.fromkeys(e.metric for e in entries if e.gain)),
     ]
     files = [out / f"{name}{ending}" for ending in (".csv", ".md", ".tex")]
@@ -73,7 +76,7 @@ def as_columns(entry: Entry) -> dict[str, Any]:
     return {**names, "seeds": entry.seeds, **shown}
 
 
-def scores(entries: Sequence[Entry], metric: str) -> Grid:
+def scores(entries: Sequence[Entry], metric: str, recipe: str = "") -> Grid:
     """Return the scores by one metric: ours, the paper's and the difference for each backbone."""
     rows, columns = _places(entries, metric)
     printed = any(e.metric == metric and e.published is not None for e in entries)
@@ -96,7 +99,7 @@ def scores(entries: Sequence[Entry], metric: str) -> Grid:
             for index, mean in enumerate(means)
             if mean is not None and round(mean, 1) == max(known)
         }
-    where = f" Published: on {DATA[metric]}." if printed else ""
+    where = f" Published: on {data_of(recipe)[metric]}." if printed else ""
     return Grid(f"{metric}, percent: mean and standard deviation.{where}", heads, cells, best)
 
 

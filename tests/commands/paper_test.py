@@ -103,6 +103,18 @@ def test_masks_that_are_missing(data, tmp_path, capfd, what):
     assert not (tmp_path / "out").exists()
 
 
+def test_names_may_have_spaces_between_them(data, tmp_path, monkeypatch):
+    def table(*given, **_):
+        shown.append(([row.title for row in given[2]], given[3]))
+        return [], []
+
+    shown = []
+    monkeypatch.setattr(fcam_tf.paper, "table", table)
+    names = ("--methods", "cam, has", "--backbones", "resnet50 ,vgg16")
+    assert status("table3", "--data", data, "--out", tmp_path / "out", *names) == 0
+    assert shown == [(["CAM*", "HaS"], ["resnet50", "vgg16"])]
+
+
 def test_what_methods_reach_stands_in_figure_3(data, tmp_path, monkeypatch):
     def reached(_, name, rows, backbones, seeds):
         return {f"{name}, {row.title}, {backbones}, {seeds}": 60.0 for row in rows}

@@ -167,12 +167,18 @@ def test_examples_show_each_factor_with_its_score(split_of):
     figure = draw_examples(split_of([1 - mask, mask]), 1, [1, 4], 32)
     titles = [axes.get_title() for axes in figure.axes]
     (row,) = simulate(split_of([mask]), [4], 32)
-    assert titles[:4] == [
-        *("photo", "true mask\n(grey: ignored)"),
-        *("z = 1\n32x32 pixels", "PxAP\n100.00 %"),
+    above = ["z = 1\n32x32 pixels", "z = 4\n8x8 pixels"]
+    assert titles[:3] == ["photo", *above]
+    assert titles[3:6] == [
+        "true mask\n(grey: ignored)",
+        "PxAP\n100.00 %",
+        f"PxAP\n{row.pxap:.2f} %",
     ]
-    assert titles[4:] == ["z = 4\n8x8 pixels", f"PxAP\n{row.pxap:.2f} %"]
-    small, large = (axes.images[0].get_array() for axes in figure.axes[4:])
-    expected = scaled_masks(mask, 4, antialias=False)
-    np.testing.assert_array_equal(small, expected[0])
-    np.testing.assert_array_equal(large, expected[1])
+    assert titles[-1] == f"PxAP\n{row.antialiased:.2f} %"
+    shown = [axes.images[0].get_array() for axes in figure.axes[2::3]]
+    expected = [x for smooth in (False, True) for x in scaled_masks(mask, 4, antialias=smooth)]
+    for picture, wanted in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(picture, wanted)
+    assert [axes.get_ylabel() for axes in figure.axes[1::3]] == [
+        *("scaled down", "and back up", "antialiased,\nscaled down", "and back up")
+    ]

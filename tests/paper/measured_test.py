@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from fcam_tf.data import load, write_shapes
-from fcam_tf.paper import measured, peers, runtime
+from fcam_tf.paper import architecture, measured, peers, runtime
 
 
 def rows_of(path):
@@ -19,6 +19,32 @@ def test_table2_has_a_row_for_each_block(tmp_path, tiny_backbone):
     assert rows[0]["input"].startswith("14x14x")
     assert rows[-1]["output"].startswith("224x224x")
     assert files[1].read_text().count("\n| ") == len(rows) + 2
+    assert {row["published channels"] for row in rows} == {"—"}
+
+
+def test_what_is_printed_stands_beside(tmp_path, tiny_backbone, monkeypatch):
+    tiny = architecture.describe(tiny_backbone, output_stride=16)
+    renamed = tiny._replace(backbone="resnet50")
+    monkeypatch.setattr(architecture, "describe", lambda *_, **__: renamed)
+    rows = [
+        runtime.Timing("fcam", runtime.ROWS["fcam"], 1.5, 2.5, 1, estimated=False),
+        runtime.Timing("cam", runtime.ROWS["cam"], 1.5, 2.5, 1, estimated=False),
+        runtime.Timing("fcam", "F-CAM, another library", None, 2.5, 1, estimated=False),
+    ]
+    monkeypatch.setattr(runtime, "timings", lambda *_, **__: rows)
+    monkeypatch.setattr(runtime, "peer_timings", lambda *_, **__: [])
+    monkeypatch.setattr(runtime, "busy", lambda: "beside other work (load 8.4)")
+    measured.table2(tmp_path, ["resnet50"], 16)
+    notes = []
+    options = {"methods": [], "rounds": 1, "channels": None, "note": notes.append}
+    measured.table4(tmp_path, ["resnet50"], 16, **options)
+    channels = [row["published channels"] for row in rows_of(tmp_path / "table2.csv")]
+    assert channels == ["256", "128", "64", "32", "16"]
+    (counts,) = rows_of(tmp_path / "table4-counts.csv")
+    assert (counts["published #PCL"], counts["published SFM"]) == ("23.9", "28x28")
+    assert [row["published"] for row in rows_of(tmp_path / "table4.csv")] == ["18.5", "—", "—"]
+    assert notes[0] == "timed beside other work (load 8.4): too long to be compared"
+    assert "cores, beside other work (load 8.4) (Table 4)" in (tmp_path / "table4.md").read_text()
 
 
 def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone, monkeypatch):
@@ -27,6 +53,7 @@ def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone, monkey
     theirs = runtime.Timing("cam", "CAM, torch-cam", None, 2.5, 1, estimated=False)
     monkeypatch.setattr(runtime, "peer_timings", lambda *_, **__: iter([theirs]))
     monkeypatch.setattr(peers, "missing", lambda _: ["xplique"])
+    monkeypatch.setattr(runtime, "busy", lambda: "")
     files = measured.table4(tmp_path, [tiny_backbone], 16, **options)
     counts, rows = rows_of(tmp_path / "table4-counts.csv"), rows_of(tmp_path / "table4.csv")
     assert len(files) == 6

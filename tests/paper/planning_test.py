@@ -7,7 +7,7 @@ from fcam_tf import training
 from fcam_tf.atomic import write_json
 from fcam_tf.claim import SettingsChangedError
 from fcam_tf.data import write_shapes
-from fcam_tf.paper import Study
+from fcam_tf.paper import Study, planning
 from fcam_tf.paper.cells import Cell
 from fcam_tf.training import random_search
 from tests.commands.conftest import small_backbones  # noqa: F401
@@ -62,6 +62,20 @@ def test_each_kind_of_model_is_built_once_and_nothing_is_left(study, monkeypatch
     assert looked == ["imagenet", "none", "none"]
 
 
+@pytest.mark.usefixtures("small_backbones")
+@pytest.mark.parametrize(("draws", "more"), [(0, ""), (2, ", and those of searches")])
+def test_how_many_are_to_be_trained(study, monkeypatch, draws, more):
+    told = []
+    monkeypatch.setattr(training, "check", lambda *_: None)
+    study = dataclasses.replace(study, draws=draws, tell=told.append)
+    study.check([FIRST, SECOND, Cell(NAME, "fsl"), Cell("", "center")])
+    assert f"3 to be trained in {study.out}{more}" in told
+    monkeypatch.setattr(Study, "recalled", lambda *_: "a run")
+    told.clear()
+    study.check([FIRST, Cell("", "center")])
+    assert not any("to be trained" in line for line in told)
+
+
 def begin(wanted, **changed):
     """Write what the first epoch of a training leaves, of a recipe with changes."""
     recipe = dataclasses.asdict(wanted.recipe) | changed
@@ -78,10 +92,25 @@ def test_all_that_differs_is_told_before_anything_is_trained(study):
         begin(study.classifier_for(cell), epochs=7)
     with pytest.raises(SettingsChangedError, match=r"cam-1: .*epochs was 7 and is now 1") as told:
         study.check(cells)
-    assert f"{NAME}/cam-0, {NAME}/cam-1: recipe.epochs" in str(told.value)
+    assert f"{NAME}/cam-0, {NAME}/cam-1: the classifiers' epochs" in str(told.value)
     shutil.rmtree(study.out / NAME / "cam-0")
     shutil.rmtree(study.out / NAME / "cam-1")
     study.check(cells)
+
+
+@pytest.mark.parametrize(
+    ("stage", "text", "told"),
+    [
+        ("classifier", "recipe.train was 'a' and is now 'b'", "the classifiers' train was 'a' and"),
+        ("fcam", "recipe.loss.size was 1 and is now 2", "the F-CAMs' loss.size was 1 and is now 2"),
+        ("fsl", "recipe.crop was 1 and is now 2", "full supervision's crop was 1 and is now 2"),
+        ("fcam", "train.sha256 was '0a' and is now '0b'", "train has other photos or labels"),
+        ("fcam", "train.images was 1 and is now 2", "train.images was 1 and is now 2"),
+        ("fcam", "output_stride was 8 and is now 16", "output_stride was 8 and is now 16"),
+    ],
+)
+def test_whose_setting_differs(stage, text, told):
+    assert planning._told(stage, text).startswith(told)
 
 
 @pytest.mark.usefixtures("small_backbones")
@@ -93,7 +122,7 @@ def test_a_classifier_that_is_gone_is_told(study, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "best.keras").touch()
     study.check([FIRST, SECOND])
-    assert told[-1].startswith(f"{NAME}/cam-0-fcam stands on {NAME}/cam-0, which is gone")
+    assert told[-2].startswith(f"{NAME}/cam-0-fcam stands on {NAME}/cam-0, which is gone")
 
 
 @pytest.mark.usefixtures("small_backbones")

@@ -51,3 +51,10 @@ def test_the_paper_s_mean_is_that_of_its_three_backbones():
     found = {Cell(name, "cam", 0): scored(60.0) for name in names}
     entries = summarise(ROWS[:1], names, 1, found, ["MaxBoxAccV2"])
     assert entries[-1].published == 57.8
+
+
+def test_what_is_printed_of_another_data_set():
+    found = {Cell("vgg16", "cam", 0): scored(60.0)}
+    given = ([Row("CAM", "cam")], ["vgg16"], 1, found, ["MaxBoxAccV2"])
+    (cub,), (ilsvrc,) = summarise(*given), summarise(*given, recipe="ilsvrc")
+    assert (cub.published, ilsvrc.published) == (63.7, 60.0)

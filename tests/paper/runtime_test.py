@@ -95,6 +95,15 @@ def test_the_device_has_a_name():
     assert "core" in device() or "GPU" in device()
 
 
+def test_other_work_is_told(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (0.9, 7.0, 7.0), raising=False)
+    assert runtime.busy() == ""
+    monkeypatch.setattr("os.getloadavg", lambda: (8.44, 0.1, 0.1), raising=False)
+    assert runtime.busy() == "beside other work (load 8.4)"
+    monkeypatch.delattr("os.getloadavg")
+    assert runtime.busy() == ""
+
+
 def test_other_libraries(tiny_backbone, monkeypatch):
     def some(classifier, images):
         assert (classifier.num_classes, classifier.output_stride) == (3, 16)

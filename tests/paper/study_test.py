@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import types
 
 import pytest
@@ -34,6 +35,20 @@ def test_settings_of_a_single_cell_are_checked_first_too(tmp_path):
         study.check([Cell("vgg16", "cam"), Cell("vgg16", "cam", 0, "x", ("loss.crff=1",))])
     with pytest.raises(ValueError, match="`seed` is that of the cell"):  # which would win
         study.check([Cell("vgg16", "cam", 0, "x", ("seed=1",))])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_val_must_have_the_truth(tmp_path, there):
+    root = write_shapes(tmp_path / "shapes", {"train": 10, "val": 5, "test": 5}, 32)
+    if there:
+        for name in ("localization.txt", "localization_masks.txt"):
+            (root / "metadata/val" / name).unlink()
+    else:
+        shutil.rmtree(root / "metadata/val")
+    told = []
+    with pytest.raises(ValueError, match="no ground truth for val to choose epochs by: class fold"):
+        Study(str(root), tmp_path / "out", "small", tell=told.append).check([])
+    assert told == []  # not that the last epoch will be kept
 
 
 def test_weights_of_one_backbone_leave_the_others_theirs(tmp_path):

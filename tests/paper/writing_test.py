@@ -1,6 +1,6 @@
 from fcam_tf.paper.bootstrap import Interval
 from fcam_tf.paper.results import Entry
-from fcam_tf.paper.writing import Grid, latex, markdown, write_table
+from fcam_tf.paper.writing import Grid, latex, markdown, scores, write_table
 
 ENTRIES = [
     Entry("PxAP", "CAM*", "tiny", 50.04, 1.0, 3, 53.0),
@@ -40,6 +40,12 @@ def test_all_three_files(tmp_path):
     assert r"CAM* + x\_y & \textbf{70.0} & -- & -- & -- & -- & -- \\" in latex.read_text()
     assert r"50.0 $\pm$ 1.0" in latex.read_text()
     assert r"& 53.0 & $-$3.0 &" in latex.read_text()  # a minus, no hyphen
+
+
+def test_the_data_set_of_what_is_published():
+    entries = [Entry("MaxBoxAccV2", "CAM", "vgg16", 50.0, None, 1, 60.0)]
+    assert scores(entries, "MaxBoxAccV2").caption.endswith("Published: on CUB.")
+    assert scores(entries, "MaxBoxAccV2", "ilsvrc").caption.endswith("Published: on ILSVRC.")
 
 
 def test_latex_is_balanced():
