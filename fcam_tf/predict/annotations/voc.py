@@ -1,10 +1,12 @@
-"""PASCAL VOC's annotation format, an XML file for each photo.
+"""PASCAL VOC's data set format, an XML file for each photo.
 
-It is described in the VOC2012 development kit (Everingham and Winn), section "Annotation".
+It is described in the VOC2012 development kit (Everingham and Winn). labelmap.txt, which names
+classes other than VOC's twenty, is that of CVAT and Datumaro.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -24,27 +26,45 @@ FOLDER = "voc"
 def write(folder: Path, results: Results) -> Path:
     """Write Annotations/NAME.xml with the objects of each photo; return the folder.
 
+    JPEGImages/NAME.jpg is a link to the photo, whatever its suffix: readers look for no other.
+    ImageSets/Main/trainval.txt lists each NAME, and labelmap.txt the classes. A NAME with a line
+    break and a class with a colon are left out of them, as their lines cannot hold these.
     Boxes are inclusive, and coordinates start at 1. The format has no scores.
 
     Raises:
         OSError: a file cannot be written.
     """
     path = folder / FOLDER
+    names: list[str] = []
+    taken: set[str] = set()
     with new_folder(path, replace=True) as place:
-        (place / "Annotations").mkdir()
-        taken: set[str] = set()
+        for kind in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (place / kind).mkdir(parents=True)
         for photo in results:
-            file = place / "Annotations" / f"{below(photo.name, ['.xml'], taken)}.xml"
+            name = below(photo.name, [".xml", ".jpg"], taken)
+            file = place / "Annotations" / f"{name}.xml"
+            image = place / "JPEGImages" / f"{name}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
-            tree = _tree(photo, results.classes)
+            image.parent.mkdir(parents=True, exist_ok=True)
+            tree = _tree(photo, f"{name}.jpg", results.classes)
             file.write_bytes(f"{markup(tree)}\n".encode())
+            image.symlink_to(photo.file)
+            names.append(name)
+        _write_lines(place / "ImageSets" / "Main" / "trainval.txt", names)
+        classes = (xml_text(name) for name in results.classes.values())
+        labels = [f"{name}:::" for name in dict.fromkeys(classes) if ":" not in name]
+        _write_lines(place / "labelmap.txt", ["# label:color_rgb:parts:actions", *labels])
     return path / "Annotations"
 
 
-def _tree(photo: Annotated, classes: dict[int, str]) -> ET.Element:
-    path = Path(photo.file)
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    kept = (line for line in lines if line.splitlines() == [line])
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _tree(photo: Annotated, image: str, classes: dict[int, str]) -> ET.Element:
     root = ET.Element("annotation")
-    _add(root, folder=path.parent.name, filename=path.name, path=photo.file)
+    _add(root, folder="JPEGImages", filename=image, path=photo.file)
     _add(ET.SubElement(root, "source"), database=photo.source or "fcam localize")
     _add(ET.SubElement(root, "size"), width=photo.width, height=photo.height, depth=3)
     _add(root, segmented=0)
