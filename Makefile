@@ -88,11 +88,12 @@ sanitize:
 
 MINUTES ?= 60
 
-# The C++ lattice first, for a tenth of the time.
+# The C++ lattice and the compiled operations first, each for a tenth of the time.
 fuzz: $(INSTALLED)
 	@echo "==> Giving hostile input to all that reads any, for $(MINUTES) minutes (Linux on x86_64)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
 	@tools/fuzz_lattice.sh $$(( $(MINUTES) * 6 ))
+	@PYTHON=$(BIN)/python tools/fuzz_ops.sh $$(( $(MINUTES) * 6 ))
 	@$(BIN)/python tools/fuzz.py --minutes $(MINUTES) --out fuzz-output
 
 bench: $(INSTALLED)

@@ -115,23 +115,41 @@ def stamps(split: Split, more: Sequence[Path] | None = None) -> NDArray[np.int64
     Returns:
         (n,) hashes of sizes and times of change.
     """
-    stats = [[_stat(file) for file in _files(split, i, more)] for i in range(len(split))]
-    return np.array([_number(repr(each)) for each in stats], np.int64)
+    return np.array([_stamp(_files(split, i, more)) for i in range(len(split))], np.int64)
 
 
-def contents(split: Split, more: Sequence[Path] | None = None) -> Callable[[int], int]:
-    """Return what hashes the bytes of an image's files by its index, each once; see `stamps`."""
+def times_sha256(*splits: Split) -> str:
+    """Return a hash of the times of change of the files of splits, in which copies differ, too."""
+    return hashlib.sha256(b"".join(stamps(split).tobytes() for split in splits)).hexdigest()
+
+
+def contents(
+    split: Split, marks: NDArray[np.int64], more: Sequence[Path] | None = None
+) -> Callable[[int], int]:
+    """Return what hashes the bytes of an image's files by its index, each once.
+
+    Args:
+        split: images, perhaps with masks.
+        marks: what `stamps` gave before anything was read. Of files that have changed since, 0 is
+            returned: who has read them may have seen other bytes.
+        more: one more file of each image.
+    """
 
     @functools.cache
     def content(index: int) -> int:
         files = _files(split, index, more)
-        return _number(repr([file_sha256(file) if file.is_file() else None for file in files]))
+        found = [file_sha256(file) if file.is_file() else None for file in files]
+        return _number(repr(found)) if _stamp(files) == marks[index] else 0
 
     return content
 
 
 def _files(split: Split, index: int, more: Sequence[Path] | None) -> list[Path]:
     return [split.paths[index], *_masks(split, index), *([more[index]] if more else [])]
+
+
+def _stamp(files: Sequence[Path]) -> int:
+    return _number(repr([_stat(file) for file in files]))
 
 
 def _number(text: str) -> int:

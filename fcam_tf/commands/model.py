@@ -39,12 +39,11 @@ def find_model(name: str) -> Model:
     Raises:
         absl.app.UsageError: there is none, or none that has been trained.
     """
-    from fcam_tf.identity import saved_sha256  # noqa: PLC0415
 
     def load() -> keras.Model:
         if name in PRETRAINED:
             return fcam_tf.models.Classifier(name)
-        return fcam_tf.zoo.load(name) if name in entries else fcam_tf.models.load(name)
+        return fcam_tf.zoo.load(name)
 
     entries = fcam_tf.zoo.folders()
     if name in PRETRAINED:
@@ -53,7 +52,7 @@ def find_model(name: str) -> Model:
         if name in entries:
             return Model(fcam_tf.zoo.identity(name), load)
         if is_saved(name):
-            return Model(saved_sha256(name), load)
+            return _saved(name)
     except (OSError, ValueError) as error:
         raise app.UsageError(f"`model` {reason_of(error)}") from None
     if name in fcam_tf.zoo.list_models(trained=False):
@@ -67,6 +66,20 @@ def find_model(name: str) -> Model:
         raise app.UsageError(f"`model` {shortened(name)}: there is no such file or folder")
     text = unknown([*entries, *PRETRAINED], name, "model")
     raise app.UsageError(f"{text} Or give a .keras file, or a run's folder.")
+
+
+def _saved(name: str) -> Model:
+    from fcam_tf.identity import saved_sha256  # noqa: PLC0415
+
+    def load() -> keras.Model:
+        model = fcam_tf.models.load(name)
+        # Results are kept by the hash, and a training that goes on replaces its best model.
+        if saved_sha256(name) != sha256:
+            raise ValueError(f"`model` {name} was replaced meanwhile; give the same command again")
+        return model
+
+    sha256 = saved_sha256(name)
+    return Model(sha256, load)
 
 
 def load_named(name: str, sha256: str, imports: Sequence[str] = ()) -> keras.Model:

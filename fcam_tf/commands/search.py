@@ -93,6 +93,8 @@ def _search(
         keras.backend.clear_session()
         return training.train(values.stage, start, recipe, splits, folder, asked=drawn)
 
+    of_trials = ("recipe", "set", "version", "reduced", training.run_folder.TIMES)
+
     def check(recipe: fcam_tf.training.Recipe) -> None:
         if values.stage == "classifier" and values.method in baselines.METHODS:
             baselines.get(values.method, **recipe.baseline)
@@ -104,9 +106,7 @@ def _search(
         values.out,
         draws=values.draws,
         seed=values.seed,
-        about={
-            k: v for k, v in run_asked.items() if k not in ("recipe", "set", "version", "reduced")
-        },
+        about={name: value for name, value in run_asked.items() if name not in of_trials},
         asked=asked,
         check=check,
     )

@@ -177,7 +177,7 @@ def model_of(values: argparse.Namespace) -> Model | str:
 
 def asked_of(values: argparse.Namespace, model: Model | str) -> dict[str, Any]:
     """Return everything that decides a run, as far as it is known without TensorFlow."""
-    from fcam_tf.identity import file_sha256, split_sha256  # noqa: PLC0415
+    from fcam_tf.identity import file_sha256, split_sha256, times_sha256  # noqa: PLC0415
 
     splits = []
     for name in ("train", "val"):
@@ -187,6 +187,7 @@ def asked_of(values: argparse.Namespace, model: Model | str) -> dict[str, Any]:
     return {
         "stage": values.stage,
         "data": split_sha256(*splits, sizes=True),
+        fcam_tf.training.run_folder.TIMES: times_sha256(*splits),
         **fcam_tf.data.reduced_sha256(values.data),
         "method": values.method,
         "recipe": preset.read_text("utf-8") if preset.suffix == ".json" else values.recipe,

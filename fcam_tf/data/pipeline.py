@@ -22,6 +22,7 @@ from fcam_tf.data.plain_jpeg import is_plain_jpeg
 from fcam_tf.data.split import BrokenPhotoError, Split
 
 _BROKEN = "the photo is broken"
+_AHEAD = 2  # batches that are ready before they are asked for
 Batch: TypeAlias = tf.Tensor | dict[str, tf.Tensor]
 
 
@@ -116,10 +117,10 @@ def training_dataset(
 
     if first_epoch is not None:
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-        return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+        return untuned(epochs.flat_map(one_epoch).prefetch(_AHEAD))
     epochs = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
     steps = tf.data.experimental.assert_cardinality(-(-len(split) // batch_size))
-    return epochs.flat_map(one_epoch).apply(steps).prefetch(tf.data.AUTOTUNE)
+    return untuned(epochs.flat_map(one_epoch).apply(steps).prefetch(_AHEAD))
 
 
 def evaluation_dataset(
@@ -146,7 +147,19 @@ def evaluation_dataset(
         return _finish(_read(split, element, (height, width)), element["label"])
 
     images = tf.data.Dataset.from_tensor_slices(_columns(split))
-    return _mapped(images, load).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return untuned(_mapped(images, load).batch(batch_size).prefetch(_AHEAD))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return a data set without the thread by which TensorFlow tunes those that it reads.
+
+    That thread waits by the wall clock, and who reads waits for it at the end: for days where the
+    clock is set back by days (docs/reliability.md). So threads and batches are numbers here, which
+    would not be tuned either.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 @contextlib.contextmanager
@@ -173,7 +186,7 @@ def _decode_jpeg(path: tf.Tensor) -> tf.Tensor:
 
 
 def _mapped(dataset: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
-    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.map(function, num_parallel_calls=os.cpu_count() or 1, deterministic=True)
 
 
 def _one_for_each(split: Split, cams: ArrayLike) -> NDArray:

@@ -160,8 +160,9 @@ class Evaluation:
         found = {}
         for name, split in self._splits.items():
             more = files(split.ids)
-            content = contents(split, more)
-            found[name] = Parts(self.out, name, len(split), stamps(split, more), content)
+            marks = stamps(split, more)
+            content = contents(split, marks, more)
+            found[name] = Parts(self.out, name, len(split), marks, content)
         return found
 
     def _claimed(self) -> AbstractContextManager[Claim]:

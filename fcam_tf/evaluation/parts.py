@@ -36,7 +36,7 @@ class Parts:
     # (count,) int64 that change when an image must be scored again, see `identity.stamps`; results
     # with others do not count. None takes all as they are.
     stamps: NDArray[np.int64] | None = None
-    # Of an image's bytes, see `identity.contents`; equal ones make up for another stamp.
+    # Of an image's bytes, see `identity.contents`; equal ones make up for another stamp, but for 0.
     content: Callable[[int], int] | None = None
 
     def todo(self) -> list[int]:
@@ -111,7 +111,8 @@ class Parts:
                     return True
                 if self.content is None:
                     return False
-                return archive["content"].tolist() == [self.content(i) for i in range(start, stop)]
+                known = archive["content"].tolist()
+                return all(known) and known == [self.content(i) for i in range(start, stop)]
         except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile):
             return False
 

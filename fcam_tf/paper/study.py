@@ -15,10 +15,11 @@ import fcam_tf
 from fcam_tf import baselines, data, evaluation, models, training
 from fcam_tf.claim import made_and_locked
 from fcam_tf.evaluation.evaluation import check_split
-from fcam_tf.identity import file_sha256, saved_sha256, split_sha256
+from fcam_tf.identity import file_sha256, saved_sha256, split_sha256, times_sha256
 from fcam_tf.names import BASELINES, CENTER, FCAM_MAP, FSL, lookup
 from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.planning import Search, Training, check_trainings
+from fcam_tf.training.run_folder import TIMES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -215,6 +216,7 @@ class Study:
         return {
             "stage": wanted.stage,
             "data": self._data_sha256,
+            TIMES: self._times_sha256,
             **data.reduced_sha256(self.root),
             "method": start.method,
             "recipe": dataclasses.asdict(wanted.recipe),
@@ -259,6 +261,7 @@ class Study:
             "weights": self._sha256_of(start.weights),
         }
         more = {"version": fcam_tf.__version__, **data.reduced_sha256(self.root)}
+        more[TIMES] = self._times_sha256
         folder = self.out / cell.backbone / f"search-{method}"
         return Search(folder, start, recipe, self.draws, about, more)
 
@@ -338,6 +341,10 @@ class Study:
     @functools.cached_property
     def _data_sha256(self) -> str:
         return split_sha256(*(data.load(self.root, s) for s in ("train", "val")), sizes=True)
+
+    @functools.cached_property
+    def _times_sha256(self) -> str:
+        return times_sha256(*(data.load(self.root, s) for s in ("train", "val")))
 
     def _sha256_of(self, weights: str) -> str:
         if weights not in self._known and Path(weights).is_file():

@@ -130,9 +130,12 @@ def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
                     yield each.filename, each.file_size, partial(archive.open, each)
         return
     with tarfile.open(path) as tar:
-        for member in tar:
-            if member.isfile() and is_photo(member.name):
-                yield member.name, member.size, partial(_extracted, tar, member)
+        try:
+            for member in tar:
+                if member.isfile() and is_photo(member.name):
+                    yield member.name, member.size, partial(_extracted, tar, member)
+        except (OverflowError, ValueError) as error:  # a number in a header is none, or too large
+            raise tarfile.ReadError(line_of(error)) from None
 
 
 def _extracted(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -83,6 +83,8 @@ def _members(shard: Shard, folder: Path) -> Iterator[tuple[str, Path] | Failure]
 def _records(shard: Shard, folder: Path) -> Iterator[tuple[str, Path] | Failure]:
     import tensorflow as tf  # noqa: PLC0415 - the model has loaded it
 
+    from fcam_tf.data.pipeline import untuned  # noqa: PLC0415 - TensorFlow
+
     path = Path(shard.address)
     if is_remote(shard.address):
         path = folder / "records"
@@ -90,7 +92,8 @@ def _records(shard: Shard, folder: Path) -> Iterator[tuple[str, Path] | Failure]
             _put(source, path, 2**63)
     number = -1
     try:
-        for number, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):
+        records = untuned(tf.data.TFRecordDataset(str(path)))
+        for number, record in enumerate(records.as_numpy_iterator()):
             features = tf.train.Example.FromString(record).features.feature
             name = next((_text(features[key].bytes_list) for key in _NAMES if key in features), "")
             file = f"{shard.address}/{number}{name and f'/{name}'}"

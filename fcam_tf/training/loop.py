@@ -20,7 +20,7 @@ from fcam_tf.data.parts import Parts
 from fcam_tf.explain import MapsAndLogits
 from fcam_tf.graphs.ranges import expect_rgb
 from fcam_tf.graphs.replicas import machines, replicas
-from fcam_tf.identity import model_sha256, split_sha256
+from fcam_tf.identity import model_sha256, split_sha256, times_sha256
 from fcam_tf.names import listed, pixels
 from fcam_tf.training.callbacks import (
     KeepBest,
@@ -62,7 +62,8 @@ def fit(
     explain, validate = check(model, maps_and_logits, splits, recipe)
     settings = {**settings, **_described(model, splits, recipe)}
     verbose = 0 if machines()[0] else verbose  # the first tells of all
-    with open_together(out, settings, recipe.epochs, asked) as run:
+    times = times_sha256(*filter(None, splits))
+    with open_together(out, settings, recipe.epochs, asked, times) as run:
         run.restore(model)
         plot = run.folder / PLOT
         if not run.finished:

@@ -20,7 +20,7 @@ import numpy as np
 from fcam_tf.atomic import write_atomically, write_csv, write_json
 from fcam_tf.claim import claim, differences, read_settings
 from fcam_tf.names import parsed
-from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder
+from fcam_tf.training.run_folder import VALIDATION_PREFIX, RunFolder, compare_times, same_asked
 
 if TYPE_CHECKING:
     from fcam_tf.training.recipe import Recipe
@@ -218,12 +218,13 @@ def recall_search(out: str | Path, asked: Mapping[str, Any]) -> list[Trial] | No
     out = Path(out)
     _, notes = read_settings(out / _ABOUT)
     whole = all((out / name).is_file() for name in (_BEST, _TABLE))
-    if notes.get("asked") != json.loads(json.dumps(asked)) or not whole:
+    if not (same_asked(notes.get("asked"), asked) and whole):
         return None
     with (out / _TABLE).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if len(rows) != asked["draws"] or not all((out / f"trial-{r['trial']}").is_dir() for r in rows):
         return None
+    compare_times(notes["asked"], asked)
     return [
         Trial(
             int(row.pop("trial")),

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import platform
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ABOUT, PLOT, _STATE, _TABLE = "run.json", "convergence.png", "state.json", "metrics.csv"
 VALIDATION_PREFIX = "val_"  # of scores in a row of the history
+TIMES = "times"  # what `times_sha256` gives, in what was asked for and in run.json
 
 
 @dataclasses.dataclass
@@ -150,6 +152,7 @@ def open_run(
     settings: Mapping[str, Any],
     epochs: int,
     asked: Mapping[str, Any] | None = None,
+    times: str | None = None,
 ) -> Iterator[RunFolder]:
     """Claim the folder of a training run until the block ends, and put right what a kill left.
 
@@ -158,18 +161,23 @@ def open_run(
         settings: everything that the run depends on, as JSON values.
         epochs: how many there will be.
         asked: what `recall_run` will know the run by.
+        times: of the files of its photos, see `fcam_tf.identity.times_sha256`. A run that goes on
+            with others warns: they may be a copy of the data, or have changed.
 
     Raises:
         SettingsChangedError: the folder holds a run with other settings, of an epoch or more.
         FolderBusyError: another process is training there.
     """
     folder = Path(folder)
-    notes = {"environment": environment(), "asked": asked}
+    notes = {"environment": environment(), "asked": asked, TIMES: times}
     # Without a state, or with one before any training, there is nothing that could be lost.
     afresh = _untrained(folder)
     with claim(folder, settings, [_STATE], file=ABOUT, notes=notes, overwrite=afresh) as claimed:
+        _, before = read_settings(folder / ABOUT)
         claimed.begin()
         run = RunFolder(folder, epochs)
+        if run.state.history:
+            compare_times(before, notes)
         kept = (run.state.weights, _average(run.state.weights))
         for stray in (*folder.glob("epoch*.weights.h5"), *folder.glob("epoch*.average.npz")):
             if stray.name not in kept:
@@ -213,14 +221,41 @@ def recall_run(folder: str | Path, asked: Mapping[str, Any]) -> RunFolder | None
 
     Args:
         folder: the folder.
-        asked: all that decides the run, as JSON values.
+        asked: all that decides the run, as JSON values, see `same_asked`.
     """
     settings, notes = read_settings(Path(folder, ABOUT))
-    if notes.get("asked") != json.loads(json.dumps(asked)):
+    if not same_asked(notes.get("asked"), asked):
         return None
     run = RunFolder(folder, settings["recipe"]["epochs"])
     whole = all((run.folder / name).is_file() for name in (BEST, PLOT))
-    return run if run.finished and whole else None
+    if not (run.finished and whole):
+        return None
+    compare_times(notes["asked"], asked)
+    return run
+
+
+def same_asked(before: Any, now: Mapping[str, Any]) -> bool:
+    """Tell whether the same is asked for as before, wherever the files of its photos are from."""
+    return isinstance(before, dict) and _timeless(before) == json.loads(json.dumps(_timeless(now)))
+
+
+def _timeless(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if name != TIMES}
+
+
+def compare_times(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Warn where names and sizes of photos are those of before, as the settings say, but not more.
+
+    Bytes are not compared: reading all photos would take long.
+    """
+    times = {before.get(TIMES), now.get(TIMES)} - {None}  # workers of a cluster have none
+    if len(times) > 1:
+        warnings.warn(
+            "Photos or masks were written anew since this training began, with the names and sizes "
+            "that they had. They are taken for a copy of the same data. If they show something "
+            "else now, remove the folder and train anew.",
+            stacklevel=3,
+        )
 
 
 def changed_settings(folder: str | Path, settings: Mapping[str, Any]) -> list[str]:

@@ -70,6 +70,7 @@ def open_together(
     settings: Mapping[str, Any],
     epochs: int,
     asked: Mapping[str, Any] | None = None,
+    times: str | None = None,
 ) -> Iterator[RunFolder]:
     """Claim the folder of a run as `open_run` does, on the first machine, or one like it elsewhere.
 
@@ -79,7 +80,7 @@ def open_together(
     """
     number, count = machines()
     if number == 0:
-        with open_run(folder, settings, epochs, asked) as run:
+        with open_run(folder, settings, epochs, asked, times) as run:
             if count > 1:
                 _broadcast(_packed(run))
             yield run

@@ -5,6 +5,8 @@ import pytest
 from fcam_tf.claim import Change, SettingsChangedError
 from fcam_tf.commands.changed import by_flags
 
+A, B = "a" * 64, "b" * 64  # digests
+
 
 @pytest.mark.parametrize(
     ("change", "told"),
@@ -22,6 +24,14 @@ from fcam_tf.commands.changed import by_flags
         (Change("explanation.steps", 5, ...), "`explanation` was given before, and is not now"),
         (Change("explanation.steps", 5, 7), "explanation.steps was 5 and is now 7"),
         (Change("recipe.loss.crf", 1, 2), "recipe.loss.crf was 1 and is now 2"),
+        (Change("images", A, B), "`data` has other photos now, or in another order"),
+        (Change("labels", A, B), "the photos of `data` have other labels now"),
+        (Change("train.sha256", A, B), "`data` has other photos, labels or ground truth now"),
+        (Change("data", A, B), "`data` has other photos, labels or ground truth now"),
+        (
+            Change("weights", "imagenet", B),
+            "what `weights` names is another now, or has changed",
+        ),
         (Change("layer", "x" * 80, ""), f"`layer` {'x' * 67}... was given before, and is not now"),
     ],
 )

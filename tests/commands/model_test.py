@@ -10,6 +10,7 @@ from fcam_tf.commands.model import complete_model, find_model, import_files
 from fcam_tf.data import write_shapes
 from fcam_tf.identity import file_sha256, imported, model_sha256
 from fcam_tf.names import PRETRAINED
+from tests.models.tiny import tiny_classifier
 
 LAYERS = """
 import keras
@@ -29,6 +30,16 @@ def test_a_model_is_known_by_its_file(tmp_path):
     (tmp_path / "a.keras").write_bytes(b"weights")
     assert find_model(str(tmp_path / "a.keras")).sha256 == file_sha256(tmp_path / "a.keras")
     assert find_model("efficientnetlite_b0").sha256 == PRETRAINED["efficientnetlite_b0"]
+
+
+def test_a_file_that_is_replaced_before_it_is_loaded_is_refused(tmp_path):
+    file = tmp_path / "a.keras"
+    tiny_classifier(classes=2).save(file)
+    found = find_model(str(file))
+    assert found.load().output_shape == (None, 2)
+    tiny_classifier(classes=3).save(file)
+    with pytest.raises(ValueError, match=r"a\.keras was replaced meanwhile"):
+        found.load()
 
 
 def test_the_zoo_is_listed_once_for_a_name(monkeypatch):

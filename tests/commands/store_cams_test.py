@@ -60,6 +60,18 @@ def test_maps_are_stored_once_and_the_training_is_named(given, tmp_path, capfd):
     assert "'online'" in capfd.readouterr().err
 
 
+def test_photos_in_another_order_are_refused_in_words(given, tmp_path, capfd):
+    data = write_shapes(tmp_path / "shapes", {"train": 4}, 48)
+    for file in (data / "metadata" / "train").glob("localization*"):
+        file.unlink()
+    flags = (f"--data={data}", *given[1:], "--out", tmp_path / "maps")
+    assert status(*flags) == 0
+    for file in (data / "metadata" / "train").iterdir():
+        file.write_text("\n".join(reversed(file.read_text().splitlines())))
+    assert status(*flags) == 2
+    assert "--data has other photos now, or in another order, " in capfd.readouterr().err
+
+
 @pytest.mark.skipif(HAS_BEAM, reason="Apache Beam is installed")
 def test_the_extra_is_named(given, tmp_path, capfd):
     assert status(*given, "--out", tmp_path, "--runner=beam") == 2

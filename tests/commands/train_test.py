@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,17 @@ def test_a_run_by_a_reduced_list_is_not_taken_for_one_by_another(tmp_path, tiny,
     listed.write_text("\n".join(ids[:6]))
     assert status("classifier", *flags) == 2
     assert "train.images was 5 and is now 6" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("no_report")
+def test_photos_written_anew_are_told_where_the_run_is_finished(tmp_path, tiny):
+    root = write_shapes(tmp_path / "shapes", {"train": 10, "val": 5}, 48)
+    flags = ("--data", root, "--model", tiny, *FAST, "--set=epochs=0", "--out", tmp_path / "out")
+    for _ in range(2):
+        assert status("classifier", *flags) == 0
+    os.utime(next((root / "images").rglob("*.png")), ns=(1, 1))
+    with pytest.warns(UserWarning, match="Photos or masks were written anew"):
+        assert status("classifier", *flags) == 0
 
 
 def test_so_few_photos_that_none_is_held_out(tmp_path, tiny, data, capfd):

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+import fcam_tf
 from fcam_tf.data import (
     BrokenPhotoError,
     Split,
@@ -92,6 +95,19 @@ def test_augments_each_batch_by_seeds_of_its_own(coded):
     assert len(set(seeds)) == 4
     later = training_dataset(split, first_epoch=1, **options).take(2)  # goes on as it would have
     assert [tuple(target["seed"].numpy()) for _, target in later] == seeds[2:]
+
+
+def test_no_thread_tunes_a_pipeline(coded):
+    split, cams = coded
+    options = {"resize": 48, "crop": 32}
+    for dataset in (
+        training_dataset(split, cams=cams, **options),
+        training_dataset(split, first_epoch=1, **options),
+        evaluation_dataset(split),
+    ):
+        assert dataset.options().autotune.enabled is False
+    package = Path(fcam_tf.__file__).parent
+    assert not [file for file in package.rglob("*.py") if "AUTOTUNE" in file.read_text("utf-8")]
 
 
 def test_no_flip_and_no_room_is_the_plain_resize(coded):

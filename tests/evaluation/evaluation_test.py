@@ -259,6 +259,24 @@ def test_a_table_that_was_cut_is_written_again(settings, tmp_path):
     assert Evaluation(Center(), settings, tmp_path).run().rows == run.rows
 
 
+def test_a_photo_that_is_replaced_while_it_is_scored_is_scored_again(
+    shapes, settings, tmp_path, blobs
+):
+    root, settings = copied(shapes, tmp_path, settings)
+    split = data.load(root, "test")
+
+    class Replacing(type(blobs)):
+        def __call__(self, ids, images, labels):
+            if split.ids[3] in ids:  # it has been read
+                split.paths[3].write_bytes(split.paths[4].read_bytes())
+            return super().__call__(ids, images, labels)
+
+    Evaluation(Replacing(), settings, tmp_path / "out").run(batch_size=2)
+    Evaluation(blobs, settings, tmp_path / "out").run()
+    assert split.ids[3] in blobs.seen
+    assert recall(settings, tmp_path / "out", blobs)
+
+
 def test_data_that_was_moved_or_copied_is_the_same(shapes, settings, tmp_path, monkeypatch):
     root, settings = copied(shapes, tmp_path, settings)
     run = Evaluation(Center(), settings, tmp_path / "out").run()

@@ -69,8 +69,10 @@ def differences(wanted: Any, got: Any, where: str = "") -> list[str]:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return bool(np.isclose(a, b, _TOLERANCE, 1e-7, equal_nan=True))
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype.kind == "f":
-        return a.shape == b.shape and np.allclose(a, b, _TOLERANCE, 1e-6, equal_nan=True)
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        if a.shape != b.shape or a.dtype.kind != "f":
+            return np.array_equal(a, b)
+        return np.allclose(a, b, _TOLERANCE, 1e-6, equal_nan=True)
     return type(a) is type(b) and bool(np.all(a == b))
 
 

@@ -41,6 +41,12 @@ def test_a_difference_is_named(tmp_path, name, text, where):
     assert found.startswith(where)
 
 
+def test_pictures_of_other_sizes_differ():
+    small, large = np.zeros((2, 3), np.uint8), np.zeros((3, 3), np.uint8)
+    assert differences({"a.png": small}, {"a.png": large})
+    assert not differences({"a.png": small}, {"a.png": small.copy()})
+
+
 @pytest.mark.parametrize("name", ["a.png", "b.json", "e.npy"])
 def test_half_a_file_is_found(tmp_path, name):
     folder = write(tmp_path / "a")

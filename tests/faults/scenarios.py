@@ -19,7 +19,7 @@ from fcam_tf.cams import autodiff
 from fcam_tf.data import write_shapes
 from fcam_tf.evaluation import scoring
 from fcam_tf.models import BACKBONES, FCAM, Classifier
-from fcam_tf.training import cam_file, loop
+from fcam_tf.training import cam_file, cam_store, loop
 from fcam_tf.zoo.fetch import find_weights
 from tests.faults.contents import files
 from tests.faults.engine import Finished, Scenario
@@ -49,6 +49,7 @@ def prepare() -> None:
 def write_inputs(folder: Path) -> None:
     """Write photos, a data set, a classifier, an F-CAM and a zoo of one entry."""
     write_shapes(folder / "shapes", {"train": 6, "val": 4, "test": 4}, 48)
+    write_shapes(folder / "many", {"train": 2 * cam_store.BATCH + 2}, 48)
     rng = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for number in range(_PHOTOS):
@@ -83,7 +84,14 @@ def scenarios(inputs: Path) -> dict[str, Scenario]:
         "train classifier": _fcam("train", "classifier", *data, *names, *twice),
         "train fcam": _fcam("train", "fcam", *data, *model, *twice, *erosion),
         "store maps": _fcam(
-            "train", "fcam", *data, *model, *once, *erosion, *stored, finished=_maps
+            *("train", "fcam", *data, *model, *once, *erosion, *stored),
+            finished=partial(_maps, "cams"),
+        ),
+        "store-cams": _fcam(
+            *("store-cams", "--data", inputs / "many", *model, "--method=layercam"),
+            *("--recipe=small", *_set(*_SIZES[:2])),
+            finished=partial(_maps, "."),
+            shared=True,
         ),
         "evaluate": _fcam(
             "evaluate", *data, *model, "--method=cam", finished=partial(_stamps, "parts/*")
@@ -175,8 +183,8 @@ def _photos(out: Path) -> dict[str, object]:
     return {r["overlay"]: (out / r["overlay"]).stat().st_mtime_ns for r in records}
 
 
-def _maps(out: Path) -> dict[str, object]:
-    """The checksum of each map that was stored, and the epochs."""
-    records = cam_file.records_of(out / "cams" / "cams.npy")
+def _maps(folder: str, out: Path) -> dict[str, object]:
+    """The checksum of each map that was stored in a folder, and the epochs."""
+    records = cam_file.records_of(out / folder / cam_store.MAPS)
     rows = enumerate([] if records is None else records)
     return _epochs(out) | {f"map {n}": int(row["crc"]) for n, row in rows if row["crc"]}

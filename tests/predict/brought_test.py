@@ -211,6 +211,22 @@ def test_of_an_archive_that_is_cut_the_beginning_is_kept(tmp_path, kept):
     assert below(kept / "a.tar") == [".brought.json", "a.png"]
 
 
+@pytest.mark.parametrize("length", ["9" * 20, "9" * 5000])
+def test_a_number_that_is_too_large_in_a_tar_is_damage(tmp_path, kept, length):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, data, kind in (
+            ("a.png", png(), tarfile.REGTYPE),
+            ("header", f"{length} path=b.png\n".encode(), tarfile.XHDTYPE),
+            ("b.png", png(), tarfile.REGTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size, info.type = len(data), kind
+            tar.addfile(info, io.BytesIO(data))
+    (failure,) = bring_in([tmp_path / "a.tar"], kept).failures
+    assert failure.reason.startswith("the archive cannot be read to its end: ")
+    assert below(kept / "a.tar") == [".brought.json", "a.png"]
+
+
 class Bytes:
     def __init__(self, data):
         self.buffer = io.BytesIO(data)

@@ -7,7 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf.training import FolderBusyError, RunFolder, SettingsChangedError, open_run
+from fcam_tf.training import (
+    FolderBusyError,
+    RunFolder,
+    SettingsChangedError,
+    open_run,
+    recall_run,
+)
 from tests.models.tiny import tiny_classifier
 
 
@@ -40,6 +46,32 @@ def test_other_settings_are_refused(tmp_path):
         open_run(tmp_path, {"x": 2, "y": {"a": 4}}, 3),
     ):
         pass
+
+
+def test_a_run_that_goes_on_with_files_of_other_times_warns(tmp_path):
+    with open_run(tmp_path, {}, 2, times="a"):
+        pass
+    with open_run(tmp_path, {}, 2, times="b") as run:  # nothing was scored yet
+        run.save_epoch(model(), 0, {}, best=True)
+    with open_run(tmp_path, {}, 2, times="b"):
+        pass
+    with open_run(tmp_path, {}, 2, times=None):  # as a worker of a cluster, whose data is a copy
+        pass
+    with open_run(tmp_path, {}, 2, times="b") as run:
+        run.save_epoch(model(), 1, {}, best=True)
+    with pytest.warns(UserWarning, match="remove the folder"), open_run(tmp_path, {}, 2, times="c"):
+        pass
+
+
+def test_a_finished_run_is_recalled_with_files_of_other_times(tmp_path):
+    asked = {"method": "cam", "times": "a"}
+    with open_run(tmp_path, {"recipe": {"epochs": 0}}, 0, asked) as run:
+        run.save_epoch(model(), 0, {}, best=True)
+        (tmp_path / "convergence.png").touch()
+    assert recall_run(tmp_path, asked)
+    with pytest.warns(UserWarning, match="remove the folder"):
+        assert recall_run(tmp_path, {**asked, "times": "b"})
+    assert recall_run(tmp_path, {**asked, "method": "layercam", "times": "b"}) is None
 
 
 def test_a_state_that_cannot_be_read_is_refused(tmp_path):

@@ -1,12 +1,16 @@
 import dataclasses
+import io
 import json
+import os
 import signal
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcam_tf import models, training
+from fcam_tf.data import load_wsol, write_shapes
 from fcam_tf.graphs.layers import FreezableDropout
 from fcam_tf.identity import model_sha256
 from fcam_tf.models import FCAM, Classifier
@@ -138,6 +142,27 @@ def test_a_stopped_classifier_with_dropout_goes_on_to_the_same_result(splits, tm
     again, same = fit("stopped")
     assert again == pytest.approx(whole, rel=1e-5)
     np.testing.assert_allclose(same, kernel, rtol=1e-4, atol=1e-6)
+
+
+def test_a_photo_replaced_by_one_of_its_size_is_told(classifier, tmp_path):
+    root = write_shapes(tmp_path / "shapes", {"train": 12}, 48)
+    train = load_wsol(root, "train")
+    recipe = dataclasses.replace(CLASSIFIER, select="accuracy")
+
+    def fit(*callbacks):
+        training.fit_classifier(
+            classifier, train, None, recipe, tmp_path / "out", callbacks=callbacks, verbose=0
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Stop())
+    photo = train.paths[3]
+    grey = io.BytesIO()
+    Image.new("RGB", (48, 48)).save(grey, "PNG")
+    photo.write_bytes(grey.getvalue().ljust(photo.stat().st_size, b"\0"))
+    os.utime(photo, ns=(1, 1))
+    with pytest.warns(UserWarning, match="Photos or masks were written anew"):
+        fit()
 
 
 def test_fingerprints_tell_graphs_apart_and_not_names(tiny_backbone):
