@@ -30,7 +30,7 @@ A, B = "a" * 64, "b" * 64  # digests
         (Change("data", A, B), "`data` has other photos, labels or ground truth now"),
         (
             Change("weights", "imagenet", B),
-            "what `weights` names is another now, or has changed",
+            "what `weights` names has changed",
         ),
         (Change("layer", "x" * 80, ""), f"`layer` {'x' * 67}... was given before, and is not now"),
     ],
