@@ -87,7 +87,12 @@ def dense_crf(
     maps = probabilities if unaries is None else unaries
     tensors = any(tf.is_tensor(value) for value in (maps, images, compatibility))
     name = "probabilities" if unaries is None else "unaries"
-    maps, images = tf.cast(tf.convert_to_tensor(maps), tf.float32), image_tensor(images)
+    images = image_tensor(images)
+    # The compiled operation reads an array where it lies. As a tensor it would be copied first.
+    if unaries is not None and not tensors and loader.library() is not None:
+        maps = np.asarray(maps, np.float32, order="C")
+    else:
+        maps = tf.cast(tf.convert_to_tensor(maps), tf.float32)
     if compatibility is not None:
         compatibility = tf.cast(tf.convert_to_tensor(compatibility), tf.float32)
     _check_shapes(name, maps, images, compatibility)
@@ -121,25 +126,26 @@ def _kernel(name: str, value: Any, parts: tuple[str, ...]) -> tuple[Any, ...] | 
     return tuple(map(float, value)) if value[0] else None
 
 
-def _check_shapes(name: str, maps: tf.Tensor, images: tf.Tensor, compatibility: Any) -> None:
-    fits = maps.shape.rank == images.shape.rank == 4
-    if not fits or not maps.shape[:3].is_compatible_with(images.shape[:3]):
+def _check_shapes(name: str, maps: Any, images: tf.Tensor, compatibility: Any) -> None:
+    shape = tf.TensorShape(maps.shape)
+    fits = shape.rank == images.shape.rank == 4
+    if not fits or not shape[:3].is_compatible_with(images.shape[:3]):
         raise ValueError(
             f"`{name}` must be (B, H, W, K) and `images` (B, H, W, 3 or 1), of the same batch and "
-            f"size. Received: {name} of shape {maps.shape} and images of shape {images.shape}. "
+            f"size. Received: {name} of shape {shape} and images of shape {images.shape}. "
             "A single map (H, W) of one class becomes np.stack([1 - map, map], -1)[None]."
         )
     if images.shape[-1] not in (1, 3):
         raise ValueError(f"`images` must have 1 or 3 channels. Received: shape {images.shape}.")
-    if maps.shape[-1] in (0, None):
-        raise ValueError(f"`{name}` must have a known number of classes. Received: {maps.shape}.")
-    if maps.shape[-1] == 1 and name == "probabilities":
+    if shape[-1] in (0, None):
+        raise ValueError(f"`{name}` must have a known number of classes. Received: {shape}.")
+    if shape[-1] == 1 and name == "probabilities":
         raise ValueError(
             "`probabilities` must be of two classes or more, as one alone is certain everywhere. "
-            f"Received: shape {maps.shape}. A map (B, H, W, 1) of an object becomes "
+            f"Received: shape {shape}. A map (B, H, W, 1) of an object becomes "
             "np.concatenate([1 - map, map], -1)."
         )
-    classes = maps.shape[-1]
+    classes = shape[-1]
     if compatibility is not None and not compatibility.shape.is_compatible_with([classes] * 2):
         raise ValueError(
             f"`compatibility` must be ({classes}, {classes}), as there are {classes} classes. "
@@ -159,7 +165,7 @@ def _energies(probabilities: tf.Tensor) -> tf.Tensor:
 
 
 def _infer(
-    unaries: tf.Tensor,
+    unaries: Any,
     images: tf.Tensor,
     compatibility: tf.Tensor | None,
     *,
@@ -176,18 +182,11 @@ def _infer(
     if native is None:
         return unrolled(unaries, matrix)
 
-    @tf.custom_gradient
-    def compiled(unaries: tf.Tensor, matrix: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor | None]:
-            with tf.GradientTape() as tape:
-                tape.watch([unaries, matrix])
-                marginals = unrolled(unaries, matrix)
-            return tape.gradient(marginals, [unaries, matrix], upstream)
-
+    def inferred(unaries: Any, matrix: tf.Tensor) -> tf.Tensor:
         weight, sigma_xy, sigma_rgb = bilateral or (0.0, 1.0, 1.0)
         spatial_weight, spatial_sigma = spatial or (0.0, 1.0)
         with tf.device("CPU"):  # where the only kernel is: tensors of a GPU are copied
-            marginals = native.fcam_dense_crf(
+            return native.fcam_dense_crf(
                 images=images,
                 unaries=unaries,
                 compatibility=matrix,
@@ -198,6 +197,15 @@ def _infer(
                 spatial_sigma=spatial_sigma,
                 iterations=iterations,
             )
-        return marginals, gradient
 
-    return compiled(unaries, matrix)
+    @tf.custom_gradient
+    def compiled(unaries: tf.Tensor, matrix: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor | None]:
+            with tf.GradientTape() as tape:
+                tape.watch([unaries, matrix])
+                marginals = unrolled(unaries, matrix)
+            return tape.gradient(marginals, [unaries, matrix], upstream)
+
+        return inferred(unaries, matrix), gradient
+
+    return (compiled if tf.is_tensor(unaries) else inferred)(unaries, matrix)

@@ -222,6 +222,15 @@ def test_potts_is_a_matrix_like_others(backend):
         np.testing.assert_allclose(dense_crf(**arguments, compatibility=matrix), potts, atol=1e-5)
 
 
+def test_arrays_of_energies_are_read_whatever_their_layout(backend):
+    del backend
+    image, unaries = photos(18, 1), energies(1, 18, 18, 4).astype(np.float32)
+    expected = dense_crf(images=image, unaries=tf.constant(unaries)).numpy()
+    classes_first = np.ascontiguousarray(np.moveaxis(unaries, -1, 0))
+    for same in (unaries, unaries.astype(float), np.moveaxis(classes_first, 0, -1)):
+        np.testing.assert_array_equal(dense_crf(images=image, unaries=same), expected)
+
+
 def test_images_of_a_batch_are_independent(backend):
     del backend
     images, unaries = photos(20), energies(3, 20, 20, 2)
