@@ -8,6 +8,7 @@ alone. What does not is kept in OUT/TARGET, the input and its traceback, and mak
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -24,6 +25,7 @@ _TARGETS = flags.DEFINE_list("targets", [], "which ones, with commas; all if emp
 
 _SECONDS = 10  # of one case
 _MEMORY_MB = 3000  # of a process, TensorFlow among it
+_PATIENCE = 300  # seconds beyond its time, in which a process must have started and ended
 _STARTS = 20  # of one target, each ended by a fault that ends the process
 NAMES = {  # by the module that has them
     "fuzz_files": (
@@ -78,18 +80,25 @@ def _hunt(module: str, name: str, out: Path, seconds: float) -> dict:
             f"-artifact_prefix={folder}/",
         ]
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-        with (folder / "log").open("ab") as log:
-            done = subprocess.run(  # noqa: S603 - our own
-                command, check=False, stdout=log, stderr=log, env=environment
-            )
+        # A process whose heap a case has broken may wait for itself when it is to end.
+        status: int | str = f"stuck after {_PATIENCE} seconds"
+        with (folder / "log").open("ab") as log, contextlib.suppress(subprocess.TimeoutExpired):
+            status = subprocess.run(  # noqa: S603 - our own
+                command,
+                check=False,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                timeout=max(1, rest) + _PATIENCE,
+            ).returncode
         found = json.loads(counts.read_text("utf-8")) if counts.exists() else {}
         for key in ("cases", "worked", "refused", "seconds"):
             total[key] += found.get(key, 0)
         total["slowest"] = max(total["slowest"], found.get("slowest", 0))
         total["faults"] += [f for f in found.get("faults", []) if f not in total["faults"]]
-        if done.returncode == 0:
+        if status == 0:
             break
-        total["faults"].append(f"process {start} ended with status {done.returncode}")
+        total["faults"].append(f"process {start} ended with status {status}")
     for fault in total["faults"]:
         print(f"{name}: {fault}; see {folder}")
     return total
