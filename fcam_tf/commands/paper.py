@@ -23,7 +23,7 @@ writes the table or figure with the published numbers beside ours. Each training
 in OUT. A finished training is not repeated, by this table or another one in the same folder, and
 the same command resumes a table that was stopped. Several processes may work in one folder.
 
-table1: which losses help: a method, and F-CAM with SR, SR + ASC, SR + CRF and all.
+table1: which losses help: a method, and F-CAM on it with SR, SR + ASC, SR + CRF and all three.
 table3: methods side by side; --methods names them, such as cam,cam+fcam,has,fsl,center.
 table5: the accuracy of the classifiers of table3.
 table2: the decoders as built; table4: parameters, and the time of one map of each method. Both need
@@ -31,7 +31,7 @@ table2: the decoders as built; table4: parameters, and the time of one map of ea
 fig3:   PxAP of the true masks scaled down and back up; with --methods (and the flags of table3),
         beside the scores of these methods. fig4: one mask at each scale.
 vary:   F-CAM with each value of --vary, on the test split.
-fig2:   the same on the val split, as a curve (default: of loss.negative_fraction, which is n-).
+fig2:   the same on the val split, as a curve (default: for loss.negative_fraction, which is n-).
 fig5, fig6: the distribution of the activations of maps, for methods and for F-CAM.
 fig7:   MaxBoxAcc against the threshold at IoU 0.3, 0.5 and 0.7; fig8: precision against recall.
 fig9:   accuracy and localisation of the classifiers on val over the epochs, with the chosen epochs
@@ -39,8 +39,8 @@ fig9:   accuracy and localisation of the classifiers on val over the epochs, wit
 fig1:   the maps of methods and of F-CAM on a few photos, a sheet for each backbone; fig10: photos
         in which F-CAM finds the object, and in which it does not, by boxes; fig11: by masks.
 
---recipe and --output-stride are as for fcam train. --weights is for all backbones, or for each by
-its name: --weights resnet50=a.h5,vgg16=b.h5. Everything is trained --seeds times. With --draws, the
+--recipe and --output-stride are as for fcam train. --weights is for all backbones, or for each one
+by name: --weights resnet50=a.h5,vgg16=b.h5. Everything is trained --seeds times. With --draws, the
 benchmark's search first tunes the classifier of each method."""
 _EXAMPLES = """\
 Examples:
@@ -63,9 +63,9 @@ def add_to(fcam: Parser) -> None:
     parser.add("--seeds N", "number of trainings of each model", type=positive, default=3)
     text = "trainings of the search that tunes each classifier (default: no search)"
     parser.add("--draws N", text, type=positive)
-    text = "change a setting of the classifiers' recipe; --set does so for the F-CAMs'"
+    text = "change a setting of the classifiers' recipe; --set changes the F-CAMs' recipe"
     parser.add("--classifier-set KEY=VALUE...", text)
-    parser.add("--vary KEY=VALUE,VALUE", "values of a key of the F-CAMs' recipe to compare")
+    parser.add("--vary KEY=VALUE,VALUE", "a key of the F-CAMs' recipe, and the values to compare")
     parser.add("--rounds N", "table4: number of calls to time", type=positive, default=7)
     text = "table4: time the score methods with K channels, and estimate the rest (default: all)"
     parser.add("--channels K", text, type=positive)

@@ -57,7 +57,7 @@ def convergence(
         shown,
         lambda curve: Place(curve.row.title, curve.backbone, curve.what),
         {ACCURACY: COLOURS[2], **dict.fromkeys(scores, COLOURS[1])},
-        title=f"{Path(study.root).name}, val: a dot is the epoch that is kept",
+        title=f"{Path(study.root).name}, val: a dot marks the epoch that is kept",
         xlabel="epoch",
         ylabel="%",
         ylim=(0, 102),

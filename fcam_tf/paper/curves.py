@@ -211,7 +211,7 @@ def _measured(
 def _needs(study: Study, name: str, truth: str) -> None:
     """Raise a ValueError, before anything is trained, unless the test split has boxes or masks."""
     if getattr(data.load(study.root, "test"), truth) is None:
-        raise ValueError(f"{name} needs {truth}, and the test split of {study.root} has none.")
+        raise ValueError(f"{name} needs {truth}, but the test split of {study.root} has none.")
 
 
 def _title(study: Study, what: str, rows: Sequence[Row]) -> str:

@@ -58,7 +58,7 @@ def table4(
     counts, times = [], []
     printed = {line["backbone"]: line for line in table("table4_counts")}
     if busy := runtime.busy():
-        note(f"timed {busy}: too long to be compared")
+        note(f"timed {busy}: do not compare these times with others")
     named = methods or tuple(runtime.ROWS)
     for backbone in backbones:
         found = architecture.describe(backbone, output_stride=output_stride)
@@ -83,8 +83,8 @@ def table4(
     where = f"{runtime.device()}{busy and f', {busy}'}"
     title = (
         f"Milliseconds for one map of 224x224, median of {rounds}, {where} (Table 4). "
-        "Published: one measurement on a Tesla P100, of F-CAM with the forward pass, of the "
-        "others without, but for Score-CAM, SS-CAM and IS-CAM, which need many."
+        "Published: one measurement on a Tesla P100, for F-CAM with the forward pass, for the "
+        "others without it, except Score-CAM, SS-CAM and IS-CAM, which need many forward passes."
     )
     return [
         *_write(out, "table4-counts", "Parameters and feature maps (Table 4)", counts),

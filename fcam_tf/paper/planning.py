@@ -39,7 +39,7 @@ SPACES: dict[str, tuple[str, ...]] = {
     ),
 }
 _WHOSE = {"classifier": "the classifiers'", "fcam": "the F-CAMs'", FSL: "full supervision's"}
-_REMEDY = "give another folder, or remove these to train them anew"
+_REMEDY = "give another folder, or remove these to train them again"
 # Numbers of a recipe that no model and no split can be at odds with.
 _NUMBERS = {
     *("epochs", "learning_rate", "lr_step", "lr_factor", "momentum", "weight_decay", "ema"),
@@ -117,8 +117,8 @@ def check_trainings(study: Study, cells: Sequence[Cell]) -> None:
             changed[each.folder] = [_told(each.stage, text) for text in differ]
     _refuse(study.out, changed)
     if wanted:  # much, where a figure is asked for before the table, or of a wrong folder
-        more = ", and those of searches" if searches else ""
-        study.tell(f"{len(wanted)} to be trained in {study.out}{more}")
+        more = ", plus those of searches" if searches else ""
+        study.tell(f"trainings to run in {study.out}: {len(wanted)}{more}")
     _build(study, wanted)
 
 
@@ -138,8 +138,8 @@ def _unfinished(study: Study, cells: Sequence[Cell]) -> list[Training]:
             if (wanted[-1].folder / BEST).exists() and not (classifier.folder / BEST).exists():
                 names = [each.folder.relative_to(study.out) for each in (wanted[-1], classifier)]
                 study.tell(
-                    f"{names[0]} stands on {names[1]}, which is gone: where training that anew "
-                    "gives another model, this is refused; remove it then"
+                    f"{names[0]} was trained on {names[1]}, which is gone. If training {names[1]} "
+                    f"again gives another model, {names[0]} is refused; then remove it"
                 )
     once = {each.folder: each for each in wanted}
     return [each for each in once.values() if not study.recalled(each)]

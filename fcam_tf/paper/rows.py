@@ -125,8 +125,8 @@ def table3(methods: Sequence[str]) -> list[Row]:
         method = name.removesuffix(_PLUS)
         if "+" in method and not method.endswith(_PLUS):  # that is told by `_title`
             raise ValueError(
-                f"`methods` must be names of methods, or of one with {_PLUS} behind it, such as "
-                f"cam{_PLUS}. Received: {name!r}."
+                f"`methods` must be names of methods, each with or without {_PLUS} at its end, "
+                f"such as cam{_PLUS}. Received: {name!r}."
             )
         title = _title(method, (FSL, CENTER) if method == name else ())
         if method == name:
@@ -156,8 +156,9 @@ def table5(methods: Sequence[str]) -> list[Row]:
     found = [row for row in rows if not row.variant and row.method not in (FSL, CENTER)]
     if not found:
         raise ValueError(
-            "`methods` must name one with a classifier, such as cam: an F-CAM classifies as the "
-            f"classifier below it, {FSL} and {CENTER} have none. Received: {','.join(methods)}."
+            "`methods` must name one with a classifier, such as cam: an F-CAM classifies as its "
+            f"classifier does, and {FSL} and {CENTER} have no classifier. "
+            f"Received: {','.join(methods)}."
         )
     return found
 
@@ -177,7 +178,7 @@ def _divided(text: str) -> list[str]:
 def _title(method: str, more: Sequence[str] = ()) -> str:
     if method.endswith(_PLUS):  # where `table3` has not taken it off
         raise ValueError(
-            f"`methods` must be without {_PLUS} here, as F-CAM on each of them comes with it: name "
+            f"`methods` must be without {_PLUS} here. F-CAM on each method comes with it: name "
             f"{method.removesuffix(_PLUS)}. Received: {method}."
         )
     lookup(dict.fromkeys((*METHODS, *BASELINES, *more)), method, "methods")

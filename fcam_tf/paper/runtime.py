@@ -194,9 +194,9 @@ def device() -> str:
 
 
 def busy() -> str:
-    """Say "beside other work (load 8.4)" where other processes compute; empty where none do."""
+    """Say "while other work ran (load 8.4)" if other processes compute; empty if none do."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # which Windows lacks
-    return f"beside other work (load {load:.1f})" if load > _QUIET else ""
+    return f"while other work ran (load {load:.1f})" if load > _QUIET else ""
 
 
 def _image(size: int) -> Any:

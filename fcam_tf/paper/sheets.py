@@ -77,7 +77,7 @@ def sheets(
     split = load(study.root, "test")
     if not any(getattr(split, truth) is not None for truth in TRUTHS[name]):
         raise ValueError(
-            f"{name} shows {' or '.join(TRUTHS[name])}, and the test split of {study.root} has none"
+            f"{name} shows {' or '.join(TRUTHS[name])}, but the test split of {study.root} has none"
         )
     found = train_all(study, name, cells_of(rows, backbones, 1), study.score)
     table, files = [], []

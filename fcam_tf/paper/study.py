@@ -114,7 +114,7 @@ class Study:
         if val is None or (val.boxes is None and val.masks is None):
             raise ValueError(
                 f"{self.root} has no ground truth for val to choose epochs by: class folders have "
-                "none; in the benchmark's layout it is named in metadata/val/localization.txt"
+                "none; the benchmark's layout lists it in metadata/val/localization.txt"
             )
 
     def score(self, cell: Cell) -> evaluation.StoredEvaluation:
@@ -300,7 +300,9 @@ class Study:
             shared = {field.name for field in dataclasses.fields(training.Recipe)}
             settings = tuple(text for text in settings if text.partition("=")[0] in shared)
         if any(text.partition("=")[0] == "seed" for text in (*settings, *more)):
-            raise ValueError("`seed` is that of the cell, 0 and up: choose how many by `seeds`.")
+            raise ValueError(
+                "`seed` is that of the cell, from 0 up: set their number with `seeds`."
+            )
         recipe = training.recipe_of(stage, self.recipe, (*settings, *more))
         splits, select = self._loaded(stage, recipe)
         return splits, recipe.changed([f"select={select}"])

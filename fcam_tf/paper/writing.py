@@ -111,8 +111,8 @@ def gains(entries: Sequence[Entry], metric: str) -> Grid:
         for title, mine in rows.items()
     ]
     caption = (
-        f"{metric}, points above the map that teaches: mean over the trainings and 95 % interval "
-        "of a paired bootstrap over the test images."
+        f"{metric}, gain over the map that teaches, in points: mean over the trainings and 95 % "
+        "interval of a paired bootstrap over the test images."
     )
     return Grid(caption, ["", *columns], cells, set())
 

@@ -60,7 +60,7 @@ def test_precision_and_recall_add_up_to_pxap(study, finished):
 def test_what_the_data_lacks_is_said_before_anything_is_trained(study, monkeypatch):
     monkeypatch.setattr(curves.data, "load", lambda *_: SimpleNamespace(boxes=None, masks=None))
     study.check = None  # not called
-    with pytest.raises(ValueError, match="fig7 needs boxes, and the test split of"):
+    with pytest.raises(ValueError, match="fig7 needs boxes, but the test split of"):
         curves.localisation(study, "fig7", **COLUMNS)
     with pytest.raises(ValueError, match="fig8 needs masks"):
         curves.precision_recall(study, "fig8", **COLUMNS)

@@ -33,7 +33,7 @@ def test_what_is_printed_stands_beside(tmp_path, tiny_backbone, monkeypatch):
     ]
     monkeypatch.setattr(runtime, "timings", lambda *_, **__: rows)
     monkeypatch.setattr(runtime, "peer_timings", lambda *_, **__: [])
-    monkeypatch.setattr(runtime, "busy", lambda: "beside other work (load 8.4)")
+    monkeypatch.setattr(runtime, "busy", lambda: "while other work ran (load 8.4)")
     measured.table2(tmp_path, ["resnet50"], 16)
     notes = []
     options = {"methods": [], "rounds": 1, "channels": None, "note": notes.append}
@@ -43,8 +43,12 @@ def test_what_is_printed_stands_beside(tmp_path, tiny_backbone, monkeypatch):
     (counts,) = rows_of(tmp_path / "table4-counts.csv")
     assert (counts["published #PCL"], counts["published SFM"]) == ("23.9", "28x28")
     assert [row["published"] for row in rows_of(tmp_path / "table4.csv")] == ["18.5", "—", "—"]
-    assert notes[0] == "timed beside other work (load 8.4): too long to be compared"
-    assert "cores, beside other work (load 8.4) (Table 4)" in (tmp_path / "table4.md").read_text()
+    assert notes[0] == (
+        "timed while other work ran (load 8.4): do not compare these times with others"
+    )
+    assert (
+        "cores, while other work ran (load 8.4) (Table 4)" in (tmp_path / "table4.md").read_text()
+    )
 
 
 def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone, monkeypatch):

@@ -63,17 +63,17 @@ def test_each_kind_of_model_is_built_once_and_nothing_is_left(study, monkeypatch
 
 
 @pytest.mark.usefixtures("small_backbones")
-@pytest.mark.parametrize(("draws", "more"), [(0, ""), (2, ", and those of searches")])
+@pytest.mark.parametrize(("draws", "more"), [(0, ""), (2, ", plus those of searches")])
 def test_how_many_are_to_be_trained(study, monkeypatch, draws, more):
     told = []
     monkeypatch.setattr(training, "check", lambda *_: None)
     study = dataclasses.replace(study, draws=draws, tell=told.append)
     study.check([FIRST, SECOND, Cell(NAME, "fsl"), Cell("", "center")])
-    assert f"3 to be trained in {study.out}{more}" in told
+    assert f"trainings to run in {study.out}: 3{more}" in told
     monkeypatch.setattr(Study, "recalled", lambda *_: "a run")
     told.clear()
     study.check([FIRST, Cell("", "center")])
-    assert not any("to be trained" in line for line in told)
+    assert not any("trainings to run" in line for line in told)
 
 
 def begin(wanted, **changed):
@@ -122,7 +122,7 @@ def test_a_classifier_that_is_gone_is_told(study, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "best.keras").touch()
     study.check([FIRST, SECOND])
-    assert told[-2].startswith(f"{NAME}/cam-0-fcam stands on {NAME}/cam-0, which is gone")
+    assert told[-2].startswith(f"{NAME}/cam-0-fcam was trained on {NAME}/cam-0, which is gone")
 
 
 @pytest.mark.usefixtures("small_backbones")

@@ -99,7 +99,7 @@ def test_other_work_is_told(monkeypatch):
     monkeypatch.setattr("os.getloadavg", lambda: (0.9, 7.0, 7.0), raising=False)
     assert runtime.busy() == ""
     monkeypatch.setattr("os.getloadavg", lambda: (8.44, 0.1, 0.1), raising=False)
-    assert runtime.busy() == "beside other work (load 8.4)"
+    assert runtime.busy() == "while other work ran (load 8.4)"
     monkeypatch.delattr("os.getloadavg")
     assert runtime.busy() == ""
 

@@ -91,5 +91,5 @@ def test_truth_that_is_missing_is_said_before_anything_is_trained(study, monkeyp
     bare = dataclasses.replace(finished.split, masks=None)
     monkeypatch.setattr(sheets, "load", lambda *_: bare)
     study.check = None  # not called
-    with pytest.raises(ValueError, match="fig11 shows masks, and the test split"):
+    with pytest.raises(ValueError, match="fig11 shows masks, but the test split"):
         sheets.sheets(study, "fig11", pairs(["cam"]), ["tiny"])
