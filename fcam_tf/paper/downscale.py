@@ -1,4 +1,4 @@
-"""What a coarse map costs at most: PxAP of the true mask, scaled down and back up.
+"""What coarse resolution alone costs: PxAP of the true mask, scaled down and back up.
 
 Source: F-CAM (Belharbi et al., WACV 2022), supplement, section 4, figures 3 and 4. No code of it
 is published. The supplement leaves open how masks are scaled: here it is bilinear with half-pixel
