@@ -251,9 +251,9 @@ def compare_times(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     times = {before.get(TIMES), now.get(TIMES)} - {None}  # workers of a cluster have none
     if len(times) > 1:
         warnings.warn(
-            "Photos or masks were written anew since this training began, with the names and sizes "
-            "that they had. They are taken for a copy of the same data. If they show something "
-            "else now, remove the folder and train anew.",
+            "Photos or masks have been rewritten since this training began, with the same names "
+            "and sizes. They are taken for a copy of the same data. If their content has changed, "
+            "remove the folder and train again.",
             stacklevel=3,
         )
 

@@ -50,7 +50,7 @@ def test_photos_written_anew_are_told_where_the_run_is_finished(tmp_path, tiny):
     for _ in range(2):
         assert status("classifier", *flags) == 0
     os.utime(next((root / "images").rglob("*.png")), ns=(1, 1))
-    with pytest.warns(UserWarning, match="Photos or masks were written anew"):
+    with pytest.warns(UserWarning, match="Photos or masks have been rewritten"):
         assert status("classifier", *flags) == 0
 
 

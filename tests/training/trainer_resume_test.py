@@ -161,7 +161,7 @@ def test_a_photo_replaced_by_one_of_its_size_is_told(classifier, tmp_path):
     Image.new("RGB", (48, 48)).save(grey, "PNG")
     photo.write_bytes(grey.getvalue().ljust(photo.stat().st_size, b"\0"))
     os.utime(photo, ns=(1, 1))
-    with pytest.warns(UserWarning, match="Photos or masks were written anew"):
+    with pytest.warns(UserWarning, match="Photos or masks have been rewritten"):
         fit()
 
 
