@@ -54,7 +54,7 @@ def write(folder: Path, results: Results) -> Path:
         classes = (xml_text(name) for name in results.classes.values())
         labels = [f"{name}:::" for name in dict.fromkeys(classes) if ":" not in name]
         _write_lines(place / "labelmap.txt", ["# label:color_rgb:parts:actions", *labels])
-    return path / "Annotations"
+    return path
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from fcam_tf.predict.annotations import DATASETS, TABLES
 FILES = {
     "coco": "coco.json",
     "yolo": "yolo/data.yaml",
-    "voc": "voc/Annotations",
+    "voc": "voc",
     "labelstudio": "labelstudio/tasks.json",
     "cvat": "cvat.xml",
 }
