@@ -82,7 +82,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _can_fuse(self, inputs: Any) -> bool:
         return (
             keras.backend.backend() == "tensorflow"
-            and not (self.synchronized or self.renorm)
+            and not (self.synchronized or getattr(self, "renorm", False))  # since Keras 3.14
             and self.scale
             and self.center
             and len(inputs.shape) == 4
