@@ -162,7 +162,8 @@ def _before_activation(maker: Mapping[int, graph.Step], output: Any) -> tuple[An
     """Return the last dense layer and its input, or None and the scores; and the activation."""
     step = maker[id(output)]
     operation = step.operation
-    end = _name(operation) or _called(operation) * (_called(operation) in _BOUNDED)
+    bounded = _called(operation) in _BOUNDED
+    end = _called(operation) if bounded else _name(operation)
     linear = getattr(operation, "activation", None) in (None, keras.activations.linear)
     if _is_dense(operation) and (linear or end):
         return operation, step.inputs[0], end
@@ -227,8 +228,7 @@ def _tried_out(model: keras.Model, maker: Mapping[int, graph.Step]) -> str:
     operation = maker[id(model.outputs[0])].operation
     function = getattr(operation, "activation", None) or type(operation)
     known = getattr(function, "__module__", "").startswith(("keras.", "fcam_tf."))
-    tame = known and not isinstance(operation, L.Lambda) and _called(operation) != "hard_sigmoid"
-    if tame:
+    if known and not isinstance(operation, L.Lambda) and _called(operation) != "hard_sigmoid":
         return ""
     draw = np.random.default_rng(0)
     shapes = [(2, *(side or _SIDE for side in x.shape[1:])) for x in model.inputs]
