@@ -26,7 +26,7 @@ from fcam_tf.paper.figure_files import few_colours, write_figure
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
-from fcam_tf.paper.trained import train_all
+from fcam_tf.paper.trained import data_name, train_all
 from fcam_tf.report.figures import STYLE
 from fcam_tf.report.galleries import SEED, thresholds
 from fcam_tf.report.pictures import PAPER, Thresholds, draw_map, draw_parts, draw_photo
@@ -95,7 +95,7 @@ def sheets(
                 for ending in (".jpg", ".pdf"):  # of another threshold, which the table is not of
                     (study.out / f"{sheet}{ending}").unlink(missing_ok=True)
                 continue
-            title = f"{Path(study.root).name}, test, {backbone}{group and f': {group}'}"
+            title = f"{data_name(study)}, test, {backbone}{group and f': {group}'}"
             figure = draw_sheet(columns, photos, title)
             files += write_figure(figure, study.out, sheet, photos=True)
             table += [_columns(sheet, c, c.scores[photo]) for photo in photos for c in columns]
@@ -131,6 +131,8 @@ def choose(name: str, columns: Sequence[Column]) -> Mapping[str, list[int]]:
     ours = [column for column in columns if column.row.before] or columns
     quality = np.mean([[row.quality for row in column.scores] for column in ours], axis=0)
     order = np.argsort(quality, kind="stable")[::-1]
+    # An object may be too small for the frame; what is not there is neither found nor missed.
+    order = order[[bool(ours[0].scores[photo].kind) for photo in order]]
     groups = {
         "found": order[quality[order] >= CORRECT_IOU],
         "failed": order[quality[order] < CORRECT_IOU],

@@ -39,6 +39,11 @@ def train_all(
     return found
 
 
+def data_name(study: Study) -> str:
+    """Return what titles call the data set: the name of its folder, also where that is "."."""
+    return Path(study.root).resolve().name
+
+
 def table(
     study: Study,
     name: str,
@@ -69,7 +74,7 @@ def table(
     """
     found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
     entries = summarise(rows, backbones, seeds, found, metrics, recipe=study.recipe)
-    title = f"{name}: {Path(study.root).name}, test, {seeds} seed{'s' * (seeds != 1)}"
+    title = f"{name}: {data_name(study)}, test, {seeds} seed{'s' * (seeds != 1)}"
     return entries, write_table(study.out, name, title, entries, study.recipe)
 
 

@@ -8,7 +8,7 @@ from fcam_tf import training
 from fcam_tf.paper import Study
 from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.rows import table3
-from fcam_tf.paper.trained import reached, train_all
+from fcam_tf.paper.trained import data_name, reached, train_all
 
 
 def test_what_diverged_is_told_and_missing(tmp_path, monkeypatch):
@@ -55,3 +55,11 @@ def test_means_of_what_rows_reach(tmp_path, monkeypatch, backbones, expected):
     study = Study("data", tmp_path, tell=lambda _: None)
     rows = table3(["cam", "cam+fcam", "center"])
     assert reached(study, "fig3", rows, backbones, 2) == expected
+
+
+def test_the_name_of_a_data_set(tmp_path, monkeypatch):
+    (tmp_path / "CUB").mkdir()
+    monkeypatch.chdir(tmp_path / "CUB")
+    for root in (".", "../CUB/", str(tmp_path / "CUB")):
+        assert data_name(Study(root, tmp_path)) == "CUB"
+    assert data_name(Study("tfds:pets", tmp_path)) == "tfds:pets"
