@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,14 @@ def test_settings_of_the_classifier_that_only_a_model_refuses(study):
     study = dataclasses.replace(study, classifier_set=(*SMALL, "baseline.drop_rat=0.5"))
     with pytest.raises(ValueError, match="Did you mean 'drop_rate'"):
         study.check([Cell(NAME, "adl")])
+
+
+@pytest.mark.usefixtures("small_backbones")
+def test_the_flag_that_is_told_is_that_of_the_stage(study):
+    for name in ("test", "val"):
+        Path(study.root, f"metadata/{name}/localization.txt").unlink()
+    with pytest.raises(ValueError, match=r"'MaxBoxAcc'.*\(--classifier-set select=PxAP\)"):
+        study.check([FIRST])
 
 
 @pytest.mark.usefixtures("small_backbones")
