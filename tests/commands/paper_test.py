@@ -138,7 +138,7 @@ def rows_of(path):
 @pytest.mark.usefixtures("undrawn", "small_backbones")
 def test_tables_share_what_is_trained(data, tmp_path, capfd):
     out = tmp_path / "out"
-    command = ("--data", data, "--out", out, *FAST)
+    command = ("--data", data, "--out", out, *FAST, "--set=loss.windows={}")
     assert status("table1", *command) == 0
     shown = capfd.readouterr()
     assert "| CAM\\* + SR + ASC + CRF |" in shown.out
