@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from fcam_tf.data import Split, load
 from fcam_tf.evaluation import Row as Scores
 from fcam_tf.evaluation import StoredEvaluation
 from fcam_tf.evaluation.rows import CORRECT_IOU, FOUND, make_row
+from fcam_tf.fonts import for_figures
 from fcam_tf.paper.figure_files import few_colours, write_figure
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
@@ -163,7 +165,10 @@ def draw_sheet(columns: Sequence[Column], photos: Sequence[int], title: str) -> 
     for start in range(0, len(photos), across):  # a row is as high as its highest photo
         high = max(width * each.height / each.width for each in inputs[start : start + across])
         heights += [high, high + 0.35]  # the text below
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
+    names = [split.class_names[split.labels[photo]].replace("_", " ") for photo in photos]
+    (title, *names), fonts = zip(*map(for_figures, [title, *names]), strict=True)
+    families = [*dict.fromkeys(chain(*fonts))]
+    with mpl.rc_context({**STYLE, "axes.grid": False, "font.family": families}):
         size = (width * wide * across, sum(heights) + 0.9)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.add_gridspec(len(heights), wide * across, height_ratios=heights)
@@ -171,8 +176,7 @@ def draw_sheet(columns: Sequence[Column], photos: Sequence[int], title: str) -> 
             row, place = divmod(i, across)
             first, left = row == 0, place * wide
             axes = figure.add_subplot(grid[2 * row : 2 * row + 2, left])
-            name = split.class_names[split.labels[photo]].replace("_", " ")
-            _show(axes, picture, width, "input" if first else "", name)
+            _show(axes, picture, width, "input" if first else "", names[i])
             for j, (column, scored) in enumerate(zip(columns, found, strict=True), left + 1):
                 upper, lower = (figure.add_subplot(grid[2 * row + k, j]) for k in (0, 1))
                 over = draw_map(column.split, scored[photo], column.cuts.box)

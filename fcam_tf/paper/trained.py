@@ -43,7 +43,8 @@ def train_all(
 
 def data_name(study: Study) -> str:
     """Return what titles call the data set: the name of its folder, also where that is "."."""
-    return Path(study.root).resolve().name
+    path = Path(study.root)
+    return path.name if path.name.strip(".") else path.resolve().name
 
 
 def check_terms(study: Study, rows: Sequence[Row]) -> None:

@@ -53,9 +53,10 @@ def test_dollar_signs_in_names_are_no_formula():
         [curve(CAM, 0, [1, 2])],
         lambda each: Place("$a_{1 $", "b", each.side),
         PAIR,
-        title="$x_{ $y, test",
+        title="$x_{ $y, \U0010fffd, test",
         xlabel="x",
         ylabel="y",
     )
     figure.savefig(io.BytesIO())  # which would fail, or be without them
     assert not figure._suptitle.get_parse_math()
+    assert figure.get_suptitle() == "$x_{ $y, U+10FFFD , test"

@@ -63,6 +63,8 @@ def test_the_name_of_a_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "CUB")
     for root in (".", "../CUB/", str(tmp_path / "CUB")):
         assert data_name(Study(root, tmp_path)) == "CUB"
+    (tmp_path / "birds").symlink_to(tmp_path / "CUB")
+    assert data_name(Study("../birds", tmp_path)) == "birds"  # as the user calls it
     assert data_name(Study("tfds:pets", tmp_path)) == "tfds:pets"
 
 
