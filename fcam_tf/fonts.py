@@ -16,6 +16,7 @@ from matplotlib.ft2font import FT2Font
 from PIL import ImageDraw, ImageFont
 
 _OWN = str(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf"))
+_FAMILY = "DejaVu Sans"  # of it, and what figures are in
 _BOLD = 700
 # Fonts that have a picture for everything, such as matplotlib's LastResortHE.
 _PLACEHOLDERS = ("last resort", "lastresort", "blank")
@@ -80,6 +81,20 @@ def runs(text: str) -> list[tuple[str, str]]:
         pieces.append((font, character))
     grouped = itertools.groupby(pieces, lambda piece: piece[0])
     return [(font, "".join(part for _, part in group)) for font, group in grouped]
+
+
+def for_figures(text: str) -> tuple[str, list[str]]:
+    """Return a text as matplotlib can draw it, and the families of fonts that it takes.
+
+    Characters that no font has are numbers, as in `runs`.
+    """
+    pieces = runs(text)
+    families = [_FAMILY]
+    for file in dict.fromkeys(file for file, _ in pieces if file != _OWN):
+        if all(entry.fname != file for entry in font_manager.fontManager.ttflist):
+            font_manager.fontManager.addfont(file)
+        families.append(font_manager.FontProperties(fname=file).get_name())
+    return "".join(piece for _, piece in pieces), families
 
 
 def _with_numbers(text: str, fonts: tuple[str, ...]) -> str:

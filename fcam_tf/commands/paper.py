@@ -201,6 +201,8 @@ def _masked(values: argparse.Namespace) -> Any:
 
 def _fig3(values: argparse.Namespace) -> list[Path]:
     split, reached = _masked(values), None
+    if values.skip_broken:  # which the methods are not scored on, either
+        split = fcam_tf.data.without_broken(split, note)
     if values.methods:
         rows = _rows("table3", values.methods)
         arguments = (_study(values), values.what, rows, values.backbones, values.seeds)

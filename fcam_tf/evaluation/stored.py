@@ -125,6 +125,7 @@ class StoredEvaluation:
             settings, self.notes = read_settings(self.out / SETTINGS)
             self.settings = EvaluationSettings(**{"model": self.notes.get("model", ""), **settings})
             self.metrics: dict[str, Any] = json.loads((self.out / METRICS).read_bytes())
+            _ = [self.metrics[name] for name in (*HEADLINES, "details")]  # all are there
             lines = csv.DictReader(io.StringIO((self.out / ROWS).read_text("utf-8")))
             self.rows = [Row.parse(line) for line in lines]
         except (KeyError, TypeError, ValueError, RecursionError, csv.Error):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcam_tf.evaluation import StoredEvaluation
+from fcam_tf.masks import OBJECT
 from fcam_tf.metrics.measures import (
     MEASURES,
     average_precision,
@@ -37,10 +38,11 @@ def paired(
     """Return the mean difference of pairs of statistics, the second minus the first.
 
     Images are drawn with replacement, the same for all statistics; the interval goes from the 2.5th
-    to the 97.5th percentile of the draws (Efron and Tibshirani, 1993, chapter 13).
+    to the 97.5th percentile of the draws (Efron and Tibshirani, 1993, chapter 13). Draws of which a
+    statistic is NaN do not count.
 
     Args:
-        pairs: of each training, such as of each seed.
+        pairs: of each training, such as of each seed, or their means.
         images: number of images.
         draws: of as many images each.
         seed: of the draws.
@@ -51,7 +53,7 @@ def paired(
 
     rng = np.random.default_rng(seed)
     drawn = difference(rng.multinomial(images, np.full(images, 1 / images), size=draws))
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return Interval(float(difference(np.ones((1, images)))[0]), float(low), float(high))
 
 
@@ -60,15 +62,26 @@ def mean_of(values: NDArray) -> Statistic:
     return lambda counts: counts @ values / values.size
 
 
+def mean_over(statistics: Sequence[Statistic]) -> Statistic:
+    """Return the mean of statistics, such as of those of all seeds."""
+    return lambda counts: np.mean([each(counts) for each in statistics], axis=0)
+
+
 def precision_of(histograms: NDArray) -> Statistic:
-    """Return the statistic of PxAP, of the images' ``score_histogram`` (n, 2, bins)."""
+    """Return the statistic of PxAP, of the images' ``score_histogram`` (n, 2, bins).
+
+    It is NaN where none of the images drawn has an object.
+    """
     flat = histograms.reshape(len(histograms), -1).astype(np.float64)
 
     def statistic(counts: NDArray) -> NDArray:
         found = []
         for start in range(0, len(counts), _BLOCK):
             pooled = (counts[start : start + _BLOCK] @ flat).reshape(-1, *histograms.shape[1:])
-            found += [average_precision(*precision_recall(each)) for each in pooled]
+            found += [
+                average_precision(*precision_recall(each)) if each[OBJECT].any() else np.nan
+                for each in pooled
+            ]
         return np.array(found)
 
     return statistic

@@ -25,7 +25,7 @@ from fcam_tf.paper.panels import PAIR, Curve, Place, draw_panels
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
-from fcam_tf.paper.trained import train_all
+from fcam_tf.paper.trained import data_name, train_all
 from fcam_tf.report.figures import shown_up_to, smoothed
 
 IOUS = (0.3, 0.5, 0.7)
@@ -216,4 +216,4 @@ def _needs(study: Study, name: str, truth: str) -> None:
 
 def _title(study: Study, what: str, rows: Sequence[Row]) -> str:
     methods = list(dict.fromkeys(row.before or row.title for row in rows))
-    return f"{Path(study.root).name}, test{f', {methods[0]}' if len(methods) == 1 else ''}: {what}"
+    return f"{data_name(study)}, test{f', {methods[0]}' if len(methods) == 1 else ''}: {what}"

@@ -25,8 +25,13 @@ from fcam_tf.metrics import PxAP
 from fcam_tf.names import pixels
 from fcam_tf.report.figures import COLOURS
 
-_LINES = COLOURS[2:]  # the first two are for masks
-_DASHES = (":", "-.", "--", "-")
+# Of lines, as many as differ; the first two colours are for masks.
+_LINES = [
+    {"color": colour, "ls": dashes}
+    for colours in (COLOURS[2:], ("#c2185b", "#6d4c41", "#00838f", "#9e9d24"))
+    for dashes in (":", "-.", "--", "-")
+    for colour in colours
+]
 SCALES = (1, 2, 4, 7, 8, 14, 16, 28, 32)  # those of the supplement's maps, and between
 
 
@@ -118,13 +123,8 @@ def draw_curve(rows: Sequence[Row], reached: Mapping[str, float] | None = None) 
     smooth = [row.antialiased for row in rows]
     axes.plot(scales, smooth, "s--", color=COLOURS[1], label="true mask, antialiased")
     for number, (name, value) in enumerate(sorted(reached.items(), key=lambda item: -item[1])):
-        dashes, colour = divmod(number, len(_LINES))
-        style: dict[str, Any] = {
-            "color": _LINES[colour],
-            "ls": _DASHES[dashes % len(_DASHES)],
-            "lw": 1.3,
-        }
-        axes.axhline(value, label=f"{name}: {value:.1f}", **style)
+        style: Any = _LINES[number % len(_LINES)]
+        axes.axhline(value, label=f"{name}: {value:.1f}", lw=1.3, **style)
     axes.set_xscale("log", base=2)
     axes.minorticks_off()
     axes.set_xticks(scales, [f"{row.scale}\n{row.side}" for row in rows], fontsize=8.5)

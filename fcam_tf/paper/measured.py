@@ -14,13 +14,15 @@ from fcam_tf.paper.figure_files import write_figure
 from fcam_tf.paper.published import table
 from fcam_tf.paper.writing import MISSING, Grid, latex, markdown
 
+_PAPERS_STRIDE = 8  # the default of the paper's backbones
+
 
 def table2(out: Path, backbones: Sequence[str], output_stride: int | None) -> list[Path]:
     """Write the decoder of each backbone, block by block, and its number of parameters.
 
-    Beside it stand the channels that the paper prints.
+    Beside it stand the channels that the paper prints, see `_printed`.
     """
-    printed = {line["backbone"]: line for line in table("table2")}
+    printed = {line["backbone"]: line for line in _printed("table2", output_stride)}
     found = [architecture.describe(name, output_stride=output_stride) for name in backbones]
     rows = [
         {
@@ -36,7 +38,8 @@ def table2(out: Path, backbones: Sequence[str], output_stride: int | None) -> li
         for each in found
         for block in each.blocks
     ]
-    return _write(out, "table2", "The decoders as built, at 224x224 (Table 2)", rows)
+    title = f"The decoders as built, at 224x224{_told(output_stride)} (Table 2)"
+    return _write(out, "table2", title, rows)
 
 
 def table4(
@@ -53,10 +56,14 @@ def table4(
 
     The methods of other libraries stand below ours, as far as they are installed. Each row is noted
     when it is measured. ``methods``, ``rounds`` and ``channels`` are those of `runtime.timings`; no
-    methods are all. Beside them stand the numbers that the paper prints.
+    methods are all. Beside them stand the numbers that the paper prints, see `_printed`.
     """
     counts, times = [], []
-    printed = {line["backbone"]: line for line in table("table4_counts")}
+    printed = {line["backbone"]: line for line in _printed("table4_counts", output_stride)}
+    published = {
+        (line["backbone"], line["method"]): line["milliseconds"]
+        for line in _printed("table4", output_stride)
+    }
     if busy := runtime.busy():
         note(f"timed {busy}: do not compare these times with others")
     named = methods or tuple(runtime.ROWS)
@@ -75,19 +82,20 @@ def table4(
         shared: dict[str, Any] = {"output_stride": output_stride, "rounds": rounds}
         own = runtime.timings(backbone, named, channels=channels, **shared)
         for timing in itertools.chain(own, runtime.peer_timings(backbone, named, **shared)):
-            row = _times(backbone, timing)
+            row = _times(backbone, timing, published)
             note("  ".join(map(str, row.values())))
             times.append(row)
     if left_out := peers.missing(named):
         note(f"not installed, so not timed beside ours: {', '.join(left_out)}")
     where = f"{runtime.device()}{busy and f', {busy}'}"
+    stride = _told(output_stride)
     title = (
-        f"Milliseconds for one map of 224x224, median of {rounds}, {where} (Table 4). "
+        f"Milliseconds for one map of 224x224{stride}, median of {rounds}, {where} (Table 4). "
         "Published: one measurement on a Tesla P100, for F-CAM with the forward pass, for the "
         "others without it, except Score-CAM, SS-CAM and IS-CAM, which need many forward passes."
     )
     return [
-        *_write(out, "table4-counts", "Parameters and feature maps (Table 4)", counts),
+        *_write(out, "table4-counts", f"Parameters and feature maps{stride} (Table 4)", counts),
         *_write(out, "table4", title, times),
     ]
 
@@ -120,19 +128,24 @@ def fig4(out: Path, split: Split) -> list[Path]:
     return write_figure(downscale.draw_examples(split, shown), out, "fig4")
 
 
-def _times(backbone: str, timing: runtime.Timing) -> dict[str, Any]:
+def _times(
+    backbone: str, timing: runtime.Timing, published: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
     alone = MISSING if timing.map_ms is None else f"{timing.map_ms:.1f}"
     whole = f"{timing.whole_ms:.1f}{' (estimated)' if timing.estimated else ''}"
-    ours = {"backbone": backbone, "method": timing.name, "map": alone, "with forward pass": whole}
-    return {**ours, "published": _printed(backbone, timing)}
+    row = {"backbone": backbone, "method": timing.name, "map": alone, "with forward pass": whole}
+    own = timing.name == runtime.ROWS[timing.method]  # not of another library
+    theirs = published.get((backbone, timing.method), MISSING) if own else MISSING
+    return {**row, "published": theirs}
 
 
-def _printed(backbone: str, timing: runtime.Timing) -> str:
-    """Return what the paper prints for a row of ours."""
-    if timing.name != runtime.ROWS[timing.method]:  # of another library
-        return MISSING
-    times = {(line["backbone"], line["method"]): line["milliseconds"] for line in table("table4")}
-    return times.get((backbone, timing.method), MISSING)
+def _printed(name: str, output_stride: int | None) -> list[dict[str, str]]:
+    """Return what the paper prints in a table: nothing beside networks of another stride."""
+    return table(name) if output_stride in (None, _PAPERS_STRIDE) else []
+
+
+def _told(output_stride: int | None) -> str:
+    return "" if output_stride is None else f", output stride {output_stride}"
 
 
 def _shape(shape: Sequence[int] | None) -> str:

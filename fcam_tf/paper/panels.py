@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from fcam_tf.fonts import for_figures
 from fcam_tf.paper.rows import Row
 from fcam_tf.report.figures import COLOURS, STYLE
 
@@ -97,7 +98,8 @@ def draw_panels(
         groups.setdefault(place(curve), []).append(curve)
     rows, columns = (list(dict.fromkeys(at)) for at in zip(*(p[:2] for p in groups), strict=True))
     size = (_PANEL[0] * max(len(columns), 1.6) + 0.4, _PANEL[1] * len(rows) + _MARGIN)
-    with mpl.rc_context(STYLE):
+    title, families = for_figures(title)
+    with mpl.rc_context({**STYLE, "font.family": families}):
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(
             len(rows), len(columns), squeeze=False, sharex=True, sharey=ylim is not None

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+import fcam_tf
 from fcam_tf import training
-from fcam_tf.claim import SettingsChangedError
+from fcam_tf.claim import SettingsChangedError, read_settings
 from fcam_tf.identity import BEST
 from fcam_tf.names import CENTER, FSL, listed
 from fcam_tf.paper.cells import Cell
 from fcam_tf.training.loop import described_splits
 from fcam_tf.training.random_search import changed_search
-from fcam_tf.training.run_folder import changed_settings
+from fcam_tf.training.run_folder import ABOUT, changed_settings
 
 if TYPE_CHECKING:
     from fcam_tf.paper.study import Study
@@ -109,7 +110,9 @@ def check_trainings(study: Study, cells: Sequence[Cell]) -> None:
         )
         for search in searches.values()
     }
-    wanted = _unfinished(study, cells)
+    everything = _trainings(study, cells)
+    _tell_versions(study, everything)
+    wanted = [each for each in everything if not study.recalled(each)]
     for each in wanted:
         # What a classifier's numbers will be is not known before they are searched for.
         if not (searches and each.stage == "classifier"):
@@ -127,8 +130,8 @@ def _trained(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell.method not in (FSL, CENTER)]
 
 
-def _unfinished(study: Study, cells: Sequence[Cell]) -> list[Training]:
-    """Return the trainings that cells need and that are not finished, each once."""
+def _trainings(study: Study, cells: Sequence[Cell]) -> list[Training]:
+    """Return the trainings that cells need, each once."""
     wanted = [study.supervised_for(cell) for cell in cells if cell.method == FSL]
     for cell in _trained(cells):
         classifier = study.classifier_for(cell)
@@ -141,8 +144,22 @@ def _unfinished(study: Study, cells: Sequence[Cell]) -> list[Training]:
                     f"{names[0]} was trained on {names[1]}, which is gone. If training {names[1]} "
                     f"again gives another model, {names[0]} is refused; then remove it"
                 )
-    once = {each.folder: each for each in wanted}
-    return [each for each in once.values() if not study.recalled(each)]
+    return [*{each.folder: each for each in wanted}.values()]
+
+
+def _tell_versions(study: Study, wanted: Sequence[Training]) -> None:
+    """Tell which trainings another version has made, as all that a table holds may depend on it."""
+    others: dict[str, list[Path]] = {}
+    for each in wanted:
+        _, notes = read_settings(each.folder / ABOUT)
+        made = notes.get("environment", {}).get("fcam_tf", fcam_tf.__version__)
+        if made != fcam_tf.__version__:
+            others.setdefault(made, []).append(each.folder.relative_to(study.out))
+    for made, folders in others.items():
+        study.tell(
+            f"trained by fcam_tf {made}, and taken as they are: {listed(folders, 3)}; remove them "
+            f"to train them with {fcam_tf.__version__}"
+        )
 
 
 def _settings(study: Study, wanted: Training) -> dict[str, Any]:
@@ -190,4 +207,9 @@ def _build(study: Study, wanted: Sequence[Training]) -> None:
         seen |= {key, *([backbone] if each.stage != "fcam" else [])}
         keras.backend.clear_session()
         checked = dataclasses.replace(start, weights=weights)
-        training.check(checked, each.recipe, study.splits(each))
+        try:
+            training.check(checked, each.recipe, study.splits(each))
+        except ValueError as error:
+            if each.stage != "classifier" or type(error) is not ValueError:
+                raise
+            raise ValueError(str(error).replace("--set ", "--classifier-set ")) from None

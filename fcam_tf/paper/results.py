@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from fcam_tf.evaluation import StoredEvaluation
-from fcam_tf.paper.bootstrap import Interval, paired, statistic_of
+from fcam_tf.paper.bootstrap import Interval, Statistic, mean_over, paired, statistic_of
 from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.published import BACKBONES, MEAN, published
 from fcam_tf.paper.rows import Row
@@ -30,6 +29,7 @@ class Entry:
         seeds: how many there are.
         published: what the paper prints there, on its own data; None where it prints nothing.
         gain: on the row that this one improves on, with its interval over the images.
+        missing: how many seeds there should be besides, of a backbone at most.
     """
 
     metric: str
@@ -40,6 +40,7 @@ class Entry:
     seeds: int = 0
     published: float | None = None
     gain: Interval | None = None
+    missing: int = 0
 
     @property
     def difference(self) -> float | None:
@@ -81,14 +82,13 @@ def summarise(
         for row in rows:
             mine, pairs = [], []
             for name in backbones:
-                runs = [found[cell] for cell in row.cells(name, seeds) if cell in found]
+                runs = [found.get(cell) for cell in row.cells(name, seeds)]
                 both = _pairs(titles.get(row.before), row, name, seeds, found)
-                mine.append(_entry(metric, row, name, runs, _gain(both, metric), recipe=recipe))
+                mine.append(_entry(metric, row, name, runs, _gain([both], metric), recipe=recipe))
                 pairs.append(both)
             entries += mine
             if len(backbones) > 1:
-                gain = _gain([*chain(*pairs)], metric) if all(pairs) else None
-                entries.append(_mean(metric, row, mine, gain, recipe))
+                entries.append(_mean(metric, row, mine, _gain(pairs, metric), recipe))
     return entries
 
 
@@ -96,12 +96,13 @@ def _entry(
     metric: str,
     row: Row,
     column: str,
-    runs: Sequence[StoredEvaluation],
+    runs: Sequence[StoredEvaluation | None],
     gain: Interval | None,
     *,
     recipe: str,
 ) -> Entry:
-    values = [run.metrics[metric] for run in runs if run.metrics[metric] is not None]
+    found = [run.metrics[metric] for run in runs if run]
+    values = [value for value in found if value is not None]
     return Entry(
         metric,
         row.title,
@@ -111,6 +112,7 @@ def _entry(
         len(values),
         _printed(metric, row, column, recipe),
         gain,
+        runs.count(None),
     )
 
 
@@ -126,6 +128,7 @@ def _mean(
         MEAN,
         statistics.mean(means) if len(means) == len(entries) else None,
         seeds=min(entry.seeds for entry in entries),
+        missing=max(entry.missing for entry in entries),
         published=_printed(metric, row, MEAN, recipe) if same else None,
         gain=gain,
     )
@@ -150,9 +153,18 @@ def _pairs(
 
 
 def _gain(
-    pairs: Sequence[tuple[StoredEvaluation, StoredEvaluation]], metric: str
+    backbones: Sequence[Sequence[tuple[StoredEvaluation, StoredEvaluation]]], metric: str
 ) -> Interval | None:
-    if not pairs or metric not in LOCALISATION:
+    """Return the gain over the pairs of each backbone, where none of them lacks all.
+
+    Each backbone counts the same, as in the mean of the scores, however many trainings it has.
+    """
+    if not all(backbones) or metric not in LOCALISATION:
         return None
-    measured = [(statistic_of(a, metric), statistic_of(b, metric)) for a, b in pairs]
-    return paired(measured, len(pairs[0][0].rows))
+
+    def mean(runs: Sequence[StoredEvaluation]) -> Statistic:
+        return mean_over([statistic_of(run, metric) for run in runs])
+
+    sides = [zip(*pairs, strict=True) for pairs in backbones]
+    measured = [(mean(before), mean(after)) for before, after in sides]
+    return paired(measured, len(backbones[0][0][0].rows))

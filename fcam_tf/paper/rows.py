@@ -39,6 +39,7 @@ LOSSES = {
     "SR + CRF": ("loss.size=0",),
     "SR + ASC + CRF": (),
 }
+_TERMS = {"SR": "seeds", "ASC": "size", "CRF": "crf"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Row:
         settings: see `Cell`.
         published: the title under which the paper's number is found, where it is another.
         before: the title of the row that this one improves on; empty for none.
+        terms: of the loss, after which the row is named, and with which it must be trained.
     """
 
     title: str
@@ -60,6 +62,7 @@ class Row:
     settings: tuple[str, ...] = ()
     published: str = ""
     before: str = ""
+    terms: tuple[str, ...] = ()
 
     def cells(self, backbone: str, seeds: int) -> list[Cell]:
         """Return the cells whose mean stands in a column; the centre has one for all columns."""
@@ -78,11 +81,11 @@ def table1(methods: Sequence[str]) -> list[Row]:
         rows.append(Row(title, method))
         for losses, settings in LOSSES.items():
             variant, published = losses.replace(" ", ""), ""
+            terms = tuple(_TERMS[name] for name in losses.split(" + "))
             if not settings:
                 variant, published = FCAM, f"{title} + F-CAM"
-            rows.append(
-                Row(f"{title} + {losses}", method, variant, settings, published, before=title)
-            )
+            named = f"{title} + {losses}"
+            rows.append(Row(named, method, variant, settings, published, title, terms))
     return rows
 
 

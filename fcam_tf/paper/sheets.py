@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from fcam_tf.data import Split, load
 from fcam_tf.evaluation import Row as Scores
 from fcam_tf.evaluation import StoredEvaluation
 from fcam_tf.evaluation.rows import CORRECT_IOU, FOUND, make_row
+from fcam_tf.fonts import for_figures
 from fcam_tf.paper.figure_files import few_colours, write_figure
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
-from fcam_tf.paper.trained import train_all
+from fcam_tf.paper.trained import data_name, train_all
 from fcam_tf.report.figures import STYLE
 from fcam_tf.report.galleries import SEED, thresholds
 from fcam_tf.report.pictures import PAPER, Thresholds, draw_map, draw_parts, draw_photo
@@ -95,7 +97,7 @@ def sheets(
                 for ending in (".jpg", ".pdf"):  # of another threshold, which the table is not of
                     (study.out / f"{sheet}{ending}").unlink(missing_ok=True)
                 continue
-            title = f"{Path(study.root).name}, test, {backbone}{group and f': {group}'}"
+            title = f"{data_name(study)}, test, {backbone}{group and f': {group}'}"
             figure = draw_sheet(columns, photos, title)
             files += write_figure(figure, study.out, sheet, photos=True)
             table += [_columns(sheet, c, c.scores[photo]) for photo in photos for c in columns]
@@ -131,6 +133,8 @@ def choose(name: str, columns: Sequence[Column]) -> Mapping[str, list[int]]:
     ours = [column for column in columns if column.row.before] or columns
     quality = np.mean([[row.quality for row in column.scores] for column in ours], axis=0)
     order = np.argsort(quality, kind="stable")[::-1]
+    # An object may be too small for the frame; what is not there is neither found nor missed.
+    order = order[[bool(ours[0].scores[photo].kind) for photo in order]]
     groups = {
         "found": order[quality[order] >= CORRECT_IOU],
         "failed": order[quality[order] < CORRECT_IOU],
@@ -161,7 +165,10 @@ def draw_sheet(columns: Sequence[Column], photos: Sequence[int], title: str) -> 
     for start in range(0, len(photos), across):  # a row is as high as its highest photo
         high = max(width * each.height / each.width for each in inputs[start : start + across])
         heights += [high, high + 0.35]  # the text below
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
+    names = [split.class_names[split.labels[photo]].replace("_", " ") for photo in photos]
+    (title, *names), fonts = zip(*map(for_figures, [title, *names]), strict=True)
+    families = [*dict.fromkeys(chain(*fonts))]
+    with mpl.rc_context({**STYLE, "axes.grid": False, "font.family": families}):
         size = (width * wide * across, sum(heights) + 0.9)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.add_gridspec(len(heights), wide * across, height_ratios=heights)
@@ -169,8 +176,7 @@ def draw_sheet(columns: Sequence[Column], photos: Sequence[int], title: str) -> 
             row, place = divmod(i, across)
             first, left = row == 0, place * wide
             axes = figure.add_subplot(grid[2 * row : 2 * row + 2, left])
-            name = split.class_names[split.labels[photo]].replace("_", " ")
-            _show(axes, picture, width, "input" if first else "", name)
+            _show(axes, picture, width, "input" if first else "", names[i])
             for j, (column, scored) in enumerate(zip(columns, found, strict=True), left + 1):
                 upper, lower = (figure.add_subplot(grid[2 * row + k, j]) for k in (0, 1))
                 over = draw_map(column.split, scored[photo], column.cuts.box)

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
     from fcam_tf.training import Recipe, RunFolder
 
+# Settings of an F-CAM that its stored maps depend on.
+_STORED_BY = (
+    *("layer", "crop", "mixed_precision", "val_fraction", "proxy"),
+    *("stored_scales", "stored_flip", "stored_refine", "stored_size"),
+)
+
 
 def trained_for(method: str, select: str) -> str:
     """Return the method for which the classifier that another method explains is trained.
@@ -168,10 +174,11 @@ class Study:
         _, recipe = self._splits_and_recipe("fcam", cell.settings)
         name = f"{cell.method}-{cell.seed}"
         folder = self.out / cell.backbone / f"{name}-{quote(cell.variant, safe='+=, ')}"
-        stored = getattr(recipe, "cams", None) == "stored"
+        # Where a variant's maps are others, they are in its run.
+        shared = getattr(recipe, "cams", None) == "stored" and self._stores_alike(recipe)
         start = dataclasses.replace(
             self._start(cell.backbone, cell.method),
-            cams=folder.with_name(f"{name}-cams") if stored else None,
+            cams=folder.with_name(f"{name}-cams") if shared else None,
         )
         if first:
             start = dataclasses.replace(
@@ -183,6 +190,11 @@ class Study:
             )
         recipe = recipe.changed([f"seed={cell.seed}"])
         return Training("fcam", start, recipe, folder)
+
+    def _stores_alike(self, recipe: Recipe) -> bool:
+        """Tell whether the maps that a recipe stores are those of the study's own recipe."""
+        _, own = self._splits_and_recipe("fcam")
+        return all(getattr(recipe, name) == getattr(own, name) for name in _STORED_BY)
 
     def supervised_for(self, cell: Cell) -> Training:
         """Return the training of full supervision."""

@@ -21,6 +21,7 @@ from fcam_tf.report.figures import COLOURS
 from fcam_tf.training.run_folder import VALIDATION_PREFIX
 
 NEGATIVES = "loss.negative_fraction=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
+_DASHES = ("-", "--", ":", "-.")  # of curves that share a colour
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +95,14 @@ def draw(points: Sequence[Point], key: str, score: str) -> Figure:
     for point in points:
         curves.setdefault((point.backbone, point.method), []).append(point)
     for number, ((backbone, method), mine) in enumerate(curves.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        turn, place = divmod(number, len(COLOURS))
+        colour, dashes = COLOURS[place], _DASHES[turn % len(_DASHES)]
+        mine.sort(key=lambda point: places[point.value])  # else the line would run to and fro
         means = [statistics.mean(point.scores) for point in mine]
         at = [places[point.value] for point in mine]
-        axes.plot(at, means, color=colour, label=f"{backbone}, {method} + F-CAM")
-        for place, point in zip(at, mine, strict=True):
-            axes.scatter([place] * len(point.scores), point.scores, s=16, color=colour, alpha=0.6)
+        axes.plot(at, means, color=colour, ls=dashes, label=f"{backbone}, {method} + F-CAM")
+        for x, point in zip(at, mine, strict=True):
+            axes.scatter([x] * len(point.scores), point.scores, s=16, color=colour, alpha=0.6)
     axes.set_xticks([places[value] for value in values], values)
     axes.set(xlabel="n- (negative_fraction)" if key == NEGATIVES.partition("=")[0] else key)
     axes.set(ylabel=score)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from fcam_tf import training
+from fcam_tf.losses import FCAMLoss
 from fcam_tf.names import CENTER
 from fcam_tf.paper.cells import Cell, work_off
 from fcam_tf.paper.results import LOCALISATION, Entry, cells_of, summarise
@@ -39,6 +41,31 @@ def train_all(
     return found
 
 
+def data_name(study: Study) -> str:
+    """Return what titles call the data set: the name of its folder, also where that is "."."""
+    path = Path(study.root)
+    return path.name if path.name.strip(".") else path.resolve().name
+
+
+def check_terms(study: Study, rows: Sequence[Row]) -> None:
+    """Raise a ValueError where a row would be trained without a loss that it is named after."""
+    for row in rows:
+        recipe = training.recipe_of("fcam", study.recipe, (*study.fcam_set, *row.settings))
+        loss = FCAMLoss(**getattr(recipe, "loss", {}))
+        for term in row.terms:
+            first, _ = loss.windows.get(term, (1, None))
+            why = ""
+            if not loss.weights[term]:
+                why = f"has loss.{term}=0"
+            elif first > recipe.epochs:
+                why = f"ends with epoch {recipe.epochs}, and loss.{term} begins in epoch {first}"
+            if why:
+                raise ValueError(
+                    f"the row {row.title!r} would be trained without loss.{term}: the F-CAMs' "
+                    f"recipe {why}. Change that, or compare losses with `vary`."
+                )
+
+
 def table(
     study: Study,
     name: str,
@@ -64,12 +91,13 @@ def table(
         The entries, and the files.
 
     Raises:
-        ValueError, FileNotFoundError: see `Study.check` and `Study.score`.
+        ValueError, FileNotFoundError: see `check_terms`, `Study.check` and `Study.score`.
         RuntimeError: every training diverged; nothing is written.
     """
+    check_terms(study, rows)
     found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
     entries = summarise(rows, backbones, seeds, found, metrics, recipe=study.recipe)
-    title = f"{name}: {Path(study.root).name}, test, {seeds} seed{'s' * (seeds != 1)}"
+    title = f"{name}: {data_name(study)}, test, {seeds} seed{'s' * (seeds != 1)}"
     return entries, write_table(study.out, name, title, entries, study.recipe)
 
 

@@ -179,7 +179,8 @@ def _number(value: float | None, how: str = ".1f") -> str:
 
 def _with_spread(entry: Entry) -> str:
     spread = "" if entry.deviation is None else f" ± {entry.deviation:.1f}"
-    return _number(entry.mean) + spread
+    few = f" ({entry.seeds} of {entry.seeds + entry.missing} seeds)" if entry.missing else ""
+    return _number(entry.mean) + (spread + few if entry.seeds else "")
 
 
 def _interval(entry: Entry) -> str:

@@ -39,6 +39,7 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "svg.hashsalt": "fcam",  # the same figure gives the same file
+    "text.parse_math": False,  # names of classes and folders may have dollar signs
 }
 
 

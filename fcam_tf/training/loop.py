@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from fcam_tf import cams
+from fcam_tf.claim import REMEDY, SettingsChangedError
 from fcam_tf.data import Split, evaluation_dataset, naming_photos, training_dataset
 from fcam_tf.data.parts import Parts
 from fcam_tf.explain import MapsAndLogits
@@ -64,6 +65,10 @@ def fit(
     verbose = 0 if machines()[0] else verbose  # the first tells of all
     times = times_sha256(*filter(None, splits))
     with open_together(out, settings, recipe.epochs, asked, times) as run:
+        if run.state.history and not run.best.exists() and machines()[0] == 0:
+            raise SettingsChangedError(
+                f"{run.best} is gone, the model of the epoch chosen so far; {REMEDY}"
+            )
         run.restore(model)
         plot = run.folder / PLOT
         if not run.finished:

@@ -174,7 +174,9 @@ def open_run(
     afresh = _untrained(folder)
     with claim(folder, settings, [_STATE], file=ABOUT, notes=notes, overwrite=afresh) as claimed:
         _, before = read_settings(folder / ABOUT)
-        claimed.begin()
+        done = claimed.goes_on and RunFolder(folder, epochs).finished
+        made_in = {"environment": before["environment"]} if done and "environment" in before else {}
+        claimed.begin(**made_in)
         run = RunFolder(folder, epochs)
         if run.state.history:
             compare_times(before, notes)
@@ -266,12 +268,13 @@ def changed_settings(folder: str | Path, settings: Mapping[str, Any]) -> list[st
         settings: those of `open_run`, as far as they are known.
 
     Returns:
-        The settings that differ, with both values.
+        The settings that differ, with both values; and that the chosen model is gone.
     """
     folder = Path(folder)
     if not (folder / _STATE).exists() or _untrained(folder):
         return []
-    return differences(folder / ABOUT, settings)
+    gone = [] if (folder / BEST).exists() else [f"{BEST} is gone"]
+    return [*differences(folder / ABOUT, settings), *gone]
 
 
 def environment() -> dict[str, str]:

@@ -128,6 +128,20 @@ def test_what_methods_reach_stands_in_figure_3(data, tmp_path, monkeypatch):
     assert [given[2] for given in shown] == [None, {"fig3, CAM* + F-CAM, ['vgg16'], 2": 60.0}]
 
 
+def test_figure_3_is_of_the_photos_that_the_methods_are_scored_on(data, tmp_path, monkeypatch):
+    root = shutil.copytree(data, tmp_path / "broken")
+    photos = fcam_tf.data.load(root, "test").paths
+    photos[2].write_bytes(b"junk")
+    monkeypatch.setattr(fcam_tf.paper, "reached", lambda *_: {})
+    shown = []
+    monkeypatch.setattr(
+        fcam_tf.paper.measured, "fig3", lambda _, split, __: shown.append(split) or []
+    )
+    command = ("fig3", "--data", root, "--out", tmp_path / "out", "--methods=cam", "--skip-broken")
+    assert status(*command) == 0
+    assert shown[0].paths == (*photos[:2], *photos[3:])
+
+
 def rows_of(path):
     with path.open() as file:
         return list(csv.DictReader(file))
@@ -138,7 +152,7 @@ def rows_of(path):
 @pytest.mark.usefixtures("undrawn", "small_backbones")
 def test_tables_share_what_is_trained(data, tmp_path, capfd):
     out = tmp_path / "out"
-    command = ("--data", data, "--out", out, *FAST)
+    command = ("--data", data, "--out", out, *FAST, "--set=loss.windows={}")
     assert status("table1", *command) == 0
     shown = capfd.readouterr()
     assert "| CAM\\* + SR + ASC + CRF |" in shown.out

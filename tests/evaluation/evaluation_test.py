@@ -367,3 +367,11 @@ def test_a_folder_of_another_version_is_refused_in_one_line(settings, tmp_path, 
         Evaluation(Center(), settings, tmp_path)
     Evaluation(Center(), settings, tmp_path, overwrite=True).run()
     assert StoredEvaluation(tmp_path)
+
+
+def test_figures_that_are_gone_are_made_anew(settings, tmp_path):
+    run = Evaluation(Center(), settings, tmp_path).run()
+    (tmp_path / "metrics.json").write_text("{}")  # as somebody's hand may leave it
+    with pytest.raises(ValueError, match="holds an evaluation that cannot be read"):
+        StoredEvaluation(tmp_path)
+    assert Evaluation(Center(), settings, tmp_path).run().metrics == run.metrics

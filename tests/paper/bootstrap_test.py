@@ -41,3 +41,12 @@ def run(tmp_path_factory):
 def test_once_each_the_images_give_the_metric(run, metric):
     statistic = statistic_of(run, metric)
     assert statistic(np.ones((1, 7)))[0] == pytest.approx(run.metrics[metric], abs=1e-9)
+
+
+def test_draws_without_an_object_do_not_count():
+    # Only the first image has an object: of two that are drawn, a quarter of the draws lacks it.
+    before, after = np.array([[[3], [1]], [[4], [0]]]), np.array([[[1], [3]], [[0], [0]]])
+    assert np.isnan(precision_of(before)(np.array([[0, 2]]))).all()
+    # The second image as often as the first: 1 of 8 pixels against 3 of 4; else 1 of 4.
+    found = paired([(precision_of(before), precision_of(after))], 2)
+    assert found == (62.5, 50, 62.5)

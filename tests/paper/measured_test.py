@@ -34,10 +34,10 @@ def test_what_is_printed_stands_beside(tmp_path, tiny_backbone, monkeypatch):
     monkeypatch.setattr(runtime, "timings", lambda *_, **__: rows)
     monkeypatch.setattr(runtime, "peer_timings", lambda *_, **__: [])
     monkeypatch.setattr(runtime, "busy", lambda: "while other work ran (load 8.4)")
-    measured.table2(tmp_path, ["resnet50"], 16)
+    measured.table2(tmp_path, ["resnet50"], None)
     notes = []
     options = {"methods": [], "rounds": 1, "channels": None, "note": notes.append}
-    measured.table4(tmp_path, ["resnet50"], 16, **options)
+    measured.table4(tmp_path, ["resnet50"], 8, **options)
     channels = [row["published channels"] for row in rows_of(tmp_path / "table2.csv")]
     assert channels == ["256", "128", "64", "32", "16"]
     (counts,) = rows_of(tmp_path / "table4-counts.csv")
@@ -49,6 +49,15 @@ def test_what_is_printed_stands_beside(tmp_path, tiny_backbone, monkeypatch):
     assert (
         "cores, while other work ran (load 8.4) (Table 4)" in (tmp_path / "table4.md").read_text()
     )
+
+    # What the paper prints is not of networks of another stride.
+    measured.table2(tmp_path, ["resnet50"], 16)
+    measured.table4(tmp_path, ["resnet50"], 16, **options)
+    for name in ("table2", "table4", "table4-counts"):
+        lines = (tmp_path / f"{name}.md").read_text().splitlines()
+        assert ", output stride 16" in lines[0]
+        where = [i for i, head in enumerate(lines[2].split(" | ")) if "published" in head]
+        assert {line.split(" | ")[i].strip(" |") for i in where for line in lines[4:]} == {"—"}
 
 
 def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone, monkeypatch):

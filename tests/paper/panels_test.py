@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 
 from fcam_tf.paper.panels import BASELINE, OURS, PAIR, Curve, Place, draw_panels
@@ -44,3 +46,17 @@ def test_a_marked_point_is_a_dot():
     _, axes = drawn([curve(CAM, 0, [1, 2], mark=1)])
     assert axes.lines[-1].get_marker() == "o"
     assert (axes.lines[-1].get_xdata().item(), axes.lines[-1].get_ydata().item()) == (1, 2)
+
+
+def test_dollar_signs_in_names_are_no_formula():
+    figure, _ = draw_panels(
+        [curve(CAM, 0, [1, 2])],
+        lambda each: Place("$a_{1 $", "b", each.side),
+        PAIR,
+        title="$x_{ $y, \U0010fffd, test",
+        xlabel="x",
+        ylabel="y",
+    )
+    figure.savefig(io.BytesIO())  # which would fail, or be without them
+    assert not figure._suptitle.get_parse_math()
+    assert figure.get_suptitle() == "$x_{ $y, U+10FFFD , test"

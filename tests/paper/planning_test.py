@@ -1,8 +1,11 @@
 import dataclasses
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+import fcam_tf
 from fcam_tf import training
 from fcam_tf.atomic import write_json
 from fcam_tf.claim import SettingsChangedError
@@ -49,6 +52,14 @@ def test_settings_of_the_classifier_that_only_a_model_refuses(study):
     study = dataclasses.replace(study, classifier_set=(*SMALL, "baseline.drop_rat=0.5"))
     with pytest.raises(ValueError, match="Did you mean 'drop_rate'"):
         study.check([Cell(NAME, "adl")])
+
+
+@pytest.mark.usefixtures("small_backbones")
+def test_the_flag_that_is_told_is_that_of_the_stage(study):
+    for name in ("test", "val"):
+        Path(study.root, f"metadata/{name}/localization.txt").unlink()
+    with pytest.raises(ValueError, match=r"'MaxBoxAcc'.*\(--classifier-set select=PxAP\)"):
+        study.check([FIRST])
 
 
 @pytest.mark.usefixtures("small_backbones")
@@ -134,3 +145,21 @@ def test_a_search_of_other_settings_is_told_too(study):
     write_json(search.folder / "search.json", settings | {"method": "has"})
     with pytest.raises(SettingsChangedError, match="search-cam: method was 'has' and is now 'cam'"):
         study.check([FIRST])
+
+
+@pytest.mark.usefixtures("small_backbones")
+def test_trainings_of_another_version_are_told(study, monkeypatch):
+    monkeypatch.setattr(training, "check", lambda *_: None)
+    monkeypatch.setattr(planning, "changed_settings", lambda *_: [])
+    told = []
+    study = dataclasses.replace(study, tell=told.append)
+    for seed, version in enumerate(("0.0.9", "0.0.9", fcam_tf.__version__)):
+        wanted = study.classifier_for(Cell(NAME, "cam", seed))
+        begin(wanted)
+        about = json.loads((wanted.folder / "run.json").read_text())
+        write_json(wanted.folder / "run.json", about | {"environment": {"fcam_tf": version}})
+    study.check([Cell(NAME, "cam", seed) for seed in range(4)])
+    (line,) = [line for line in told if "trained by" in line]
+    assert line.startswith(
+        f"trained by fcam_tf 0.0.9, and taken as they are: {NAME}/cam-0, {NAME}/cam-1; remove them"
+    )

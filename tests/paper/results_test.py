@@ -1,10 +1,11 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.results import cells_of, summarise
-from fcam_tf.paper.rows import Row
+from fcam_tf.paper.rows import Row, table3
 
 ROWS = [Row("CAM*", "cam"), Row("Center", "center")]
 
@@ -58,3 +59,30 @@ def test_what_is_printed_of_another_data_set():
     given = ([Row("CAM", "cam")], ["vgg16"], 1, found, ["MaxBoxAccV2"])
     (cub,), (ilsvrc,) = summarise(*given), summarise(*given, recipe="ilsvrc")
     assert (cub.published, ilsvrc.published) == (63.7, 60.0)
+
+
+def test_how_many_seeds_are_missing():
+    found = {
+        Cell("vgg16", "cam", 0): scored(60.0),
+        Cell("vgg16", "cam", 1): scored(62.0),
+        Cell("vgg16", "cam", 2): scored(64.0),
+        Cell("resnet50", "cam", 0): scored(65.0),
+        Cell("", "center"): scored(50.0),
+    }
+    entries = summarise(ROWS, ["vgg16", "resnet50"], 3, found, ["MaxBoxAccV2"])
+    assert [entry.missing for entry in entries] == [0, 2, 2, 0, 0, 0]
+    assert [entry.seeds for entry in entries] == [3, 1, 1, 1, 1, 1]
+
+
+def test_each_backbone_counts_the_same_in_the_gain_of_the_mean(monkeypatch):
+    monkeypatch.setattr(
+        "fcam_tf.paper.results.statistic_of",
+        lambda run, metric: lambda counts: np.full(len(counts), run.metrics[metric]),
+    )
+    found = {Cell("vgg16", "cam", seed): scored(50.0) for seed in range(3)}
+    found |= {Cell("vgg16", "cam", seed, "fcam"): scored(60.0) for seed in range(3)}
+    found |= {Cell("resnet50", "cam"): scored(50.0), Cell("resnet50", "cam", 0, "fcam"): scored(80)}
+    rows = table3(["cam", "cam+fcam"])
+    *_, vgg16, resnet50, mean = summarise(rows, ["vgg16", "resnet50"], 3, found, ["MaxBoxAccV2"])
+    assert [entry.gain.difference for entry in (vgg16, resnet50, mean)] == [10, 30, 20]
+    assert mean.mean == 70

@@ -93,3 +93,24 @@ def test_truth_that_is_missing_is_said_before_anything_is_trained(study, monkeyp
     study.check = None  # not called
     with pytest.raises(ValueError, match="fig11 shows masks, but the test split"):
         sheets.sheets(study, "fig11", pairs(["cam"]), ["tiny"])
+
+
+def test_a_photo_without_an_object_in_the_frame_is_neither_found_nor_missed(finished):
+    column = sheets._column("fig11", pairs(["cam"])[0], finished, None)
+    assert column.scores[3].kind
+    nothing = dataclasses.replace(column.scores[3], mask_iou=None, pixel_ap=None, kind="")
+    column.scores[3] = nothing
+    shown = sheets.choose("fig11", [dataclasses.replace(column, scores=[nothing])])
+    assert shown == {"found": [], "failed": []}
+    few = [*column.scores[2:4]]
+    groups = sheets.choose("fig11", [dataclasses.replace(column, scores=few)])
+    assert sorted(groups["found"] + groups["failed"]) == [0]
+
+
+@pytest.mark.parametrize("name", ["$x_{ a$", "50% & co", "птица", "\U0010fffd 鳥"])
+def test_names_of_classes_in_any_script_and_no_formula(study, finished, monkeypatch, name):
+    names = [name for _ in finished.split.class_names]
+    split = dataclasses.replace(finished.split, class_names=tuple(names))
+    monkeypatch.setattr(type(finished), "split", split)
+    _, picture, _ = sheets.sheets(study, "fig1", pairs(["cam"]), ["tiny"])
+    assert picture.stat().st_size

@@ -106,6 +106,15 @@ def test_a_value_with_a_slash_does_not_leave_the_folder(tmp_path, monkeypatch):
     assert wanted.folder == tmp_path / "out" / "vgg16" / "cam-0-layer=..%2F..%2Fx, y"
 
 
+def test_variants_whose_stored_maps_are_others_keep_them_in_their_runs(tmp_path):
+    root = write_shapes(tmp_path / "shapes", {"train": 5, "val": 5, "test": 1}, 48)
+    study = Study(str(root), tmp_path / "out", "small", fcam_set=("cams=stored",))
+    settings = ("loss.crf=0", "stored_flip=true", "crop=32", "stored_flip=false")
+    found = [study.fcam_for(Cell("vgg16", "cam", 0, text, (text,)), None) for text in settings]
+    shared = tmp_path / "out/vgg16/cam-0-cams"
+    assert [each.start.cams for each in found] == [shared, None, None, shared]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -25,3 +25,11 @@ def test_values_that_are_no_numbers_stand_in_a_row():
     points = [Point("tiny", "CAM*", name, (1.0,)) for name in ("online", "stored")]
     (axes,) = draw(points, "cams", "val PxAP, %").axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["online", "stored"]
+
+
+def test_values_in_any_order_and_curves_of_any_number():
+    names = [f"net{number}" for number in range(7)]
+    points = [Point(name, "CAM*", value, (1.0,)) for name in names for value in ("2", "10", "1")]
+    (axes,) = draw(points, "loss.size", "val PxAP, %").axes
+    assert axes.lines[0].get_xdata().tolist() == [1, 2, 10]
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 7

@@ -1,5 +1,6 @@
 """Whole tables are looked at by tests/commands/paper_test.py."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from fcam_tf import training
 from fcam_tf.paper import Study
 from fcam_tf.paper.cells import Cell
-from fcam_tf.paper.rows import table3
-from fcam_tf.paper.trained import reached, train_all
+from fcam_tf.paper.rows import table1, table3
+from fcam_tf.paper.trained import check_terms, data_name, reached, train_all
 
 
 def test_what_diverged_is_told_and_missing(tmp_path, monkeypatch):
@@ -55,3 +56,35 @@ def test_means_of_what_rows_reach(tmp_path, monkeypatch, backbones, expected):
     study = Study("data", tmp_path, tell=lambda _: None)
     rows = table3(["cam", "cam+fcam", "center"])
     assert reached(study, "fig3", rows, backbones, 2) == expected
+
+
+def test_the_name_of_a_data_set(tmp_path, monkeypatch):
+    (tmp_path / "CUB").mkdir()
+    monkeypatch.chdir(tmp_path / "CUB")
+    for root in (".", "../CUB/", str(tmp_path / "CUB")):
+        assert data_name(Study(root, tmp_path)) == "CUB"
+    (tmp_path / "birds").symlink_to(tmp_path / "CUB")
+    assert data_name(Study("../birds", tmp_path)) == "birds"  # as the user calls it
+    assert data_name(Study("tfds:pets", tmp_path)) == "tfds:pets"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("loss.crf=0",), r"'CAM\* \+ SR \+ CRF' .*without loss.crf: .*has loss.crf=0"),
+        (("loss.size=0",), r"'CAM\* \+ SR \+ ASC' .*has loss.size=0"),
+        (("loss.seeds=0",), r"'CAM\* \+ SR' .*has loss.seeds=0"),
+        # Recipe small sharpens from the second epoch on.
+        (
+            ("epochs=1",),
+            r"'CAM\* \+ SR \+ CRF' .*with epoch 1, and loss.crf begins in epoch 2",
+        ),
+    ],
+)
+def test_rows_are_trained_with_what_they_are_named_after(tmp_path, settings, message):
+    study = Study("data", tmp_path, "small")
+    check_terms(study, table1([]))
+    study = dataclasses.replace(study, fcam_set=settings)
+    with pytest.raises(ValueError, match=message):
+        check_terms(study, table1([]))
+    check_terms(study, table3([]))  # which names none

@@ -52,3 +52,15 @@ def test_latex_is_balanced():
     text = latex(Grid("a", ["", "b"], [["x", "1e-9"]], set()))
     assert text.count("{") == text.count("}")
     assert "x & 1e-9" in text
+
+
+def test_a_mean_of_fewer_seeds_says_so(tmp_path):
+    entries = [
+        Entry("PxAP", "CAM*", "vgg16", 50.0, 1.0, 2, missing=1),
+        Entry("PxAP", "HaS", "vgg16", 60.0, 1.0, 3),
+        Entry("PxAP", "ADL", "vgg16", missing=3),
+    ]
+    _, text, latex = write_table(tmp_path, "t", "t: shapes, test, 3 seeds", entries)
+    assert "| 50.0 ± 1.0 (2 of 3 seeds) |" in text.read_text()
+    assert r"50.0 $\pm$ 1.0 (2 of 3 seeds)" in latex.read_text()
+    assert "| **60.0 ± 1.0** |\n| ADL | — |" in text.read_text()

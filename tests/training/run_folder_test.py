@@ -14,6 +14,7 @@ from fcam_tf.training import (
     open_run,
     recall_run,
 )
+from fcam_tf.training.run_folder import changed_settings
 from tests.models.tiny import tiny_classifier
 
 
@@ -209,3 +210,30 @@ def test_a_run_of_no_epochs_is_kept(tmp_path):
         open_run(tmp_path, {**recipe, "photos": 2}, 0),
     ):
         pass
+
+
+def test_a_chosen_model_that_is_gone_is_told(tmp_path):
+    settings = {"recipe": {"epochs": 2}}
+    with open_run(tmp_path, settings, 2) as run:
+        for epoch in range(2):
+            run.save_epoch(model(), epoch, {}, best=not epoch)
+    assert changed_settings(tmp_path, settings) == []
+    run.best.unlink()
+    assert changed_settings(tmp_path, settings) == ["best.keras is gone"]
+
+
+def test_a_finished_run_keeps_what_it_was_made_in(tmp_path, monkeypatch):
+    def environment():
+        return json.loads((tmp_path / "run.json").read_text())["environment"]["fcam_tf"]
+
+    with open_run(tmp_path, {}, 1) as run:
+        run.save_epoch(model(), 0, {}, best=True)
+    made_in = environment()
+    monkeypatch.setattr("fcam_tf.__version__", "99")
+    with open_run(tmp_path, {}, 1) as run:  # its last epoch is of this version
+        assert environment() == "99"
+        run.save_epoch(model(), 1, {}, best=True)
+    monkeypatch.setattr("fcam_tf.__version__", made_in)
+    with open_run(tmp_path, {}, 1):
+        pass
+    assert environment() == "99"

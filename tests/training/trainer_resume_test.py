@@ -40,6 +40,9 @@ def test_a_finished_run_is_not_trained_again(fcam, splits, tmp_path):
     again.set_weights(fcam.get_weights())
     assert fit_fcam(again, splits, tmp_path, recipe).finished
     assert (tmp_path / "state.json").stat().st_mtime_ns == stamp
+    (tmp_path / "best.keras").unlink()
+    with pytest.raises(training.SettingsChangedError, match=r"best\.keras is gone, .*afresh"):
+        fit_fcam(again, splits, tmp_path, recipe)
 
 
 KILLED = """
