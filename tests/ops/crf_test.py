@@ -1,10 +1,13 @@
+import contextlib
+import unittest.mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcam_tf.ops import dense_crf
+from fcam_tf.ops import dense_crf, loader
 from tests.ops.examples import photos, soft_maps
 from tests.ops.lattice_oracle import Lattice
 from tests.ops.mean_field_oracle import exact, mean_field, softmax
@@ -103,6 +106,13 @@ def test_what_comes_in_goes_out(backend):
     assert tensor.dtype == tf.float32
     np.testing.assert_allclose(tensor, plain, atol=5e-3)
     np.testing.assert_allclose(dense_crf(maps.astype(float), image.astype(float)), plain, atol=1e-5)
+
+
+def test_runs_where_the_compiled_operations_do(backend, monkeypatch):
+    device = unittest.mock.Mock(side_effect=contextlib.nullcontext)
+    monkeypatch.setattr(loader, "device", device)
+    dense_crf(np.full((1, 4, 4, 2), 0.5, np.float32), photos(4, 1), bilateral=None)
+    assert device.call_count == (backend == "native")
 
 
 def test_runs_in_a_graph_of_unknown_size(backend):
