@@ -125,7 +125,7 @@ __device__ void Splat(const Job& job, Simplices& simplices) {
     const float scale = ldexpf(1.0f, PlacesOf(job, blockIdx.y, channel));
     // Neighbours in a row often share a vertex: what they add to it goes there at once.
     unsigned id = simplices.ids[vertex][start];
-    long long sum = 0;
+    unsigned long long sum = 0;  // wraps around where mean field has made a NaN
     for (unsigned p = start; p < end; ++p) {
       if (simplices.ids[vertex][p] != id) {
         atomicAdd(reinterpret_cast<unsigned long long*>(sums + static_cast<long long>(id) * channels + channel), sum);
@@ -134,7 +134,7 @@ __device__ void Splat(const Job& job, Simplices& simplices) {
       }
       const bool ones = channel >= count || job.values == nullptr;
       const float value = ones ? 1.0f : job.values[(first + p) * count + channel];
-      sum += __float2ll_rn(simplices.weights[vertex][p] * value * scale);
+      sum += static_cast<unsigned long long>(__float2ll_rn(simplices.weights[vertex][p] * value * scale));
     }
     atomicAdd(reinterpret_cast<unsigned long long*>(sums + static_cast<long long>(id) * channels + channel), sum);
   }
