@@ -5,9 +5,10 @@
 
 Needs CuPy, CMake, a C++ compiler, absl-py, rich, SciPy and scikit-image.
 
-Filter, transposed filter, loss and gradient are compared with the CPU's lattice and the float64
-oracle of the tests on fresh random inputs, twice, bit for bit; then the same on small images under
-compute-sanitizer, where it is installed. The exit status tells whether all held.
+Filter, transposed filter, loss, gradient and mean field (with Potts and with a matrix) are compared
+with the CPU's lattice and the float64 oracles of the tests on fresh random inputs, twice, bit for
+bit; then the same on small images under compute-sanitizer, where it is installed. The exit status
+tells whether all held.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from common import print_table, start
 from fcam_tf.ops import loader
 from tests.ops.examples import photos, soft_maps
 from tests.ops.lattice_oracle import Lattice, crf_loss
+from tests.ops.mean_field_oracle import exact, mean_field
 
 ON_CPU = flags.DEFINE_bool("on_cpu", False, "run the kernels on the CPU, without a GPU")
 _SEED = flags.DEFINE_integer("seed", None, "of the random inputs; default: the time")
@@ -80,21 +82,28 @@ class Engine:
         return Case(case.name, *there, case.sigmas)
 
     def filter(self, case: Case, transpose: bool) -> list[Any]:
-        return self._call("filter", case, transpose, case.maps.shape)
+        return self._call("filter", case, ctypes.c_int(transpose), case.maps.shape)
 
     def loss(self, case: Case, symmetric: bool) -> list[Any]:
         """Return the losses and their gradients."""
-        return self._call("loss", case, symmetric, case.maps.shape[:1], case.maps.shape)
+        flag = ctypes.c_int(symmetric)
+        return self._call("loss", case, flag, case.maps.shape[:1], case.maps.shape)
 
-    def _call(self, name: str, case: Case, flag: bool, *shapes: tuple[int, ...]) -> list[Any]:
+    def mean_field(self, case: Case, with_matrix: bool) -> list[Any]:
+        """Return the marginals; the maps are the energies."""
+        costs = self._arrays.asarray(_costs(case.maps.shape[-1]))
+        matrix = _address(costs) if with_matrix else ctypes.c_void_p()
+        return self._call("crf", case, matrix, case.maps.shape)
+
+    def _call(self, name: str, case: Case, option: Any, *shapes: tuple[int, ...]) -> list[Any]:
         out = [self._arrays.full(shape, np.nan, np.float32) for shape in shapes]
         images = case.images
         described = _Images(_address(images), images.dtype == np.uint8, *images.shape, *case.sigmas)
         function = getattr(self._library, f"fcam_check_{name}")
         function.restype = ctypes.c_char_p
-        numbers = ctypes.c_int(case.maps.shape[-1]), ctypes.c_int(flag)
+        options = ctypes.c_int(case.maps.shape[-1]), option
         scratch = _address(self._scratch), ctypes.c_size_t(self._scratch.size)
-        given = ctypes.byref(described), _address(case.maps), *numbers
+        given = ctypes.byref(described), _address(case.maps), *options
         problem = function(ctypes.c_int(self._on_gpu), *given, *map(_address, out), *scratch)
         if problem:
             raise RuntimeError(f"{case.name}: {problem.decode()}")
@@ -103,6 +112,11 @@ class Engine:
 
 def _address(array: Any) -> ctypes.c_void_p:
     return ctypes.c_void_p(getattr(array.data, "ptr", None) or array.ctypes.data)
+
+
+def _costs(classes: int) -> np.ndarray:
+    """Return a compatibility (K, K) that is not symmetric."""
+    return (np.arange(classes**2).reshape(classes, classes) % 5 / 4).astype(np.float32)
 
 
 def _build(folder: str) -> Path:
@@ -157,13 +171,14 @@ def _cases(rng: np.random.Generator) -> list[Case]:
 
 
 def _oracle(case: Case, flag: bool) -> list[np.ndarray]:
-    found = [
-        (
-            Lattice(image, *case.sigmas).filter(maps, reverse=flag),
-            *crf_loss(image, maps, *case.sigmas, flag),
-        )
-        for image, maps in zip(case.images, case.maps.astype(float), strict=True)
-    ]
+    costs = _costs(case.maps.shape[-1]) if flag else None
+    found = []
+    for image, maps in zip(case.images, case.maps.astype(float), strict=True):
+        lattice = Lattice(image, *case.sigmas)
+        kernels = [(1, lattice.filter), (1, exact(image, 1.5))]
+        marginals = mean_field(maps, kernels, costs, 5)
+        loss, gradient = crf_loss(image, maps, *case.sigmas, flag)
+        found.append((lattice.filter(maps, reverse=flag), loss, gradient, marginals))
     return [np.stack(part) for part in zip(*found, strict=True)]
 
 
@@ -184,14 +199,18 @@ def compare(gpu: Engine, cpu: Engine, seed: int) -> bool:
                 [x.get() if hasattr(x, "get") else x for x in found]
                 for engine in (gpu, gpu, cpu)
                 for there in [engine.put(case)]
-                for found in [engine.filter(there, flag) + engine.loss(there, flag)]
+                for found in [
+                    engine.filter(there, flag)
+                    + engine.loss(there, flag)
+                    + engine.mean_field(there, flag)
+                ]
             )
             again &= all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
             pairs = [(one, other)]
             if small:
                 pairs += [(found, _oracle(case, flag)) for found in (one, other)]
             # Loss and gradient may be small differences of filtered values: these are the measure.
-            scales = other[0], np.sum(other[0] * case.maps, axis=(1, 2, 3)), other[0]
+            scales = other[0], np.sum(other[0] * case.maps, axis=(1, 2, 3)), other[0], other[3]
             for n, (found, expected) in enumerate(pairs):
                 worst[n] = np.maximum(worst[n], _distance(found, expected, scales))  # NaN stays
         # Near ties, rounding decides between two simplices: the CPU is then as far from the oracle.

@@ -22,8 +22,10 @@ for sanitizer in address,undefined thread; do
     "$out/test"
   done
 done
-echo "address,undefined cuda"
-g++ -std=gnu++17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DFCAM_PORTABLE \
-  -Wno-psabi -Wno-unknown-pragmas -pthread -I. -o "$out/test" "$tests/cuda_lattice_test.cc" cuda_lattice.cc cuda_device.cc \
-  permutohedral.cc geometry.cc batch.cc thread_pool.cc lattice_baseline.cc
-"$out/test"
+for program in cuda_lattice_test cuda_mean_field_test; do
+  echo "address,undefined $program"
+  g++ -std=gnu++17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+    -DFCAM_PORTABLE -Wno-psabi -Wno-unknown-pragmas -pthread -I. -o "$out/test" "$tests/$program.cc" cuda_lattice.cc \
+    cuda_mean_field.cc cuda_device.cc permutohedral.cc geometry.cc batch.cc thread_pool.cc lattice_baseline.cc
+  "$out/test"
+done

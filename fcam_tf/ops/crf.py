@@ -35,11 +35,12 @@ def dense_crf(
     symmetrically, ``D^-1/2 W D^-1/2`` with ``D = W 1``, so weights do not depend on the size of the
     image. The bilateral kernel is approximated on the permutohedral lattice (`bilateral_filter`),
     which is built once for all iterations; the spatial one is a separable Gaussian over the five
-    sigmas around a pixel, to 4e-5 of its height.
+    sigmas around a pixel, on the CPU to 4e-5 of its height.
 
     It can be differentiated with respect to ``probabilities``, ``unaries`` and ``compatibility``,
     but not ``images``: the iterations are unrolled in TensorFlow, as in CRF-as-RNN (Zheng et al.,
-    ICCV 2015), which costs more than inference. It runs on the CPU, also for tensors on a GPU.
+    ICCV 2015), which costs more than inference. It runs where `backend` says, on the CPU or on a
+    GPU.
 
     Args:
         probabilities: (B, H, W, K) float in [0, 1], of two classes or more. They are clipped at
@@ -185,7 +186,7 @@ def _infer(
     def inferred(unaries: Any, matrix: tf.Tensor) -> tf.Tensor:
         weight, sigma_xy, sigma_rgb = bilateral or (0.0, 1.0, 1.0)
         spatial_weight, spatial_sigma = spatial or (0.0, 1.0)
-        with tf.device("CPU"):  # where the only kernel is: tensors of a GPU are copied
+        with loader.device():
             return native.fcam_dense_crf(
                 images=images,
                 unaries=unaries,

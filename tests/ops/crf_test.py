@@ -1,42 +1,16 @@
+import contextlib
+import unittest.mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcam_tf.ops import dense_crf
+from fcam_tf.ops import dense_crf, loader
 from tests.ops.examples import photos, soft_maps
 from tests.ops.lattice_oracle import Lattice
-
-
-def softmax(x):
-    exp = np.exp(x - x.max(-1, keepdims=True))
-    return exp / exp.sum(-1, keepdims=True)
-
-
-def exact(image, sigma_xy, sigma_rgb=None):
-    """Return the filter by the dense Gaussian, in float64."""
-    height, width = image.shape[:2]
-    features = [axis / sigma_xy for axis in np.mgrid[:height, :width]]
-    if sigma_rgb is not None:
-        features += [channel / sigma_rgb for channel in np.moveaxis(image.astype(float), -1, 0)]
-    flat = np.stack(features, -1).reshape(height * width, -1)
-    affinity = np.exp(-0.5 * np.square(flat[:, None] - flat[None]).sum(-1))
-    return lambda values: (affinity @ values.reshape(height * width, -1)).reshape(values.shape)
-
-
-def mean_field(unaries, kernels, compatibility, iterations):
-    """Return the marginals of one image: kernels are (weight, filter), not normalised."""
-    classes = unaries.shape[-1]
-    mu = 1 - np.eye(classes) if compatibility is None else compatibility
-    q = softmax(-unaries.astype(float))
-    for _ in range(iterations):
-        energy = unaries.astype(float)
-        for weight, filtered in kernels:
-            scale = 1 / np.sqrt(filtered(np.ones((*unaries.shape[:2], 1))))
-            energy = energy + weight * (scale * filtered(scale * q)) @ mu.T
-        q = softmax(-energy)
-    return q
+from tests.ops.mean_field_oracle import exact, mean_field, softmax
 
 
 def energies(*shape, seed=0):
@@ -132,6 +106,13 @@ def test_what_comes_in_goes_out(backend):
     assert tensor.dtype == tf.float32
     np.testing.assert_allclose(tensor, plain, atol=5e-3)
     np.testing.assert_allclose(dense_crf(maps.astype(float), image.astype(float)), plain, atol=1e-5)
+
+
+def test_runs_where_the_compiled_operations_do(backend, monkeypatch):
+    device = unittest.mock.Mock(side_effect=contextlib.nullcontext)
+    monkeypatch.setattr(loader, "device", device)
+    dense_crf(np.full((1, 4, 4, 2), 0.5, np.float32), photos(4, 1), bilateral=None)
+    assert device.call_count == (backend == "native")
 
 
 def test_runs_in_a_graph_of_unknown_size(backend):

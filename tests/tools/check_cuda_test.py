@@ -24,7 +24,10 @@ class Engine:
         return [self.factor * check_cuda._oracle(case, transpose)[0]]
 
     def loss(self, case, symmetric):
-        return [self.factor * part for part in check_cuda._oracle(case, symmetric)[1:]]
+        return [self.factor * part for part in check_cuda._oracle(case, symmetric)[1:3]]
+
+    def mean_field(self, case, with_matrix):
+        return [self.factor * check_cuda._oracle(case, with_matrix)[3]]
 
 
 @pytest.fixture(autouse=True)

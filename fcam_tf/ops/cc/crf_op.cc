@@ -5,15 +5,9 @@
 #include <string>
 
 #include "batch.h"
-#include "cuda_device.h"
 #include "cuda_lattice.h"
+#include "gpu_op.h"
 #include "tf_op.h"
-
-// Tests of the GPU's kernels without one swap these.
-#ifndef FCAM_CPU
-#define FCAM_CPU "CPU"
-#define FCAM_GPU "GPU"
-#endif
 
 namespace fcam {
 namespace {
@@ -97,37 +91,6 @@ bool Read(TF_OpKernelContext* context, const Attributes& attributes, const char*
   return true;
 }
 
-// GPU memory from TensorFlow, which may have taken all that there is.
-class Temporary : public cuda::Scratch {
- public:
-  Temporary(TF_OpKernelContext* context, size_t bytes) {
-    OpStatus status(TF_NewStatus());
-    const int64_t size = static_cast<int64_t>(bytes);
-    TF_AllocatorAttributes on_device = {sizeof(TF_AllocatorAttributes), 0};
-    tensor_.reset(TF_AllocateTemp(context, TF_UINT8, &size, 1, &on_device, status.get()));
-    if (TF_GetCode(status.get()) == TF_OK) data = TF_TensorData(tensor_.get());
-  }
-
- private:
-  Tensor tensor_;
-};
-
-// Runs the kernels on the GPU that holds the output, and reports.
-template <typename Compute>
-void RunOnGpu(TF_OpKernelContext* context, TF_Status* status, const Tensor& output, const Compute& compute) {
-  if (TF_TensorData(output.get()) == nullptr) return;  // empty
-  cuda::Outcome outcome;
-  const cuda::Device* device = cuda::DeviceOf(TF_TensorData(output.get()), &outcome.error);
-  if (device != nullptr) {
-    outcome = compute(*device, [context](size_t bytes) { return std::make_unique<Temporary>(context, bytes); });
-  }
-  if (!outcome.error.empty()) {
-    Fail(context, status, TF_INTERNAL, "the CRF kernels failed on the GPU: " + outcome.error);
-  } else {
-    Report(context, status, outcome.batch);
-  }
-}
-
 template <bool on_gpu>
 void ComputeFilter(void* kernel, TF_OpKernelContext* context) {
   const Attributes& attributes = *static_cast<Attributes*>(kernel);
@@ -137,15 +100,14 @@ void ComputeFilter(void* kernel, TF_OpKernelContext* context) {
   Tensor filtered = Allocate(context, 0, inputs.values.get(), 4, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return;
   const Direction direction = attributes.flag ? Direction::kTransposed : Direction::kForward;
-  if (!on_gpu) {
-    Report(context, status.get(),
-           FilterBatch(inputs.batch, Floats(inputs.values), inputs.count, direction, Floats(filtered)));
-    return;
-  }
-  RunOnGpu(context, status.get(), filtered, [&](const cuda::Device& device, const cuda::Allocate& allocate) {
-    return cuda::Filter(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, direction,
-                        Floats(filtered));
-  });
+  const BatchStatus result =
+      on_gpu ? RunOnGpu(context, status.get(), filtered,
+                        [&](const cuda::Device& device, const cuda::Allocate& allocate) {
+                          return cuda::Filter(device, allocate, inputs.batch, Floats(inputs.values), inputs.count,
+                                              direction, Floats(filtered));
+                        })
+             : FilterBatch(inputs.batch, Floats(inputs.values), inputs.count, direction, Floats(filtered));
+  Report(context, status.get(), result);
 }
 
 template <bool on_gpu>
@@ -159,16 +121,15 @@ void ComputeLoss(void* kernel, TF_OpKernelContext* context) {
   Tensor gradients = Allocate(context, 1, inputs.values.get(), 4, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return;
   const bool symmetric = attributes.flag != 0;
-  if (!on_gpu) {
-    Report(context, status.get(),
-           CrfLossBatch(inputs.batch, Floats(inputs.values), inputs.count, symmetric, Floats(losses),
-                        Floats(gradients)));
-    return;
-  }
-  RunOnGpu(context, status.get(), losses, [&](const cuda::Device& device, const cuda::Allocate& allocate) {
-    return cuda::CrfLoss(device, allocate, inputs.batch, Floats(inputs.values), inputs.count, symmetric,
-                         Floats(losses), Floats(gradients));
-  });
+  const BatchStatus result =
+      on_gpu ? RunOnGpu(context, status.get(), losses,
+                        [&](const cuda::Device& device, const cuda::Allocate& allocate) {
+                          return cuda::CrfLoss(device, allocate, inputs.batch, Floats(inputs.values), inputs.count,
+                                               symmetric, Floats(losses), Floats(gradients));
+                        })
+             : CrfLossBatch(inputs.batch, Floats(inputs.values), inputs.count, symmetric, Floats(losses),
+                            Floats(gradients));
+  Report(context, status.get(), result);
 }
 
 void InferFilter(TF_ShapeInferenceContext* context, TF_Status* status) { SetShape(context, 0, false, status); }

@@ -21,6 +21,9 @@ const char kKernels[] =
 const char kVertices[] =
 #include "cuda_vertices.h.inc"
     ;
+const char kPixels[] =
+#include "cuda_pixels.h.inc"
+    ;
 const char kJob[] =
 #include "cuda_job.h.inc"
     ;
@@ -117,11 +120,11 @@ std::string Option(const Compiler& compiler, int arch, bool* binary) {
 
 std::string Run(const Compiler& compiler, const std::string& architecture, bool binary, std::string* problem) {
   Program program = nullptr;
-  const char* texts[] = {kVertices, kJob};
-  const char* names[] = {"cuda_vertices.h", "cuda_job.h"};
+  const char* texts[] = {kVertices, kPixels, kJob};
+  const char* names[] = {"cuda_vertices.h", "cuda_pixels.h", "cuda_job.h"};
   const char* options[] = {architecture.c_str(), "--std=c++17"};
   std::string code;
-  bool done = compiler.CreateProgram(&program, kKernels, "permutohedral.cu", 2, texts, names) == 0 &&
+  bool done = compiler.CreateProgram(&program, kKernels, "permutohedral.cu", 3, texts, names) == 0 &&
               compiler.CompileProgram(program, 2, options) == 0;
   size_t size = 0;
   if (done) {
@@ -190,7 +193,7 @@ std::string Compile(int arch, int driver_version, const std::vector<std::string>
   bool binary = false;
   const std::string option = Option(compiler, arch, &binary);
   const std::string version = std::to_string(compiler.major) + "." + std::to_string(compiler.minor);
-  const std::string key = std::string(kJob) + kVertices + kKernels + option + " NVRTC " + version + "\n";
+  const std::string key = std::string(kJob) + kVertices + kPixels + kKernels + option + " NVRTC " + version + "\n";
   const std::string path = CachePath(cache, key);
   std::string code = path.empty() ? "" : ReadCached(path, key);
   if (!code.empty()) return code;

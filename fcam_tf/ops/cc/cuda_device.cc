@@ -12,7 +12,8 @@ namespace {
 const char* const kNames[kKernels] = {
     "fcam_inspect", "fcam_mark3",     "fcam_mark5",   "fcam_hash_mark",    "fcam_count",  "fcam_scan",
     "fcam_rank",    "fcam_hash_rank", "fcam_connect", "fcam_hash_connect", "fcam_splat3", "fcam_splat5",
-    "fcam_settle",  "fcam_blur",      "fcam_combine", "fcam_total",        "fcam_slice3", "fcam_slice5"};
+    "fcam_settle",  "fcam_blur",      "fcam_combine", "fcam_total",        "fcam_slice3", "fcam_slice5",
+    "fcam_normalise", "fcam_spread",  "fcam_update"};
 
 struct State {
   std::mutex mutex;

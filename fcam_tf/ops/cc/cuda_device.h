@@ -12,7 +12,8 @@ namespace cuda {
 
 enum Kernel {
   kInspect, kMark3, kMark5, kHashMark, kCount, kScan, kRank, kHashRank, kConnect, kHashConnect, kSplat3, kSplat5,
-  kSettle, kBlur, kCombine, kTotal, kSlice3, kSlice5, kKernels
+  kSettle, kBlur, kCombine, kTotal, kSlice3, kSlice5,
+  kNormalise, kSpread, kUpdate, kKernels
 };
 
 struct Device {

@@ -39,6 +39,7 @@ Attempt Load() {
   find("cuModuleGetFunction", &driver.ModuleGetFunction);
   find("cuMemsetD8Async", &driver.MemsetD8Async);
   find("cuMemcpyDtoHAsync_v2", &driver.MemcpyDtoHAsync);
+  find("cuMemcpyHtoDAsync_v2", &driver.MemcpyHtoDAsync);
   find("cuLaunchKernel", &driver.LaunchKernel);
   find("cuStreamSynchronize", &driver.StreamSynchronize);
   if (!attempt.problem.empty()) return attempt;

@@ -39,6 +39,7 @@ struct Driver {
   Result (*ModuleGetFunction)(Function*, Module, const char* name);
   Result (*MemsetD8Async)(Address, unsigned char, size_t, Stream);
   Result (*MemcpyDtoHAsync)(void*, Address, size_t, Stream);
+  Result (*MemcpyHtoDAsync)(Address, const void*, size_t, Stream);
   Result (*LaunchKernel)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, Stream,
                          void** arguments, void** extra);
   Result (*StreamSynchronize)(Stream);

@@ -46,10 +46,14 @@ struct Job {
   unsigned slots;      // of an image's hash table: a power of two, or 0 where the places are addresses
   unsigned rows;       // reserved for an image's vertices, row 0 among them
   unsigned blocks;     // of an image whose partial losses are added
+  float bilateral_weight;  // of mean field
+  float spatial_weight;
+  int radius[2];           // of the spatial kernel, along x and y
 
   // One after the other for each image.
   const void* image;         // pixels * channels
-  const float* values;       // pixels * count
+  const float* values;       // pixels * count; null for ones
+  const float* factors;      // pixels: of what is splatted and sliced, D^-1/2 of mean field; or null
   unsigned* found;           // kFound
   Cell* cells;               // words
   unsigned long long* keys;  // slots: addresses
@@ -63,6 +67,18 @@ struct Job {
   double* partial;           // blocks
   float* losses;             // 1
   float* out;                // pixels * count
+
+  // Of mean field: the same.
+  const float* unaries;      // pixels * count
+  float* marginals;          // pixels * count
+  const float* bilateral;    // pixels * count: messages; null without this kernel
+  float* across;             // pixels * count: marginals after the spatial kernel along x
+  float* spatial;            // pixels * count: messages; null without this kernel
+
+  // One for all images.
+  const float* compatibility;  // count * count, see mean_field.h; null for Potts
+  const float* taps[2];        // radius + 1: of the spatial kernel along x and y, by distance
+  const float* scales[2];      // of each position, which normalise it
 };
 
 }  // namespace cuda

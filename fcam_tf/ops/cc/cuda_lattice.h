@@ -35,6 +35,10 @@ Outcome Filter(const Device& device, const Allocate& allocate, const Images& ima
 Outcome CrfLoss(const Device& device, const Allocate& allocate, const Images& images, const float* probabilities,
                 int classes, bool symmetric, float* losses, float* gradients);
 
+// As DenseCrfBatch, with the compatibility in the device's memory, too. The spatial kernel is exact up to five sigmas.
+Outcome DenseCrf(const Device& device, const Allocate& allocate, const Images& images, const float* unaries, int classes,
+                 const Crf& crf, float* marginals);
+
 }  // namespace cuda
 }  // namespace fcam
 

@@ -1,10 +1,12 @@
-// Mean field as a TensorFlow operation, for the CPU.
+// Mean field as a TensorFlow operation.
 
 #include <cmath>
 #include <memory>
 #include <string>
 
 #include "batch.h"
+#include "cuda_lattice.h"
+#include "gpu_op.h"
 #include "tf_op.h"
 
 namespace fcam {
@@ -46,6 +48,7 @@ void* Create(TF_OpKernelConstruction* construction) {
 
 void Destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
 
+template <bool on_gpu>
 void Compute(void* kernel, TF_OpKernelContext* context) {
   const Attributes& attributes = *static_cast<Attributes*>(kernel);
   const float* floats = attributes.floats;
@@ -85,8 +88,14 @@ void Compute(void* kernel, TF_OpKernelContext* context) {
                         floats[2],             floats[1]};
   const bool potts = TF_Dim(compatibility, 0) == 0;
   const Crf crf = {floats[0], floats[3], floats[4], potts ? nullptr : Floats(tensors[2]), attributes.iterations};
+  const int count = static_cast<int>(classes);
   const BatchStatus result =
-      DenseCrfBatch(batch, Floats(tensors[1]), static_cast<int>(classes), crf, Floats(marginals));
+      on_gpu ? RunOnGpu(context, status.get(), marginals,
+                        [&](const cuda::Device& device, const cuda::Allocate& allocate) {
+                          return cuda::DenseCrf(device, allocate, batch, Floats(tensors[1]), count, crf,
+                                                Floats(marginals));
+                        })
+             : DenseCrfBatch(batch, Floats(tensors[1]), count, crf, Floats(marginals));
   if (result.status == Status::kValuesNotFinite) {
     Fail(context, status.get(), TF_INVALID_ARGUMENT,
          "image " + std::to_string(result.image) + " of the batch: `unaries` contain NaN or infinity");
@@ -109,7 +118,9 @@ const bool kRegistered = [] {
       definition, [](TF_ShapeInferenceContext* shapes, TF_Status* problem) { SetShape(shapes, 0, false, problem); });
   TF_RegisterOpDefinition(definition, status.get());
   if (TF_GetCode(status.get()) != TF_OK) return false;
-  TF_RegisterKernelBuilder(kName, TF_NewKernelBuilder(kName, "CPU", Create, Compute, Destroy), status.get());
+  TF_RegisterKernelBuilder(kName, TF_NewKernelBuilder(kName, FCAM_CPU, Create, Compute<false>, Destroy), status.get());
+  TF_RegisterKernelBuilder("FcamDenseCrfOnGpu", TF_NewKernelBuilder(kName, FCAM_GPU, Create, Compute<true>, Destroy),
+                           status.get());
   return true;
 }();
 

@@ -5,6 +5,7 @@
 //
 // Compiled at run time for the GPU at hand (cuda_compiler.h), by nvcc as a check, and by a C++ compiler in the tests.
 
+#include "cuda_pixels.h"
 #include "cuda_vertices.h"
 
 using namespace fcam::cuda;
@@ -44,8 +45,9 @@ __device__ int Places(const Job& job, unsigned peak) {
 }
 
 __device__ int PlacesOf(const Job& job, unsigned image, int channel) {
-  const unsigned peak = channel < job.count ? job.found[image * kFound + kValuesPeak] : __float_as_uint(1.0f);
-  return Places(job, peak);
+  if (job.factors != nullptr) return Places(job, __float_as_uint(2.0f));  // marginals, by factors below 3
+  const bool ones = channel >= job.count || job.values == nullptr;
+  return Places(job, ones ? __float_as_uint(1.0f) : job.found[image * kFound + kValuesPeak]);
 }
 
 // A word of this image's bitmap that this thread counts.
@@ -89,10 +91,12 @@ __device__ void LocateBlock(const Job& job, Simplices& simplices) {
     unsigned long long addresses[D + 1];
     float weights[D + 1];
     Locate<D>(job, blockIdx.y, pixel, addresses, weights);
+    const long long index = static_cast<long long>(blockIdx.y) * job.pixels + pixel;
+    const float factor = job.factors == nullptr ? 1.0f : job.factors[index];
 #pragma unroll
     for (int v = 0; v <= D; ++v) {
       simplices.ids[v][threadIdx.x] = Find(job, blockIdx.y, addresses[v]);
-      simplices.weights[v][threadIdx.x] = weights[v];
+      simplices.weights[v][threadIdx.x] = weights[v] * factor;
     }
   }
   __syncthreads();
@@ -121,15 +125,16 @@ __device__ void Splat(const Job& job, Simplices& simplices) {
     const float scale = ldexpf(1.0f, PlacesOf(job, blockIdx.y, channel));
     // Neighbours in a row often share a vertex: what they add to it goes there at once.
     unsigned id = simplices.ids[vertex][start];
-    long long sum = 0;
+    unsigned long long sum = 0;  // wraps around where mean field has made a NaN
     for (unsigned p = start; p < end; ++p) {
       if (simplices.ids[vertex][p] != id) {
         atomicAdd(reinterpret_cast<unsigned long long*>(sums + static_cast<long long>(id) * channels + channel), sum);
         id = simplices.ids[vertex][p];
         sum = 0;
       }
-      const float value = channel < count ? job.values[(first + p) * count + channel] : 1.0f;
-      sum += __float2ll_rn(simplices.weights[vertex][p] * value * scale);
+      const bool ones = channel >= count || job.values == nullptr;
+      const float value = ones ? 1.0f : job.values[(first + p) * count + channel];
+      sum += static_cast<unsigned long long>(__float2ll_rn(simplices.weights[vertex][p] * value * scale));
     }
     atomicAdd(reinterpret_cast<unsigned long long*>(sums + static_cast<long long>(id) * channels + channel), sum);
   }

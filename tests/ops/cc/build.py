@@ -13,7 +13,9 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parents[2]
 SOURCES = ROOT / "fcam_tf" / "ops" / "cc"
 LATTICE = ("permutohedral", "geometry", "batch", "thread_pool", "lattice_baseline")
-KERNELS = ("permutohedral.cu", "cuda_vertices.h", "cuda_job.h")  # cuda_compiler.cc has their text
+CUDA = ("cuda_lattice", "cuda_mean_field", "cuda_device")
+# cuda_compiler.cc has their text
+KERNELS = ("permutohedral.cu", "cuda_vertices.h", "cuda_pixels.h", "cuda_job.h")
 # Without the fast instruction sets.
 FLAGS = ("-std=gnu++17", "-O1", "-DFCAM_PORTABLE", "-Wno-psabi", "-Wno-unknown-pragmas", "-fPIC")
 COMPILER = shutil.which("g++")

@@ -14,10 +14,11 @@ from tests.ops.cc import build
 PROGRAM = """
 import pathlib, sys
 import numpy as np, tensorflow as tf
-from fcam_tf.ops import bilateral_filter, loader
+from fcam_tf.ops import bilateral_filter, dense_crf, loader
 from fcam_tf.ops.bilateral import crf_loss_and_gradient
 from tests.ops.examples import photos, soft_maps
 from tests.ops.lattice_oracle import Lattice, crf_loss
+from tests.ops.mean_field_oracle import exact, mean_field, softmax
 
 loader.path = lambda: pathlib.Path(sys.argv[1])
 tf.config.experimental.enable_op_determinism()
@@ -65,6 +66,43 @@ for symmetric in (True, False):
                 close(loss[n], expected)
                 close(gradient[n], slope)
 """,
+    # mean field
+    """
+unaries = -np.log(maps)
+for matrix in (None, np.random.default_rng(1).uniform(0, 2, (3, 3)).astype("float32")):
+    for x in (images, images.astype("float32"), images[..., :1]):
+        for weights in ((3, 0), (0, 2), (3, 2)):
+            found, again = (
+                dense_crf(images=tf.constant(x), unaries=tf.constant(unaries), compatibility=matrix,
+                          bilateral=(weights[0], 20, 30), spatial=(weights[1], 1.5)).numpy()
+                for _ in range(2)
+            )
+            assert (found == again).all()
+            for n in range(2):
+                kernels = [(weights[0], Lattice(x[n], 30, 20).filter),
+                           (weights[1], exact(x[n], 1.5))]
+                expected = mean_field(unaries[n], kernels, matrix, 5)
+                np.testing.assert_allclose(found[n], expected, atol=1e-5)
+for classes in (1, 2, 40):
+    energies = np.random.default_rng(2).uniform(-9, 9, (2, 14, 14, classes)).astype("float32")
+    arguments = {"images": images, "unaries": energies, "bilateral": (1, 9, 50), "spatial": (1, 4)}
+    np.testing.assert_allclose(dense_crf(**arguments, iterations=0), softmax(-energies), atol=1e-6)
+    for n in range(2):
+        kernels = [(1, Lattice(images[n], 50, 9).filter), (1, exact(images[n], 4))]
+        expected = mean_field(energies[n], kernels, None, 5)
+        np.testing.assert_allclose(dense_crf(**arguments)[n], expected, atol=1e-5)
+assert dense_crf(maps[:, :0], images[:, :0], spatial=(1, 2)).shape == (2, 0, 14, 3)
+bad = unaries.copy()
+bad[1, 3, 5, 0] = np.inf
+invalid = tf.errors.InvalidArgumentError
+refused(invalid, "image 1 of the batch: `unaries` contain NaN",
+        lambda: dense_crf(images=images, unaries=bad))
+bad = images.astype("float32")
+bad[0, 0, 0] = np.nan
+refused(invalid, "image 0 of the batch: the image contains", lambda: dense_crf(maps, bad))
+refused(invalid, "raise the sigmas",
+        lambda: dense_crf(maps, images.astype("float32") * 1e9, bilateral=(1, 50, 1e-3)))
+""",
     # edges
     """
 for shape in ((0, 4, 4), (2, 0, 4)):
@@ -93,7 +131,7 @@ refused(invalid, "raise the sigmas", lambda: bilateral_filter(maps, huge, 1e-3, 
 @pytest.mark.slow  # compiles the operation
 @build.needs_compiler
 def test_on_the_gpu(tmp_path):
-    names = ("crf_op_on_cpu", "cuda_lattice", "cuda_device", *build.LATTICE)
+    names = ("crf_op_on_cpu", "dense_crf_op_on_cpu", *build.CUDA, *build.LATTICE)
     library = build.compiled(tmp_path / "fcam_ops.so", names)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM + "".join(CHECKS), library],

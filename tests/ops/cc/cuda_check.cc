@@ -54,7 +54,7 @@ const char* Run(bool on_gpu, const float* output, void* scratch, size_t bytes, c
 
 }  // namespace
 
-// Both return what went wrong, or an empty string. Pointers are into the GPU's memory where the GPU computes.
+// All return what went wrong, or an empty string. Pointers are into the GPU's memory where the GPU computes.
 #define FCAM_EXPORT extern "C" __attribute__((visibility("default")))
 
 FCAM_EXPORT const char* fcam_check_filter(int on_gpu, const fcam::Images* images, const float* values, int count,
@@ -74,5 +74,16 @@ FCAM_EXPORT const char* fcam_check_loss(int on_gpu, const fcam::Images* images, 
       [&] { return CrfLossBatch(*images, probabilities, classes, symmetric, losses, gradients); },
       [&](const fcam::cuda::Device& device, const fcam::cuda::Allocate& allocate) {
         return CrfLoss(device, allocate, *images, probabilities, classes, symmetric, losses, gradients);
+      });
+}
+
+// `compatibility` is null for Potts. Both kernels have a weight of 1, the spatial one a sigma of 1.5 pixels.
+FCAM_EXPORT const char* fcam_check_crf(int on_gpu, const fcam::Images* images, const float* unaries, int classes,
+                                       const float* compatibility, float* marginals, void* scratch, size_t bytes) {
+  const fcam::Crf crf = {1, 1, 1.5f, compatibility, 5};
+  return Run(
+      on_gpu, marginals, scratch, bytes, [&] { return DenseCrfBatch(*images, unaries, classes, crf, marginals); },
+      [&](const fcam::cuda::Device& device, const fcam::cuda::Allocate& allocate) {
+        return DenseCrf(device, allocate, *images, unaries, classes, crf, marginals);
       });
 }

@@ -5,109 +5,14 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
+#include "cuda_cases.h"
 #include "cuda_shim.h"
 #include "expect.h"
 
 namespace {
-
-enum class Kind { kNoise, kConstant, kPhoto };
-
-struct Case {
-  int64_t batch, height, width;
-  int channels, count;
-  float sigma_rgb, sigma_xy;
-  bool is_uint8;
-  Kind kind;
-  // Of results. Where coordinates are large, float32 leaves little for their fractions, and it matters whether the CPU
-  // rounds between a product and a sum.
-  double tolerance = 1e-5;
-};
-
-std::string Name(const Case& c) {
-  char text[160];
-  std::snprintf(text, sizeof text, "%ldx%ldx%ldx%d, %d classes, sigmas %g/%g, %s, image %d", static_cast<long>(c.batch),
-                static_cast<long>(c.height), static_cast<long>(c.width), c.channels, c.count, c.sigma_rgb, c.sigma_xy,
-                c.is_uint8 ? "uint8" : "float", static_cast<int>(c.kind));
-  return text;
-}
-
-class Data {
- public:
-  explicit Data(const Case& c) : c_(c) {
-    std::mt19937 random(1);
-    std::uniform_int_distribution<int> grey(0, 255);
-    std::uniform_real_distribution<float> unit(0, 1);
-    for (int64_t n = 0; n < c.batch; ++n) {
-      for (int64_t y = 0; y < c.height; ++y) {
-        for (int64_t x = 0; x < c.width; ++x) {
-          for (int k = 0; k < c.channels; ++k) {
-            const double wave = 128 + 100 * std::sin(0.13 * x * (k + 1) + n) * std::cos(0.09 * y) + 8 * unit(random);
-            const int noise = grey(random);
-            const int value = c.kind == Kind::kConstant ? 77 : c.kind == Kind::kNoise ? noise : std::lround(wave);
-            bytes_.push_back(static_cast<uint8_t>(value));
-            floats.push_back(static_cast<float>(value) * 1.01f - 20);
-          }
-          float total = 0;
-          for (int k = 0; k < c.count; ++k) total += values.emplace_back(unit(random) + 0.01f);
-          for (int k = 0; k < c.count; ++k) values[values.size() - 1 - k] /= total;
-        }
-      }
-    }
-  }
-
-  fcam::Images images() const {
-    const void* pixels = c_.is_uint8 ? static_cast<const void*>(bytes_.data()) : floats.data();
-    return {pixels, c_.is_uint8, c_.batch, c_.height, c_.width, c_.channels, c_.sigma_rgb, c_.sigma_xy};
-  }
-
-  std::vector<float> values;
-  std::vector<float> floats;
-
- private:
-  Case c_;
-  std::vector<uint8_t> bytes_;
-};
-
-// Every buffer by itself, so that a sanitizer sees what is written behind it, and full of nonsense at first.
-class Heap : public fcam::cuda::Scratch {
- public:
-  explicit Heap(size_t bytes) {
-    data = std::malloc(bytes);
-    std::memset(data, 0xCD, bytes);
-    ++live;
-  }
-  ~Heap() override {
-    Expect(!shim::record.pending, "memory is given back when no work is under way");
-    std::free(data);
-    --live;
-  }
-  static int live;
-};
-int Heap::live = 0;
-
-std::unique_ptr<fcam::cuda::Scratch> Allocate(size_t bytes) { return std::make_unique<Heap>(bytes); }
-
-const fcam::cuda::Device& TheDevice() {
-  std::string problem;
-  static const fcam::cuda::Device* device = fcam::cuda::DeviceOf(&problem, &problem);
-  if (device == nullptr) std::printf("FAILED: %s\n", problem.c_str()), std::exit(1);
-  return *device;
-}
-
-double Norm(const std::vector<float>& values) {
-  double sum = 0;
-  for (float value : values) sum += static_cast<double>(value) * value;
-  return std::sqrt(sum);
-}
-
-double Distance(std::vector<float> got, const std::vector<float>& expected) {
-  for (size_t i = 0; i < got.size(); ++i) got[i] -= expected[i];
-  return Norm(got);
-}
 
 struct Results {
   std::vector<float> filtered, losses, gradient;
@@ -121,19 +26,12 @@ Results OnDevice(const Case& c, const Data& data, bool flag) {
   r.losses.assign(c.batch, NAN);
   const auto direction = flag ? fcam::Direction::kForward : fcam::Direction::kTransposed;
   const auto filter =
-      fcam::cuda::Filter(TheDevice(), Allocate, images, data.values.data(), c.count, direction, r.filtered.data());
+      fcam::cuda::Filter(TheDevice(), FromHeap, images, data.values.data(), c.count, direction, r.filtered.data());
   shim::record.launches = 0;
-  const auto loss = fcam::cuda::CrfLoss(TheDevice(), Allocate, images, data.values.data(), c.count, flag,
+  const auto loss = fcam::cuda::CrfLoss(TheDevice(), FromHeap, images, data.values.data(), c.count, flag,
                                         r.losses.data(), r.gradient.data());
-  for (const auto& outcome : {filter, loss}) {
-    if (!outcome.error.empty() || outcome.batch.status != fcam::Status::kOk) {
-      std::printf("FAILED: %s: %s %s\n", Name(c).c_str(), outcome.error.c_str(), fcam::Describe(outcome.batch.status));
-      ++failures;
-    }
-  }
-  Expect(shim::record.clean, "work is queued after the context was synchronised, with the context current");
-  Expect(shim::record.depth == 0, "the context is current no longer");
-  Expect(Heap::live == 0, "scratch is given back");
+  ExpectGood(filter, Name(c));
+  ExpectGood(loss, Name(c));
   return r;
 }
 
@@ -181,7 +79,7 @@ void CheckImagesAreIndependent(const Case& c) {
     one.pixels = static_cast<const char*>(one.pixels) + n * pixels * c.channels * (c.is_uint8 ? 1 : 4);
     float loss;
     std::vector<float> gradient(size);
-    fcam::cuda::CrfLoss(TheDevice(), Allocate, one, data.values.data() + n * size, c.count, true, &loss,
+    fcam::cuda::CrfLoss(TheDevice(), FromHeap, one, data.values.data() + n * size, c.count, true, &loss,
                         gradient.data());
     Expect(loss == all.losses[n], (Name(c) + ": loss alone and in the batch").c_str(), loss - all.losses[n]);
     Expect(std::memcmp(gradient.data(), all.gradient.data() + n * size, size * sizeof(float)) == 0,
@@ -196,7 +94,7 @@ void CheckMagnitudes() {
     for (float& value : data.values) value *= factor;
     std::vector<float> cpu(data.values.size()), gpu(cpu);
     fcam::FilterBatch(data.images(), data.values.data(), 2, fcam::Direction::kForward, cpu.data());
-    fcam::cuda::Filter(TheDevice(), Allocate, data.images(), data.values.data(), 2, fcam::Direction::kForward,
+    fcam::cuda::Filter(TheDevice(), FromHeap, data.images(), data.values.data(), 2, fcam::Direction::kForward,
                        gpu.data());
     for (size_t i = 0; i < cpu.size(); ++i) cpu[i] /= factor, gpu[i] /= factor;
     Expect(Distance(gpu, cpu) < 1e-5 * Norm(cpu), "values of any magnitude", factor);
@@ -208,7 +106,7 @@ void CheckRefusals() {
   Data data(c);
   std::vector<float> losses(2), gradient(data.values.size());
   auto run = [&](const fcam::Images& images) {
-    return fcam::cuda::CrfLoss(TheDevice(), Allocate, images, data.values.data(), 2, true, losses.data(),
+    return fcam::cuda::CrfLoss(TheDevice(), FromHeap, images, data.values.data(), 2, true, losses.data(),
                                gradient.data());
   };
   data.values.back() = NAN;
@@ -237,7 +135,7 @@ void CheckFailures(const Case& c, int launches, int allocations) {
   for (int fail_at = 0; fail_at < launches; ++fail_at) {
     shim::record.launches = 0;
     shim::record.fail_at = fail_at;
-    const auto outcome = fcam::cuda::CrfLoss(TheDevice(), Allocate, data.images(), data.values.data(), 2, true,
+    const auto outcome = fcam::cuda::CrfLoss(TheDevice(), FromHeap, data.images(), data.values.data(), 2, true,
                                              losses.data(), gradient.data());
     Expect(outcome.error == "cuLaunchKernel: made to fail (700)", "a failed launch is told", fail_at);
     Expect(Heap::live == 0 && shim::record.depth == 0, "a failed launch leaves nothing behind", fail_at);
@@ -248,7 +146,7 @@ void CheckFailures(const Case& c, int launches, int allocations) {
   for (int last = 0; last < allocations; ++last) {
     int left = last;
     const auto outcome = fcam::cuda::CrfLoss(
-        TheDevice(), [&](size_t bytes) { return left-- > 0 ? Allocate(bytes) : nullptr; }, data.images(),
+        TheDevice(), [&](size_t bytes) { return left-- > 0 ? FromHeap(bytes) : nullptr; }, data.images(),
         data.values.data(), 2, true, losses.data(), gradient.data());
     Expect(outcome.batch.status == fcam::Status::kOutOfMemory, "no memory is told", last);
     Expect(Heap::live == 0 && shim::record.depth == 0, "no memory leaves nothing behind", last);
@@ -258,7 +156,7 @@ void CheckFailures(const Case& c, int launches, int allocations) {
 void CheckEmpty() {
   float loss[2] = {7, 7};
   const fcam::Images images = {nullptr, true, 2, 0, 5, 3, 15, 50};
-  const auto outcome = fcam::cuda::CrfLoss(TheDevice(), Allocate, images, nullptr, 2, true, loss, nullptr);
+  const auto outcome = fcam::cuda::CrfLoss(TheDevice(), FromHeap, images, nullptr, 2, true, loss, nullptr);
   Expect(outcome.error.empty() && loss[0] == 0 && loss[1] == 0, "images without pixels have no loss");
 }
 

@@ -7,6 +7,7 @@ from tests.ops.cc import build
 @pytest.mark.parametrize(
     "arguments", [pytest.param(["quick"], id="quick"), pytest.param([], marks=pytest.mark.slow)]
 )
-def test_the_gpu_lattice_without_a_gpu(arguments, tmp_path):
-    names = ("cuda_lattice_test", "cuda_lattice", "cuda_device", *build.LATTICE)
+@pytest.mark.parametrize("program", ["cuda_lattice_test", "cuda_mean_field_test"])
+def test_the_gpu_lattice_without_a_gpu(program, arguments, tmp_path):
+    names = (program, *build.CUDA, *build.LATTICE)
     assert build.run(build.compiled(tmp_path / "test", names), *arguments) == "0 failures\n"

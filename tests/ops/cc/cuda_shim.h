@@ -180,7 +180,8 @@ inline const NamedEntry kEntries[] = {
     FCAM_ENTRY(fcam_rank, true),          FCAM_ENTRY(fcam_hash_rank, false), FCAM_ENTRY(fcam_connect, false),
     FCAM_ENTRY(fcam_hash_connect, false), FCAM_ENTRY(fcam_splat3, true),     FCAM_ENTRY(fcam_splat5, true),
     FCAM_ENTRY(fcam_settle, false),       FCAM_ENTRY(fcam_blur, false),      FCAM_ENTRY(fcam_combine, true),
-    FCAM_ENTRY(fcam_total, true),         FCAM_ENTRY(fcam_slice3, true),     FCAM_ENTRY(fcam_slice5, true)};
+    FCAM_ENTRY(fcam_total, true),         FCAM_ENTRY(fcam_slice3, true),     FCAM_ENTRY(fcam_slice5, true),
+    FCAM_ENTRY(fcam_normalise, false),    FCAM_ENTRY(fcam_spread, false),    FCAM_ENTRY(fcam_update, false)};
 #undef FCAM_ENTRY
 
 // What the fake driver was asked for.
@@ -245,6 +246,10 @@ inline fcam::cuda::Driver FakeDriver() {
         }
       }
     }
+    return Queue();
+  };
+  driver.MemcpyHtoDAsync = [](Address to, const void* from, size_t bytes, Stream) {
+    std::memcpy(reinterpret_cast<void*>(to), from, bytes);
     return Queue();
   };
   driver.StreamSynchronize = [](Stream) { record.pending = false; return 0; };
