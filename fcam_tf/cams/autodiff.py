@@ -12,7 +12,14 @@ from fcam_tf import lazy_tensorflow as tf
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` to a graph if the backend is TensorFlow, else return it unchanged."""
+    """Compile ``function`` to a graph if the backend is TensorFlow, else let it run as it is.
+
+    Its results have no gradient under torch: PyTorch would keep all that they were computed from.
+    """
+    if keras.backend.backend() == "torch":
+        import torch  # noqa: PLC0415
+
+        return torch.no_grad()(function)
     if keras.backend.backend() != "tensorflow":
         return function
     # A partial has no code object, by which TensorFlow would count the traces of all instances of a
