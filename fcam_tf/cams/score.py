@@ -51,7 +51,7 @@ class ChannelCAM(CAM):
         self.batch_size = batch_size
         self.progress = progress
         # The loop over channels runs outside the graph, so that it is cut into equal small parts.
-        self._compiled = self.normalized_maps
+        self._compiled = autodiff.uncompiled(self.normalized_maps)
         self._prepare = autodiff.compiled(self._prepared)
         self._score = autodiff.compiled(self._scored)
 
