@@ -42,7 +42,7 @@ def gradients(
     """
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError(
-            "this map needs gradients through the model, which only the TensorFlow backend gives. "
+            "this map needs gradients through the model, and so it needs the TensorFlow backend. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}. A head of global average pooling "
             "and one dense layer needs none."
         )

@@ -109,9 +109,10 @@ def _shown(labels: Any) -> Any:
         return ops.nonzero(labels > 0)
     except TypeError as error:  # JAX's: it compiles a step for a number that it knows beforehand
         raise NotImplementedError(
-            "rows of labels need as many maps as classes are shown, for which this backend cannot "
-            f"compile a step. Received: KERAS_BACKEND={keras.backend.backend()}. Compile the model "
-            "with run_eagerly=True, store the maps beforehand, or train under TensorFlow."
+            "rows of labels (B, classes) need a map for each class that is shown, and this backend "
+            "compiles no step for a changing number. Received: KERAS_BACKEND="
+            f"{keras.backend.backend()}. Give class numbers (B,) or stored maps as 'cam', or train "
+            "with the TensorFlow backend."
         ) from error
 
 
