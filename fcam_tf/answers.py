@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fcam_tf import cams
+from fcam_tf import cams, checks
 from fcam_tf.graphs import regions
 from fcam_tf.graphs.photo_files import decode_file, encode_mask
 from fcam_tf.graphs.resize import resize
@@ -33,10 +33,12 @@ class Answers:
         sides: (height, width) that photos are resized to.
 
     Raises:
+        NotImplementedError: Keras has another backend than TensorFlow.
         ValueError: the localizer refines its maps, or its method needs a pass for each channel.
     """
 
     def __init__(self, localizer: Localizer) -> None:
+        checks.tensorflow_backend("an exported or served model")
         if localizer.refine:
             raise ValueError(
                 "`refine` must be left out of an exported model: its operation is none of "

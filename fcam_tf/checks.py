@@ -7,6 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def tensorflow_backend(what: str) -> None:
+    """Raise a NotImplementedError, which says what needs it, if Keras has another backend."""
+    import keras  # noqa: PLC0415 - most checks do without
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise NotImplementedError(
+            f"{what} needs the TensorFlow backend. Received: KERAS_BACKEND={backend}."
+        )
+
+
 def number(name: str, value: Any, interval: str) -> None:
     """Raise unless ``value`` is a number (TypeError) in an interval (ValueError).
 

@@ -1,6 +1,7 @@
 import math
 import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -31,6 +32,14 @@ def test_not_a_number(value):
         checks.number("x", value, "[0, 1]")
     with pytest.raises(TypeError, match=r"`x` must be a whole number. Received: "):
         checks.whole("x", value, 0)
+
+
+def test_another_backend(monkeypatch):
+    checks.tensorflow_backend("this")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    wanted = r"this needs the TensorFlow backend\. Received: KERAS_BACKEND=torch"
+    with pytest.raises(NotImplementedError, match=wanted):
+        checks.tensorflow_backend("this")
 
 
 def test_whole_and_odd():

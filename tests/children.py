@@ -22,19 +22,6 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["keras_cv", "fcam_tf.commands.train", "fcam_tf.training.stages"])
 
 
-def output_under_jax(code: str, *arguments: object) -> str:
-    """Run a program as ``python -c CODE ARGUMENT...`` does, under JAX, and return its output."""
-    run = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env=os.environ | UNDER_JAX,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
 class Child:
     """Runs a program as ``python -c CODE ARGUMENT...`` does, from its start on."""
 

@@ -1,4 +1,3 @@
-import dataclasses
 import gc
 import os
 from pathlib import Path
@@ -67,12 +66,7 @@ def tiny_backbone():
     from fcam_tf.models import BACKBONES  # noqa: PLC0415 - most tests need no TensorFlow
     from tests.models import tiny  # noqa: PLC0415
 
-    BACKBONES["tiny"] = dataclasses.replace(
-        tiny.tiny_backbone("efficientnetlite_b0"),
-        name="tiny",
-        output_stride=8,
-        branch_filters={"acol": 6, "spg_side": 5, "spg_top": 4},
-    )
+    BACKBONES["tiny"] = tiny.tiny_spec()
     yield "tiny"
     del BACKBONES["tiny"]
 

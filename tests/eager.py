@@ -15,4 +15,4 @@ def run_eagerly(setattr_: Callable[[Any, str, Any], None]) -> None:
     if keras:
         setattr_(keras.Model, "run_eagerly", keras.Model.run_eagerly.getter(lambda _: True))
     if autodiff:
-        setattr_(autodiff, "compiled", lambda function: function)
+        setattr_(autodiff, "compiled", autodiff.uncompiled)

@@ -12,12 +12,24 @@ from fcam_tf import lazy_tensorflow as tf
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` to a graph if the backend is TensorFlow, else return it unchanged."""
+    """Compile ``function`` to a graph if the backend is TensorFlow, else see `uncompiled`."""
     if keras.backend.backend() != "tensorflow":
-        return function
+        return uncompiled(function)
     # A partial has no code object, by which TensorFlow would count the traces of all instances of a
     # method as one and warn of retracing.
     return tf.function(functools.partial(function), reduce_retracing=True, autograph=False)
+
+
+def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` as it is, but without gradients under torch.
+
+    For these PyTorch would keep all that is computed, and NumPy would refuse the results.
+    """
+    if keras.backend.backend() != "torch":
+        return function
+    import torch  # noqa: PLC0415
+
+    return torch.no_grad()(function)
 
 
 def gradients(
@@ -30,7 +42,7 @@ def gradients(
     """
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError(
-            "this map needs gradients through the model, which only the TensorFlow backend gives. "
+            "this map needs gradients through the model, and so it needs the TensorFlow backend. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}. A head of global average pooling "
             "and one dense layer needs none."
         )

@@ -120,7 +120,8 @@ def _is_moved_along(
 
 def _output(pictures: keras.Model, image: np.ndarray) -> np.ndarray:
     """Return what the layers make of an image (1, H, W, C) as they infer: (H', W', C')."""
-    return np.asarray(graph.replay(pictures, image, _inferring)[0], "float32")
+    moved = keras.ops.convert_to_numpy(graph.replay(pictures, image, _inferring)[0])
+    return moved.astype("float32")
 
 
 def _inferring(operation: Any) -> Any:

@@ -51,7 +51,7 @@ class ChannelCAM(CAM):
         self.batch_size = batch_size
         self.progress = progress
         # The loop over channels runs outside the graph, so that it is cut into equal small parts.
-        self._compiled = self.normalized_maps
+        self._compiled = autodiff.uncompiled(self.normalized_maps)
         self._prepare = autodiff.compiled(self._prepared)
         self._score = autodiff.compiled(self._scored)
 
@@ -169,7 +169,8 @@ class ScoreCAM(ChannelCAM):
     def score(self, whole: list[Any], part: Any, labels: Any, factor: Any, noise: Any) -> Any:
         images = ops.cast(whole[0], "float32")
         base = self.baseline
-        base = ops.mean(images, axis=(1, 2), keepdims=True) if base is None else base
+        # A tensor: NumPy would be first to add and multiply, and know no gradients nor devices.
+        base = ops.convert_to_tensor(base) if base is not None else ops.mean(images, (1, 2), True)
         masks = resize(part, ops.shape(images)[1:3])
         masked = base + (images - base) * (masks * factor + noise)
         logits = self.split.logits(ops.saturate_cast(masked, self.split.images.dtype))

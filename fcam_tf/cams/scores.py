@@ -88,8 +88,8 @@ def region_mean(label: int, region: Any = None) -> Score:
                 f"`region` must have the size of the outputs, {tuple(logits.shape[1:])}. Received: "
                 f"shape {weights.shape}."
             )
-        each = weights if weights.ndim == 3 else weights[None]
-        return ops.sum(logits * each, axis=(1, 2)) / each.sum((1, 2))
+        each = ops.convert_to_tensor(weights if weights.ndim == 3 else weights[None])
+        return ops.sum(logits * each, axis=(1, 2)) / ops.sum(each, axis=(1, 2))
 
     return score
 

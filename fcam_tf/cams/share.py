@@ -57,7 +57,7 @@ class ClassShare:
         """
         images = self._cam.check_images(images)
         features, logits = self._features(images)
-        chances = np.array(probabilities(logits, self._cam.split.activation))[rows]
+        chances = ops.convert_to_numpy(probabilities(logits, self._cam.split.activation))[rows]
         labels = np.where(labels < 0, chances.argmax(-1), labels)
         own = np.eye(chances.shape[-1], dtype=np.float32)[labels]
         others = np.where(own > 0, 0, chances)

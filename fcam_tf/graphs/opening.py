@@ -192,7 +192,7 @@ def _trace(layer: Any, args: Any, kwargs: Any) -> tuple[keras.Model, Any, list[s
     for want, have in zip(
         [w for w, there in zip(wanted, symbolic, strict=True) if there], found, strict=True
     ):
-        a, b = (np.asarray(ops.cast(x, "float32")) for x in (want, have))
+        a, b = (ops.convert_to_numpy(ops.cast(x, "float32")) for x in (want, have))
         if a.shape != b.shape or not np.allclose(a, b, 0, _TOLERANCE * max(1, np.abs(a).max())):
             raise ValueError("on symbolic tensors it computes something else")
     return traced, structure, list(noted)

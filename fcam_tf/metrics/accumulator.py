@@ -56,8 +56,11 @@ class Accumulator(keras.metrics.Metric):
 def as_batch(
     ids: Sequence[str] | None, **columns: Iterable[Any]
 ) -> tuple[list[str], list[list[Any]]]:
-    """Lists the images' names and each column, after checking that the lengths agree."""
-    lists = {name: list(column) for name, column in columns.items()}
+    """Lists the images' names and each column, after checking that the lengths agree.
+
+    Tensors of Keras's backend become arrays.
+    """
+    lists = {name: [*map(array_of, array_of(column))] for name, column in columns.items()}
     count = len(next(iter(lists.values())))
     names = [f"image {i}" for i in range(count)] if ids is None else list(ids)
     found = {name: len(items) for name, items in (lists | {"ids": names}).items()}
@@ -65,3 +68,11 @@ def as_batch(
         lengths = ", ".join(f"{length} {name}" for name, length in found.items())
         raise ValueError(f"one entry is needed for each image. Received: {lengths}.")
     return names, list(lists.values())
+
+
+def array_of(values: Any) -> Any:
+    """Returns a tensor of Keras's backend as a NumPy array, and all else as it is.
+
+    NumPy itself reads no tensors of PyTorch that have a gradient, are on a GPU or bfloat16.
+    """
+    return keras.ops.convert_to_numpy(values) if keras.ops.is_tensor(values) else values

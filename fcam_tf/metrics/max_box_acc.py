@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fcam_tf.metrics.accumulator import Accumulator, as_batch
+from fcam_tf.metrics.accumulator import Accumulator, array_of, as_batch
 from fcam_tf.metrics.measures import MEASURES, HeatMap, check_truth, grey_thresholds, threshold_grid
 from fcam_tf.metrics.scoremap import Floats
 
@@ -289,7 +289,8 @@ def class_rank(labels: ArrayLike | None, logits: ArrayLike | None, count: int) -
     """
     if labels is None or logits is None:
         raise ValueError("`labels` and `logits` go together: give both or neither.")
-    labels, logits = np.asarray(labels, None if count else np.int64), np.asarray(logits)
+    labels = np.asarray(array_of(labels), None if count else np.int64)
+    logits = np.asarray(array_of(logits))
     if labels.shape != (count,) or logits.ndim != 2 or len(logits) != count:
         raise ValueError(
             f"`labels` must have shape ({count},) and `logits` ({count}, classes). "

@@ -90,7 +90,7 @@ def coarse_maps(
     if stored is not None:
         maps = ops.cast(planes("cam", stored), "float32")
     elif len(labels.shape) == 2:
-        rows, classes = (ops.cast(i, "int32") for i in ops.nonzero(labels > 0))
+        rows, classes = (ops.cast(i, "int32") for i in _shown(labels))
         given = {name: ops.take(y, rows, 0) for name, y in outputs.items() if name != "fcam"}
         each = coarse_maps(teacher, ops.take(images, rows, 0), classes, None, given)
         maps = ops.segment_max(each, rows, num_segments=ops.shape(images)[0])
@@ -101,6 +101,19 @@ def coarse_maps(
         maps, _ = teacher.normalized_maps(ops.cast(images, "float32"), labels)
     size = ops.shape(images)[1:3]
     return ops.stop_gradient(resize(maps[..., None], size)[..., 0])
+
+
+def _shown(labels: Any) -> Any:
+    """Return the rows and columns of the classes that images show."""
+    try:
+        return ops.nonzero(labels > 0)
+    except TypeError as error:  # JAX's: it compiles a step for a number that it knows beforehand
+        raise NotImplementedError(
+            "rows of labels (B, classes) need a map for each class that is shown, and this backend "
+            "compiles no step for a changing number. Received: KERAS_BACKEND="
+            f"{keras.backend.backend()}. Give class numbers (B,) or stored maps as 'cam', or train "
+            "with the TensorFlow backend."
+        ) from error
 
 
 class Epoch(keras.metrics.Metric):

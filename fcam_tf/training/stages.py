@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fcam_tf import baselines, data
+from fcam_tf import baselines, checks, data
 from fcam_tf.data import Split
 from fcam_tf.data.load import find_root
 from fcam_tf.identity import file_sha256
@@ -151,8 +151,10 @@ def train(
         asked: what `recall_run` will know the finished run by.
 
     Raises:
+        NotImplementedError: Keras has another backend than TensorFlow.
         ValueError: see `fit_classifier`; or settings of a baseline that is not trained with.
     """
+    checks.tensorflow_backend("training by a recipe")
     if stage == "fcam" and isinstance(start.model, str):
         raise ValueError(
             "`model` must load a trained classifier in the stage fcam. Received: the backbone "

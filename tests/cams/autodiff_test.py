@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from fcam_tf import cams
 from fcam_tf.cams import autodiff
-from tests.children import output_under_jax
+from tests.backends import OTHERS, output_under, under_others
 
 
 def test_gradients_of_watched_and_later_tensors():
@@ -58,30 +58,27 @@ def test_instances_do_not_share_traces():
 
 
 @pytest.mark.traced
-def test_other_backends(monkeypatch, tiny):
+@pytest.mark.parametrize("backend", OTHERS)
+def test_other_backends(monkeypatch, tiny, backend):
     """Closed forms need no gradients; all else says so."""
     closed, other = (
         cams.get("gradcam", tiny.build()),
         cams.get("gradcam", tiny.build(hidden=True), "maps"),
     )
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
 
-    def function(x):
-        return x
-
-    assert autodiff.compiled(function) is function
     x, labels = tiny.images(), np.array([0, 1], "int32")
     assert closed.raw_maps(x, labels)[0].shape == (2, 6, 8)
-    with pytest.raises(NotImplementedError, match=r"TensorFlow.*Received: KERAS_BACKEND=jax"):
+    with pytest.raises(NotImplementedError, match=f"TensorFlow.*Received: KERAS_BACKEND={backend}"):
         other.raw_maps(x, labels)
 
 
 QUIET = {"smoothgradcampp": {"noise_level": 0.0}, "sscam": {"samples": 2, "std": 0.0}}
-JAX = f"""
+METHODS = f"""
 import sys, keras, numpy as np
 from fcam_tf import cams
 from tests.cams.conftest import Tiny
-assert keras.backend.backend() == "jax"
+assert keras.backend.backend() == sys.argv[1]
 model, found = Tiny.build("softmax"), {{}}
 for name in cams.METHODS:
     cam = cams.get(name, model, **{QUIET}.get(name, {{}}))
@@ -89,15 +86,16 @@ for name in cams.METHODS:
         found[name] = cam(Tiny.images(), [0, 2])
     except NotImplementedError as error:
         print(name, error)
-np.savez(sys.argv[1], **found)
+np.savez(sys.argv[2], **found)
 """
 
 
 @pytest.mark.slow
-def test_all_methods_but_fullgrad_run_under_jax_with_a_linear_head(tiny, tmp_path):
-    pytest.importorskip("jax")
-    output = output_under_jax(JAX, tmp_path / "maps.npz")
+@under_others
+def test_all_methods_but_fullgrad_run_with_a_linear_head(tiny, tmp_path, backend):
+    output = output_under(backend, METHODS, backend, tmp_path / "maps.npz")
     assert output.startswith("fullgrad this map needs gradients")
+    assert f"Received: KERAS_BACKEND={backend}" in output
     with np.load(tmp_path / "maps.npz") as maps:
         assert set(maps) == set(cams.METHODS) - {"fullgrad"}
         for name, found in maps.items():

@@ -1,3 +1,4 @@
+import inspect
 import json
 
 import keras
@@ -7,6 +8,7 @@ import wsol_oracle as oracle
 
 from fcam_tf import metrics
 from fcam_tf.metrics import MaxBoxAcc, MaxBoxAccV2, MaxBoxAccV3
+from tests.backends import output_under, under_others
 
 # Of the six images of a batch: the true class is predicted first, second, third...
 LABELS = np.arange(6)
@@ -238,3 +240,14 @@ def test_tensors_of_any_float_type_are_taken():
         )
         assert metric.result() == 100
         assert metric.curves(1).max() == 50
+
+
+@pytest.mark.slow
+@under_others
+def test_tensors_of_other_backends_are_taken(backend):
+    check = test_tensors_of_any_float_type_are_taken
+    code = (
+        "import keras, numpy as np\nfrom fcam_tf.metrics import MaxBoxAcc\n"
+        f"{inspect.getsource(square)}\n{inspect.getsource(check)}\n{check.__name__}()"
+    )
+    output_under(backend, code)

@@ -1,7 +1,5 @@
 import inspect
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -11,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcam_tf.metrics import PxAP, normalize_cam
+from tests.backends import output_under, under_others
 
 
 def random_images(count=4, seed=0):
@@ -170,14 +169,14 @@ def test_counts_are_exact():
 
 
 @pytest.mark.slow
-def test_counts_are_exact_under_jax(monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+@under_others
+def test_counts_are_exact_under_other_backends(backend):
     code = (
-        "import keras; assert keras.backend.backend() == 'jax'\n"
+        f"import keras; assert keras.backend.backend() == {backend!r}\n"
         "import numpy as np\nfrom fcam_tf.metrics import PxAP\n"
         f"{inspect.getsource(check_counts_are_exact)}\ncheck_counts_are_exact()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    output_under(backend, code)
 
 
 def test_no_images_add_nothing():

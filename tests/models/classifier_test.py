@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from fcam_tf import cams
+from fcam_tf import baselines, cams
 from fcam_tf.models import Classifier
-from tests.children import output_under_jax
+from tests.backends import baseline_steps, output_under, under_others
 
 NAME = "mobilenet_v3_large"
 RNG = np.random.default_rng(0)
@@ -340,8 +340,35 @@ print(json.dumps({"backend": keras.backend.backend(), "losses": losses}))
 
 
 @pytest.mark.slow
-def test_baselines_train_under_jax():
-    output = output_under_jax(BASELINES)
-    found = json.loads(output.splitlines()[-1])
-    assert found["backend"] == "jax"
+@under_others
+def test_baselines_train_under_other_backends(backend):
+    found = json.loads(output_under(backend, BASELINES).splitlines()[-1])
+    assert found["backend"] == backend
     assert all(np.isfinite(values).all() for values in found["losses"].values())
+
+
+STEPS = """
+import sys
+import numpy as np
+from fcam_tf.models import BACKBONES
+from tests.backends import baseline_steps
+from tests.models.tiny import tiny_spec
+
+BACKBONES["tiny"] = tiny_spec()
+for name in sys.argv[2:]:
+    np.savez(f"{sys.argv[1]}/{name}.npz", **baseline_steps(name))
+"""
+
+
+@pytest.mark.slow
+@under_others
+def test_baselines_train_the_same_under_each_backend(tiny_backbone, tmp_path, backend):
+    assert tiny_backbone == "tiny"
+    output_under(backend, STEPS, tmp_path, *baselines.METHODS)
+    for method in baselines.METHODS:
+        wanted = baseline_steps(method)
+        with np.load(tmp_path / f"{method}.npz") as found:
+            assert set(found) == set(wanted)
+            for name in wanted:
+                where = f"{method}: {name}"
+                np.testing.assert_allclose(found[name], wanted[name], 1e-4, 1e-5, err_msg=where)

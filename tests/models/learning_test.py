@@ -9,7 +9,7 @@ import pytest
 
 from fcam_tf.losses import IGNORED, FCAMLoss, sample_seeds
 from fcam_tf.models import FCAM
-from tests.children import output_under_jax
+from tests.backends import fcam_steps, output_under, under_others
 from tests.models.tiny import photos, tiny_classifier
 
 IMAGES = photos()
@@ -266,7 +266,7 @@ def test_noise_of_a_method_moves_on_and_is_saved(tmp_path):
     np.testing.assert_array_equal(again.noise.state, moved)
 
 
-JAX = """
+TRAINING = """
 import json, sys
 import numpy as np, keras
 from fcam_tf.losses import Batch, FCAMLoss
@@ -303,19 +303,40 @@ print(json.dumps({
 
 
 @pytest.mark.slow
-def test_trains_under_jax(tmp_path):
-    pytest.importorskip("jax")
-    output = output_under_jax(JAX, tmp_path / "a.keras")
+@under_others
+def test_trains_under_other_backends(tmp_path, backend):
+    output = output_under(backend, TRAINING, tmp_path / "a.keras")
     found = json.loads(output.splitlines()[-1])
     history = found["history"]
-    assert found["backend"] == "jax"
-    assert found["jit"]
+    assert found["backend"] == backend
+    assert found["jit"] == (backend == "jax")  # Keras compiles nothing for PyTorch by itself
     assert found["frozen"]
     assert found["saved"] == 0
     assert "FCAMLoss takes crf_method='exact'" in found["refusal"]
     assert [value != 0 for value in history["size_loss"]] == [False] + [True] * 7
     assert history["crf_loss"][0] > 0
     assert np.mean(history["seeds_loss"][-3:]) < history["seeds_loss"][0]
+
+
+STEPS = """
+import sys
+import numpy as np
+from tests.backends import fcam_steps
+
+np.savez(sys.argv[1], **fcam_steps())
+"""
+
+
+@pytest.mark.slow
+@under_others
+def test_steps_change_the_same_under_each_backend(tmp_path, backend):
+    output_under(backend, STEPS, tmp_path / "steps.npz")
+    wanted = fcam_steps()
+    with np.load(tmp_path / "steps.npz") as found:
+        assert set(found) == set(wanted)
+        for name in wanted:
+            np.testing.assert_allclose(found[name], wanted[name], 1e-4, 1e-5, err_msg=name)
+        assert found["losses"][1] < found["losses"][0]
 
 
 def test_deep_copies_are_models_of_their_own_that_go_on_as_the_first(classifier):

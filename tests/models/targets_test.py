@@ -8,12 +8,21 @@ import tensorflow as tf
 from fcam_tf import cams
 from fcam_tf.cams.split_classifier import SplitClassifier
 from fcam_tf.losses import FCAMLoss
-from fcam_tf.models import FCAM, Classifier
+from fcam_tf.models import FCAM, Classifier, targets
 from fcam_tf.models.targets import Epoch, coarse_maps, labels_of, planes
 from tests.models.tiny import photos, tiny_classifier
 
 LABELS = np.array([2, 0, -1])
 IMAGES, SHOWN = photos(), np.array([0, 1, 2, 0])
+
+
+def test_rows_of_labels_where_no_step_can_be_compiled_for_them(monkeypatch):
+    def nonzero(_):
+        raise TypeError("abstract tracer")  # as JAX does
+
+    monkeypatch.setattr(targets.ops, "nonzero", nonzero)
+    with pytest.raises(NotImplementedError, match=r"train with the TensorFlow backend"):
+        coarse_maps(None, IMAGES, np.array([[1, 0]] * 4), None, {})
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:, None], LABELS.astype("float32")])

@@ -59,6 +59,16 @@ def tiny_backbone(name):
     )
 
 
+def tiny_spec():
+    """Return the specification of a backbone "tiny" that every baseline can train."""
+    return dataclasses.replace(
+        tiny_backbone("efficientnetlite_b0"),
+        name="tiny",
+        output_stride=8,
+        branch_filters={"acol": 6, "spg_side": 5, "spg_top": 4},
+    )
+
+
 def photos(number=4, size=32, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (number, size, size, 3)).astype("uint8")
 
