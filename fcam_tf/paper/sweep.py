@@ -108,7 +108,7 @@ def draw(points: Sequence[Point], key: str, score: str) -> Figure:
     axes.set(ylabel=score)
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
