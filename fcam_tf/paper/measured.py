@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from fcam_tf.atomic import write_atomically, write_csv
 from fcam_tf.data import Split
 from fcam_tf.paper import architecture, downscale, peers, runtime
 from fcam_tf.paper.figure_files import write_figure
+from fcam_tf.paper.kept import Kept
 from fcam_tf.paper.published import table
 from fcam_tf.paper.writing import MISSING, Grid, latex, markdown
+from fcam_tf.training.run_folder import environment
 
 _PAPERS_STRIDE = 8  # the default of the paper's backbones
 
@@ -54,9 +56,10 @@ def table4(
 ) -> list[Path]:
     """Write parameters, feature maps, and the time of one map of each method, with what it is of.
 
-    The methods of other libraries stand below ours, as far as they are installed. Each row is noted
-    when it is measured. ``methods``, ``rounds`` and ``channels`` are those of `runtime.timings`; no
-    methods are all. Beside them stand the numbers that the paper prints, see `_printed`.
+    The methods of other libraries stand below ours, as far as they are installed and run. Each row
+    is noted and kept when it is measured, so that after a stop only the others are. ``methods``,
+    ``rounds`` and ``channels`` are those of `runtime.timings`; no methods are all. Beside them
+    stand the numbers that the paper prints, see `_printed`.
     """
     counts, times = [], []
     printed = {line["backbone"]: line for line in _printed("table4_counts", output_stride)}
@@ -67,6 +70,13 @@ def table4(
     if busy := runtime.busy():
         note(f"timed {busy}: do not compare these times with others")
     named = methods or tuple(runtime.ROWS)
+    shared: dict[str, Any] = {"output_stride": output_stride, "rounds": rounds}
+    where = runtime.device()
+    kept = Kept(
+        out / "table4-unfinished.jsonl",
+        {**shared, "channels": channels, "device": where, **environment()},
+    )
+    busy = busy or kept.busy
     for backbone in backbones:
         found = architecture.describe(backbone, output_stride=output_stride)
         height, width, maps = found.top
@@ -76,28 +86,37 @@ def table4(
             "#NFM": maps,
             "SFM": f"{height}x{width}",
         }
-        theirs = printed.get(backbone, {})
-        theirs = {f"published {name}": theirs.get(name, MISSING) for name in ours}
-        counts.append({"backbone": backbone, **ours, **theirs})
-        shared: dict[str, Any] = {"output_stride": output_stride, "rounds": rounds}
-        own = runtime.timings(backbone, named, channels=channels, **shared)
-        for timing in itertools.chain(own, runtime.peer_timings(backbone, named, **shared)):
-            row = _times(backbone, timing, published)
-            note("  ".join(map(str, row.values())))
-            times.append(row)
+        paper = printed.get(backbone, {})
+        paper = {f"published {name}": paper.get(name, MISSING) for name in ours}
+        counts.append({"backbone": backbone, **ours, **paper})
+        rows = [timing for timing in kept.of(backbone) if timing.method in named]
+        if rows:
+            note(f"{backbone}: {len(rows)} of its rows were timed before the stop")
+        names = {timing.name for timing in rows}
+        left = [method for method in named if runtime.ROWS[method] not in names]
+        own = runtime.timings(backbone, left, channels=channels, **shared)
+        theirs = runtime.peer_timings(backbone, named, done=names, failed=note, **shared)
+        for timing in chain(own, theirs):
+            kept.add(backbone, timing, busy)
+            rows.append(timing)
+            note("  ".join(map(str, _times(backbone, timing, published).values())))
+        rows.sort(key=lambda timing: timing.name != runtime.ROWS[timing.method])  # ours above
+        times += [_times(backbone, timing, published) for timing in rows]
     if left_out := peers.missing(named):
         note(f"not installed, so not timed beside ours: {', '.join(left_out)}")
-    where = f"{runtime.device()}{busy and f', {busy}'}"
     stride = _told(output_stride)
     title = (
-        f"Milliseconds for one map of 224x224{stride}, median of {rounds}, {where} (Table 4). "
+        f"Milliseconds for one map of 224x224{stride}, median of {rounds}, "
+        f"{where}{busy and f', {busy}'} (Table 4). "
         "Published: one measurement on a Tesla P100, for F-CAM with the forward pass, for the "
         "others without it, except Score-CAM, SS-CAM and IS-CAM, which need many forward passes."
     )
-    return [
+    files = [
         *_write(out, "table4-counts", f"Parameters and feature maps{stride} (Table 4)", counts),
         *_write(out, "table4", title, times),
     ]
+    kept.finish()
+    return files
 
 
 def fig3(out: Path, split: Split, reached: Mapping[str, float] | None = None) -> list[Path]:

@@ -65,17 +65,28 @@ def missing(methods: Collection[str]) -> list[str]:
     ]
 
 
-def calls(classifier: Classifier, images: np.ndarray) -> Iterator[Peer]:
+def calls(
+    classifier: Classifier, images: np.ndarray, failed: Callable[[str], Any]
+) -> Iterator[Peer]:
     """Yield what is installed: for any backbone what runs in Keras, for resnet50 what is in torch.
 
     Args:
         classifier: without a baseline; of a resnet50, torch's is built like it.
         images: (B, H, W, 3) float32.
+        failed: is told of a library that raises an error before it runs; the others follow.
     """
-    yield from _tf_keras_vis(classifier, images)
-    yield from _xplique(classifier, images)
+    found: dict[str, Callable[[], Iterator[Peer]]] = {
+        "tf-keras-vis": lambda: _tf_keras_vis(classifier, images),
+        "xplique": lambda: _xplique(classifier, images),
+    }
     if classifier.backbone == "resnet50" and importlib.util.find_spec("torch"):
-        yield from _torch(images, classifier.num_classes, classifier.output_stride)
+        stride = classifier.output_stride
+        found["torch"] = lambda: _torch(images, classifier.num_classes, stride)
+    for library, peers in found.items():
+        try:
+            yield from peers()
+        except Exception as error:  # noqa: BLE001 - code of others may raise anything
+            failed(f"not timed: {library}: {error}")
 
 
 def _torch(images: np.ndarray, classes: int, output_stride: int) -> Iterator[Peer]:

@@ -13,7 +13,7 @@ import os
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,17 +132,25 @@ def peer_timings(
     output_stride: int | None = None,
     size: int = 224,
     rounds: int = 7,
+    done: Collection[str] = (),
+    failed: Callable[[str], Any],
 ) -> Iterator[Timing]:
     """Measure the same methods of other libraries, as far as they are installed, see `peers`.
 
-    Their score methods, which take hours on a CPU, are left out. Arguments are as of `timings`.
+    Their score methods, which take hours on a CPU, are left out. Arguments are as of `timings`; the
+    rows named in ``done`` are not measured, and ``failed`` is told of each that raises an error.
     """
     classifier = Classifier(backbone, num_classes, output_stride=output_stride, weights=None)
-    for library, method, call in peers.calls(classifier, np.asarray(_image(size))):
-        if method in methods:
+    for library, method, call in peers.calls(classifier, np.asarray(_image(size)), failed):
+        name = f"{ROWS.get(method)}, {library}"
+        if method not in methods or name in done:
+            continue
+        try:
             whole, times = _milliseconds(call, rounds)
-            name = f"{ROWS[method]}, {library}"
-            yield Timing(method, name, None, whole, times, estimated=False)
+        except Exception as error:  # noqa: BLE001 - code of others may raise anything
+            failed(f"not timed: {name}: {error}")
+            continue
+        yield Timing(method, name, None, whole, times, estimated=False)
 
 
 def calls(method: str, classifier: Classifier, images: Any, **options: Any) -> Calls:

@@ -79,6 +79,40 @@ def test_table4_notes_each_row_as_it_is_measured(tmp_path, tiny_backbone, monkey
     assert notes[-1] == "not installed, so not timed beside ours: xplique"
 
 
+def test_table4_goes_on_after_a_stop(tmp_path, tiny_backbone, monkeypatch):
+    def timings(_, methods, **__):
+        for method in methods:
+            if method == "layercam" and not measured_before:
+                raise KeyboardInterrupt
+            name = runtime.ROWS[method]
+            yield runtime.Timing(method, name, None, 2.0 + measured_before, 1, estimated=False)
+
+    def others(*_, done, **__):
+        if "CAM, torch-cam" not in done:
+            yield runtime.Timing("cam", "CAM, torch-cam", None, 9.0, 1, estimated=False)
+
+    monkeypatch.setattr(runtime, "timings", timings)
+    monkeypatch.setattr(runtime, "peer_timings", others)
+    monkeypatch.setattr(runtime, "busy", lambda: "" if measured_before else "while busy")
+    notes = []
+    options = {"methods": ["cam", "layercam"], "rounds": 1, "channels": None}
+    measured_before = False
+    with pytest.raises(KeyboardInterrupt):
+        measured.table4(tmp_path, [tiny_backbone], 16, note=print, **options)
+    assert not (tmp_path / "table4.csv").exists()
+    measured_before = True
+    measured.table4(tmp_path, [tiny_backbone], 16, note=notes.append, **options)
+    rows = rows_of(tmp_path / "table4.csv")
+    assert [row["method"] for row in rows] == ["CAM", "LayerCAM", "CAM, torch-cam"]
+    assert [row["with forward pass"] for row in rows] == ["2.0", "3.0", "9.0"]
+    assert notes[0] == f"{tiny_backbone}: 1 of its rows were timed before the stop"
+    assert "while busy" in (tmp_path / "table4.md").read_text()  # which the first row was
+
+    measured.table4(tmp_path, [tiny_backbone], 16, note=print, **options)  # anew: it is finished
+    assert rows_of(tmp_path / "table4.csv")[0]["with forward pass"] == "3.0"
+    assert "while busy" not in (tmp_path / "table4.md").read_text()
+
+
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "shapes"

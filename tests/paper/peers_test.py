@@ -25,7 +25,8 @@ def install(monkeypatch):
 
 def test_what_is_not_installed_is_left_out(install, tiny_backbone):
     classifier = Classifier(tiny_backbone, 3, weights=None)
-    assert list(peers.calls(classifier, np.zeros((1, 32, 32, 3), "float32"))) == []
+    images = np.zeros((1, 32, 32, 3), "float32")
+    assert list(peers.calls(classifier, images, pytest.fail)) == []
     assert peers.missing(["gradcam"]) == list(peers.LIBRARIES)
     # What no library has, none is missed for.
     assert peers.missing(["xgradcam", "fcam"]) == ["torch-cam", "pytorch-grad-cam"]
@@ -50,7 +51,7 @@ def test_keras_libraries_explain_the_first_class_by_the_top_map(install, tiny_ba
     install("tf_keras_vis.utils")
     install("tf_keras_vis.utils.scores", CategoricalScore=tuple)
     install("xplique", attributions=SimpleNamespace(GradCAM=method, GradCAMPP=method))
-    found = list(peers.calls(classifier, images))
+    found = list(peers.calls(classifier, images, pytest.fail))
     assert [(library, name) for library, name, _ in found] == [
         *(("tf-keras-vis", name) for name in ("gradcam", "gradcampp", "layercam")),
         *(("xplique", name) for name in ("gradcam", "gradcampp")),
@@ -60,3 +61,19 @@ def test_keras_libraries_explain_the_first_class_by_the_top_map(install, tiny_ba
     assert asked[0] == ((0, 0), images, {"clone": False}, {"penultimate_layer": "relu5"})
     assert asked[3][2:] == ({"conv_layer": "relu5"}, {})
     assert asked[3][1].tolist() == [[1, 0, 0], [1, 0, 0]]
+
+
+def test_a_library_that_raises_is_told_and_the_others_follow(install, tiny_backbone):
+    def broken(*_):
+        raise FileNotFoundError(2, "No such file or directory", "weights")
+
+    install("tf_keras_vis")
+    install("tf_keras_vis.utils")
+    install("tf_keras_vis.utils.scores", CategoricalScore=broken)
+    methods = dict.fromkeys(("GradCAM", "GradCAMPP"), lambda *_, **__: print)
+    install("xplique", attributions=SimpleNamespace(**methods))
+    told = []
+    classifier = Classifier(tiny_backbone, 3, weights=None)
+    found = peers.calls(classifier, np.zeros((1, 32, 32, 3)), told.append)
+    assert [library for library, *_ in found] == ["xplique", "xplique"]
+    assert told == ["not timed: tf-keras-vis: [Errno 2] No such file or directory: 'weights'"]

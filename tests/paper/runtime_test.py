@@ -105,14 +105,24 @@ def test_other_work_is_told(monkeypatch):
 
 
 def test_other_libraries(tiny_backbone, monkeypatch):
-    def some(classifier, images):
+    def some(classifier, images, failed):
         assert (classifier.num_classes, classifier.output_stride) == (3, 16)
         assert images.shape == (1, 32, 32, 3)
+        yield "torch-cam", "layercam", lambda: 1 / 0
         yield "torch-cam", "gradcam", lambda: np.zeros(1)
         yield "pytorch-grad-cam", "hirescam", pytest.fail  # no method of the table
+        yield "pytorch-grad-cam", "gradcam", pytest.fail  # done before
+        failed("not timed: xplique: it is broken")
 
     monkeypatch.setattr(peers, "calls", some)
-    (row,) = peer_timings(tiny_backbone, num_classes=3, output_stride=16, size=32, rounds=1)
+    told = []
+    options = {"num_classes": 3, "output_stride": 16, "size": 32, "failed": told.append}
+    done = ["Grad-CAM, pytorch-grad-cam"]
+    (row,) = peer_timings(tiny_backbone, rounds=1, done=done, **options)
     assert (row.method, row.name) == ("gradcam", "Grad-CAM, torch-cam")
     assert (row.map_ms, row.rounds, row.estimated) == (None, 1, False)
-    assert not list(peer_timings(tiny_backbone, ["cam"], num_classes=3, output_stride=16, size=32))
+    assert told == [
+        "not timed: LayerCAM, torch-cam: division by zero",
+        "not timed: xplique: it is broken",
+    ]
+    assert not list(peer_timings(tiny_backbone, ["cam"], **options))
