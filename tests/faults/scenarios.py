@@ -172,7 +172,8 @@ def _epochs(out: Path) -> dict[str, object]:
 
 
 def _stamps(pattern: str, out: Path) -> dict[str, object]:
-    return {path.name: path.stat().st_mtime_ns for path in out.glob(pattern)}
+    """When the visible files of a pattern were written, for `glob` finds hidden folders, too."""
+    return {path.name: path.stat().st_mtime_ns for path in out.glob(pattern) if path.is_file()}
 
 
 def _photos(out: Path) -> dict[str, object]:
