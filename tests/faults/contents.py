@@ -21,11 +21,16 @@ _LOGS = "logs"  # of TensorBoard: they are appended to, with the time
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Yield the files that a reader sees: hidden ones are unfinished."""
+    """Yield the files that a reader sees: see `_unfinished` for the others."""
     for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and _LOGS not in parts and not any(p.startswith(".") for p in parts):
+        name = path.relative_to(folder)
+        if path.is_file() and _LOGS not in name.parts and not _unfinished(name):
             yield path
+
+
+def _unfinished(name: Path) -> bool:
+    """Tell whether a file is hidden or in a hidden folder, or is a download that goes on later."""
+    return any(part.startswith(".") or part.endswith(".part") for part in name.parts)
 
 
 def hidden(folder: Path) -> list[str]:
@@ -35,7 +40,7 @@ def hidden(folder: Path) -> list[str]:
     folder that it was made in, and the file is never written again.
     """
     names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return [str(name) for name in names if any(part.startswith(".") for part in name.parts)]
+    return [str(name) for name in names if _unfinished(name)]
 
 
 def contents(folder: Path) -> dict[str, Any]:

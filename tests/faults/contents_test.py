@@ -63,3 +63,8 @@ def test_unfinished_files_are_hidden(tmp_path):
     assert not contents(tmp_path)
     (tmp_path / ".b.json.part" / "tmp01234567").mkdir(parents=True)  # b.json has its name
     assert hidden(tmp_path) == [".a.json.part/a.json"]
+    download = tmp_path / "zoo" / "b.part"
+    download.mkdir(parents=True)
+    (download / "b.json").write_text("[1,")
+    assert not damaged(tmp_path)
+    assert hidden(tmp_path)[1:] == ["zoo/b.part/b.json"]
