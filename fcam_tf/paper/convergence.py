@@ -18,7 +18,7 @@ from fcam_tf.paper.panels import Curve, Place, draw_panels
 from fcam_tf.paper.results import LOCALISATION, cells_of
 from fcam_tf.paper.rows import Row, table5
 from fcam_tf.paper.study import Study
-from fcam_tf.paper.trained import data_name, train_all
+from fcam_tf.paper.trained import figure_title, train_all
 from fcam_tf.report.figures import COLOURS
 from fcam_tf.training import RunFolder
 from fcam_tf.training.run_folder import VALIDATION_PREFIX
@@ -53,13 +53,13 @@ def convergence(
     order = sorted(curves, key=lambda key: backbones.index(key[0]))
     shown = [curve for key in order for curve in curves[key]]
     scores = [s for s in LOCALISATION if any(curve.what == s for curve in shown)]
-    titles = list(dict.fromkeys(curve.row.title for curve in shown))
-    method = f", {titles[0]}" if len(titles) == 1 else ""
     figure, panels = draw_panels(
         shown,
         lambda curve: Place(curve.row.title, curve.backbone, curve.what),
         {ACCURACY: COLOURS[2], **dict.fromkeys(scores, COLOURS[1])},
-        title=f"{data_name(study)}, val{method}: a dot marks the epoch that is kept",
+        title=figure_title(
+            study, "val", [curve.row for curve in shown], "a dot marks the epoch that is kept"
+        ),
         xlabel="epoch",
         ylabel="%",
         ylim=(0, 102),

@@ -25,7 +25,7 @@ from fcam_tf.paper.panels import PAIR, Curve, Place, draw_panels
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
-from fcam_tf.paper.trained import data_name, train_all
+from fcam_tf.paper.trained import figure_title, train_all
 from fcam_tf.report.figures import shown_up_to, smoothed
 
 IOUS = (0.3, 0.5, 0.7)
@@ -59,7 +59,7 @@ def activations(
         smooth,
         lambda curve: Place(curve.method, curve.backbone, curve.side),
         PAIR,
-        title=_title(study, "activation distribution", rows),
+        title=figure_title(study, "test", rows, "activation distribution"),
         xlabel="activation",
         ylabel="fraction of pixels",
         xlim=(0, 1),
@@ -98,7 +98,7 @@ def localisation(
             mine,
             lambda curve: Place(curve.backbone, curve.what, curve.side),
             PAIR,
-            title=_title(study, "MaxBoxAcc against the threshold", [mine[0].row]),
+            title=figure_title(study, "test", [mine[0].row], "MaxBoxAcc against the threshold"),
             xlabel="threshold",
             ylabel="MaxBoxAcc, %",
             xlim=(0, 1),
@@ -133,7 +133,7 @@ def precision_recall(
         curves,
         lambda curve: Place(curve.method, curve.backbone, curve.side),
         PAIR,
-        title=_title(study, "precision and recall of pixels", rows),
+        title=figure_title(study, "test", rows, "precision and recall of pixels"),
         xlabel="recall, %",
         ylabel="precision, %",
         xlim=(0, 100),
@@ -212,8 +212,3 @@ def _needs(study: Study, name: str, truth: str) -> None:
     """Raise a ValueError, before anything is trained, unless the test split has boxes or masks."""
     if getattr(data.load(study.root, "test"), truth) is None:
         raise ValueError(f"{name} needs {truth}, but the test split of {study.root} has none.")
-
-
-def _title(study: Study, what: str, rows: Sequence[Row]) -> str:
-    methods = list(dict.fromkeys(row.before or row.title for row in rows))
-    return f"{data_name(study)}, test{f', {methods[0]}' if len(methods) == 1 else ''}: {what}"

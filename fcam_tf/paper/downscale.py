@@ -8,7 +8,7 @@ centres, by factors that divide the frame, without antialiasing and with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -23,14 +23,13 @@ from fcam_tf.evaluation.sources import FRAME
 from fcam_tf.masks import IGNORED, OBJECT
 from fcam_tf.metrics import PxAP
 from fcam_tf.names import pixels
-from fcam_tf.report.figures import COLOURS
+from fcam_tf.report.figures import COLOURS, line_styles
 
 # Of lines, as many as differ; the first two colours are for masks.
+_DASHES = (":", "-.", "--", "-")
 _LINES = [
-    {"color": colour, "ls": dashes}
-    for colours in (COLOURS[2:], ("#c2185b", "#6d4c41", "#00838f", "#9e9d24"))
-    for dashes in (":", "-.", "--", "-")
-    for colour in colours
+    *line_styles(COLOURS[2:], _DASHES),
+    *line_styles(("#c2185b", "#6d4c41", "#00838f", "#9e9d24"), _DASHES),
 ]
 SCALES = (1, 2, 4, 7, 8, 14, 16, 28, 32)  # those of the supplement's maps, and between
 
@@ -123,8 +122,7 @@ def draw_curve(rows: Sequence[Row], reached: Mapping[str, float] | None = None) 
     smooth = [row.antialiased for row in rows]
     axes.plot(scales, smooth, "s--", color=COLOURS[1], label="true mask, antialiased")
     for number, (name, value) in enumerate(sorted(reached.items(), key=lambda item: -item[1])):
-        style: Any = _LINES[number % len(_LINES)]
-        axes.axhline(value, label=f"{name}: {value:.1f}", lw=1.3, **style)
+        axes.axhline(value, label=f"{name}: {value:.1f}", lw=1.3, **_LINES[number % len(_LINES)])
     axes.set_xscale("log", base=2)
     axes.minorticks_off()
     axes.set_xticks(scales, [f"{row.scale}\n{row.side}" for row in rows], fontsize=8.5)

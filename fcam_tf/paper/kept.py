@@ -19,9 +19,6 @@ class Kept:
     Args:
         file: its folder exists; the file need not.
         settings: what the times depend on, of JSON's kinds.
-
-    Attributes:
-        busy: what `runtime.busy` said when one of the timings was measured; empty if none was then.
     """
 
     def __init__(self, file: Path, settings: Mapping[str, Any]) -> None:
@@ -29,17 +26,20 @@ class Kept:
         self._settings = dict(settings)
         self._own: list[dict[str, Any]] = []
         self._others: list[dict[str, Any]] = []
-        self.busy = ""
         for line in file.read_text("utf-8").splitlines() if file.exists() else ():
             try:
                 found = json.loads(line)
                 Timing(**found["timing"])
                 own = found["settings"] == self._settings
-                told, _ = found["busy"], found["backbone"]
+                _ = found["busy"], found["backbone"]  # both are there
             except (ValueError, KeyError, TypeError):
                 continue
             (self._own if own else self._others).append(found)
-            self.busy = (own and told) or self.busy
+
+    @property
+    def busy(self) -> str:
+        """What `runtime.busy` said when one of the timings was measured; empty if nothing."""
+        return next(filter(None, (line["busy"] for line in self._own)), "")
 
     def of(self, backbone: str) -> list[Timing]:
         """Return what is there of a backbone, in the order of measuring."""

@@ -17,11 +17,11 @@ from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
 from fcam_tf.paper.trained import train_all
-from fcam_tf.report.figures import COLOURS
+from fcam_tf.report.figures import line_styles
 from fcam_tf.training.run_folder import VALIDATION_PREFIX
 
 NEGATIVES = "loss.negative_fraction=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
-_DASHES = ("-", "--", ":", "-.")  # of curves that share a colour
+_LINES = line_styles()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,14 +95,14 @@ def draw(points: Sequence[Point], key: str, score: str) -> Figure:
     for point in points:
         curves.setdefault((point.backbone, point.method), []).append(point)
     for number, ((backbone, method), mine) in enumerate(curves.items()):
-        turn, place = divmod(number, len(COLOURS))
-        colour, dashes = COLOURS[place], _DASHES[turn % len(_DASHES)]
+        style = _LINES[number % len(_LINES)]
         mine.sort(key=lambda point: places[point.value])  # else the line would run to and fro
         means = [statistics.mean(point.scores) for point in mine]
         at = [places[point.value] for point in mine]
-        axes.plot(at, means, color=colour, ls=dashes, label=f"{backbone}, {method} + F-CAM")
+        axes.plot(at, means, **style, label=f"{backbone}, {method} + F-CAM")
         for x, point in zip(at, mine, strict=True):
-            axes.scatter([x] * len(point.scores), point.scores, s=16, color=colour, alpha=0.6)
+            dots = [x] * len(point.scores)
+            axes.scatter(dots, point.scores, s=16, color=style["color"], alpha=0.6)
     axes.set_xticks([places[value] for value in values], values)
     axes.set(xlabel="n- (negative_fraction)" if key == NEGATIVES.partition("=")[0] else key)
     axes.set(ylabel=score)

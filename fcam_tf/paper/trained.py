@@ -47,6 +47,13 @@ def data_name(study: Study) -> str:
     return path.name if path.name.strip(".") else path.resolve().name
 
 
+def figure_title(study: Study, split: str, rows: Sequence[Row], what: str) -> str:
+    """Return the title of curves: data set, split, the method where there is one, what they are."""
+    methods = list(dict.fromkeys(row.before or row.title for row in rows))
+    method = f", {methods[0]}" if len(methods) == 1 else ""
+    return f"{data_name(study)}, {split}{method}: {what}"
+
+
 def check_terms(study: Study, rows: Sequence[Row]) -> None:
     """Raise a ValueError where a row would be trained without a loss that it is named after."""
     for row in rows:

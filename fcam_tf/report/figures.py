@@ -43,6 +43,13 @@ STYLE = {
 }
 
 
+def line_styles(
+    colours: Sequence[str] = COLOURS, dashes: Sequence[str] = ("-", "--", ":", "-.")
+) -> list[dict[str, Any]]:
+    """Return the colours and dashes of as many lines as differ: all colours, then other dashes."""
+    return [{"color": colour, "ls": dash} for dash in dashes for colour in colours]
+
+
 class Panel(NamedTuple):
     """A figure and what it says to those who do not see it."""
 
