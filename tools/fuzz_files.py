@@ -116,10 +116,10 @@ def _seed_metadata() -> list[bytes]:
     ids, labels = "a.jpg\nb/c.jpg", "a.jpg,0\nb/c.jpg,1"
     sizes, boxes = "a.jpg,9,8\nb/c.jpg,7,6", "a.jpg,0,0,3.0,4\nb/c.jpg,1,1,2,2"
     masks = "a.jpg,m.png,i.png\nb/c.jpg,n.png,"
-    texts = [ids, labels, sizes, boxes, masks, "cat\ndog", "a.jpg"]
+    others = ["cat\ndog", "a.jpg"]
     return [
-        _SPLITTER.decode().join(each).encode()
-        for each in (texts, [ids, labels, "", masks, "", "", ""], [*texts[:2], "", "", "", "", ""])
+        _SPLITTER.decode().join([ids, labels, *each, *others]).encode()
+        for each in ([sizes, boxes, masks], ["", "", masks], [sizes, boxes, ""])
     ]
 
 
@@ -160,8 +160,9 @@ def _card(data: bytes, place: Path) -> None:
 
 
 def _seed_cards() -> list[bytes]:
-    cards = sorted(ROOT.glob("zoo/*/card.json"))
-    return [*(card.read_bytes() for card in cards if card.stat().st_size < 30_000), b"{}"]
+    cards = [path.read_bytes() for path in sorted(ROOT.glob("zoo/*/card.json"))]
+    named = [json.loads(card) | {"name": "resnet50_layercam"} for card in cards]
+    return [*(json.dumps(card).encode() for card in named), b"{}"]
 
 
 def _archive(data: bytes, place: Path) -> None:
@@ -304,20 +305,23 @@ def _seed_claimed() -> list[bytes]:
 
 
 def _npy(data: bytes, place: Path) -> None:
-    """Read a stored map as evaluations do."""
+    """Read a stored map as evaluations do; zeros follow, as a map is longer than an input."""
     from fcam_tf.evaluation.sources import StoredMaps  # noqa: PLC0415
 
-    (place / "a.npy").write_bytes(data)
+    (place / "a.npy").write_bytes(data + bytes(224 * 224 * 8))
     StoredMaps(place, ["a.jpg"])(["a.jpg"], None, None)
 
 
 def _seed_npy() -> list[bytes]:
     found = []
-    for array in (np.zeros((4, 4), np.float16), np.array([{}], object), np.zeros((0, 224))):
+    for array in (
+        *(np.zeros((224, 224), kind) for kind in ("<f2", ">f8", "?")),
+        *(np.zeros((4, 4)), np.array([{}], object), np.zeros((0, 224))),
+    ):
         file = io.BytesIO()
         np.save(file, array)
-        found.append(file.getvalue())
-    found.append(found[0].replace(b"(4, 4), }     ", b"(4, 99999999)}"))
+        found.append(file.getvalue()[:256])
+    found.append(found[3].replace(b"(4, 4), }     ", b"(4, 99999999)}"))
     return found
 
 

@@ -20,7 +20,7 @@ from fuzz_engine import FaultError, Target
 from fcam_tf import ops
 from fcam_tf.claim import SettingsChangedError
 from fcam_tf.evaluation.rows import FOUND, Row
-from fcam_tf.evaluation.stored import METRICS, ROWS, EvaluationSettings, StoredEvaluation
+from fcam_tf.evaluation.stored import HEADLINES, METRICS, ROWS, EvaluationSettings, StoredEvaluation
 from fcam_tf.ops.bilateral import crf_loss_and_gradient
 from fcam_tf.training.recipe import ClassifierRecipe, FCAMRecipe
 from fcam_tf.training.run_folder import ABOUT, RunFolder
@@ -33,13 +33,15 @@ def _recipe(data: bytes, place: Path) -> None:
     (ClassifierRecipe if len(data) % 2 else FCAMRecipe).from_json(path)
 
 
+def _long(text: bytes, odd: int) -> bytes:
+    """Give an input an odd length, which stands for a classifier's recipe, or an even one."""
+    return text + b" " * ((len(text) + odd) % 2)
+
+
 def _seed_recipes() -> list[bytes]:
-    recipes = (ClassifierRecipe(), FCAMRecipe(loss={"crf": 1e-9, "windows": {"crf": [2, None]}}))
-    return [
-        json.dumps(dataclasses.asdict(each)).encode() + end
-        for each in recipes
-        for end in (b"", b" ")
-    ]
+    recipes = (FCAMRecipe(loss={"crf": 1e-9, "windows": {"crf": [2, None]}}), ClassifierRecipe())
+    texts = [json.dumps(dataclasses.asdict(each)).encode() for each in recipes]
+    return [_long(text, odd) for odd, text in enumerate(texts)]
 
 
 def _setting(data: bytes, place: Path) -> None:
@@ -50,11 +52,12 @@ def _setting(data: bytes, place: Path) -> None:
 
 
 def _seed_settings() -> list[bytes]:
-    return [
+    decoder = (
         b"epochs=3\nloss.crf=4e-9\nlayer=P4,P5",
-        b"train=all\nstored_scales=1,1.5\ncams=stored",
-        b'loss={"windows": {"crf": [2, null]}}\nflip=false',
-    ]
+        b"cams=stored\nstored_scales=1,1.5",
+        b'flip=false\nloss={"windows": {"crf": [2, null]}}',
+    )
+    return [*(_long(text, odd=0) for text in decoder), _long(b"train=all\nhead_ratio=10", odd=1)]
 
 
 def _model() -> keras.Model:
@@ -129,7 +132,7 @@ def _seed_evaluations() -> list[bytes]:
     settings = dataclasses.asdict(EvaluationSettings(method="cam", data="d", split="test"))
     parts = [
         json.dumps({"settings": settings, "model": "m"}),
-        '{"MaxBoxAcc": 50.0}',
+        json.dumps(dict.fromkeys(HEADLINES, 50.0) | {"details": {}}),
         text.getvalue(),
     ]
     return ["\n---\n".join(parts).encode()]
