@@ -48,9 +48,22 @@ def _refuse(*_: Any, **__: Any) -> Any:
 def _arguments(data: bytes, place: Path) -> None:
     """Run a command line, a word a line, up to where it would load a model or train one.
 
-    "PLACE" in a word is a folder with a photo, a recipe and a data set that is damaged.
+    "PLACE" in a word is a folder with a photo, a recipe, and two data sets, one damaged.
     """
-    (place / "cat.png").write_bytes(PHOTO)
+    texts = {
+        "image_ids": "a.png\nb.png\n",
+        "class_labels": "a.png,0\nb.png,1\n",
+        "image_sizes": "a.png,8,4\nb.png,8,4\n",
+        "localization": "a.png,0,0,4,4\nb.png,1,1,8,4\n",
+    }
+    for split in ("train", "val", "test"):
+        metadata = place / "sound" / "metadata" / split
+        metadata.mkdir(parents=True)
+        for name, text in texts.items():
+            (metadata / f"{name}.txt").write_text(text, "ascii")
+    for photo in ("cat.png", "sound/a.png", "sound/b.png"):
+        (place / photo).write_bytes(PHOTO)
+    (place / "m.keras").touch()
     (place / "recipe.json").write_text("{}", "ascii")
     (place / "data" / "metadata" / "train").mkdir(parents=True)
     (place / "data" / "metadata" / "train" / "image_ids.txt").write_text("../cat.png", "ascii")
@@ -89,16 +102,16 @@ def _seed_arguments() -> list[bytes]:
         "localize PLACE/none.jpg PLACE/* --label cat --threshold 0.5 --heatmap npy -b4",
         "localize PLACE/cat.png --annotations coco --table csv --method cam --layer P4,P5 --flip",
         "data check PLACE/data",
-        "evaluate --data PLACE/data --out PLACE/e --method center --split train",
-        "train classifier --data PLACE/data --out PLACE/r --backbone resnet50 --set epochs=0",
-        "train fcam --recipe PLACE/recipe.json --data PLACE/data --out PLACE/r --method cam",
-        "search fcam --data PLACE/data --out PLACE/s --draw loss.crf=1e-9..1e-7 --draws 2",
-        "paper architecture --out PLACE/p --backbones resnet50 --rounds 2",
+        "evaluate --data PLACE/sound --out PLACE/e --method center --split train",
+        "train classifier --data PLACE/sound --out PLACE/r --model resnet50 --set epochs=1",
+        "train fcam --recipe PLACE/recipe.json -d PLACE/sound -o PLACE/r -m PLACE/m.keras",
+        "search fcam -d PLACE/sound -o PLACE/s -m PLACE/m.keras --draw loss.crf=1e-9..1e-7",
+        "paper table4 --out PLACE/p --backbones resnet50 --rounds 2",
         "zoo list resnet50_*",
         "zoo show resnet50_layercam",
-        "zoo make resnet50_cam --data PLACE/data --licence x --out PLACE/z --runs PLACE/r",
+        "zoo make resnet50_cam -d PLACE/sound --licence x --trained-on y -o o --run PLACE/m.keras",
         "serve resnet50_layercam --port 0 --name a --timeout 3",
-        "export resnet50_layercam PLACE/x --format onnx",
+        "export resnet50_layercam PLACE/x.onnx --threshold 0.5",
         "help localize",
         "--version",
     )
