@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 from fcam_tf.names import line_of, shortened
 from fcam_tf.photos import SUFFIXES
@@ -129,12 +129,27 @@ def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
                         raise zipfile.BadZipFile("it has a password")
                     yield each.filename, each.file_size, partial(archive.open, each)
         return
-    with tarfile.open(path) as tar:
+    with tarfile.open(path, tarinfo=_Header) as tar:
         try:
             for member in tar:
                 if member.isfile() and is_photo(member.name):
                     yield member.name, member.size, partial(_extracted, tar, member)
         except (OverflowError, ValueError) as error:  # a number in a header is none, or too large
+            raise tarfile.ReadError(line_of(error)) from None
+
+
+# Not in the stubs of mypy; of the kinds of `HeaderError`, the others mark the end.
+_DAMAGED = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
+
+
+class _Header(tarfile.TarInfo):
+    """A header in a tar file; tarfile takes a damaged one for the end, if any came before it."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tar)
+        except _DAMAGED as error:
             raise tarfile.ReadError(line_of(error)) from None
 
 

@@ -211,6 +211,25 @@ def test_of_an_archive_that_is_cut_the_beginning_is_kept(tmp_path, kept):
     assert below(kept / "a.tar") == [".brought.json", "a.png"]
 
 
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: data.replace(b"b.png", b"B.png"), "bad checksum"),
+        (lambda data: data[: data.index(b"b.png") + 99], "truncated header"),
+    ],
+)
+def test_a_damaged_header_is_not_taken_for_the_end_of_a_tar(tmp_path, kept, damage, reason):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("a.png", "b.png", "c.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png())
+            tar.addfile(info, io.BytesIO(png()))
+    (tmp_path / "a.tar").write_bytes(damage((tmp_path / "a.tar").read_bytes()))
+    (failure,) = bring_in([tmp_path / "a.tar"], kept).failures
+    assert failure.reason == f"the archive cannot be read to its end: {reason}"
+    assert below(kept / "a.tar") == [".brought.json", "a.png"]
+
+
 @pytest.mark.parametrize("length", ["9" * 20, "9" * 5000])
 def test_a_number_that_is_too_large_in_a_tar_is_damage(tmp_path, kept, length):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
