@@ -32,7 +32,7 @@ def _named(package: str, versions: tuple[str, ...]) -> list[Any]:
     return [nox.param(each, id=f"{package}{each.replace('.', '_')}") for each in versions]
 
 
-@nox.session(python=PYTHONS, venv_backend="uv")
+@nox.session(python=PYTHONS, venv_backend="uv", venv_params=["--seed"])  # pip, for its tests
 @nox.parametrize("keras", _named("keras", KERAS))
 @nox.parametrize("tensorflow", _named("tf", TENSORFLOW))
 def matrix(session: nox.Session, tensorflow: str, keras: str) -> None:
