@@ -119,7 +119,7 @@ class _Bringer:
         return local
 
     def damaged(self, folder: Path) -> dict[str, str]:
-        """Return why photos of the archive that fills a folder are not there, by their names."""
+        """Return why photos of what fills a folder are not there, by their names."""
         return read_settings(folder / BROUGHT)[1].get("damaged", {}) if folder.is_dir() else {}
 
     def _from_stdin(self) -> Path:
@@ -164,7 +164,7 @@ class _Bringer:
 
     def _frames(self, path: Path, folder: Path) -> tuple[str, dict[str, str]]:
         count, damage = video.extract(path, folder, self.fps)
-        return f"{count} frames{f', then it cannot be read: {damage}' if damage else ''}", {}
+        return f"{count} frames", {"": f"the video is damaged: {damage}"} if damage else {}
 
     def _filled(
         self,

@@ -15,6 +15,7 @@ from fcam_tf import checks
 from fcam_tf.atomic import replacing
 
 _SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+_SHORT = 0.5  # seconds that may be missing at the end, as what a file declares is not exact
 _QUALITY = 95  # of the JPEG files that frames become
 
 
@@ -33,7 +34,7 @@ def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
             frames gives all of them.
 
     Returns:
-        The number of frames, and the error that ended a damaged video early, or "".
+        The number of frames, and what is damaged or missing, or "".
 
     Raises:
         ImportError: PyAV is not installed.
@@ -42,7 +43,7 @@ def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
     """
     av = _library()
     checks.number("fps", fps, "(0, 1000]")
-    count, wanted, damage = 0, -math.inf, ""
+    count, damaged, wanted, damage = 0, False, -math.inf, ""
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -50,6 +51,7 @@ def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):
+                damaged |= frame.is_corrupt
                 time = 0.0 if frame.time is None else frame.time
                 if time + 1e-6 < wanted:
                     continue
@@ -62,7 +64,24 @@ def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
         damage = str(error.strerror or error)
     if not count:
         raise ValueError(f"the video cannot be read: {damage or 'it has no frames'}")
-    return count, damage
+    damage = damage or _missing(av, path)
+    return count, damage or ("some of its frames are damaged" if damaged else "")
+
+
+def _missing(av: ModuleType, path: Path) -> str:
+    """Tell whether a video ends before the time that it declares: FFmpeg says nothing of it."""
+    with av.open(str(path)) as container:
+        if container.duration is None:
+            return ""
+        # Of all streams: sound may last longer than the pictures.
+        ends = [
+            (packet.pts + (packet.duration or 0)) * packet.time_base
+            for packet in container.demux()
+            if packet.pts is not None
+        ]
+        declared = ((container.start_time or 0) + container.duration) / av.time_base
+    end = float(max(ends, default=0))
+    return f"it ends after {end:.3f} of {declared:.3f} s" if end < declared - _SHORT else ""
 
 
 def renew(path: Path, pictures: Sequence[Path], fps: float) -> bool:

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import numpy as np
@@ -55,6 +56,52 @@ def test_a_video_that_is_none(tmp_path):
     (failure,) = bring_in([tmp_path / "bad.mp4"], tmp_path / "inputs").failures
     assert failure.reason.startswith("the video cannot be read: ")
     assert not (tmp_path / "inputs" / "bad.mp4").exists()
+
+
+@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [("a.mp4", "libx264", {"movflags": "faststart"}), ("a.mkv", "libx264", {})],
+)
+def test_a_video_that_is_cut_is_told_each_time(tmp_path, name, codec, options, sound):
+    with av.open(tmp_path / name, "w", options=options) as container:
+        stream = container.add_stream(codec, rate=10, width=64, height=64, pix_fmt="yuv420p")
+        audio = container.add_stream("aac", rate=8000, layout="mono") if sound else None
+        rng = np.random.default_rng(0)
+        for _ in range(40):
+            pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        if audio is not None:  # which lasts longer than the pictures
+            for k in range(6):
+                quiet = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+                quiet.rate, quiet.pts = 8000, 8000 * k
+                container.mux(audio.encode(quiet))
+            container.mux(audio.encode())
+        container.mux(stream.encode())
+    assert bring_in([tmp_path / name], tmp_path / "whole", fps=1000).failures == []
+
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    for _ in range(2):
+        (failure,) = bring_in([tmp_path / name], tmp_path / "inputs", fps=1000).failures
+        assert failure.file == str(tmp_path / name)
+        assert re.fullmatch(r"the video is damaged: it ends after .* of .* s", failure.reason)
+    assert 10 <= len(frames(tmp_path / "inputs" / name)) < 40
+
+
+def test_damaged_frames_are_told(tmp_path):
+    with av.open(tmp_path / "a.avi", "w") as container:
+        stream = container.add_stream("mpeg4", rate=10, width=64, height=64, pix_fmt="yuv420p")
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray((tmp_path / "a.avi").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 1000] = bytes(1000)
+    (tmp_path / "a.avi").write_bytes(data)
+    (failure,) = bring_in([tmp_path / "a.avi"], tmp_path / "inputs").failures
+    assert failure.reason == "the video is damaged: some of its frames are damaged"
 
 
 def test_another_rate_takes_other_frames(clip, tmp_path):
