@@ -58,7 +58,7 @@ def _run(values: argparse.Namespace) -> int:
         return values.do(values)
     except app.UsageError as error:
         parser.error(str(error))
-    except (OSError, FolderBusyError, ArithmeticError) as error:
+    except (OSError, FolderBusyError, ArithmeticError, ImportError) as error:
         return failed(error, values)
     except Exception as error:
         if not is_tensorflows(error):

@@ -32,6 +32,8 @@ def calls(monkeypatch):
             raise app.UsageError("wrong in some way")
         if "full" in values.things:
             raise OSError(28, "No space left on device", "out.png")
+        if "library" in values.things:
+            raise ImportError("it needs more: pip install more")
         if "memory" in values.things:
             import tensorflow as tf  # noqa: PLC0415
 
@@ -88,6 +90,10 @@ class TestStatus:
     def test_a_full_disk(self, capsys):
         assert status("try", "full") == 1
         assert capsys.readouterr().err == "fcam: out.png: No space left on device\n"
+
+    def test_a_library_that_is_missing(self, capsys):
+        assert status("try", "library") == 1
+        assert capsys.readouterr().err == "fcam: it needs more: pip install more\n"
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -42,7 +42,7 @@ def write_tfds(
     Raises:
         ValueError: for another data set or an unknown split.
         FileExistsError: if ``root`` exists.
-        ImportError: if tensorflow_datasets is not installed.
+        ImportError: if tensorflow_datasets is not installed, or not with what it needs.
     """
     name = name.removeprefix("tfds:")
     if name not in _BUILDERS:
@@ -51,6 +51,12 @@ def write_tfds(
     with new_folder(root) as unfinished:
         import tensorflow_datasets as tfds  # noqa: PLC0415  (slow, and optional)
 
+        if not hasattr(tfds, "builder"):  # it prints why, and is imported all the same
+            raise ImportError(
+                "tensorflow_datasets is installed but cannot be used, mostly because "
+                "tensorflow-metadata is too new for TensorFlow 2.19: "
+                "pip install 'tensorflow-metadata<1.17'"
+            )
         builder = tfds.builder(name, data_dir=data_dir)
         if download:
             builder.download_and_prepare()

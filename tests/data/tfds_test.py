@@ -1,3 +1,6 @@
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -87,6 +90,13 @@ def test_pets(data_dir, tmp_path):
     rows, columns = np.nonzero(ignore)
     assert [columns.min(), rows.min(), columns.max(), rows.max()] == [X0, Y0, X1, Y1]
     assert [p.name for p in (root / "metadata").iterdir()] == ["train"]
+
+
+def test_tensorflow_datasets_without_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", types.ModuleType("broken"))
+    with pytest.raises(ImportError, match=r"pip install 'tensorflow-metadata<1\.17'"):
+        write_tfds("oxford_iiit_pet", tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_arguments_are_refused(data_dir, tmp_path):
