@@ -49,6 +49,8 @@ def matrix(session: nox.Session, tensorflow: str, keras: str) -> None:
         reason = next((x for x in lines if x.startswith("hint:")), lines[-1])
         _write(cell, row | {"result": f"cannot be installed: {reason.removeprefix('hint: ')}"})
         session.skip(reason)
+    if tensorflow == "2.19":  # docs/dependencies.md
+        wanted.append("tensorflow-metadata<1.17")
     session.install("--editable", ".[dev]", *wanted)
     code = f"import importlib.metadata as m; print(*map(m.version, {INSTALLED}))"
     said = session.run("python", "-c", code, silent=True)

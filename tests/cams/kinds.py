@@ -1,5 +1,6 @@
 """Every kind of model that was tried, with what comes of it: the tables of docs/models.md."""
 
+import keras_hub
 import numpy as np
 import tensorflow as tf
 from keras import layers as L  # noqa: N812 - as in the package
@@ -132,7 +133,9 @@ of_region = score(
     lambda y: tf.reduce_sum(y[..., 2] * REGION, (1, 2)) / REGION.sum(),
     options={"score": score_functions.region_mean(2, REGION)},
 )
-last_block = named("transformer_block_1")
+SWIN = hasattr(keras_hub.models, "SwinTransformerBackbone")
+BLOCK = "transformer_block" if SWIN else "tranformer_block"  # as keras-hub 0.25 has it
+last_block = named(f"{BLOCK}_1")
 wide = {"grid": (4, 6), "shapes": (WIDE,)}
 hub = wide | {"fullgrad": OTHER_BIAS, "close": 2e-3}
 
@@ -141,9 +144,9 @@ OTHERS = {
     "keras-hub ViT, mean of tokens": Kind(lambda: vit(pooling="gap"), "ln", slow=True, **hub),
     "keras-hub ViT, a layer within": Kind(
         vit, lambda model: model.backbone.get_layer("vit_encoder").encoder_layers[-1].layer_norm_1,
-        slow=True, **hub | {"options": {"layer": "transformer_block_2/ln_1"}, "fullgrad": NO_LAYER},
+        slow=True, **hub | {"options": {"layer": f"{BLOCK}_2/ln_1"}, "fullgrad": NO_LAYER},
     ),
-    "keras-hub DeiT": Kind(networks.deit, last_block, normalised=True, **hub),
+    "keras-hub DeiT": Kind(networks.deit, named("transformer_block_1"), normalised=True, **hub),
     "keras-hub Swin": Kind(
         networks.swin, "norm", linear=True, **hub | {"shapes": ((32, 48, 3),)}
     ),
@@ -272,6 +275,8 @@ OTHERS = {
 }  # fmt: skip
 
 KINDS = PLAIN | SIGMOIDS | OTHERS
+if not SWIN:
+    del KINDS["keras-hub Swin"]
 # Close to one that is not slow.
 for each in (
     "preprocess_input, torch",

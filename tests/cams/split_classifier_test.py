@@ -313,8 +313,9 @@ def test_errors():
     with pytest.raises(ValueError, match=r"one tensor \(batch, classes\).*\(None, 6, 8, 3\)"):
         SplitClassifier(keras.Model(images, y))
     other = keras.Input((6, 8, 3), name="other")
+    both = L.Concatenate()([row, L.GlobalAveragePooling2D()(other)])
     with pytest.raises(ValueError, match=r"`image_input` must say which.*other, of shapes"):
-        SplitClassifier(keras.Model([images, other], L.Dense(2)(row)))
+        SplitClassifier(keras.Model([images, other], L.Dense(2)(both)))
     with pytest.raises(ValueError, match="no map"):
         SplitClassifier(keras.Model(extra, L.Dense(2)(extra)))
 

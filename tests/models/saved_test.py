@@ -162,8 +162,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     def load_model(*_, **__):
         raise error
 
-    x = keras.Input((2,))
-    keras.Model(x, x).save(tmp_path / "a.keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "a.keras")
     monkeypatch.setattr("keras.saving.load_model", load_model)
     message = r"'Vit' of hub\.vit, which cannot be imported\. Install that package, or give it as"
     with pytest.raises(ValueError, match=message):
