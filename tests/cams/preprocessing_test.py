@@ -7,6 +7,9 @@ from fcam_tf import cams
 from fcam_tf.cams.preprocessing import TaskPreprocessing
 from fcam_tf.models import FCAM
 
+# Of keras-hub 0.31 with Keras 3.15.
+pytestmark = pytest.mark.filterwarnings("ignore:.*'vi_t_image_classifier':UserWarning")
+
 L = keras.layers
 
 
