@@ -13,6 +13,7 @@ import fsspec
 
 from fcam_tf.addresses import stream_options
 from fcam_tf.names import line_of
+from fcam_tf.photos import SUFFIXES
 from fcam_tf.predict.archives import DAMAGE, MAX_BYTES, copy
 from fcam_tf.predict.inputs import Failure
 from fcam_tf.scale.inputs import FILES, ZIP, Shard, is_remote
@@ -82,6 +83,7 @@ def _members(shard: Shard, folder: Path) -> Iterator[tuple[str, Path] | Failure]
 
 def _records(shard: Shard, folder: Path) -> Iterator[tuple[str, Path] | Failure]:
     import tensorflow as tf  # noqa: PLC0415 - the model has loaded it
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with TensorFlow
 
     from fcam_tf.data.pipeline import untuned  # noqa: PLC0415 - TensorFlow
 
@@ -94,14 +96,19 @@ def _records(shard: Shard, folder: Path) -> Iterator[tuple[str, Path] | Failure]
     try:
         records = untuned(tf.data.TFRecordDataset(str(path)))
         for number, record in enumerate(records.as_numpy_iterator()):
-            features = tf.train.Example.FromString(record).features.feature
+            try:
+                features = tf.train.Example.FromString(record).features.feature
+            except DecodeError:
+                yield Failure(f"{shard.address}/{number}", "this record is no tf.train.Example")
+                continue
             name = next((_text(features[key].bytes_list) for key in _NAMES if key in features), "")
             file = f"{shard.address}/{number}{name and f'/{name}'}"
             values = [features[key].bytes_list.value for key in _IMAGES if key in features]
             if not values or len(values[0]) != 1:
                 yield Failure(file, f"there is no photo in this record ({' or '.join(_IMAGES)})")
                 continue
-            place = folder / f"{number}{PurePosixPath(name).suffix}"
+            suffix = PurePosixPath(name).suffix
+            place = folder / f"{number}{suffix if suffix.lower() in SUFFIXES else ''}"
             place.write_bytes(values[0][0])
             yield file, place
     except tf.errors.DataLossError as error:

@@ -86,6 +86,20 @@ def test_records_of_tfrecord(tmp_path, remote):
     }
 
 
+def test_hostile_records_are_failures_or_harmless(tmp_path):
+    names = {"1": b"a.\0jpg", "2": b"a." + b"j" * 300, "3": b"../../a.jpg"}
+    path = write_records(
+        tmp_path / "a.tfrecord",
+        b"\xff\xff",
+        *(record(image=key.encode(), file_name=name) for key, name in names.items()),
+    )
+    (shard,) = plan_shards([path]).shards
+    found = read(shard, tmp_path / "x")
+    assert found.pop(f"{path}/0") == "this record is no tf.train.Example"
+    assert found == {f"{path}/{key}/{names[key].decode()}": key.encode() for key in names}
+    assert sorted(place.name for place in (tmp_path / "x").iterdir()) == ["1", "2", "3.jpg"]
+
+
 def test_a_cut_tfrecord_file_gives_what_it_has(tmp_path):
     path = write_records(tmp_path / "a.tfrecord", record(image=b"1"), record(image=b"2"))
     (shard,) = plan_shards([path]).shards
