@@ -1,6 +1,7 @@
 """The files of before, for as long as they are read."""
 
 import zlib
+from typing import Any
 
 import h5py
 import numpy as np
@@ -10,6 +11,8 @@ from safetensors.numpy import load_file
 from fcam_tf.zoo.weights import read_weights, write_weights
 from tests.zoo.weights_test import refused, small
 
+PACKED: dict[str, Any] = {"compression": "gzip", "shuffle": True}
+
 
 def write_old(model, path, **options):
     """Write weights as they were written."""
@@ -17,7 +20,13 @@ def write_old(model, path, **options):
     write_weights(model, new, **options)
     with h5py.File(path, "w") as stored:
         for name, values in load_file(new).items():
-            stored.create_dataset(name, data=values, compression="gzip", shuffle=True)
+            stored.create_dataset(name, data=values, **PACKED)
+
+
+def chunks_of(dataset):
+    found: list[Any] = []
+    dataset.id.chunk_iter(found.append)
+    return found
 
 
 @pytest.fixture
@@ -83,7 +92,7 @@ def test_a_bomb(file):
 def test_a_bomb_of_one_chunk(file):
     with h5py.File(file, "a") as stored:
         del stored["bn/1"]
-        stored.create_dataset("bn/1", (64,), "float16", chunks=(2**29,), maxshape=(None,))
+        stored.create_dataset("bn/1", (64,), "float16", chunks=(2**29,), maxshape=(None,), **PACKED)
     refused(file, r"bn/1 is in chunks of \(536870912,\)")
 
 
@@ -92,10 +101,8 @@ def test_a_bomb_in_a_chunk_of_the_right_size(file):
     with h5py.File(file, "a") as stored:
         shape = stored["large/0"].shape
         del stored["large/0"]
-        bomb = stored.create_dataset(
-            "large/0", shape, "float16", compression="gzip", shuffle=True, chunks=shape
-        )
-        bomb.id.write_direct_chunk((0,) * len(shape), zlib.compress(bytes(50 * 2**20)))
+        bomb = stored.create_dataset("large/0", shape, "float16", chunks=shape, **PACKED)
+        bomb.id.write_direct_chunk((0,) * len(shape), zlib.compress(bytes(15 * 2**20)))
     assert file.stat().st_size < 200_000
     refused(file, f"large/0 unpacks to more than 9600 bytes a chunk in {file}")
 
@@ -116,12 +123,59 @@ def test_a_chunk_that_is_not_packed(file, skipped):
         refused(file, "holds no weights that can be read")
 
 
-@pytest.mark.parametrize("packing", [{"compression": "lzf"}, {"fletcher32": True}])
+def test_a_chunk_of_less_than_its_size(file):
+    """HDF5 itself reads the rest from beyond its memory."""
+    with h5py.File(file, "a") as stored:
+        stored["bn/1"].id.write_direct_chunk((0,), zlib.compress(bytes(126)))
+    refused(file, f"bn/1 unpacks to less than 128 bytes a chunk in {file}")
+
+
+def test_a_chunk_of_more_bytes_than_the_file(file):
+    """Memory for all of them would be taken before any is read."""
+    with h5py.File(file, "a") as stored:
+        (chunk,) = chunks_of(stored["bn/1"])
+    content = file.read_bytes()
+    record = (
+        chunk.size.to_bytes(4, "little")
+        + bytes(4 + 8 + 8)
+        + chunk.byte_offset.to_bytes(8, "little")
+    )
+    assert content.count(record) == 1
+    file.write_bytes(content.replace(record, b"\xf8\xff\xff\xff" + record[4:]))
+    refused(file, "bn/1 has a chunk of 4294967288 bytes")
+
+
+@pytest.mark.parametrize(
+    "packing",
+    [
+        {"compression": "lzf"},
+        {"fletcher32": True},
+        {"compression": "gzip"},
+        {"chunks": (64,)},
+        {},
+    ],
+)
 def test_other_packings_are_refused(file, packing):
     with h5py.File(file, "a") as stored:
         del stored["bn/1"]
         stored.create_dataset("bn/1", data=np.zeros(64, "float16"), **packing)
-    refused(file, "bn/1 is packed in .* by other filters than shuffle and gzip")
+    refused(file, "bn/1 is not packed in .* by shuffle and gzip")
+
+
+def test_a_header_that_lost_its_filters(file):
+    """A byte that fuzzing changed: HDF5 then wrote the packed chunk beyond the memory for its size.
+
+    The packed chunk is longer than its size where gzip has nothing to save, as here.
+    """
+    with h5py.File(file, "w") as stored:
+        noise = np.random.default_rng(0).integers(-128, 128, 64, "int8")
+        stored.create_dataset("bn/1", data=noise, **PACKED)
+        (chunk,) = chunks_of(stored["bn/1"])
+        assert chunk.size > noise.nbytes
+    header = file.read_bytes()
+    at = header.index(b"\x0b\x00\x38\x00\x01")  # the message of filters
+    file.write_bytes(header[:at] + b"\x00" + header[at + 1 :])
+    refused(file, "bn/1 is not packed in .* by shuffle and gzip")
 
 
 def test_a_maze_of_groups(file):
@@ -150,7 +204,7 @@ def test_a_kind_that_numpy_lacks(file):
 
 def test_a_scale_of_what_has_none(file):
     with h5py.File(file, "a") as stored:
-        stored["head/0_scale"] = np.ones(5, "float32")
+        stored.create_dataset("head/0_scale", data=np.ones(5, "float32"), **PACKED)
     refused(file, "another model: 'head/0_scale'")
 
 
