@@ -3,7 +3,8 @@
 Each target (fuzz_files.py, fuzz_models.py, fuzz_calls.py) runs in a process of its own, guided by
 atheris, which mutates seeds by what code they reach. A case must work, or be refused by an error of
 the kinds that its target names; within ten seconds and `_MEMORY_MB`; and write below its own folder
-alone. What does not is kept in OUT/TARGET, the input and its traceback, and makes the status 1.
+alone. What does not is kept in OUT/TARGET, the input and its traceback, and makes the status 1. Of
+a process that ended, the last inputs are kept.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from absl import app, flags
 from common import print_table
+from fuzz_engine import keep_last
 
 _MINUTES = flags.DEFINE_float("minutes", 10, "time for all targets together", lower_bound=0.1)
 _OUT = flags.DEFINE_string("out", "fuzz-output", "folder for corpora and faults")
@@ -72,6 +75,7 @@ def _hunt(module: str, name: str, out: Path, seconds: float) -> dict:
             break
         counts = folder / "counts.json"
         counts.unlink(missing_ok=True)
+        shutil.rmtree(folder / "last", ignore_errors=True)
         command = [
             *(sys.executable, str(Path(__file__).with_name("fuzz_engine.py"))),
             *(module, name, str(folder)),
@@ -98,7 +102,9 @@ def _hunt(module: str, name: str, out: Path, seconds: float) -> dict:
         total["faults"] += [f for f in found.get("faults", []) if f not in total["faults"]]
         if status == 0:
             break
-        total["faults"].append(f"process {start} ended with status {status}")
+        kept = keep_last(folder)
+        inputs = f", its last inputs in {kept.name}" if kept else ""
+        total["faults"].append(f"process {start} ended with status {status}{inputs}")
     for fault in total["faults"]:
         print(f"{name}: {fault}; see {folder}")
     return total

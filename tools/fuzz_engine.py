@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+LAST = 16  # inputs that are kept of a process that a case ends, or one shortly before
 _MORE_MEMORY = 2 << 30  # bytes that a case may take beyond what the imports took
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _ONE, _SECOND = slice(0, 1), slice(1, 2)  # which arguments are what is written
@@ -57,6 +58,7 @@ class Judge:
 
     def __init__(self, target: Target, folder: Path, scratch: Path) -> None:
         self.target, self.folder, self.scratch = target, folder, scratch
+        (folder / "last").mkdir(exist_ok=True)
         self.counts: dict[str, Any] = {"cases": 0, "worked": 0, "refused": 0, "faults": []}
         self._begin = self._saved = time.monotonic()
         self._slowest = 0.0
@@ -64,7 +66,10 @@ class Judge:
         sys.addaudithook(self._watch)
 
     def case(self, data: bytes) -> None:
-        """Run one case."""
+        """Run one case; its input is on file before that, as the case may end the process."""
+        number = self.counts["cases"]
+        (self.folder / "last" / f"case-{number:09}").write_bytes(data)
+        (self.folder / "last" / f"case-{number - LAST:09}").unlink(missing_ok=True)
         place = self.scratch / "a case"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
@@ -131,6 +136,17 @@ class Judge:
             offences, self._offences = self._offences, None  # of what looks for the stack
             offences.append("".join([what, "\n", *traceback.format_stack()[:-2]]))
             self._offences = offences
+
+
+def keep_last(folder: Path) -> Path | None:
+    """Keep the last inputs of a process that has not ended by itself; return their folder.
+
+    Broken memory may be found only some cases after the one that broke it.
+    """
+    last = folder / "last"
+    if not last.exists():
+        return None
+    return last.rename(folder / f"ended-{time.time_ns()}")
 
 
 def _where(error: BaseException) -> str:

@@ -1,4 +1,7 @@
 import importlib
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,3 +81,33 @@ def test_what_is_a_fault(tools, tmp_path, run, worked, refused, fault):
         assert counts["faults"][0].startswith(fault)
         kept = [path for path in tmp_path.glob("fault-*") if path.suffix != ".txt"]
         assert [path.read_bytes() for path in kept] == [b"data"]
+
+
+ENDING = """
+import os, sys
+from pathlib import Path
+from fuzz_engine import Judge, Target
+
+def run(data, _):
+    if data == b"bad":
+        os.abort()
+
+folder = Path(sys.argv[1])
+judge = Judge(Target(run, (), list), folder, folder)
+for data in (*(f"{i}".encode() for i in range(20)), b"bad"):
+    judge.case(data)
+"""
+
+
+def test_the_last_inputs_of_a_process_that_ended_are_kept(tools, tmp_path):
+    child = subprocess.run(
+        [sys.executable, "-c", ENDING, tmp_path],
+        env=os.environ | {"PYTHONPATH": f"{TOOLS}"},
+        check=False,
+    )
+    assert child.returncode == -signal.SIGABRT
+    engine = tools("fuzz_engine")
+    kept = engine.keep_last(tmp_path)
+    inputs = [path.read_bytes() for path in sorted(kept.iterdir())]
+    assert inputs == [*(f"{i}".encode() for i in range(21 - engine.LAST, 20)), b"bad"]
+    assert engine.keep_last(tmp_path) is None
