@@ -3,12 +3,14 @@
 HDF5 has links that may lead into other files, external storage, and chunks that unpack to more
 memory than there is. All of that is refused here. So is any other layout than the one that was
 written: the library takes the length of a chunk from the file, and reads and writes beyond its
-memory where that is not the chunk's own (CVE-2025-44904, mended after HDF5 2.0).
+memory where that is not the chunk's own (CVE-2025-44904, mended after HDF5 2.0). Nor does it notice
+a tree that contains itself (CVE-2025-6857), or a list that does.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +23,9 @@ FILE = "model.weights.h5"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _KINDS = ("float16", "float32", "int8")
 _PACKING = [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]  # what was written, in order
+_NONE = b"\xff" * 8  # no address
+# Version 0 of the format, with addresses and sizes of 8 bytes, and the sizes of nodes of trees.
+_BEGIN = _SIGNATURE + bytes((0, 0, 0, 0, 0, 8, 8, 0, 4, 0, 16, *bytes(13))) + _NONE
 
 
 def is_hdf5(path: str | Path) -> bool:
@@ -44,6 +49,7 @@ def read(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, n
         ValueError: the file cannot be read, or contains anything else.
     """
     try:
+        _check_structure(Path(path).read_bytes())
         with h5py.File(path, "r", locking=False) as file:  # where a file system has no locks
             return {
                 name: _numbers(dataset, name, shapes[name])
@@ -53,6 +59,37 @@ def read(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, n
     # what was not packed as it says.
     except (OSError, KeyError, RuntimeError, TypeError, UnicodeDecodeError, zlib.error) as error:
         raise ValueError(f"{path} holds no weights that can be read: {error}") from None
+
+
+def _number(content: bytes, at: int, size: int = 8) -> int:
+    return int.from_bytes(content[at : at + size], "little")
+
+
+def _check_structure(content: bytes) -> None:
+    """Refuse what HDF5 would follow without end, until stack or memory are used up.
+
+    All nodes of trees and all heaps are found by their signatures, as HDF5 takes none without.
+    """
+    if content[:40] != _BEGIN or content[48:56] != _NONE:
+        raise OSError("it does not begin as files of weights do")
+    for found in re.finditer(rb"HEAP\0", content):
+        free, names = (_number(content, found.start() + offset) for offset in (16, 24))
+        if free != 1 and _number(content, names + free) != 1:  # which ends the list
+            raise OSError("more than one part of a heap is free")
+    for found in re.finditer(rb"TREE[\0\1]", content):
+        node = found.start()
+        kind, level = content[node + 4 : node + 6].ljust(2, b"\0")
+        below = b"TREE" + bytes((kind, max(level - 1, 0)))
+        if kind == 0 and level:  # of a group, whose children are 16 bytes apart
+            children = range(node + 32, node + 32 + 16 * _number(content, node + 6, 2), 16)
+            whole = all(content.startswith(below, _number(content, c)) for c in children)
+        elif level == 1:  # of chunks: only a dataset knows of it, so no node does
+            place = node.to_bytes(8, "little")
+            whole = content.find(place) == content.rfind(place)
+        else:
+            whole = level == 0
+        if not whole:
+            raise OSError("a tree may contain itself")
 
 
 def _datasets(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from fcam_tf.zoo import hdf5
 from fcam_tf.zoo.weights import read_weights, write_weights
 from tests.zoo.weights_test import refused, small
 
@@ -228,3 +229,44 @@ def test_virtual_and_external_storage(file, tmp_path):
         del stored["bn/1"]
         stored.create_virtual_dataset("bn/1", layout)
     refused(file, "no numbers of its own")
+
+
+def test_large_files_have_trees_of_nodes(tmp_path):
+    shapes = {f"layer{i}/0": (4,) for i in range(300)} | {"chunks/0": (130, 4)}
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as stored:
+        for name, shape in shapes.items():
+            chunks = (1, 4) if name == "chunks/0" else None
+            stored.create_dataset(name, data=np.ones(shape, "float32"), chunks=chunks, **PACKED)
+    content = path.read_bytes()
+    assert b"TREE\0\1" in content  # of groups
+    assert b"TREE\1\1" in content  # of chunks
+    assert {name: values.shape for name, values in hdf5.read(path, shapes).items()} == shapes
+
+
+@pytest.mark.parametrize("kind", [b"\0", b"\1"])
+def test_a_tree_that_contains_itself(file, kind):
+    """HDF5 itself follows it until the stack is used up, which ends the process."""
+    content = bytearray(file.read_bytes())
+    node = content.index(b"TREE" + kind)
+    content[node + 5] = 1
+    child = 32 if kind == b"\0" else 24 + 8 + 8 * 2  # of one dimension
+    content[node + child : node + child + 8] = node.to_bytes(8, "little")
+    file.write_bytes(content)
+    refused(file, f"{file} holds no weights that can be read: a tree may contain itself")
+
+
+def test_a_list_of_what_is_free_that_contains_itself(file):
+    """HDF5 itself takes memory for each step, without end."""
+    content = bytearray(file.read_bytes())
+    heap = content.index(b"HEAP")
+    free, names = np.frombuffer(content, "<u8", 2, heap + 16)
+    content[names + free : names + free + 8] = free.tobytes()
+    file.write_bytes(content)
+    refused(file, f"{file} holds no weights that can be read: more than one part of a heap is free")
+
+
+def test_another_version_of_the_format(file):
+    with h5py.File(file, "w", libver="latest") as stored:
+        stored["bn/1"] = np.zeros(64, "float16")
+    refused(file, "holds no weights that can be read: it does not begin as files of weights do")
