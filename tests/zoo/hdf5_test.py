@@ -1,7 +1,6 @@
 """The files of before, for as long as they are read."""
 
 import zlib
-from typing import Any
 
 import h5py
 import numpy as np
@@ -12,7 +11,7 @@ from fcam_tf.zoo import hdf5
 from fcam_tf.zoo.weights import read_weights, write_weights
 from tests.zoo.weights_test import refused, small
 
-PACKED: dict[str, Any] = {"compression": "gzip", "shuffle": True}
+PACKED = {"compression": "gzip", "shuffle": True}
 
 
 def write_old(model, path, **options):
@@ -25,7 +24,7 @@ def write_old(model, path, **options):
 
 
 def chunks_of(dataset):
-    found: list[Any] = []
+    found = []
     dataset.id.chunk_iter(found.append)
     return found
 
