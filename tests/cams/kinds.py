@@ -1,6 +1,5 @@
 """Every kind of model that was tried, with what comes of it: the tables of docs/models.md."""
 
-import keras_hub
 import numpy as np
 import tensorflow as tf
 from keras import layers as L  # noqa: N812 - as in the package
@@ -133,8 +132,7 @@ of_region = score(
     lambda y: tf.reduce_sum(y[..., 2] * REGION, (1, 2)) / REGION.sum(),
     options={"score": score_functions.region_mean(2, REGION)},
 )
-SWIN = hasattr(keras_hub.models, "SwinTransformerBackbone")
-BLOCK = "transformer_block" if SWIN else "tranformer_block"  # as keras-hub 0.25 has it
+BLOCK = "transformer_block" if networks.SWIN else "tranformer_block"  # as keras-hub 0.25 has it
 last_block = named(f"{BLOCK}_1")
 wide = {"grid": (4, 6), "shapes": (WIDE,)}
 hub = wide | {"fullgrad": OTHER_BIAS, "close": 2e-3}
@@ -275,8 +273,6 @@ OTHERS = {
 }  # fmt: skip
 
 KINDS = PLAIN | SIGMOIDS | OTHERS
-if not SWIN:
-    del KINDS["keras-hub Swin"]
 # Close to one that is not slow.
 for each in (
     "preprocess_input, torch",
