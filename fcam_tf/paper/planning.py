@@ -207,9 +207,5 @@ def _build(study: Study, wanted: Sequence[Training]) -> None:
         seen |= {key, *([backbone] if each.stage != "fcam" else [])}
         keras.backend.clear_session()
         checked = dataclasses.replace(start, weights=weights)
-        try:
+        with training.told_by_stage(each.stage):
             training.check(checked, each.recipe, study.splits(each))
-        except ValueError as error:
-            if each.stage != "classifier" or type(error) is not ValueError:
-                raise
-            raise ValueError(str(error).replace("--set ", "--classifier-set ")) from None

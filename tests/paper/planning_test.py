@@ -55,10 +55,25 @@ def test_settings_of_the_classifier_that_only_a_model_refuses(study):
 
 
 @pytest.mark.usefixtures("small_backbones")
-def test_the_flag_that_is_told_is_that_of_the_stage(study):
+@pytest.mark.parametrize(
+    ("unfit", "flag"), [("classifier_set", "--classifier-set"), ("fcam_set", "--set")]
+)
+def test_the_flag_that_is_told_is_that_of_the_stage(study, unfit, flag):
     for name in ("test", "val"):
         Path(study.root, f"metadata/{name}/localization.txt").unlink()
-    with pytest.raises(ValueError, match=r"'MaxBoxAcc'.*\(--classifier-set select=PxAP\)"):
+    chosen = dict.fromkeys(("classifier_set", "fcam_set"), (*SMALL, "select=PxAP"))
+    study = dataclasses.replace(study, **chosen | {unfit: (*SMALL, "select=MaxBoxAcc")})
+    with pytest.raises(ValueError, match=rf"'MaxBoxAcc'.* In a command: {flag} select=PxAP\.$"):
+        study.check([FIRST, SECOND])
+
+
+@pytest.mark.usefixtures("small_backbones")
+def test_what_else_is_told_keeps_its_words(study, monkeypatch):
+    def refuse(*_):
+        raise ValueError("give --set a=1")
+
+    monkeypatch.setattr(training, "check", refuse)
+    with pytest.raises(ValueError, match=r"^give --set a=1$"):
         study.check([FIRST])
 
 
