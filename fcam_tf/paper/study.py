@@ -20,17 +20,12 @@ from fcam_tf.names import BASELINES, CENTER, FCAM_MAP, FSL, lookup
 from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.planning import Search, Training, check_trainings
 from fcam_tf.training.run_folder import TIMES
+from fcam_tf.training.stages import STORED_BY
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fcam_tf.training import Recipe, RunFolder
-
-# Settings of an F-CAM that its stored maps depend on.
-_STORED_BY = (
-    *("layer", "crop", "mixed_precision", "val_fraction", "proxy"),
-    *("stored_scales", "stored_flip", "stored_refine", "stored_size"),
-)
 
 
 def trained_for(method: str, select: str) -> str:
@@ -194,7 +189,7 @@ class Study:
     def _stores_alike(self, recipe: Recipe) -> bool:
         """Tell whether the maps that a recipe stores are those of the study's own recipe."""
         _, own = self._splits_and_recipe("fcam")
-        return all(getattr(recipe, name) == getattr(own, name) for name in _STORED_BY)
+        return all(getattr(recipe, name) == getattr(own, name) for name in STORED_BY)
 
     def supervised_for(self, cell: Cell) -> Training:
         """Return the training of full supervision."""

@@ -29,7 +29,13 @@ from fcam_tf.training.trainer import (
     check_fcam,
     fit_classifier,
     fit_fcam,
-    ready_fcam,
+    taught,
+)
+
+# Settings of an F-CAM on which its stored maps depend: `load_split` and `teacher_of` read them.
+STORED_BY = (
+    *("layer", "crop", "mixed_precision", "val_fraction", "proxy"),
+    *("stored_scales", "stored_flip", "stored_refine", "stored_size"),
 )
 
 
@@ -212,7 +218,7 @@ def teacher_of(start: Start, recipe: Recipe, images: Split) -> tuple[Teacher, Sp
         found = getattr(recipe, "cams", None)
         raise ValueError(f"`cams` must be 'stored' for maps that are stored. Received: {found!r}.")
     with _prepared(start, recipe):
-        teacher, images = ready_fcam(_fcam(start, recipe, images), images, recipe, start.cams)
+        teacher, images = taught(_fcam(start, recipe, images), images, recipe, start.cams)
     assert teacher is not None  # noqa: S101 - a recipe that stores maps has one
     return teacher, images
 

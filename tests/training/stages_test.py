@@ -9,6 +9,7 @@ from rich.console import Console
 from fcam_tf import baselines, models
 from fcam_tf.data import write_shapes
 from fcam_tf.training import (
+    FCAMRecipe,
     Start,
     cam_store,
     load_split,
@@ -19,6 +20,7 @@ from fcam_tf.training import (
     train,
 )
 from fcam_tf.training.cam_store import store
+from fcam_tf.training.stages import STORED_BY
 from tests.models.tiny import tiny_classifier
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -172,6 +174,24 @@ def test_a_training_finds_maps_that_its_teacher_stored(root, tmp_path, monkeypat
     assert run.finished
     assert not (tmp_path / "run/cams").exists()
     assert (tmp_path / "maps/cams.npy").read_bytes() == before
+
+
+def test_what_stored_maps_depend_on_is_listed(root):
+    """All that is read of a recipe on the way to stored maps."""
+    read = set()
+
+    class Noting(FCAMRecipe):
+        def __getattribute__(self, name):
+            read.add(name)
+            return super().__getattribute__(name)
+
+    recipe = Noting(cams="stored", crop=32, resize=36)
+    read.clear()
+    images = load_split(root, "train", recipe, pytest.fail)
+    teacher_of(Start(tiny), recipe, images)
+    # The last is what is drawn: the decoder, and no part of a classifier that is loaded.
+    decoder = {"filters", "decoder", "decoder_filters", "seed"}
+    assert read - {"__class__"} - decoder == {"cams", *STORED_BY}
 
 
 def test_maps_that_a_recipe_does_not_store(root):
