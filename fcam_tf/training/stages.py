@@ -15,7 +15,7 @@ import tensorflow as tf
 from fcam_tf import baselines, checks, data
 from fcam_tf.data import Split
 from fcam_tf.data.load import find_root
-from fcam_tf.identity import file_sha256
+from fcam_tf.identity import weights_identity
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.classifier import layers_of
 from fcam_tf.training import recipe as recipes
@@ -52,6 +52,7 @@ class Start:
     cams: str | Path | None = None  # folder of stored maps that runs share; None: in the run
     mirrored: bool = False  # share each batch among all GPUs
     model_sha256: str | None = None  # of the file that ``model`` loads, if it does
+    weights_identity: str | None = None  # of ``weights`` when they were named; None takes any
 
 
 def recipe_of(stage: str, name: str, settings: Iterable[str] = ()) -> Recipe:
@@ -262,11 +263,10 @@ def _classifier(
             f"was built for them, and the model was built for {built}. Name a backbone, or leave "
             "out `method` and the settings of `baseline`."
         )
-    weights = file_sha256(start.weights) if Path(start.weights).is_file() else start.weights
     return model, {
         "backbone": start.model if isinstance(start.model, str) else None,
         "output_stride": start.output_stride,
-        "weights": weights,
+        "weights": start.weights_identity or weights_identity(start.weights),
         "model_sha256": start.model_sha256,
     }
 
@@ -293,7 +293,7 @@ def _fcam(start: Start, recipe: FCAMRecipe, images: Split) -> FCAM:
 def _built(
     backbone: str, start: Start, train: Split, options: Mapping[str, Any] | None = None
 ) -> Classifier:
-    return Classifier(
+    classifier = Classifier(
         backbone,
         len(train.class_names),
         output_stride=start.output_stride,
@@ -302,6 +302,13 @@ def _built(
         baseline=start.method if start.method in baselines.METHODS else None,
         options=options,
     )
+    # Looked at again once they are read: a search may run for days, and they are part of each run.
+    if start.weights_identity not in (None, weights_identity(start.weights)):
+        raise ValueError(
+            f"`weights` {start.weights} was replaced meanwhile; put the former file back, or begin "
+            "anew in another folder"
+        )
+    return classifier
 
 
 def _in_precision(classifier: keras.Model, recipe: Recipe) -> keras.Model:

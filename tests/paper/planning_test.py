@@ -80,12 +80,16 @@ def test_what_else_is_told_keeps_its_words(study, monkeypatch):
 @pytest.mark.usefixtures("small_backbones")
 def test_each_kind_of_model_is_built_once_and_nothing_is_left(study, monkeypatch):
     looked = []
-    monkeypatch.setattr(training, "check", lambda start, *_: looked.append(start.weights))
+
+    def look(start, *_):
+        looked.append((start.weights, start.weights_identity))
+
+    monkeypatch.setattr(training, "check", look)
     study = dataclasses.replace(study, weights={NAME: "imagenet"})
     seeds = [Cell(NAME, "cam", seed, variant) for seed in range(2) for variant in ("", "fcam")]
     study.check([*seeds, varied("loss.crf=0"), varied("train=all")])
     # The classifier with its weights, the F-CAM, and the one that trains otherwise.
-    assert looked == ["imagenet", "none", "none"]
+    assert looked == [("imagenet", "imagenet"), ("none", None), ("none", None)]
 
 
 @pytest.mark.usefixtures("small_backbones")

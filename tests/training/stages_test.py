@@ -8,6 +8,7 @@ from rich.console import Console
 
 from fcam_tf import baselines, models
 from fcam_tf.data import write_shapes
+from fcam_tf.identity import weights_identity
 from fcam_tf.training import (
     FCAMRecipe,
     Start,
@@ -79,6 +80,22 @@ def test_settings_of_a_baseline_are_used_or_refused(tiny_backbone, root, tmp_pat
     ):
         with pytest.raises(ValueError, match=message):
             train("classifier", other, recipe, splits, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("stage", ["classifier", "fsl"])
+def test_initial_weights_that_were_replaced_since_are_refused(tiny_backbone, root, tmp_path, stage):
+    settings = ["loss.masks=1"] if stage == "fsl" else []
+    recipe = recipe_of(stage, "cub", [*FAST, "epochs=0", *settings])
+    splits = [load_split(root, "val", recipe, pytest.fail)] * 2  # which has masks
+    file = str(tmp_path / "own.weights.h5")
+    models.Classifier(tiny_backbone, 5, weights=None).save_weights(file)
+    named = weights_identity(file)
+    start = Start(tiny_backbone, weights=file, weights_identity=named)
+    train(stage, start, recipe, splits, tmp_path / "a")
+    models.Classifier(tiny_backbone, 5, weights=None).save_weights(file)
+    with pytest.raises(ValueError, match=r"`weights` .*own\.weights\.h5 was replaced meanwhile"):
+        train(stage, start, recipe, splits, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
