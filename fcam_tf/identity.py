@@ -63,6 +63,11 @@ def saved_sha256(path: str | Path) -> str:
     return hashlib.sha256(repr([found, *imported]).encode()).hexdigest() if imported else found
 
 
+def weights_identity(weights: str) -> str:
+    """Return what initial weights are known by: the SHA-256 of a file, or the name of others."""
+    return file_sha256(weights) if Path(weights).is_file() else weights
+
+
 def model_sha256(model: keras.Model, *more: Any, weights: bool = True) -> str:
     """Return a hash of a model in memory: of its layers and weights.
 

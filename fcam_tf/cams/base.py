@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import numbers
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -43,6 +44,12 @@ def weighted_sum(weights: Any, activations: Any) -> Any:
     """
     product = weights * activations
     return ops.sum(ops.where(ops.isfinite(product), product, 0.0), axis=-1)
+
+
+def _is_numeric(images: Any) -> bool:
+    """Tell arrays, and lists of arrays or numbers, from what only some backends take: pictures."""
+    leaves = keras.tree.flatten(images)
+    return all(hasattr(leaf, "shape") or isinstance(leaf, numbers.Real) for leaf in leaves)
 
 
 class CAM(abc.ABC):
@@ -241,12 +248,13 @@ class CAM(abc.ABC):
     def check_images(self, images: Any) -> Any:
         """Return a batch of images in the model's dtype; raises the same errors as a call."""
         expected = tuple(self.split.images.shape)
-        try:
-            images = ops.convert_to_tensor(images)
-        except (TypeError, ValueError):  # a backend's own message names no argument
-            raise ValueError(
-                f"`images` must be an array of pixels. Received: {shortened(images)}."
-            ) from None
+        given, images = images, None
+        if _is_numeric(given):
+            # A backend's own message names no argument.
+            with contextlib.suppress(TypeError, ValueError):
+                images = ops.convert_to_tensor(given)
+        if images is None:
+            raise ValueError(f"`images` must be an array of pixels. Received: {shortened(given)}.")
         fits = len(images.shape) == 4 and all(
             None in (want, have) or want == have
             for want, have in zip(expected, images.shape, strict=True)

@@ -200,7 +200,8 @@ def _masked(values: argparse.Namespace) -> Any:
 
 
 def _fig3(values: argparse.Namespace) -> list[Path]:
-    split, reached = _masked(values), None
+    split = _masked(values)
+    reached: tuple[dict[str, float], str] = ({}, "")
     if values.skip_broken:  # which the methods are not scored on, either
         split = fcam_tf.data.without_broken(split, note)
     if values.methods:

@@ -82,7 +82,7 @@ def _search(
         raise app.UsageError(
             f"--data {values.data} has no ground truth for val, by which to choose a recipe"
         )
-    start = start_of(values, model, values.method)
+    start = start_of(values, model, values.method, run_asked["weights"])
 
     def trial(recipe: fcam_tf.training.Recipe, folder: Path) -> fcam_tf.training.RunFolder:
         drawn = {**run_asked, "drawn": dataclasses.asdict(recipe)}

@@ -150,7 +150,7 @@ def _train(
         note(f"worker {cluster.index} waits for all workers: {', '.join(cluster.addresses)}")
     with fcam_tf.training.together() if cluster else contextlib.nullcontext():
         recipe, splits = recipe_and_splits(values, values.stage, values.set)
-        start = start_of(values, model, values.method)
+        start = start_of(values, model, values.method, asked["weights"])
         return fcam_tf.training.train(values.stage, start, recipe, splits, values.out, asked=asked)
 
 
@@ -177,13 +177,13 @@ def model_of(values: argparse.Namespace) -> Model | str:
 
 def asked_of(values: argparse.Namespace, model: Model | str) -> dict[str, Any]:
     """Return everything that decides a run, as far as it is known without TensorFlow."""
-    from fcam_tf.identity import file_sha256, split_sha256, times_sha256  # noqa: PLC0415
+    from fcam_tf.identity import split_sha256, times_sha256, weights_identity  # noqa: PLC0415
 
     splits = []
     for name in ("train", "val"):
         with contextlib.suppress(FileNotFoundError):
             splits.append(fcam_tf.data.load(values.data, name))
-    preset, weights = Path(values.recipe), values.weights
+    preset = Path(values.recipe)
     return {
         "stage": values.stage,
         "data": split_sha256(*splits, sizes=True),
@@ -196,7 +196,7 @@ def asked_of(values: argparse.Namespace, model: Model | str) -> dict[str, Any]:
         "strategy": values.strategy,
         "version": fcam_tf.__version__,
         "output_stride": values.output_stride,
-        "weights": file_sha256(weights) if Path(weights).is_file() else weights,
+        "weights": weights_identity(values.weights),
         "backbone": model if isinstance(model, str) else None,
         "model_sha256": None if isinstance(model, str) else model.sha256,
     }
@@ -222,9 +222,12 @@ def recipe_and_splits(
 
 
 def start_of(
-    values: argparse.Namespace, model: Model | str, method: str | None
+    values: argparse.Namespace, model: Model | str, method: str | None, weights: str | None = None
 ) -> fcam_tf.training.Start:
-    """Return what the flags of `add_training` say to start from."""
+    """Return what the flags of `add_training` say to start from.
+
+    ``weights`` is what `asked_of` knows the initial weights by.
+    """
     return fcam_tf.training.Start(
         model if isinstance(model, str) else model.load,
         method,
@@ -233,6 +236,7 @@ def start_of(
         values.cams,
         values.strategy == "mirrored",
         None if isinstance(model, str) else model.sha256,
+        weights,
     )
 
 

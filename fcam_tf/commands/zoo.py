@@ -211,7 +211,8 @@ def _trained(
     start = start_of(values, backbone, None if method == FSL else method)
     for stage, (recipe, splits) in loaded.items():
         out = Path(values.runs, values.name if stage == last else f"{values.name}-classifier")
-        run = fcam_tf.training.train(stage, start, recipe, splits, out)
+        with fcam_tf.training.told_by_stage(stage):
+            run = fcam_tf.training.train(stage, start, recipe, splits, out)
         report(run, values)
         start = dataclasses.replace(start, model=partial(fcam_tf.models.load, run.best))
     return fcam_tf.models.load(run.best), dataclasses.asdict(recipe), len(splits[0])

@@ -57,9 +57,7 @@ def convergence(
         shown,
         lambda curve: Place(curve.row.title, curve.backbone, curve.what),
         {ACCURACY: COLOURS[2], **dict.fromkeys(scores, COLOURS[1])},
-        title=figure_title(
-            study, "val", [curve.row for curve in shown], "a dot marks the epoch that is kept"
-        ),
+        title=figure_title(study, "val", shown, seeds, "a dot marks the epoch that is kept"),
         xlabel="epoch",
         ylabel="%",
         ylim=(0, 102),

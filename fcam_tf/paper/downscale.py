@@ -106,15 +106,15 @@ def simulate(split: Split, scales: Sequence[int] = SCALES, frame: int = FRAME) -
     ]
 
 
-def draw_curve(rows: Sequence[Row], reached: Mapping[str, float] | None = None) -> Figure:
+def draw_curve(rows: Sequence[Row], reached: Mapping[str, float], seeds: str = "") -> Figure:
     """Draw PxAP against the factor (figure 3).
 
     Args:
         rows: of ``simulate``.
         reached: PxAP in percent of maps measured on the same masks, by what made them; each
             becomes a line.
+        seeds: of how many trainings these are means.
     """
-    reached = reached or {}
     figure = Figure(figsize=(6.8, 3.8 + 0.11 * len(reached)), layout="constrained")
     axes = figure.subplots()
     scales = [row.scale for row in rows]
@@ -127,7 +127,7 @@ def draw_curve(rows: Sequence[Row], reached: Mapping[str, float] | None = None) 
     axes.minorticks_off()
     axes.set_xticks(scales, [f"{row.scale}\n{row.side}" for row in rows], fontsize=8.5)
     axes.set(xlabel="factor z (above), side of the small mask in pixels (below)", ylabel="PxAP, %")
-    axes.set_title("True masks scaled down by z and back up")
+    axes.set_title(f"True masks scaled down by z and back up{seeds and f'; methods: {seeds}'}")
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)

@@ -119,10 +119,12 @@ def table4(
     return files
 
 
-def fig3(out: Path, split: Split, reached: Mapping[str, float] | None = None) -> list[Path]:
+def fig3(
+    out: Path, split: Split, reached: tuple[Mapping[str, float], str] = ({}, "")
+) -> list[Path]:
     """Write PxAP of the true masks scaled down and back up, as a table and a curve.
 
-    ``reached`` is drawn beside it, see `downscale.draw_curve`.
+    ``reached`` is drawn beside it, see `trained.reached`.
     """
     rows = downscale.simulate(split)
     columns = [
@@ -137,7 +139,7 @@ def fig3(out: Path, split: Split, reached: Mapping[str, float] | None = None) ->
     title = f"PxAP of the masks of {len(split)} photos, scaled down by z and back up (Figure 3)"
     return [
         *_write(out, "fig3", title, columns),
-        *write_figure(downscale.draw_curve(rows, reached), out, "fig3"),
+        *write_figure(downscale.draw_curve(rows, *reached), out, "fig3"),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from fcam_tf.report.figures import COLOURS, STYLE
 BASELINE, OURS = "WSOL baseline", "WSOL baseline + F-CAM"
 PAIR = {BASELINE: COLOURS[1], OURS: COLOURS[0]}
 _PANEL, _MARGIN = (2.7, 2.0), 0.9  # inches
+_LINE, _LETTERS = 0.17, 11  # inches between lines of the title, and letters in an inch of it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,8 +99,10 @@ def draw_panels(
     for curve in curves:
         groups.setdefault(place(curve), []).append(curve)
     rows, columns = (list(dict.fromkeys(at)) for at in zip(*(p[:2] for p in groups), strict=True))
-    size = (_PANEL[0] * max(len(columns), 1.6) + 0.4, _PANEL[1] * len(rows) + _MARGIN)
+    width = _PANEL[0] * max(len(columns), 1.6) + 0.4
     title, families = for_figures(title)
+    title = textwrap.fill(title, int(_LETTERS * width), break_on_hyphens=False)
+    size = (width, _PANEL[1] * len(rows) + _MARGIN + _LINE * title.count("\n"))
     with mpl.rc_context({**STYLE, "font.family": families}):
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(

@@ -80,8 +80,11 @@ def calls(
         "xplique": lambda: _xplique(classifier, images),
     }
     if classifier.backbone == "resnet50" and importlib.util.find_spec("torch"):
-        stride = classifier.output_stride
-        found["torch"] = lambda: _torch(images, classifier.num_classes, stride)
+        # Each builds one, so that what goes wrong with one of them is nothing to the others.
+        network = functools.partial(_resnet50, classifier, images)
+        found["torch"] = lambda: _torch(network)
+        found["torch-cam"] = lambda: _torch_cam(network)
+        found["pytorch-grad-cam"] = lambda: _grad_cam(network)
     for library, peers in found.items():
         try:
             yield from peers()
@@ -89,37 +92,38 @@ def calls(
             failed(f"not timed: {library}: {error}")
 
 
-def _torch(images: np.ndarray, classes: int, output_stride: int) -> Iterator[Peer]:
+def _resnet50(classifier: Classifier, images: np.ndarray) -> tuple[Any, Any]:
+    """Return torch's network of the same layers, and what it takes for these images."""
     import torch  # noqa: PLC0415 - not among the dependencies
+    from torchvision.models import resnet50  # noqa: PLC0415
 
-    model = _resnet50(classes, output_stride)
-    batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    model = resnet50(num_classes=classifier.num_classes).eval()
+    for reached, stage in ((8, model.layer2), (16, model.layer3), (32, model.layer4)):
+        first, side = stage[0], 2 if reached <= classifier.output_stride else 1
+        first.conv1.stride = first.downsample[0].stride = (side, side)
+        first.conv2.stride = (1, 1)
+    return model, torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def _torch(network: Callable[[], tuple[Any, Any]]) -> Iterator[Peer]:
+    import torch  # noqa: PLC0415
+
+    model, batch = network()
 
     def forward() -> np.ndarray:
         with torch.inference_mode():
             return model(batch).numpy()
 
     yield "torch", "forward", forward
-    yield from _torch_cam(model, batch)
-    yield from _grad_cam(model, batch)
 
 
-def _resnet50(classes: int, output_stride: int) -> Any:
-    from torchvision.models import resnet50  # noqa: PLC0415
-
-    model = resnet50(num_classes=classes).eval()
-    for reached, stage in ((8, model.layer2), (16, model.layer3), (32, model.layer4)):
-        first, side = stage[0], 2 if reached <= output_stride else 1
-        first.conv1.stride = first.downsample[0].stride = (side, side)
-        first.conv2.stride = (1, 1)
-    return model
-
-
-def _torch_cam(model: Any, batch: Any) -> Iterator[Peer]:
+def _torch_cam(network: Callable[[], tuple[Any, Any]]) -> Iterator[Peer]:
     try:
         from torchcam import methods  # noqa: PLC0415
     except ModuleNotFoundError:
         return
+
+    model, batch = network()
 
     def call(kind: Any) -> np.ndarray:
         # The hooks of one method would run for the next, too.
@@ -131,13 +135,14 @@ def _torch_cam(model: Any, batch: Any) -> Iterator[Peer]:
         yield "torch-cam", name, functools.partial(call, getattr(methods, theirs))
 
 
-def _grad_cam(model: Any, batch: Any) -> Iterator[Peer]:
+def _grad_cam(network: Callable[[], tuple[Any, Any]]) -> Iterator[Peer]:
     try:
         import pytorch_grad_cam  # noqa: PLC0415
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: PLC0415
     except ModuleNotFoundError:
         return
 
+    model, batch = network()
     targets = [ClassifierOutputTarget(0)] * len(batch)
 
     def call(kind: Any) -> np.ndarray:

@@ -203,13 +203,10 @@ def _build(study: Study, wanted: Sequence[Training]) -> None:
         key = (each.stage, backbone, start.method, masks, repr(numbers))
         if key in seen:
             continue
-        weights = start.weights if backbone not in seen and each.stage != "fcam" else "none"
+        loaded = backbone not in seen and each.stage != "fcam"
         seen |= {key, *([backbone] if each.stage != "fcam" else [])}
         keras.backend.clear_session()
-        checked = dataclasses.replace(start, weights=weights)
-        try:
-            training.check(checked, each.recipe, study.splits(each))
-        except ValueError as error:
-            if each.stage != "classifier" or type(error) is not ValueError:
-                raise
-            raise ValueError(str(error).replace("--set ", "--classifier-set ")) from None
+        if not loaded:
+            start = dataclasses.replace(start, weights="none", weights_identity=None)
+        with training.told_by_stage(each.stage):
+            training.check(start, each.recipe, study.splits(each))

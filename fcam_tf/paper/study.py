@@ -15,22 +15,17 @@ import fcam_tf
 from fcam_tf import baselines, data, evaluation, models, training
 from fcam_tf.claim import made_and_locked
 from fcam_tf.evaluation.evaluation import check_split
-from fcam_tf.identity import file_sha256, saved_sha256, split_sha256, times_sha256
+from fcam_tf.identity import saved_sha256, split_sha256, times_sha256, weights_identity
 from fcam_tf.names import BASELINES, CENTER, FCAM_MAP, FSL, lookup
 from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.planning import Search, Training, check_trainings
 from fcam_tf.training.run_folder import TIMES
+from fcam_tf.training.stages import STORED_BY
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fcam_tf.training import Recipe, RunFolder
-
-# Settings of an F-CAM that its stored maps depend on.
-_STORED_BY = (
-    *("layer", "crop", "mixed_precision", "val_fraction", "proxy"),
-    *("stored_scales", "stored_flip", "stored_refine", "stored_size"),
-)
 
 
 def trained_for(method: str, select: str) -> str:
@@ -187,6 +182,7 @@ class Study:
                 model_sha256=saved_sha256(first.best),
                 output_stride=None,
                 weights="imagenet",
+                weights_identity=None,
             )
         recipe = recipe.changed([f"seed={cell.seed}"])
         return Training("fcam", start, recipe, folder)
@@ -194,7 +190,7 @@ class Study:
     def _stores_alike(self, recipe: Recipe) -> bool:
         """Tell whether the maps that a recipe stores are those of the study's own recipe."""
         _, own = self._splits_and_recipe("fcam")
-        return all(getattr(recipe, name) == getattr(own, name) for name in _STORED_BY)
+        return all(getattr(recipe, name) == getattr(own, name) for name in STORED_BY)
 
     def supervised_for(self, cell: Cell) -> Training:
         """Return the training of full supervision."""
@@ -216,7 +212,11 @@ class Study:
         given = self.weights
         if not isinstance(given, str):
             given = given.get(backbone, "imagenet")
-        return training.Start(backbone, method, self.output_stride, given, mirrored=self.mirrored)
+        return training.Start(
+            *(backbone, method, self.output_stride, given),
+            mirrored=self.mirrored,
+            weights_identity=self._identity_of(given),
+        )
 
     def recalled(self, wanted: Training) -> RunFolder | None:
         """Return a training if it is finished, for which no model is needed."""
@@ -235,7 +235,7 @@ class Study:
             "backbone": start.model if named else None,
             "model_sha256": start.model_sha256,
             "output_stride": start.output_stride,
-            "weights": self._sha256_of(start.weights) if named else None,
+            "weights": start.weights_identity if named else None,
             "mirrored": start.mirrored,
             "version": fcam_tf.__version__,
         }
@@ -270,7 +270,7 @@ class Study:
             "method": method,
             "backbone": cell.backbone,
             "output_stride": self.output_stride,
-            "weights": self._sha256_of(start.weights),
+            "weights": start.weights_identity,
         }
         more = {"version": fcam_tf.__version__, **data.reduced_sha256(self.root)}
         more[TIMES] = self._times_sha256
@@ -298,7 +298,7 @@ class Study:
         return {
             "backbone": start.model,
             "output_stride": start.output_stride,
-            "weights": self._sha256_of(start.weights),
+            "weights": start.weights_identity,
         }
 
     def splits(self, wanted: Training) -> Any:
@@ -360,10 +360,10 @@ class Study:
     def _times_sha256(self) -> str:
         return times_sha256(*(data.load(self.root, s) for s in ("train", "val")))
 
-    def _sha256_of(self, weights: str) -> str:
-        if weights not in self._known and Path(weights).is_file():
-            self._known[weights] = file_sha256(weights)
-        return self._known.get(weights, weights)
+    def _identity_of(self, weights: str) -> str:
+        if weights not in self._known:
+            self._known[weights] = weights_identity(weights)
+        return self._known[weights]
 
     @functools.cached_property
     def _known(self) -> dict[str, str]:

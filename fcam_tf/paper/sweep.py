@@ -11,12 +11,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from fcam_tf.atomic import write_csv
+from fcam_tf.fonts import for_figures
 from fcam_tf.paper.cells import Cell
 from fcam_tf.paper.figure_files import write_figure
 from fcam_tf.paper.results import cells_of
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
-from fcam_tf.paper.trained import train_all
+from fcam_tf.paper.trained import data_name, told_seeds, train_all
 from fcam_tf.report.figures import line_styles
 from fcam_tf.training.run_folder import VALIDATION_PREFIX
 
@@ -67,7 +68,9 @@ def sweep(
     write_csv(table, map(_columns, points))
     key = varied[0].settings[0].partition("=")[0]
     selects = ", ".join(dict.fromkeys(select for select, _ in found.values()))
-    figure = draw(points, key, f"val {selects}, %")
+    told = told_seeds(seeds, (len(point.scores) for point in points))
+    title = f"{data_name(study)}, val, {told}"
+    figure = draw(points, key, f"val {selects}, %", title)
     return points, [table, *write_figure(figure, study.out, name)]
 
 
@@ -85,7 +88,7 @@ def points_of(
     return points
 
 
-def draw(points: Sequence[Point], key: str, score: str) -> Figure:
+def draw(points: Sequence[Point], key: str, score: str, title: str) -> Figure:
     """Return the figure: curves of the means, and a dot for each training."""
     values = list(dict.fromkeys(point.value for point in points))
     places = _places(values)
@@ -106,6 +109,8 @@ def draw(points: Sequence[Point], key: str, score: str) -> Figure:
     axes.set_xticks([places[value] for value in values], values)
     axes.set(xlabel="n- (negative_fraction)" if key == NEGATIVES.partition("=")[0] else key)
     axes.set(ylabel=score)
+    title, families = for_figures(title)
+    axes.set_title(title, fontsize=11, family=families, parse_math=False)
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)

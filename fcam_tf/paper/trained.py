@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from fcam_tf import training
 from fcam_tf.losses import FCAMLoss
 from fcam_tf.names import CENTER
 from fcam_tf.paper.cells import Cell, work_off
+from fcam_tf.paper.panels import Curve
 from fcam_tf.paper.results import LOCALISATION, Entry, cells_of, summarise
 from fcam_tf.paper.rows import Row
 from fcam_tf.paper.study import Study
@@ -47,11 +49,25 @@ def data_name(study: Study) -> str:
     return path.name if path.name.strip(".") else path.resolve().name
 
 
-def figure_title(study: Study, split: str, rows: Sequence[Row], what: str) -> str:
-    """Return the title of curves: data set, split, the method where there is one, what they are."""
-    methods = list(dict.fromkeys(row.before or row.title for row in rows))
+def told_seeds(seeds: int, found: Iterable[int] = ()) -> str:
+    """Say how many trainings means are of.
+
+    Args:
+        seeds: how many each should be of.
+        found: how many there are of each that there is.
+    """
+    least = min(found, default=seeds)
+    few = f"at least {least} of " if least < seeds else ""
+    return f"{few}{seeds} seed{'s' * (seeds != 1)}"
+
+
+def figure_title(study: Study, split: str, curves: Sequence[Curve], seeds: int, what: str) -> str:
+    """Return the title of curves: data set, split, method if there is one, seeds, what it is."""
+    methods = list(dict.fromkeys(curve.method for curve in curves))
     method = f", {methods[0]}" if len(methods) == 1 else ""
-    return f"{data_name(study)}, {split}{method}: {what}"
+    found = Counter((curve.backbone, curve.row, curve.what) for curve in curves)
+    told = told_seeds(seeds, found.values())
+    return f"{data_name(study)}, {split}{method}, {told}: {what}"
 
 
 def check_terms(study: Study, rows: Sequence[Row]) -> None:
@@ -104,25 +120,30 @@ def table(
     check_terms(study, rows)
     found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
     entries = summarise(rows, backbones, seeds, found, metrics, recipe=study.recipe)
-    title = f"{name}: {data_name(study)}, test, {seeds} seed{'s' * (seeds != 1)}"
+    title = f"{name}: {data_name(study)}, test, {told_seeds(seeds)}"
     return entries, write_table(study.out, name, title, entries, study.recipe)
 
 
 def reached(
     study: Study, name: str, rows: Sequence[Row], backbones: Sequence[str], seeds: int
-) -> dict[str, float]:
-    """Train and score rows as a table does, and return the mean PxAP of each by its title.
+) -> tuple[dict[str, float], str]:
+    """Train and score rows as a table does.
 
-    Of several backbones, the title stands behind the backbone. Arguments and errors are those of
-    `table`; the test split must have masks.
+    Arguments and errors are those of `table`; the test split must have masks.
+
+    Returns:
+        The mean PxAP of each row by its title, which stands behind the backbone if there are
+        several; and of how many seeds they are.
     """
     found = train_all(study, name, cells_of(rows, backbones, seeds), study.score)
-    means = {}
+    means, counts = {}, []
     for backbone in backbones:
         for row in rows:
             runs = [found[cell] for cell in row.cells(backbone, seeds) if cell in found]
             alone = len(backbones) == 1 or row.method == CENTER
             if runs:
+                if row.method != CENTER:  # which is not trained
+                    counts.append(len(runs))
                 title = row.title if alone else f"{backbone}, {row.title}"
                 means[title] = statistics.mean(run.metrics["PxAP"] for run in runs)
-    return means
+    return means, told_seeds(seeds, counts)

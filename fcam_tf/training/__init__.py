@@ -34,6 +34,7 @@ __getattr__, _, _ = lazy_loader.attach(
             "train",
         ],
         "loop": ["knows_classes"],
+        "setting_error": ["SettingError", "told_by_stage"],
         "trainer": ["CoupledAdam", "CoupledSGD", "fit_classifier", "fit_fcam"],
         "validation": ["Validation"],
         "workers": ["WorkerLostError", "together"],

@@ -33,7 +33,8 @@ from fcam_tf.training.callbacks import (
 from fcam_tf.training.convergence import draw_convergence
 from fcam_tf.training.ema import MovingAverage
 from fcam_tf.training.recipe import Recipe
-from fcam_tf.training.run_folder import PLOT, RunFolder
+from fcam_tf.training.run_folder import PLOT, TIMES, RunFolder
+from fcam_tf.training.setting_error import SettingError
 from fcam_tf.training.validation import Validation
 from fcam_tf.training.workers import fit_together, open_together
 
@@ -63,7 +64,8 @@ def fit(
     explain, validate = check(model, maps_and_logits, splits, recipe)
     settings = {**settings, **_described(model, splits, recipe)}
     verbose = 0 if machines()[0] else verbose  # the first tells of all
-    times = times_sha256(*filter(None, splits))
+    # Who asked has looked at all files already, which takes long where there are many.
+    times = (asked or {}).get(TIMES) or times_sha256(*filter(None, splits))
     with open_together(out, settings, recipe.epochs, asked, times) as run:
         if run.state.history and not run.best.exists() and machines()[0] == 0:
             raise SettingsChangedError(
@@ -215,9 +217,10 @@ def _check_images(model: keras.Model, crop: int) -> None:
         )
     side = height or width or crop
     if side != crop:
-        raise ValueError(
-            f"`crop` must be {side}: the model takes images of {pixels((side, side))} pixels. "
-            f"Received: {crop}. In a command: --set crop={side}, and `resize` at least as large."
+        raise SettingError(
+            f"`crop` must be {side}, and `resize` no smaller: the model takes images of "
+            f"{pixels((side, side))} pixels. Received: {crop}.",
+            f"crop={side}",
         )
 
 
@@ -255,10 +258,11 @@ def _validate(
         )
     if recipe.select not in scorer.scores:
         *_, usual = [name for name in scorer.scores if name != "accuracy"] or ["accuracy"]
-        raise ValueError(
+        raise SettingError(
             f"`select` is {recipe.select!r}, for which the split {validation.name!r} has no ground "
             f"truth; it allows {', '.join(scorer.scores)}. Set `select` of the recipe to one of "
-            f"them (--set select={usual}), or train without that split to keep the last epoch."
+            "them, or train without that split to keep the last epoch.",
+            f"select={usual}",
         )
     return lambda: scorer(checked, known)
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from fcam_tf import baselines, checks, data
 from fcam_tf.data import Split
 from fcam_tf.data.load import find_root
-from fcam_tf.identity import file_sha256
+from fcam_tf.identity import weights_identity
 from fcam_tf.models import FCAM, Classifier
 from fcam_tf.models.classifier import layers_of
 from fcam_tf.training import recipe as recipes
@@ -29,7 +29,13 @@ from fcam_tf.training.trainer import (
     check_fcam,
     fit_classifier,
     fit_fcam,
-    ready_fcam,
+    taught,
+)
+
+# Settings of an F-CAM on which its stored maps depend: `load_split` and `teacher_of` read them.
+STORED_BY = (
+    *("layer", "crop", "mixed_precision", "val_fraction", "proxy"),
+    *("stored_scales", "stored_flip", "stored_refine", "stored_size"),
 )
 
 
@@ -46,6 +52,7 @@ class Start:
     cams: str | Path | None = None  # folder of stored maps that runs share; None: in the run
     mirrored: bool = False  # share each batch among all GPUs
     model_sha256: str | None = None  # of the file that ``model`` loads, if it does
+    weights_identity: str | None = None  # of ``weights`` when they were named; None takes any
 
 
 def recipe_of(stage: str, name: str, settings: Iterable[str] = ()) -> Recipe:
@@ -212,7 +219,7 @@ def teacher_of(start: Start, recipe: Recipe, images: Split) -> tuple[Teacher, Sp
         found = getattr(recipe, "cams", None)
         raise ValueError(f"`cams` must be 'stored' for maps that are stored. Received: {found!r}.")
     with _prepared(start, recipe):
-        teacher, images = ready_fcam(_fcam(start, recipe, images), images, recipe, start.cams)
+        teacher, images = taught(_fcam(start, recipe, images), images, recipe, start.cams)
     assert teacher is not None  # noqa: S101 - a recipe that stores maps has one
     return teacher, images
 
@@ -256,11 +263,10 @@ def _classifier(
             f"was built for them, and the model was built for {built}. Name a backbone, or leave "
             "out `method` and the settings of `baseline`."
         )
-    weights = file_sha256(start.weights) if Path(start.weights).is_file() else start.weights
     return model, {
         "backbone": start.model if isinstance(start.model, str) else None,
         "output_stride": start.output_stride,
-        "weights": weights,
+        "weights": start.weights_identity or weights_identity(start.weights),
         "model_sha256": start.model_sha256,
     }
 
@@ -287,7 +293,7 @@ def _fcam(start: Start, recipe: FCAMRecipe, images: Split) -> FCAM:
 def _built(
     backbone: str, start: Start, train: Split, options: Mapping[str, Any] | None = None
 ) -> Classifier:
-    return Classifier(
+    classifier = Classifier(
         backbone,
         len(train.class_names),
         output_stride=start.output_stride,
@@ -296,6 +302,13 @@ def _built(
         baseline=start.method if start.method in baselines.METHODS else None,
         options=options,
     )
+    # Looked at again once they are read: a search may run for days, and they are part of each run.
+    if start.weights_identity not in (None, weights_identity(start.weights)):
+        raise ValueError(
+            f"`weights` {start.weights} was replaced meanwhile; put the former file back, or begin "
+            "anew in another folder"
+        )
+    return classifier
 
 
 def _in_precision(classifier: keras.Model, recipe: Recipe) -> keras.Model:

@@ -214,12 +214,19 @@ def ready_fcam(
     model: FCAM, train: Split, recipe: FCAMRecipe, cache: Any
 ) -> tuple[Teacher | None, Split]:
     """Compile an F-CAM that can be trained so; return what makes stored maps, and the images."""
-    _check_teacher(model, recipe, cache)
     if recipe.loss.get("masks", 0) > 0 and train.masks is None and train.boxes is None:
         raise ValueError(
             f"`loss.masks` is for a split with masks or boxes, and {train.name!r} has none."
         )
     _compile_fcam(model, recipe)
+    return taught(model, train, recipe, cache)
+
+
+def taught(
+    model: FCAM, train: Split, recipe: FCAMRecipe, cache: Any
+) -> tuple[Teacher | None, Split]:
+    """Return what makes the stored maps of a recipe, if it stores any, and of which images."""
+    _check_teacher(model, recipe, cache)
     teacher = None
     if recipe.cams == "stored":
         options = {"scales": recipe.stored_scales, "flip": recipe.stored_flip}
@@ -294,7 +301,7 @@ def _with_known_labels(train: Split, model: FCAM) -> Split:
     warnings.warn(
         f"The {model.num_classes} classes of the model are not the {len(train.class_names)} of "
         "the data: the maps of the predicted classes teach.",
-        stacklevel=3,
+        stacklevel=4,
     )
     return dataclasses.replace(train, labels=np.full(len(train), -1))
 

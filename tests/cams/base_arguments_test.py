@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from fcam_tf import cams
+from tests.backends import output_under, under_others
 
 X = np.random.default_rng(0).uniform(-1, 1, (2, 6, 8, 3)).astype("float32")
 
@@ -90,7 +91,33 @@ def test_no_images(methods, name):
 
 
 @pytest.mark.traced
-@pytest.mark.parametrize("images", [None, [Image.new("RGB", (8, 6))], [X[0], X[0, :2]]])
+@pytest.mark.parametrize(
+    "images", [None, Image.new("RGB", (8, 6)), [Image.new("RGB", (8, 6))], [X[0], X[0, :2]]]
+)
 def test_what_is_no_array_of_pixels(methods, images):
     with pytest.raises(ValueError, match=r"`images` must be an array of pixels. Received: "):
         methods["cam"](images)
+
+
+PICTURES = """
+from PIL import Image
+from fcam_tf import cams
+from tests.backends import output_under, under_others
+from tests.models.tiny import tiny_classifier
+cam = cams.get("cam", tiny_classifier())
+picture = Image.new("RGB", (32, 32))
+for images in (picture, [picture, picture], None):
+    try:
+        cam(images)
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+@under_others
+def test_pictures_are_no_array_of_pixels_under_other_backends(backend):
+    lines = output_under(backend, PICTURES).splitlines()
+    assert [line.partition(" Received")[0] for line in lines] == [
+        "`images` must be an array of pixels."
+    ] * 3

@@ -117,7 +117,7 @@ def test_names_may_have_spaces_between_them(data, tmp_path, monkeypatch):
 
 def test_what_methods_reach_stands_in_figure_3(data, tmp_path, monkeypatch):
     def reached(_, name, rows, backbones, seeds):
-        return {f"{name}, {row.title}, {backbones}, {seeds}": 60.0 for row in rows}
+        return {f"{name}, {row.title}, {backbones}": 60.0 for row in rows}, f"{seeds} seeds"
 
     monkeypatch.setattr(fcam_tf.paper, "reached", reached)
     shown = []
@@ -125,14 +125,17 @@ def test_what_methods_reach_stands_in_figure_3(data, tmp_path, monkeypatch):
     command = ("fig3", "--data", data, "--out", tmp_path / "out")
     assert status(*command) == 0
     assert status(*command, "--methods=cam+fcam", "--backbones=vgg16", "--seeds=2") == 0
-    assert [given[2] for given in shown] == [None, {"fig3, CAM* + F-CAM, ['vgg16'], 2": 60.0}]
+    assert [given[2] for given in shown] == [
+        ({}, ""),
+        ({"fig3, CAM* + F-CAM, ['vgg16']": 60.0}, "2 seeds"),
+    ]
 
 
 def test_figure_3_is_of_the_photos_that_the_methods_are_scored_on(data, tmp_path, monkeypatch):
     root = shutil.copytree(data, tmp_path / "broken")
     photos = fcam_tf.data.load(root, "test").paths
     photos[2].write_bytes(b"junk")
-    monkeypatch.setattr(fcam_tf.paper, "reached", lambda *_: {})
+    monkeypatch.setattr(fcam_tf.paper, "reached", lambda *_: ({}, ""))
     shown = []
     monkeypatch.setattr(
         fcam_tf.paper.measured, "fig3", lambda _, split, __: shown.append(split) or []

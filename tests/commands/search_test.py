@@ -8,6 +8,7 @@ import pytest
 from fcam_tf import cli, training
 from fcam_tf.commands import search
 from fcam_tf.data import write_shapes
+from fcam_tf.identity import file_sha256
 from tests.commands.conftest import TRAINED
 from tests.models.tiny import tiny_classifier
 
@@ -69,6 +70,14 @@ def test_searches_and_goes_on(data, tiny, tmp_path, trainings, capfd):
     shutil.rmtree(out / "trial-1")
     assert status(*command, "--draws", "2") == 0
     assert [asked.out for asked in trainings] == ["trial-0", "trial-1", "trial-1"]
+
+
+def test_trials_know_the_weights_that_the_search_began_with(data, tmp_path, trainings):
+    weights = tmp_path / "own.weights.h5"
+    weights.write_bytes(b"first")
+    command = ("classifier", "--data", data, "--out", tmp_path / "out", "--weights", weights, *FAST)
+    assert status(*command, "--draw", "momentum=0..0.9", "--draws", "2") == 0
+    assert [each.start.weights_identity for each in trainings] == [file_sha256(weights)] * 2
 
 
 @pytest.mark.parametrize(

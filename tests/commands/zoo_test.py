@@ -208,6 +208,18 @@ def test_make_full_supervision(shapes, trained, capfd):
     assert [(stage, start.model) for stage, start, *_ in trained] == [("fsl", "mobilenet_v3_large")]
 
 
+def test_a_setting_that_does_not_fit_is_told_by_the_flag_of_its_stage(shapes, monkeypatch, capfd):
+    def train(*_):
+        raise training.SettingError("`select` must be another one.", "select=PxAP")
+
+    monkeypatch.setattr("fcam_tf.training.train", train)
+    for method, flag in (("cam", "--classifier-set"), ("fsl", "--set")):
+        assert make(f"mobilenet_v3_large_{method}.cub", shapes, fast=FAST[::2]) == 2
+        assert f"select must be another one. In a command: {flag} select=PxAP." in (
+            capfd.readouterr().err
+        )
+
+
 @pytest.mark.usefixtures("measured")
 def test_a_finished_run_is_packed_as_it_is(shapes, tmp_path, model, capfd):  # noqa: F811
     settings = {"recipe": {"epochs": 7}, "train": {"images": 70}}

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fcam_tf.paper import panels
 from fcam_tf.paper.convergence import convergence, curves_of
 from fcam_tf.paper.rows import table5
 
@@ -30,7 +31,7 @@ def test_accuracy_and_the_score_that_chooses(select, score):
     assert localisation.x[localisation.mark] == 1
 
 
-def test_methods_of_one_training_are_shown_once(tmp_path):
+def test_methods_of_one_training_are_shown_once(tmp_path, monkeypatch):
     study = SimpleNamespace(
         root="birds",
         out=tmp_path,
@@ -40,7 +41,15 @@ def test_methods_of_one_training_are_shown_once(tmp_path):
         classifier=lambda cell: run({"xgradcam": "gradcam"}.get(cell.method, cell.method)),
     )
     rows = table5(["cam", "gradcam", "xgradcam"])
+    titles, real = [], panels.draw_panels
+
+    def noted(*given, title, **options):
+        titles.append(title)
+        return real(*given, title=title, **options)
+
+    monkeypatch.setattr("fcam_tf.paper.convergence.draw_panels", noted)
     table, *_ = convergence(study, "fig9", rows, ["tiny"], 1)
+    assert titles == ["birds, val, 1 seed: a dot marks the epoch that is kept"]
     with table.open() as file:
         found = [*csv.DictReader(file)]
     assert [row["row"] for row in found] == ["CAM*"] * 6 + ["GradCAM"] * 6

@@ -57,6 +57,20 @@ def test_precision_and_recall_add_up_to_pxap(study, finished):
     assert area == pytest.approx(finished.metrics["PxAP"], abs=0.01)
 
 
+@pytest.mark.parametrize("draw", [curves.activations, curves.localisation, curves.precision_recall])
+def test_titles_say_of_how_many_seeds_curves_are(study, monkeypatch, draw):
+    titles, real = [], curves.draw_panels
+
+    def noted(*given, title, **options):
+        titles.append(title)
+        return real(*given, title=title, **options)
+
+    monkeypatch.setattr(curves, "draw_panels", noted)
+    draw(study, "fig", **COLUMNS | {"seeds": 2})
+    (title,) = titles
+    assert ", test, CAM*, 2 seeds: " in title
+
+
 def test_what_the_data_lacks_is_said_before_anything_is_trained(study, monkeypatch):
     monkeypatch.setattr(curves.data, "load", lambda *_: SimpleNamespace(boxes=None, masks=None))
     study.check = None  # not called

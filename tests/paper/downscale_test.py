@@ -145,7 +145,7 @@ ROWS = [Row(1, 224, 100.0, 100.0), Row(8, 28, 99.9, 99.8), Row(32, 7, 98.0, 97.5
 
 
 def test_the_curve_shows_rows_and_methods():
-    figure = draw_curve(ROWS, {"LayerCAM": 78.19, "F-CAM": 87.21})
+    figure = draw_curve(ROWS, {"LayerCAM": 78.19, "F-CAM": 87.21}, "3 seeds")
     (axes,), (legend,) = figure.axes, figure.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["true mask", "true mask, antialiased", "F-CAM: 87.2", "LayerCAM: 78.2"]
@@ -154,6 +154,9 @@ def test_the_curve_shows_rows_and_methods():
     assert smooth.get_ydata().tolist() == [100, 99.8, 97.5]
     assert [line.get_ydata()[0] for line in lines] == [87.21, 78.19]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1\n224", "8\n28", "32\n7"]
+    assert axes.get_title() == "True masks scaled down by z and back up; methods: 3 seeds"
+    (axes,) = draw_curve(ROWS, {}).axes
+    assert axes.get_title() == "True masks scaled down by z and back up"
 
 
 def test_lines_of_methods_can_be_told_apart():

@@ -60,3 +60,19 @@ def test_dollar_signs_in_names_are_no_formula():
     figure.savefig(io.BytesIO())  # which would fail, or be without them
     assert not figure._suptitle.get_parse_math()
     assert figure.get_suptitle() == "$x_{ $y, U+10FFFD , test"
+
+
+def test_a_title_is_no_wider_than_the_figure():
+    title = "tiny100, test, Smooth-GradCAM++, at least 2 of 3 seeds: precision and recall of pixels"
+    figure, _ = draw_panels(
+        [curve(CAM, 0, [1, 2])],
+        lambda each: Place(each.method, each.backbone, each.side),
+        PAIR,
+        title=title,
+        xlabel="x",
+        ylabel="y",
+    )
+    figure.draw_without_rendering()
+    assert figure.get_suptitle().replace("\n", " ") == title
+    extent = figure._suptitle.get_window_extent()
+    assert 0 <= extent.x0 <= extent.x1 <= figure.bbox.width

@@ -77,3 +77,35 @@ def test_a_library_that_raises_is_told_and_the_others_follow(install, tiny_backb
     found = peers.calls(classifier, np.zeros((1, 32, 32, 3)), told.append)
     assert [library for library, *_ in found] == ["xplique", "xplique"]
     assert told == ["not timed: tf-keras-vis: [Errno 2] No such file or directory: 'weights'"]
+
+
+def test_torch_libraries_do_without_each_other(install):
+    """Each builds a network of its own, and what one of them raises is told of it alone."""
+    networks = []
+
+    def resnet50(num_classes):
+        first = SimpleNamespace(conv1=SimpleNamespace(), conv2=SimpleNamespace())
+        first.downsample = [SimpleNamespace()]
+        stages = {f"layer{n}": [first] for n in (2, 3, 4)}
+        networks.append(SimpleNamespace(**stages, classes=num_classes))
+        networks[-1].eval = lambda: networks[-1]
+        return networks[-1]
+
+    install("torch", from_numpy=lambda images: images)
+    install("torchvision")
+    install("torchvision.models", resnet50=resnet50)
+    install("torchcam", methods=SimpleNamespace())  # another version, without these methods
+    methods = dict.fromkeys(peers._GRAD_CAM.values(), print)
+    install("pytorch_grad_cam", **methods)
+    install("pytorch_grad_cam.utils")
+    install("pytorch_grad_cam.utils.model_targets", ClassifierOutputTarget=str)
+    classifier = SimpleNamespace(backbone="resnet50", num_classes=7, output_stride=8)
+    told = []
+    found = list(peers.calls(classifier, np.zeros((2, 32, 32, 3), "float32"), told.append))
+    names = [(library, name) for library, name, _ in found]
+    assert names[0] == ("torch", "forward")
+    assert names[1:] == [("pytorch-grad-cam", name) for name in peers._GRAD_CAM]
+    (line,) = told
+    assert line.startswith("not timed: torch-cam: ")
+    assert [network.classes for network in networks] == [7, 7, 7]
+    assert networks[0].layer3[0].conv1.stride == (1, 1)

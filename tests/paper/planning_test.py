@@ -55,22 +55,41 @@ def test_settings_of_the_classifier_that_only_a_model_refuses(study):
 
 
 @pytest.mark.usefixtures("small_backbones")
-def test_the_flag_that_is_told_is_that_of_the_stage(study):
+@pytest.mark.parametrize(
+    ("unfit", "flag"), [("classifier_set", "--classifier-set"), ("fcam_set", "--set")]
+)
+def test_the_flag_that_is_told_is_that_of_the_stage(study, unfit, flag):
     for name in ("test", "val"):
         Path(study.root, f"metadata/{name}/localization.txt").unlink()
-    with pytest.raises(ValueError, match=r"'MaxBoxAcc'.*\(--classifier-set select=PxAP\)"):
+    chosen = dict.fromkeys(("classifier_set", "fcam_set"), (*SMALL, "select=PxAP"))
+    study = dataclasses.replace(study, **chosen | {unfit: (*SMALL, "select=MaxBoxAcc")})
+    with pytest.raises(ValueError, match=rf"'MaxBoxAcc'.* In a command: {flag} select=PxAP\.$"):
+        study.check([FIRST, SECOND])
+
+
+@pytest.mark.usefixtures("small_backbones")
+def test_what_else_is_told_keeps_its_words(study, monkeypatch):
+    def refuse(*_):
+        raise ValueError("give --set a=1")
+
+    monkeypatch.setattr(training, "check", refuse)
+    with pytest.raises(ValueError, match=r"^give --set a=1$"):
         study.check([FIRST])
 
 
 @pytest.mark.usefixtures("small_backbones")
 def test_each_kind_of_model_is_built_once_and_nothing_is_left(study, monkeypatch):
     looked = []
-    monkeypatch.setattr(training, "check", lambda start, *_: looked.append(start.weights))
+
+    def look(start, *_):
+        looked.append((start.weights, start.weights_identity))
+
+    monkeypatch.setattr(training, "check", look)
     study = dataclasses.replace(study, weights={NAME: "imagenet"})
     seeds = [Cell(NAME, "cam", seed, variant) for seed in range(2) for variant in ("", "fcam")]
     study.check([*seeds, varied("loss.crf=0"), varied("train=all")])
     # The classifier with its weights, the F-CAM, and the one that trains otherwise.
-    assert looked == ["imagenet", "none", "none"]
+    assert looked == [("imagenet", "imagenet"), ("none", None), ("none", None)]
 
 
 @pytest.mark.usefixtures("small_backbones")

@@ -9,6 +9,7 @@ import pytest
 
 from fcam_tf import data, training
 from fcam_tf.data import write_shapes
+from fcam_tf.identity import file_sha256
 from fcam_tf.names import BASELINES
 from fcam_tf.paper import Study
 from fcam_tf.paper.cells import Cell, work_off
@@ -58,6 +59,19 @@ def test_weights_of_one_backbone_leave_the_others_theirs(tmp_path):
     assert [each.start.weights for each in wanted] == ["none", "imagenet"]
     with pytest.raises(ValueError, match="'vgg61'"):
         dataclasses.replace(study, weights={"vgg61": "none"}).check([])
+
+
+def test_trainings_know_the_weights_that_the_study_began_with(tmp_path):
+    root = str(write_shapes(tmp_path / "shapes", {"train": 10, "val": 15, "test": 5}, 32))
+    file = tmp_path / "own.weights.h5"
+    file.write_bytes(b"first")
+    study, first = Study(root, tmp_path / "out", "small", weights=str(file)), file_sha256(file)
+    starts = [study.classifier_for(Cell("vgg16", "cam")).start]
+    file.write_bytes(b"second")
+    starts.append(study.supervised_for(Cell("resnet50", "fsl")).start)
+    assert [start.weights_identity for start in starts] == [first, first]
+    run = types.SimpleNamespace(best=file)  # a decoder's classifier has its own
+    assert study.fcam_for(Cell("vgg16", "cam", 0, "x"), run).start.weights_identity is None
 
 
 def test_broken_test_photos_are_refused_first_or_left_out(tmp_path):

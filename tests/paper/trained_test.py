@@ -3,13 +3,22 @@
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fcam_tf import training
 from fcam_tf.paper import Study
 from fcam_tf.paper.cells import Cell
+from fcam_tf.paper.panels import Curve
 from fcam_tf.paper.rows import table1, table3
-from fcam_tf.paper.trained import check_terms, data_name, reached, train_all
+from fcam_tf.paper.trained import (
+    check_terms,
+    data_name,
+    figure_title,
+    reached,
+    told_seeds,
+    train_all,
+)
 
 
 def test_what_diverged_is_told_and_missing(tmp_path, monkeypatch):
@@ -55,7 +64,32 @@ def test_means_of_what_rows_reach(tmp_path, monkeypatch, backbones, expected):
     monkeypatch.setattr(Study, "score", score)
     study = Study("data", tmp_path, tell=lambda _: None)
     rows = table3(["cam", "cam+fcam", "center"])
-    assert reached(study, "fig3", rows, backbones, 2) == expected
+    told = "2 seeds" if len(backbones) == 1 else "at least 1 of 2 seeds"
+    assert reached(study, "fig3", rows, backbones, 2) == (expected, told)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "found", "told"),
+    [
+        (1, [1, 1], "1 seed"),
+        (3, [], "3 seeds"),
+        (3, [3, 3], "3 seeds"),
+        (3, [3, 2], "at least 2 of 3 seeds"),
+    ],
+)
+def test_how_many_seeds_a_mean_is_of(seeds, found, told):
+    assert told_seeds(seeds, found) == told
+
+
+def test_titles_of_curves_say_of_how_many_seeds_they_are(tmp_path):
+    study, (method, ours) = Study("birds", tmp_path), table3(["cam", "cam+fcam"])
+    curves = [
+        Curve("vgg16", row, seed, "", *[np.zeros(1)] * 2)
+        for row, seed in ((method, 0), (method, 1), (ours, 0), (ours, 1))
+    ]
+    assert figure_title(study, "test", curves, 2, "a") == "birds, test, CAM*, 2 seeds: a"
+    few = "birds, test, CAM*, at least 1 of 2 seeds: a"
+    assert figure_title(study, "test", curves[:3], 2, "a") == few
 
 
 def test_the_name_of_a_data_set(tmp_path, monkeypatch):

@@ -8,7 +8,9 @@ from rich.console import Console
 
 from fcam_tf import baselines, models
 from fcam_tf.data import write_shapes
+from fcam_tf.identity import weights_identity
 from fcam_tf.training import (
+    FCAMRecipe,
     Start,
     cam_store,
     load_split,
@@ -19,6 +21,7 @@ from fcam_tf.training import (
     train,
 )
 from fcam_tf.training.cam_store import store
+from fcam_tf.training.stages import STORED_BY
 from tests.models.tiny import tiny_classifier
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -77,6 +80,22 @@ def test_settings_of_a_baseline_are_used_or_refused(tiny_backbone, root, tmp_pat
     ):
         with pytest.raises(ValueError, match=message):
             train("classifier", other, recipe, splits, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("stage", ["classifier", "fsl"])
+def test_initial_weights_that_were_replaced_since_are_refused(tiny_backbone, root, tmp_path, stage):
+    settings = ["loss.masks=1"] if stage == "fsl" else []
+    recipe = recipe_of(stage, "cub", [*FAST, "epochs=0", *settings])
+    splits = [load_split(root, "val", recipe, pytest.fail)] * 2  # which has masks
+    file = str(tmp_path / "own.weights.h5")
+    models.Classifier(tiny_backbone, 5, weights=None).save_weights(file)
+    named = weights_identity(file)
+    start = Start(tiny_backbone, weights=file, weights_identity=named)
+    train(stage, start, recipe, splits, tmp_path / "a")
+    models.Classifier(tiny_backbone, 5, weights=None).save_weights(file)
+    with pytest.raises(ValueError, match=r"`weights` .*own\.weights\.h5 was replaced meanwhile"):
+        train(stage, start, recipe, splits, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
@@ -172,6 +191,24 @@ def test_a_training_finds_maps_that_its_teacher_stored(root, tmp_path, monkeypat
     assert run.finished
     assert not (tmp_path / "run/cams").exists()
     assert (tmp_path / "maps/cams.npy").read_bytes() == before
+
+
+def test_what_stored_maps_depend_on_is_listed(root):
+    """All that is read of a recipe on the way to stored maps."""
+    read = set()
+
+    class Noting(FCAMRecipe):
+        def __getattribute__(self, name):
+            read.add(name)
+            return super().__getattribute__(name)
+
+    recipe = Noting(cams="stored", crop=32, resize=36)
+    read.clear()
+    images = load_split(root, "train", recipe, pytest.fail)
+    teacher_of(Start(tiny), recipe, images)
+    # The last is what is drawn: the decoder, and no part of a classifier that is loaded.
+    decoder = {"filters", "decoder", "decoder_filters", "seed"}
+    assert read - {"__class__"} - decoder == {"cams", *STORED_BY}
 
 
 def test_maps_that_a_recipe_does_not_store(root):

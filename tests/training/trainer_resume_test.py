@@ -168,6 +168,17 @@ def test_a_photo_replaced_by_one_of_its_size_is_told(classifier, tmp_path):
         fit()
 
 
+@pytest.mark.parametrize("asked", [None, {"times": "a"}])
+def test_files_that_were_looked_at_are_not_looked_at_again(
+    classifier, splits, tmp_path, monkeypatch, asked
+):
+    monkeypatch.setattr("fcam_tf.training.loop.times_sha256", lambda *_: "b")
+    recipe = dataclasses.replace(CLASSIFIER, epochs=0)
+    training.fit_classifier(classifier, *splits, recipe, tmp_path, asked=asked, verbose=0)
+    kept = json.loads((tmp_path / "run.json").read_text())["times"]
+    assert kept == ("a" if asked else "b")
+
+
 def test_fingerprints_tell_graphs_apart_and_not_names(tiny_backbone):
     models = [Classifier(tiny_backbone, 3, weights=None, output_stride=s) for s in (16, 32)]
     models[1].set_weights(models[0].get_weights())

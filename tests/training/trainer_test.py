@@ -132,7 +132,7 @@ def test_labels_out_of_range(splits, tmp_path):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((48, 48, 3), r"`crop` must be 48: the model takes images of 48x48.*--set crop=48"),
+        ((48, 48, 3), r"`crop` must be 48, and.* takes images of 48x48.*--set crop=48\.$"),
         ((32, 48, 3), "must take square images.*32x48"),
         ((None, None, 1), "must take RGB images.*1 channels.*rgb_to_grayscale"),
     ],

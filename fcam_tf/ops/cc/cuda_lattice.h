@@ -24,7 +24,7 @@ using Allocate = std::function<std::unique_ptr<Scratch>(size_t bytes)>;
 
 struct Outcome {
   BatchStatus batch;
-  std::string error;  // of the driver, or what is too large
+  std::string error;  // of the driver, or what is too large or out of memory
 };
 
 // As FilterBatch and CrfLossBatch, with every pointer into the device's memory. Returns when the work is done. What was

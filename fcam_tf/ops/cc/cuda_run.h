@@ -81,7 +81,7 @@ class Run : protected Work {
   bool TooLarge() {
     const std::string size = std::to_string(images_.height) + "x" + std::to_string(images_.width);
     outcome_.error = "images of " + size + " pixels and " + std::to_string(job_.count) +
-                     " channels of values are too large; `with tf.device(\"CPU\")` computes them on the CPU";
+                     " channels of values are too large";
     return false;
   }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cuda_job.h"
@@ -67,10 +68,13 @@ class Work {
   // Memory that lives until `scratch` is cleared.
   template <typename T>
   bool Take(Memory* scratch, int64_t count, T** data) {
-    scratch->push_back(allocate_(count * sizeof(T)));
+    const size_t bytes = count * sizeof(T);
+    scratch->push_back(allocate_(bytes));
     *data = scratch->back() == nullptr ? nullptr : static_cast<T*>(scratch->back()->data);
-    if (*data == nullptr) outcome_.batch.status = Status::kOutOfMemory;
-    return *data != nullptr;
+    if (*data != nullptr) return true;
+    outcome_.batch.status = Status::kOutOfMemory;
+    outcome_.error = "there is not enough memory for another " + std::to_string(bytes) + " bytes";
+    return false;
   }
 
   Outcome outcome_;

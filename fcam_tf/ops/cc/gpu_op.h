@@ -43,7 +43,10 @@ BatchStatus RunOnGpu(TF_OpKernelContext* context, TF_Status* status, const Tenso
     outcome = compute(*device, [context](size_t bytes) { return std::make_unique<Temporary>(context, bytes); });
   }
   if (outcome.error.empty()) return outcome.batch;
-  Fail(context, status, TF_INTERNAL, "the CRF kernels failed on the GPU: " + outcome.error);
+  const TF_Code code = outcome.batch.status == Status::kOutOfMemory ? TF_RESOURCE_EXHAUSTED : TF_INTERNAL;
+  Fail(context, status, code,
+       "the CRF failed on the GPU: " + outcome.error +
+           ". FCAM_OPS=native computes it on the CPU, `with tf.device(\"CPU\")` a single call");
   return {};
 }
 

@@ -12,7 +12,7 @@ import pytest
 from tests.ops.cc import build
 
 PROGRAM = """
-import pathlib, sys
+import pathlib, resource, sys
 import numpy as np, tensorflow as tf
 from fcam_tf.ops import bilateral_filter, dense_crf, loader
 from fcam_tf.ops.bilateral import crf_loss_and_gradient
@@ -124,6 +124,17 @@ refused(invalid, "image 0 of the batch: the image contains", lambda: bilateral_f
 refused(invalid, "(2, 14, 14, 3)", lambda: bilateral_filter(maps[:, :5], images))
 huge = images.astype("float32") * 1e9
 refused(invalid, "raise the sigmas", lambda: bilateral_filter(maps, huge, 1e-3, 50))
+""",
+    # no memory, for which the GPU has a remedy
+    """
+photo = np.random.default_rng(0).integers(0, 256, (1, 1200, 1200, 3), "uint8")
+values = tf.ones((1, 1200, 1200, 1))
+bilateral_filter(values[:, :2, :2], photo[:, :2, :2], 15, 50)
+used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), -1))
+for remedy in ("memory for another ", "FCAM_OPS=native", 'with tf.device("CPU")'):
+    refused(tf.errors.ResourceExhaustedError, remedy,
+            lambda: bilateral_filter(values, photo, 15, 50))
 """,
 )
 

@@ -93,6 +93,30 @@ inline int Heap::live = 0;
 
 inline std::unique_ptr<fcam::cuda::Scratch> FromHeap(size_t bytes) { return std::make_unique<Heap>(bytes); }
 
+// Memory for so many allocations.
+class Few {
+ public:
+  explicit Few(int count) : count_(count), left_(count) {}
+
+  fcam::cuda::Allocate allocate() {
+    return [this](size_t bytes) {
+      refused_ = bytes;
+      return left_-- > 0 ? FromHeap(bytes) : nullptr;
+    };
+  }
+
+  // What was refused is told, in the status and in bytes.
+  void ExpectTold(const fcam::cuda::Outcome& outcome) const {
+    const std::string told = "there is not enough memory for another " + std::to_string(refused_) + " bytes";
+    Expect(outcome.batch.status == fcam::Status::kOutOfMemory && outcome.error == told, "no memory is told", count_);
+  }
+
+ private:
+  const int count_;
+  int left_;
+  size_t refused_ = 0;
+};
+
 inline const fcam::cuda::Device& TheDevice() {
   std::string problem;
   static const fcam::cuda::Device* device = fcam::cuda::DeviceOf(&problem, &problem);

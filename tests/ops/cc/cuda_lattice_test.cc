@@ -144,11 +144,10 @@ void CheckFailures(const Case& c, int launches, int allocations) {
   OnDevice(c, data, true);
   Expect(shim::record.launches == launches, "the last launch was made to fail", shim::record.launches);
   for (int last = 0; last < allocations; ++last) {
-    int left = last;
-    const auto outcome = fcam::cuda::CrfLoss(
-        TheDevice(), [&](size_t bytes) { return left-- > 0 ? FromHeap(bytes) : nullptr; }, data.images(),
-        data.values.data(), 2, true, losses.data(), gradient.data());
-    Expect(outcome.batch.status == fcam::Status::kOutOfMemory, "no memory is told", last);
+    Few few(last);
+    const auto outcome = fcam::cuda::CrfLoss(TheDevice(), few.allocate(), data.images(), data.values.data(), 2, true,
+                                             losses.data(), gradient.data());
+    few.ExpectTold(outcome);
     Expect(Heap::live == 0 && shim::record.depth == 0, "no memory leaves nothing behind", last);
   }
 }

@@ -128,10 +128,8 @@ void CheckFailures(const Case& c, const Kernels& kernels, int launches, int allo
   Expect(shim::record.launches == launches, "the last launch was made to fail", shim::record.launches);
   Expect(taken == allocations, "the last allocation was made to fail", taken);
   for (int last = 0; last < allocations; ++last) {
-    int left = last;
-    const auto few = [&](size_t bytes) { return left-- > 0 ? FromHeap(bytes) : nullptr; };
-    const auto outcome = problem.Run(few, problem.images(), marginals.data());
-    Expect(outcome.batch.status == fcam::Status::kOutOfMemory, "no memory is told", last);
+    Few few(last);
+    few.ExpectTold(problem.Run(few.allocate(), problem.images(), marginals.data()));
     Expect(Heap::live == 0 && shim::record.depth == 0, "no memory leaves nothing behind", last);
   }
 }
