@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Images of containers often set it. Each process would then compile TensorFlow's modules anew, for five seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-all test-matrix faults soak lint docs sanitize fuzz bench wheel release-check clean
 help:
