@@ -1,4 +1,5 @@
 import gc
+import itertools
 import os
 from pathlib import Path
 
@@ -29,15 +30,17 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Let each process begin with its share of the longest tests: none is left with one at the end.
 
-    At first pytest-xdist gives each the next part of the list; then who is idle takes from others.
+    Those of one file stay together, as they share what takes long. At first pytest-xdist gives each
+    the next part of the list; then who is idle takes from others.
     """
     longest = [item for item in items if item.get_closest_marker("longest")]
+    files = [list(group) for _, group in itertools.groupby(longest, lambda item: item.path)]
     others = [item for item in items if not item.get_closest_marker("longest")]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     ordered = []
     for worker in range(workers):
         size = (len(items) - len(ordered)) // (workers - worker)
-        mine = longest[worker::workers]
+        mine = [*itertools.chain(*files[worker::workers])]
         share = max(size - len(mine), 0)
         ordered += mine + others[:share]
         del others[:share]

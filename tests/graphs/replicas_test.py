@@ -165,6 +165,7 @@ def test_two_replicas_train_a_decoder_as_one_device(found, case):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.parametrize("baseline", ["None", "acol"])
 def test_two_replicas_train_a_classifier_as_one_device(found, baseline):
     one, two = found["classifier"][baseline]
@@ -174,6 +175,7 @@ def test_two_replicas_train_a_classifier_as_one_device(found, baseline):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.parametrize("name", ["FreezableDropout", "AttentionDropout", "FCAM"])
 def test_replicas_draw_apart(found, name):
     first, second = zip(*found["draws"][name], strict=True)

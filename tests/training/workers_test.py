@@ -14,7 +14,12 @@ from fcam_tf.data import write_shapes
 from tests.children import Child
 from tests.models.tiny import tiny_classifier
 
-pytestmark = [pytest.mark.slow, pytest.mark.traced, pytest.mark.usefixtures("undrawn", "no_report")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.longest,
+    pytest.mark.traced,
+    pytest.mark.usefixtures("undrawn", "no_report"),
+]
 
 # As the fixtures; a worker that is to die does so once an epoch is finished.
 WORKER = """
@@ -98,7 +103,6 @@ def test_two_workers_train_a_classifier_as_one(tiny, tmp_path):
     assert not list(tmp_path.glob("fcam-worker-*"))
 
 
-@pytest.mark.longest
 def test_two_workers_train_a_decoder_as_one_though_one_dies_and_returns(tiny, tmp_path):
     # The last batch is of three: one worker has two of them.
     data = write_shapes(tmp_path / "data", {"train": 11, "val": 5}, 48)

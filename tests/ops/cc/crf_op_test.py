@@ -139,7 +139,8 @@ for remedy in ("memory for another ", "FCAM_OPS=native", 'with tf.device("CPU")'
 )
 
 
-@pytest.mark.slow  # compiles the operation
+@pytest.mark.slow
+@pytest.mark.longest
 @build.needs_compiler
 def test_on_the_gpu(tmp_path):
     names = ("crf_op_on_cpu", "dense_crf_op_on_cpu", *build.CUDA, *build.LATTICE)
