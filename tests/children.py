@@ -42,6 +42,13 @@ class Child:
     def kill(self) -> None:
         self._process.kill()
 
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
+    def said(self) -> str:
+        """Return what it has written to stderr so far."""
+        return self._files[1].read_text() if self._files[1].exists() else ""
+
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Wait for its end, and return what it wrote to stdout and to stderr."""
         self._process.join(timeout)

@@ -1,6 +1,5 @@
+import functools
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from fcam_tf import baselines, cams
 from fcam_tf.models import Classifier
 from tests.backends import baseline_steps, output_under, under_others
+from tests.children import Child
 
 NAME = "mobilenet_v3_large"
 RNG = np.random.default_rng(0)
@@ -248,9 +248,8 @@ def test_loads_in_a_fresh_process(model, tmp_path):
         "print([v.path for v in model.trainable_variables]);"
         "np.save(sys.argv[2] + '/out.npy', model(np.load(sys.argv[2] + '/images.npy')))"
     )
-    arguments = [sys.executable, "-c", code, str(path), str(tmp_path)]
-    run = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "['logits/kernel', 'logits/bias']"
+    told, error = Child(code, [path, tmp_path]).communicate()
+    assert told.strip() == "['logits/kernel', 'logits/bias']", error
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(IMAGES), atol=1e-6)
 
 

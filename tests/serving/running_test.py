@@ -3,39 +3,31 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from fcam_tf import cli
+from tests.children import Child
 from tests.serving.conftest import photo
 
-ROOT = Path(__file__).parents[2]
+SERVE = "import sys; from fcam_tf import cli; sys.exit(cli.run(['fcam', 'serve', *sys.argv[1:]]))"
 
 
 @contextlib.contextmanager
 def serving(*arguments):
     """Run ``fcam serve`` as a process; give it, and its address when it is ready."""
-    command = [sys.executable, "-m", "fcam_tf", "serve", *map(str, arguments), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            address = None
-            for line in process.stderr:
-                if found := re.search(r"is served at (http://\S+)", line):
-                    address = found[1]
-                    break
-            # What comes later must not fill the pipe.
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield process, address
-        finally:
-            process.kill()
+    process = Child(SERVE, [*arguments, "--port", "0"])
+    try:
+        while not (found := re.search(r"is served at (http://\S+)\s", process.said())):
+            assert process.poll() is None, process.said()
+            time.sleep(0.05)
+        yield process, found[1]
+    finally:
+        process.kill()
 
 
 def send(url, content=None):
@@ -60,7 +52,8 @@ def test_a_signal_ends_it_when_all_is_answered(exported, number):
         time.sleep(0.5)  # while they wait for more to make a batch
         process.send_signal(number)
         answers = [future.result(60) for future in begun]
-        assert process.wait(60) == 0
+        process.communicate(60)
+        assert process.poll() == 0
     assert [status for status, _ in answers] == [200] * 3
     assert all(set(answer) >= {"label", "score", "box"} for _, answer in answers)
 

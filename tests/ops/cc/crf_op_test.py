@@ -4,11 +4,9 @@ TensorFlow takes an operation's name once, so all of it happens in a process of
 its own.
 """
 
-import subprocess
-import sys
-
 import pytest
 
+from tests.children import Child
 from tests.ops.cc import build
 
 PROGRAM = """
@@ -145,11 +143,6 @@ for remedy in ("memory for another ", "FCAM_OPS=native", 'with tf.device("CPU")'
 def test_on_the_gpu(tmp_path):
     names = ("crf_op_on_cpu", "dense_crf_op_on_cpu", *build.CUDA, *build.LATTICE)
     library = build.compiled(tmp_path / "fcam_ops.so", names)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM + "".join(CHECKS), library],
-        capture_output=True,
-        check=False,
-        cwd=build.ROOT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    child = Child(PROGRAM + "".join(CHECKS), [library])
+    _, error = child.communicate()
+    assert child.poll() == 0, error
