@@ -85,23 +85,24 @@ def fcam():
     keras.utils.set_random_seed(0)  # thin parts of an object may vanish as its mask shrinks
     model = FCAM.from_classifier(tiny_classifier(), decoder_filters=(8, 6, 4), threshold=0.6)
     model.input_size = 64
+    model.class_names = ["cat", "<b>dog</b>", "bird"]
     return model
 
 
 @pytest.fixture(scope="session")
-def served(fcam, tmp_path_factory):
-    """Return the folder that it is exported to."""
+def exported(fcam, tmp_path_factory):
+    """Return the folder of it as a SavedModel."""
     from fcam_tf.export import export  # noqa: PLC0415
 
-    return export(fcam, tmp_path_factory.mktemp("serving") / "tiny" / "1")
+    return export(fcam, tmp_path_factory.mktemp("exported") / "tiny" / "3")
 
 
 @pytest.fixture(scope="session")
-def signatures(served):
+def signatures(exported):
     """Return what that SavedModel answers."""
     import tensorflow as tf  # noqa: PLC0415
 
-    return tf.saved_model.load(str(served)).signatures
+    return tf.saved_model.load(str(exported)).signatures
 
 
 @pytest.fixture

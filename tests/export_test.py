@@ -101,10 +101,10 @@ print(json.dumps({
 
 
 @pytest.mark.slow
-def test_it_runs_where_nothing_of_ours_is(served, fcam, tmp_path):
+def test_it_runs_where_nothing_of_ours_is(exported, fcam, tmp_path):
     np.save(tmp_path / "images.npy", IMAGES.astype("float32"))
     run = subprocess.run(
-        [sys.executable, "-c", FOREIGN, str(served), tmp_path / "images.npy"],
+        [sys.executable, "-c", FOREIGN, str(exported), tmp_path / "images.npy"],
         capture_output=True,
         text=True,
         check=True,
@@ -115,11 +115,11 @@ def test_it_runs_where_nothing_of_ours_is(served, fcam, tmp_path):
     np.testing.assert_array_equal(found["boxes"], fcam.localize(IMAGES).boxes)
 
 
-def test_warmup_requests_are_prediction_logs(served):
+def test_warmup_requests_are_prediction_logs(exported):
     prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        for record in tf.data.TFRecordDataset(str(served / WARMUP))
+        for record in tf.data.TFRecordDataset(str(exported / WARMUP))
     ]
     requests = [log.predict_log.request for log in logs]
     assert [r.model_spec.signature_name for r in requests] == ["serving_default", "serve_bytes"]
@@ -192,15 +192,15 @@ def test_a_folder_that_tf_serving_will_not_find_is_warned_of(fcam, tmp_path, nam
     assert (tmp_path / name / "saved_model.pb").exists()
 
 
-def test_bad_arguments(fcam, served):
+def test_bad_arguments(fcam, exported):
     with pytest.raises(FileExistsError):
-        export(fcam, served)
+        export(fcam, exported)
     with pytest.raises(ValueError, match="threshold"):
-        export(fcam, served, threshold=2)
+        export(fcam, exported, threshold=2)
     with pytest.raises(ValueError, match="`method` 'fcam' needs an F-CAM"):
-        export(tiny_classifier(), served, method="fcam")
+        export(tiny_classifier(), exported, method="fcam")
     with pytest.raises(ValueError, match="'scorecam' cannot be exported"):
-        export(tiny_classifier(), served, method="scorecam")
+        export(tiny_classifier(), exported, method="scorecam")
 
 
 def test_names_of_classes_are_beside_it_and_in_the_answers(tmp_path):

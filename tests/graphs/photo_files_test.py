@@ -48,14 +48,21 @@ def test_files_of_different_sizes(fcam, signatures):
         assert abs(rows[-1] - y1) <= 2
 
 
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_a_model_of_other_sides(tmp_path, orientation):
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Return a model of images of 48x32 pixels, and what the SavedModel of it answers."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((32, 48, 3))
     model = FCAM.from_classifier(
         keras.Model(inputs, tiny_classifier()(inputs)), decoder_filters=(4, 4, 4)
     )
-    signatures = tf.saved_model.load(str(export(model, tmp_path / "1"))).signatures
+    path = export(model, tmp_path_factory.mktemp("wide") / "1")
+    return model, tf.saved_model.load(str(path)).signatures
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_model_of_other_sides(wide, orientation):
+    model, signatures = wide
     image = Image.fromarray(IMAGES[0])
     file = saved(
         image,

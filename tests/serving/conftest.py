@@ -15,18 +15,6 @@ def photo(width=90, height=60, form="JPEG", seed=0):
 
 
 @pytest.fixture(scope="session")
-def exported(fcam, tmp_path_factory):
-    """Return the folder of a SavedModel with names of classes."""
-    from fcam_tf.export import export  # noqa: PLC0415 - TensorFlow
-
-    fcam.class_names = ["cat", "<b>dog</b>", "bird"]
-    try:
-        return export(fcam, tmp_path_factory.mktemp("exported") / "tiny" / "3")
-    finally:
-        fcam.class_names = None
-
-
-@pytest.fixture(scope="session")
 def served(exported):
     """Return what is served of it."""
     from fcam_tf.serving.served import of_saved_model  # noqa: PLC0415 - TensorFlow
