@@ -322,51 +322,57 @@ def test_a_head_adds_its_loss_in_training_only(tiny_backbone):
     np.testing.assert_allclose(found["loss"], cross_entropy(logits, LABELS).mean(), rtol=1e-4)
 
 
-BASELINES = """
-import json
+UNDER = """
+import json, sys
 import keras, numpy as np
-from fcam_tf.models import Classifier
-
-images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
-losses = {}
-for name in ("spg", "icl"):  # a head, and layers in between
-    keras.utils.set_random_seed(0)
-    model = Classifier("vgg16", 2, weights=None, baseline=name)  # compiles fastest
-    history = model.fit(images, np.array([0, 1, 0, 1]), verbose=0).history
-    losses[name] = history["loss"]
-print(json.dumps({"backend": keras.backend.backend(), "losses": losses}))
-"""
-
-
-@pytest.mark.slow
-@under_others
-def test_baselines_train_under_other_backends(backend):
-    found = json.loads(output_under(backend, BASELINES).splitlines()[-1])
-    assert found["backend"] == backend
-    assert all(np.isfinite(values).all() for values in found["losses"].values())
-
-
-STEPS = """
-import sys
-import numpy as np
-from fcam_tf.models import BACKBONES
+from fcam_tf.models import BACKBONES, Classifier
 from tests.backends import baseline_steps
 from tests.models.tiny import tiny_spec
 
 BACKBONES["tiny"] = tiny_spec()
 for name in sys.argv[2:]:
     np.savez(f"{sys.argv[1]}/{name}.npz", **baseline_steps(name))
+
+images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+losses = {}
+for name in ("spg", "icl"):  # a head, and layers in between
+    keras.utils.set_random_seed(0)
+    model = Classifier("tiny", 2, weights=None, baseline=name)
+    history = model.fit(images, np.array([0, 1, 0, 1]), verbose=0).history
+    losses[name] = history["loss"]
+print(json.dumps({"backend": keras.backend.backend(), "losses": losses}))
 """
+
+
+@pytest.fixture(scope="module")
+def under(tmp_path_factory):
+    """Return a function that trains so under a backend once: what it prints, and its files."""
+
+    @functools.cache
+    def run(backend):
+        folder = tmp_path_factory.mktemp(backend)
+        output = output_under(backend, UNDER, folder, *baselines.METHODS)
+        return json.loads(output.splitlines()[-1]), folder
+
+    return run
 
 
 @pytest.mark.slow
 @under_others
-def test_baselines_train_the_same_under_each_backend(tiny_backbone, tmp_path, backend):
+def test_baselines_train_under_other_backends(under, backend):
+    found, _ = under(backend)
+    assert found["backend"] == backend
+    assert all(np.isfinite(values).all() for values in found["losses"].values())
+
+
+@pytest.mark.slow
+@under_others
+def test_baselines_train_the_same_under_each_backend(tiny_backbone, under, backend):
     assert tiny_backbone == "tiny"
-    output_under(backend, STEPS, tmp_path, *baselines.METHODS)
+    _, folder = under(backend)
     for method in baselines.METHODS:
         wanted = baseline_steps(method)
-        with np.load(tmp_path / f"{method}.npz") as found:
+        with np.load(folder / f"{method}.npz") as found:
             assert set(found) == set(wanted)
             for name in wanted:
                 where = f"{method}: {name}"

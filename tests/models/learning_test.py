@@ -1,6 +1,7 @@
 """F-CAM in training: what teaches its decoder, and what its loss and epochs add up to."""
 
 import copy
+import functools
 import json
 
 import keras
@@ -270,13 +271,16 @@ def test_noise_of_a_method_moves_on_and_is_saved(tmp_path):
     np.testing.assert_array_equal(again.noise.state, moved)
 
 
-TRAINING = """
+UNDER = """
 import json, sys
 import numpy as np, keras
 from fcam_tf.losses import Batch, FCAMLoss
 from fcam_tf.models import FCAM
 from fcam_tf.optimizer import CoupledSGD
+from tests.backends import fcam_steps
 from tests.models.tiny import photos, tiny_classifier, with_a_layer_named
+
+np.savez(sys.argv[1] + "/steps.npz", **fcam_steps())
 
 keras.utils.set_random_seed(0)
 model = FCAM.from_classifier(tiny_classifier(size=32), decoder_filters=(8, 6, 4))
@@ -288,8 +292,8 @@ fitted = model.fit(
     images, labels, epochs=8, batch_size=4, verbose=0, shuffle=False
 )
 same = all((a == np.asarray(w)).all() for a, w in zip(frozen, model.classifier.weights))
-model.save(sys.argv[1])
-again = keras.saving.load_model(sys.argv[1])
+model.save(sys.argv[1] + "/a.keras")
+again = keras.saving.load_model(sys.argv[1] + "/a.keras")
 try:
     FCAMLoss(seeds=0).terms(Batch(images, np.zeros((8, 32, 32, 2)), 1))
     refusal = ""
@@ -306,11 +310,22 @@ print(json.dumps({
 """
 
 
+@pytest.fixture(scope="module")
+def under(tmp_path_factory):
+    """Return a function that trains so under a backend once: what it prints, and its files."""
+
+    @functools.cache
+    def run(backend):
+        folder = tmp_path_factory.mktemp(backend)
+        return json.loads(output_under(backend, UNDER, folder).splitlines()[-1]), folder
+
+    return run
+
+
 @pytest.mark.slow
 @under_others
-def test_trains_under_other_backends(tmp_path, backend):
-    output = output_under(backend, TRAINING, tmp_path / "a.keras")
-    found = json.loads(output.splitlines()[-1])
+def test_trains_under_other_backends(under, backend):
+    found, _ = under(backend)
     history = found["history"]
     assert found["backend"] == backend
     assert found["jit"] == (backend == "jax")  # Keras compiles nothing for PyTorch by itself
@@ -322,21 +337,11 @@ def test_trains_under_other_backends(tmp_path, backend):
     assert np.mean(history["seeds_loss"][-3:]) < history["seeds_loss"][0]
 
 
-STEPS = """
-import sys
-import numpy as np
-from tests.backends import fcam_steps
-
-np.savez(sys.argv[1], **fcam_steps())
-"""
-
-
 @pytest.mark.slow
 @under_others
-def test_steps_change_the_same_under_each_backend(tmp_path, backend):
-    output_under(backend, STEPS, tmp_path / "steps.npz")
+def test_steps_change_the_same_under_each_backend(under, backend):
     wanted = fcam_steps()
-    with np.load(tmp_path / "steps.npz") as found:
+    with np.load(under(backend)[1] / "steps.npz") as found:
         assert set(found) == set(wanted)
         for name in wanted:
             np.testing.assert_allclose(found[name], wanted[name], 1e-4, 1e-5, err_msg=name)
