@@ -25,11 +25,16 @@ LONG = {
 
 # What a tutorial's time goes to, and what the tests run instead.
 FEWER = {
+    "explainer": {
+        "keras.Input((224, 224, 3))": "keras.Input((96, 96, 3))",
+        "size = (224, 224)": "size = (96, 96)",
+        "random((2, 224, 224)": "random((2, 96, 96)",
+    },
     "researcher": {
         '"train": 24, "val": 6, "test": 12': '"train": 8, "val": 3, "test": 4',
         "--set select=MaxBoxAccV2 --set epochs=6": "--set select=MaxBoxAccV2 --set epochs=1",
         "--classifier-set epochs=2": "--classifier-set epochs=1",
-    }
+    },
 }
 
 
@@ -124,7 +129,7 @@ def test_site_builds_without_a_warning(tmp_path):
 @pytest.mark.longest
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_tutorials_run(name, tmp_path):
-    """Every cell runs, if with fewer photos and steps than the page, which `make docs` runs."""
+    """Every cell runs, if on fewer or smaller photos than the page, which `make docs` runs."""
     for module in ("jupytext", "nbclient", "ipykernel"):
         pytest.importorskip(module, reason="the extra docs is not installed")
     from tools import site_pages  # noqa: PLC0415
