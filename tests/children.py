@@ -14,8 +14,6 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.eager import save_quickly
-
 # The environment of programs under JAX: compiling takes most of their time, and little is computed.
 UNDER_JAX = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
@@ -67,5 +65,4 @@ def _run(
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     os.environ.update(env)
     sys.argv = ["-c", *arguments]
-    save_quickly()
     exec(code, {"__name__": "__main__"})  # noqa: S102 - a test's own

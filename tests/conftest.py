@@ -6,7 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.eager import run_eagerly, save_quickly
+from tests.eager import run_eagerly
 
 # On a busy machine an example may take long. In CI the same ones each time: new ones are looked for
 # where somebody looks at what they find.
@@ -57,7 +57,6 @@ def pytest_collection_finish():
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """Run models operation by operation, but as graphs, as users do, in tests marked ``traced``."""
-    save_quickly()
     with pytest.MonkeyPatch.context() as patch:
         if not item.get_closest_marker("traced"):
             run_eagerly(patch.setattr)
