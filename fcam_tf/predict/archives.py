@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import itertools
 import lzma
 import os
@@ -12,7 +14,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from fcam_tf.names import line_of, shortened
 from fcam_tf.photos import SUFFIXES
@@ -21,11 +23,28 @@ MAX_BYTES = 2**30  # of one photo
 _ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _ENCRYPTED = 1  # in the flags of a member of a zip file
 # What the readers raise; a RuntimeError where there is a compression that they do not know.
-DAMAGE = (
+_DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, zlib.error, lzma.LZMAError),
+    gzip.BadGzipFile,
 )
+_OF_BZ2 = "Invalid data stream"  # an OSError like that of a full disk
 _CHUNK = 2**20
 _NAME_BYTES = 200  # file systems allow 255, and what is written beside a file adds to its name
+
+
+class DamagedError(Exception):
+    """An archive, or a file in it, cannot be read; the message says why in one line."""
+
+
+@contextlib.contextmanager
+def damage() -> Iterator[None]:
+    """Turn what the readers raise about what they read into a `DamagedError`."""
+    try:
+        yield
+    except (*_DAMAGE, OSError) as error:
+        if not isinstance(error, _DAMAGE) and str(error) != _OF_BZ2:
+            raise
+        raise DamagedError(line_of(error)) from None
 
 
 def is_archive(path: Path) -> bool:
@@ -71,13 +90,13 @@ def unpack(path: Path, folder: Path) -> tuple[int, dict[str, str]]:
             places[name] = place
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with place.open("wb") as to, read() as source:
+                with damage(), place.open("wb") as to, read() as source:
                     copy(source, to, MAX_BYTES)
-            except DAMAGE as error:
-                damaged[name] = f"it cannot be read: {line_of(error)}"
+            except DamagedError as error:
+                damaged[name] = f"it cannot be read: {error}"
                 places.pop(name).unlink()
-    except DAMAGE as error:
-        damaged[""] = f"the archive cannot be read to its end: {line_of(error)}"
+    except DamagedError as error:
+        damaged[""] = f"the archive cannot be read to its end: {error}"
     if not places:
         reasons = [reason.partition(": ")[2] for reason in damaged.values()]
         why = f"the archive cannot be read: {reasons[-1]}" if reasons else "there is no photo in it"
@@ -121,15 +140,27 @@ def _unused(folder: Path, relative: Path, files: Collection[Path]) -> Path:
 
 def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
     """Yield name, size and reader of each photo in an archive; links and devices are no photos."""
-    if path.suffix.lower() == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            for each in archive.infolist():
-                if is_photo(each.filename) and not each.is_dir():
-                    if each.flag_bits & _ENCRYPTED:
-                        raise zipfile.BadZipFile("it has a password")
-                    yield each.filename, each.file_size, partial(archive.open, each)
-        return
-    with tarfile.open(path, tarinfo=_Header) as tar:
+    kind = _zipped if path.suffix.lower() == ".zip" else _tarred
+    with damage():
+        yield from kind(path)
+
+
+def _zipped(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    with zipfile.ZipFile(path) as archive:
+        for each in archive.infolist():
+            if is_photo(each.filename) and not each.is_dir():
+                yield each.filename, each.file_size, partial(_opened, archive, each)
+
+
+def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    if member.flag_bits & _ENCRYPTED:
+        raise zipfile.BadZipFile("it has a password")
+    return archive.open(member)
+
+
+def _tarred(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    # Behind the zeros at the end of one tar file, there may be another.
+    with _Tar.open(path, ignore_zeros=True) as tar:
         try:
             for member in tar:
                 if member.isfile() and is_photo(member.name):
@@ -138,19 +169,34 @@ def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
             raise tarfile.ReadError(line_of(error)) from None
 
 
-# Not in the stubs of mypy; of the kinds of `HeaderError`, the others mark the end.
-_DAMAGED = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
-
-
 class _Header(tarfile.TarInfo):
-    """A header in a tar file; tarfile takes a damaged one for the end, if any came before it."""
+    """A header in a tar file; tarfile takes a damaged or missing one for the end."""
 
     @classmethod
-    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+    def fromtarfile(cls, tar: Any) -> Self:
         try:
-            return super().fromtarfile(tar)
-        except _DAMAGED as error:
+            header = super().fromtarfile(tar)
+        except _HEADERS.EOFHeaderError:
+            tar.ended = True
+            raise
+        except (_HEADERS.EmptyHeaderError, _HEADERS.TruncatedHeaderError) as error:
+            if tar.ended or not tar.offset:  # nothing at all is told elsewhere
+                raise
+            cut = "it ends without the zeros that mark its end, so it may be cut off"
+            empty = isinstance(error, _HEADERS.EmptyHeaderError)
+            raise tarfile.ReadError(cut if empty else line_of(error)) from None
+        except _HEADERS.InvalidHeaderError as error:
             raise tarfile.ReadError(line_of(error)) from None
+        tar.ended = False
+        return header
+
+
+class _Tar(tarfile.TarFile):
+    tarinfo = _Header
+    ended = False  # whether zeros were the last that was read
+
+
+_HEADERS: Any = tarfile  # with errors that are not in the stubs of mypy
 
 
 def _extracted(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -14,7 +14,7 @@ import fsspec
 from fcam_tf.addresses import stream_options
 from fcam_tf.names import line_of
 from fcam_tf.photos import SUFFIXES
-from fcam_tf.predict.archives import DAMAGE, MAX_BYTES, copy
+from fcam_tf.predict.archives import MAX_BYTES, DamagedError, copy, damage
 from fcam_tf.predict.inputs import Failure
 from fcam_tf.scale.inputs import FILES, ZIP, Shard, is_remote
 from fcam_tf.streams import lookahead
@@ -73,9 +73,9 @@ def _members(shard: Shard, folder: Path) -> Iterator[tuple[str, Path] | Failure]
         for number, member in enumerate(shard.entries):
             name, place = f"{shard.address}/{member}", folder / f"{number}{Path(member).suffix}"
             try:
-                with archive.open(member) as source:
+                with damage(), archive.open(member) as source:
                     _put(source, place)
-            except (*DAMAGE, ValueError) as error:
+            except (DamagedError, ValueError) as error:
                 yield Failure(name, f"it cannot be read: {line_of(error)}")
             else:
                 yield name, place

@@ -145,6 +145,21 @@ def test_an_archive_with_a_password(tmp_path, kept):
     assert failure.reason == "the archive cannot be read: it has a password"
 
 
+def test_a_photo_with_a_password_does_not_end_the_others(tmp_path, kept):
+    path = zipped(tmp_path / "a.zip", {name: png() for name in ("a.png", "b.png", "c.png")})
+    data = bytearray(path.read_bytes())
+    for signature, before in ((b"PK\3\4", 30), (b"PK\1\2", 46)):  # bytes before the name
+        name = data.index(b"b.png", data.index(signature))
+        data[name - before + (6 if before == 30 else 8)] |= 1
+    path.write_bytes(data)
+    (failure,) = bring_in([path], kept).failures
+    assert (failure.file, failure.reason) == (
+        f"{path}/b.png",
+        "it cannot be read: it has a password",
+    )
+    assert below(kept / "a.zip") == [".brought.json", "a.png", "c.png"]
+
+
 @pytest.mark.parametrize("kind", ["gz", "xz", ""])
 def test_tar_without_links_and_devices(tmp_path, kept, kind):
     path = tmp_path / f"a.tar{kind and '.'}{kind}"
@@ -244,6 +259,60 @@ def test_a_number_that_is_too_large_in_a_tar_is_damage(tmp_path, kept, length):
     (failure,) = bring_in([tmp_path / "a.tar"], kept).failures
     assert failure.reason.startswith("the archive cannot be read to its end: ")
     assert below(kept / "a.tar") == [".brought.json", "a.png"]
+
+
+def tarred(path, names, kind=""):
+    with tarfile.open(path, f"w:{kind}") as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(png())
+            tar.addfile(info, io.BytesIO(png()))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz"])
+def test_tar_files_in_one_file_are_all_read(tmp_path, kept, kind):
+    data = [tarred(tmp_path / "part", names, kind) for names in (["a.png", "b.png"], ["c.png"])]
+    path = tmp_path / ".".join(filter(None, ["a.tar", kind]))
+    path.write_bytes(b"".join(data))  # as `cat` does it, and tar's -A without compression
+    assert bring_in([path], kept).failures == []
+    assert below(kept / path.name) == [".brought.json", "a.png", "b.png", "c.png"]
+
+
+def test_zeros_in_a_tar_are_not_taken_for_its_end(tmp_path, kept):
+    data = tarred(tmp_path / "a.tar", ["a.png", "b.png"])
+    start = data.index(b"b.png")
+    (tmp_path / "a.tar").write_bytes(data[:start] + bytes(512) + data[start + 512 :])
+    (failure,) = bring_in([tmp_path / "a.tar"], kept).failures
+    assert failure.reason.startswith("the archive cannot be read to its end: ")
+    assert below(kept / "a.tar") == [".brought.json", "a.png"]
+
+
+def test_a_tar_that_is_cut_between_photos_is_told(tmp_path, kept):
+    data = tarred(tmp_path / "a.tar", ["a.png", "b.png"])
+    (tmp_path / "a.tar").write_bytes(data[: data.index(b"b.png")])
+    (failure,) = bring_in([tmp_path / "a.tar"], kept).failures
+    assert failure.reason == (
+        "the archive cannot be read to its end: it ends without the zeros that mark its end, so it "
+        "may be cut off"
+    )
+    assert below(kept / "a.tar") == [".brought.json", "a.png"]
+    whole = data[: data.index(b"b.png", 600) + 1024 + 512 + 100]  # of the zeros, a part is enough
+    (tmp_path / "a.tar").write_bytes(whole)
+    assert bring_in([tmp_path / "a.tar"], kept).failures == []
+
+
+def test_damaged_compression_does_not_end_the_photos_before_it(tmp_path, kept):
+    data = [tarred(tmp_path / "part", [name], "gz") for name in ("a.png", "b.png")]
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(data[0] + b"x" + data[1])
+    (failure,) = bring_in([path], kept).failures
+    assert failure.reason.startswith("the archive cannot be read to its end: Not a gzipped file")
+    assert below(kept / path.name) == [".brought.json", "a.png"]
+    path.write_bytes(data[0][:-8] + bytes(4) + data[0][-4:] + data[1])  # a wrong checksum
+    (failure,) = bring_in([path], kept, afresh=True).failures
+    assert "CRC check failed" in failure.reason
+    assert below(kept / path.name) == [".brought.json", "a.png"]
 
 
 class Bytes:

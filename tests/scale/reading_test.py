@@ -65,6 +65,21 @@ def test_members_of_a_zip_file(tmp_path):
     assert found[f"{path}/b.png"].startswith("it cannot be read: Bad CRC-32")
 
 
+def test_damage_of_bzip2_in_a_zip_file_is_that_of_one_photo(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.png", bytes(range(256)))
+        archive.writestr("b.png", b"second")
+    (shard,) = plan_shards([path]).shards
+    data = bytearray(path.read_bytes())
+    data[70] ^= 255
+    path.write_bytes(data)
+    assert read(shard, tmp_path / "x") == {
+        f"{path}/a.png": "it cannot be read: Invalid data stream",
+        f"{path}/b.png": b"second",
+    }
+
+
 @pytest.mark.parametrize("remote", [False, True])
 def test_records_of_tfrecord(tmp_path, remote):
     path = write_records(
