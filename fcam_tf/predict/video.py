@@ -16,6 +16,7 @@ from fcam_tf.atomic import replacing
 
 _SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 _SHORT = 0.5  # seconds that may be missing at the end, as what a file declares is not exact
+_USUAL_RATE = 25  # frames per second where a file says nothing of time
 _QUALITY = 95  # of the JPEG files that frames become
 
 
@@ -28,7 +29,7 @@ def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
     """Write frames of a video as upright photos, named by number and time: "000012_6.000s.jpg".
 
     Args:
-        path: the video; any format that FFmpeg reads.
+        path: the video; any format that FFmpeg reads. Of several in one file, the first is taken.
         folder: where the frames go.
         fps: frames taken per second; each is the first at or after its time. A video with fewer
             frames gives all of them.
@@ -43,16 +44,23 @@ def extract(path: Path, folder: Path, fps: float) -> tuple[int, str]:
     """
     av = _library()
     checks.number("fps", fps, "(0, 1000]")
-    count, damaged, wanted, damage = 0, False, -math.inf, ""
+    count, damaged, damage = 0, False, ""
+    last = wanted = -math.inf
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
+            cover = av.stream.Disposition.attached_pic  # of a record, in a file of sound
+            streams = [each for each in container.streams.video if not each.disposition & cover]
+            if not streams:
                 raise ValueError("there is no video in this file")
-            stream = container.streams.video[0]
+            stream = streams[0]
             stream.thread_type = "AUTO"
-            for frame in container.decode(stream):
+            rate = float(stream.guessed_rate or _USUAL_RATE)
+            for number, frame in enumerate(container.decode(stream)):
                 damaged |= frame.is_corrupt
-                time = 0.0 if frame.time is None else frame.time
+                time = number / rate if frame.time is None else frame.time
+                if time < last:  # of several videos, joined into one file, each begins anew
+                    wanted = -math.inf
+                last = time
                 if time + 1e-6 < wanted:
                     continue
                 count += 1
@@ -79,7 +87,9 @@ def _missing(av: ModuleType, path: Path) -> str:
             for packet in container.demux()
             if packet.pts is not None
         ]
-        declared = ((container.start_time or 0) + container.duration) / av.time_base
+        # Matroska declares when it ends, others how long they are.
+        start = 0 if "matroska" in container.format.name else container.start_time or 0
+        declared = (start + container.duration) / av.time_base
     end = float(max(ends, default=0))
     return f"it ends after {end:.3f} of {declared:.3f} s" if end < declared - _SHORT else ""
 

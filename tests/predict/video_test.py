@@ -89,6 +89,58 @@ def test_a_video_that_is_cut_is_told_each_time(tmp_path, name, codec, options, s
     assert 10 <= len(frames(tmp_path / "inputs" / name)) < 40
 
 
+def encoded(path, codec="mpeg2video", rate=25, start=0, kind=None):
+    """Write 25 frames that change."""
+    with av.open(path, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=rate, width=64, height=64, pix_fmt="yuv420p")
+        for k in range(25):
+            pixels = np.full((64, 64, 3), 10 * k, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = start * rate + k
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def extracted(path, fps=5):
+    folder = path.with_suffix(".frames")
+    folder.mkdir()
+    return video.extract(path, folder, fps), list(frames(folder))
+
+
+def test_frames_without_a_time_are_taken_by_the_rate(tmp_path):
+    path = encoded(tmp_path / "a.mp4", "libx264", kind="h264")  # as some cameras call it
+    found, names = extracted(path)
+    assert found == (5, "")
+    assert names[-1] == "000005_0.800s.jpg"
+
+
+def test_videos_joined_into_one_file_are_all_taken(tmp_path):
+    data = encoded(tmp_path / "a.mpg", kind="mpegts").read_bytes()
+    single = extracted(tmp_path / "a.mpg")[0][0]
+    (tmp_path / "b.mpg").write_bytes(data * 3)
+    assert extracted(tmp_path / "b.mpg")[0] == (3 * single, "")
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_a_video_that_begins_late_is_whole(tmp_path, name):
+    assert extracted(encoded(tmp_path / name, "libx264", start=100))[0] == (5, "")
+
+
+def test_the_cover_of_a_record_is_no_video(tmp_path):
+    with av.open(tmp_path / "a.mp4", "w") as container:
+        sound = container.add_stream("aac", rate=8000, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1, width=64, height=64, pix_fmt="yuvj420p")
+        cover.disposition = av.stream.Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        quiet = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+        quiet.rate, picture.pts = 8000, 0
+        for stream, frame in ((cover, picture), (sound, quiet)):
+            container.mux([*stream.encode(frame), *stream.encode()])
+    with pytest.raises(ValueError, match="there is no video in this file"):
+        extracted(tmp_path / "a.mp4")
+
+
 def test_damaged_frames_are_told(tmp_path):
     with av.open(tmp_path / "a.avi", "w") as container:
         stream = container.add_stream("mpeg4", rate=10, width=64, height=64, pix_fmt="yuv420p")
