@@ -18,6 +18,7 @@ from fcam_tf.predict.files import ANNOTATIONS, is_output
 from fcam_tf.predict.outputs import RESULTS
 from fcam_tf.predict.video import is_video
 
+_SKIPPED = "folders that a glob matches, which are not searched (** does)"
 BROUGHT = ".brought.json"  # in a folder that was filled from an archive or a video
 _NAME_BYTES = 200  # file systems allow 255, and outputs add a suffix
 
@@ -88,10 +89,7 @@ def find_photos(
             reason = "there is no such file"
         ours = kept is not None and path.is_relative_to(kept)
         if found != [path] and not ours:  # a file that is named itself is taken as it is
-            found = [p for p in found if not p.is_dir()]
-            outputs = {p for p in found if _is_output(p)}
-            others.setdefault("outputs of an earlier job", []).extend(outputs)
-            found = [p for p in found if p not in outputs]
+            found = _of_interest(found, others, searched="**" in path.parts)
         before_exclusion = len(found)
         found = [p for p in found if not is_excluded(Path(os.path.relpath(p, root)), exclude)]
         excluded += before_exclusion - len(found)
@@ -162,7 +160,17 @@ def _is_glob(argument: str) -> bool:
 
 
 def _matches(argument: str) -> list[Path]:
-    return [*map(Path, sorted(glob.glob(argument, recursive=True)))]  # noqa: PTH207 - knows "**"
+    found = [*map(Path, sorted(glob.glob(argument, recursive=True)))]  # noqa: PTH207 - knows "**"
+    if "**" not in Path(argument).parts:
+        return found
+    # Links that lead round would give each photo dozens of times, at ever longer paths.
+    round_ = {folder for folder in {path.parent for path in found} if _leads_round(folder)}
+    return [path for path in found if path.parent not in round_]
+
+
+def _leads_round(folder: Path) -> bool:
+    links = [place for place in (folder, *folder.parents) if place.is_symlink()]
+    return any(link.parent.resolve().is_relative_to(link.resolve()) for link in links)
 
 
 def _to_unpack(path: Path) -> bool:
@@ -188,6 +196,16 @@ def _in_folder(folder: Path, failures: list[Failure], others: dict[str, list[Pat
             rest += [path for path in paths if path.suffix.lower() not in SUFFIXES]
         links += [path for name in folders if (path := Path(parent, name)).is_symlink()]
     return sorted(found)
+
+
+def _of_interest(paths: list[Path], others: dict[str, list[Path]], *, searched: bool) -> list[Path]:
+    """Leave out folders, and outputs of earlier jobs; ``searched``: the glob searches folders."""
+    folders = {path for path in paths if path.is_dir()}
+    outputs = {path for path in paths if path not in folders and _is_output(path)}
+    others.setdefault("outputs of an earlier job", []).extend(outputs)
+    others.setdefault(_SKIPPED, []).extend(() if searched else folders)
+    left_out = folders | outputs
+    return [path for path in paths if path not in left_out]
 
 
 def _absolute(path: Path) -> Path:

@@ -140,3 +140,24 @@ def test_displayed(tmp_path, monkeypatch):
     assert displayed(str(tmp_path / "a.jpg")) == "a.jpg"
     assert displayed("/elsewhere/a.jpg") == "/elsewhere/a.jpg"
     assert displayed("ü\n\x1b[31m\udce9.jpg") == "ü\\n\\x1b[31m\\udce9.jpg"
+
+
+def test_a_glob_tells_of_folders_that_it_does_not_search(tmp_path):
+    (tmp_path / "day").mkdir()
+    for name in ("a.jpg", "day/b.jpg"):
+        (tmp_path / name).touch()
+    found, failures, (note,) = find_photos([f"{tmp_path}/*"])
+    assert ([source.name for source in found], failures) == (["a"], [])
+    assert note.startswith("1 passed over, folders that a glob matches")
+    found, _, notes = find_photos([f"{tmp_path}/**"])
+    assert [source.name for source in found] == ["a", "day/b"]
+    assert notes == []
+
+
+def test_a_glob_does_not_follow_links_that_lead_round(tmp_path):
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "a.jpg").touch()
+    (tmp_path / "day" / "again").symlink_to(tmp_path / "day")
+    (tmp_path / "other").symlink_to(tmp_path / "day")
+    found, failures, _ = find_photos([f"{tmp_path}/**/*.jpg"])
+    assert ([source.name for source in found], failures) == (["day/a", "other/a"], [])
