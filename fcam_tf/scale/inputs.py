@@ -154,9 +154,11 @@ class _Found:
         """Add what an argument stands for."""
         try:
             if argument.endswith(_LISTING):
-                with fsspec.open(argument, "rt", encoding="utf-8") as file:
-                    lines = [line.strip() for line in file]
-                for line in filter(None, lines):
+                with fsspec.open(argument, "rt", encoding="utf-8-sig") as file:
+                    lines = [text for line in file if (text := line.strip())]
+                if not lines:
+                    self.failures.append(Failure(argument, "the listing is empty"))
+                for line in lines:
                     self._take_line(line)
             elif is_remote(argument):
                 self._take_remote(argument)

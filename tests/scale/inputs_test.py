@@ -145,3 +145,15 @@ def test_what_stands_for_no_photo(tmp_path, memory):
 )
 def test_names_of_tfrecord_files(name, expected):
     assert is_tfrecord(name) == expected
+
+
+def test_a_listing_may_begin_with_a_mark_of_its_encoding(tmp_path):
+    (tmp_path / "list.txt").write_bytes(f"\ufeff{tmp_path}/a.jpg\r\n\r\n".encode())
+    (shard,) = plan_shards([tmp_path / "list.txt"]).shards
+    assert shard.entries == (f"{tmp_path}/a.jpg",)
+
+
+def test_an_empty_listing_is_a_failure(tmp_path):
+    (tmp_path / "list.txt").write_text("\n")
+    (failure,) = plan_shards([tmp_path / "list.txt"]).failures
+    assert (failure.file, failure.reason) == (f"{tmp_path}/list.txt", "the listing is empty")
