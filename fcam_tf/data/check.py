@@ -14,6 +14,8 @@ from fcam_tf.data.wsol import describe_metadata, find_folders, list_splits, read
 from fcam_tf.names import listed
 from fcam_tf.photos import PhotoError, read_header, read_mask, read_pixels
 
+_JPEG = b"\xff\xd8"  # begins such a file
+
 
 @dataclass(frozen=True)
 class SplitCounts:
@@ -61,9 +63,9 @@ def check_dataset(root: str | Path) -> Report:
     """Checks a data set in the benchmark's layout, or a folder of class folders.
 
     Every image and mask is decoded. It reports malformed lines, missing and broken files, sizes
-    that differ from the files', boxes outside their image, empty masks and masks of another
-    size, classes without images, ids that occur in more than one split, and a single class to
-    train on.
+    that differ from the files', boxes outside their image, empty masks, masks of another size,
+    masks in JPEG files, classes without images, ids that occur in more than one split, and a single
+    class to train on.
 
     Args:
         root: the data set, see ``load``.
@@ -232,6 +234,9 @@ def _check_masks(split: Split, index: int, size: list[int]) -> Iterator[str]:
             yield f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {size[0]}x{size[1]}"
         if mask is not None and file != ignore and not mask.any():
             yield f"{file} is empty"
+        if mask is not None and file.read_bytes()[:2] == _JPEG:
+            what = "is a JPEG file, which has grey levels around the object that count as object"
+            yield f"{file} {what}; make it a PNG file of 0 and 255"
 
 
 def _read(read: Callable[[Path], Any], path: Path, messages: list[str]) -> Any:

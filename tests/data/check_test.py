@@ -64,6 +64,13 @@ def damage_mask(root):
     return "image_ids.txt:4: ", "test_00003_0.png is empty"
 
 
+def damage_mask_jpeg(root):
+    file = root / "masks" / "test_00003_0.png"
+    with Image.open(file) as image:
+        image.convert("L").save(file, "JPEG")
+    return "image_ids.txt:4: ", "is a JPEG file, which has grey levels around the object"
+
+
 def damage_mask_size(root):
     Image.new("L", (3, 2), 255).save(root / "masks" / "test_00003_0.png")
     return "image_ids.txt:4: ", "test_00003_0.png is 3x2, its image"
@@ -107,6 +114,7 @@ def damage_line(root):
         damage_box,
         damage_order,
         damage_mask,
+        damage_mask_jpeg,
         damage_mask_size,
         damage_mask_file,
         damage_boxless,
