@@ -172,7 +172,7 @@ class StoredMaps:
 
     Raises:
         FileNotFoundError: if an image has no file; the message names the first few.
-        ValueError: if two images would share a file.
+        ValueError: if two images would share a file, or an image has two.
     """
 
     image_size = num_classes = class_names = None
@@ -192,6 +192,11 @@ class StoredMaps:
                 raise ValueError(f"{folder / file} would be the map of {owner[file]} and of {name}")
             else:
                 self._files[name] = folder / file
+        for name in ids:
+            for file in there.intersection(_file_names(name)):
+                if owner.setdefault(file, name) == name and folder / file != self._files.get(name):
+                    both = f"{folder / file} and {self._files[name]}"
+                    raise ValueError(f"{both} would both be the map of {name}; remove one")
         if missing:
             wanted = " or ".join(_file_names(missing[0]))
             raise FileNotFoundError(

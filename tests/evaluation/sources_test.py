@@ -130,6 +130,16 @@ class TestStoredMaps:
         with pytest.raises(ValueError, match=r"the map of a/b\.jpg and of a_b\.png"):
             StoredMaps(tmp_path, ["a/b.jpg", "a_b.png"])
 
+    def test_an_image_cannot_have_two_files(self, tmp_path):
+        for name in ("a/b.jpg", "a_b"):
+            store(tmp_path, name, np.zeros((224, 224)))
+        with pytest.raises(
+            ValueError, match=r"a_b\.npy and .*b\.jpg\.npy would both be the map of a"
+        ):
+            StoredMaps(tmp_path, ["a/b.jpg"])
+        # A second name of one image may be that of another.
+        assert len(StoredMaps(tmp_path, ["a/b.jpg", "a_b.png"]).files(["a_b.png"])) == 1
+
     def test_wrong_shapes_and_broken_files_name_the_image(self, tmp_path):
         store(tmp_path, "a/one", np.zeros((7, 7)))
         (tmp_path / "two.npy").write_bytes(b"nothing")
