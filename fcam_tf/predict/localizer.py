@@ -112,7 +112,8 @@ def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes
     works.
 
     Args:
-        wanted: an index (int or its text) or a name.
+        wanted: an index (int or its text) or a name. A text that is both, such as "1" where classes
+            are called "1" and "2", is the name.
         class_names: the names in the order of the labels, or None.
         num_classes: number of classes.
 
@@ -123,7 +124,8 @@ def find_label(wanted: str | int, class_names: Sequence[str] | None, num_classes
         ValueError: the index is out of range, or the name is unknown or matches several classes.
     """
     text = str(wanted).strip()
-    if text.lstrip("+-").isdecimal():
+    is_name = isinstance(wanted, str) and class_names is not None and text in class_names
+    if text.lstrip("+-").isdecimal() and not is_name:
         label = int(text)
         if not 0 <= label < num_classes:
             raise ValueError(f"`label` must be in 0..{num_classes - 1}. Received: {label}.")

@@ -183,5 +183,15 @@ def test_labels_that_are_refused(wanted, message):
 
 def test_labels_without_names():
     assert find_label("2", None, 3) == 2
+
+
+def test_of_classes_named_by_numbers_a_text_is_the_name():
+    names = ["1", "2", "3"]
+    assert [find_label(text, names, 3) for text in names] == [0, 1, 2]
+    assert [find_label(index, names, 3) for index in range(3)] == [0, 1, 2]
+    assert find_label("0", names, 3) == 0
+
+
+def test_a_name_without_names():
     with pytest.raises(ValueError, match="this model has no class names"):
         find_label("tabby", None, 3)
