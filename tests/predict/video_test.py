@@ -85,7 +85,9 @@ def test_a_video_that_is_cut_is_told_each_time(tmp_path, name, codec, options, s
     for _ in range(2):
         (failure,) = bring_in([tmp_path / name], tmp_path / "inputs", fps=1000).failures
         assert failure.file == str(tmp_path / name)
-        assert re.fullmatch(r"the video is damaged: it ends after .* of .* s", failure.reason)
+        # Some versions of FFmpeg raise an error of their own at a packet that is cut.
+        reason = r"the video is damaged: (it ends after .* of .* s|Invalid data found .*)"
+        assert re.fullmatch(reason, failure.reason)
     assert 10 <= len(frames(tmp_path / "inputs" / name)) < 40
 
 
@@ -131,7 +133,7 @@ def test_the_cover_of_a_record_is_no_video(tmp_path):
     with av.open(tmp_path / "a.mp4", "w") as container:
         sound = container.add_stream("aac", rate=8000, layout="mono")
         cover = container.add_stream("mjpeg", rate=1, width=64, height=64, pix_fmt="yuvj420p")
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
         quiet = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
         quiet.rate, picture.pts = 8000, 0
